@@ -1,0 +1,107 @@
+# Every target below with a double-hash comment is shown by `make help`, which is the default.
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+MAKEFLAGS  += --no-print-directory
+
+GO          ?= go
+BUF         := $(GO) tool -modfile=.tools/buf.mod buf
+GOFUMPT     := $(GO) tool -modfile=.tools/lint.mod gofumpt
+STATICCHECK := $(GO) tool -modfile=.tools/lint.mod staticcheck
+
+FUZZTIME    ?= 20s#            how long `make fuzz` spends on each target
+JOBS        ?= 2#              how many packages `make test` runs at once
+BREAKING_AGAINST ?=#           a commit, or "none"; default: the last tag, else the merge base
+
+# What is shipped is static and small: grpcnotrace drops x/net/trace and with it html/template.
+BUILD_FLAGS := -trimpath -buildvcs=false -tags grpcnotrace -ldflags "-s -w"
+
+.PHONY: help build demo test check generate bench e2e fuzz deps clean
+.PHONY: check-format check-vet check-static check-proto check-generate check-modules
+
+help: ## show this list
+	@echo "Keepgate. Common first steps: make demo, then make test. Targets:"
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "Variables: FUZZTIME=$(FUZZTIME) JOBS=$(JOBS) BREAKING_AGAINST=<commit|none> GO=$(GO)"
+
+build: ## build the binaries into bin/ (static, needs only Go)
+	@mkdir -p bin
+	for binary in controlplane/cmd/keepgate-cp dataplane/cmd/keepgate-dp; do
+	  echo "build  bin/$${binary##*/}"
+	  CGO_ENABLED=0 $(GO) build $(BUILD_FLAGS) -o "bin/$${binary##*/}" "./$$binary"
+	done
+
+demo: build ## the whole story on this machine, step by step (DEMO_EXIT=1 ends after the last step)
+	@exec deploy/demo/run
+
+test: ## run every test with the race detector (brings gcc and PostgreSQL where missing)
+	@deploy/deps.sh test
+	echo "test   all packages, race detector on, $(JOBS) at a time"
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(JOBS) -timeout 15m ./... | { grep -v -e '\[no test files\]' || true; }
+
+check: check-format check-vet check-static check-proto check-generate check-modules ## static checks only, nothing runs
+	@echo "check  all good"
+
+check-format:
+	@echo "check  format (gofumpt)"
+	unformatted=$$($(GOFUMPT) -l .)
+	if [[ -n "$$unformatted" ]]; then
+	  echo "not gofumpt-formatted; repair with: $(GOFUMPT) -w <file>"; echo "$$unformatted"; exit 1
+	fi
+
+check-vet:
+	@echo "check  go vet"
+	$(GO) vet ./...
+
+check-static:
+	@echo "check  staticcheck"
+	$(STATICCHECK) ./...
+
+check-proto:
+	@echo "check  buf lint"
+	$(BUF) lint
+	echo "check  buf breaking"
+	BUF="$(BUF)" BREAKING_AGAINST="$(strip $(BREAKING_AGAINST))" .ci/breaking
+
+check-generate:
+	@echo "check  generated files are what make generate makes"
+	.ci/generated
+
+check-modules:
+	@echo "check  go.mod, go.sum and the downloaded modules"
+	$(GO) mod verify
+	$(GO) mod tidy -diff
+
+generate: ## write again all that derives from the protos and the settings
+	@echo "generate  proto"
+	$(BUF) generate
+	find proto -name '*.pb.go' | while read -r made; do
+	  origin="$${made%.pb.go}"; origin="$${origin%_grpc}.proto"
+	  if [[ ! -e "$$origin" ]]; then echo "remove    $$made: $$origin is gone"; rm "$$made"; fi
+	done
+	echo "generate  go generate"
+	$(GO) generate ./...
+
+bench: build ## throughput and CPU beside nginx, sealing, applying, latency (some minutes)
+	@deploy/deps.sh bench
+	exec $(GO) run ./e2e/bench
+
+e2e: build ## only the scenarios with real processes (make test runs them too)
+	@deploy/deps.sh test
+	$(GO) test -timeout 15m ./e2e/...
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file name; do
+	  name="$${name#func }"; folder="$${file%/*}"
+	  echo "fuzz   $$folder $$name ($(strip $(FUZZTIME)))"
+	  $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(strip $(FUZZTIME)) "$$folder" < /dev/null
+	done
+
+deps: ## install what tests and benchmarks need beside Go: gcc, PostgreSQL, nginx (Debian, as root)
+	@deploy/deps.sh test bench
+
+clean: ## remove what build and tests leave
+	@rm -rf bin
+	find . -name '*.test' -type f -not -path './.git/*' -delete
+	find . -name '*.prof' -type f -not -path './.git/*' -delete
