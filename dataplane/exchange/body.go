@@ -1,0 +1,113 @@
+package exchange
+
+import (
+	"bytes"
+	"errors"
+	"io"
+)
+
+// What reading a request's body can come to. [StatusOf] tells the status to answer.
+var (
+	ErrBodyTooLarge  = errors.New("request body too large")
+	ErrBodyMalformed = errors.New("malformed request body")
+	ErrBodyTimeout   = errors.New("timeout reading the request body")
+	ErrBodyCut       = errors.New("the client left before the end of the request body")
+)
+
+// StatusOf is the status to answer when reading the body ended in err, 0 when err is no error of a body.
+func StatusOf(err error) int {
+	switch {
+	case errors.Is(err, ErrBodyTooLarge):
+		return 413
+	case errors.Is(err, ErrBodyMalformed), errors.Is(err, ErrBodyCut):
+		return 400
+	case errors.Is(err, ErrBodyTimeout):
+		return 408
+	}
+	return 0
+}
+
+// NoBody is the empty body.
+var NoBody io.Reader = noBody{}
+
+type noBody struct{}
+
+func (noBody) Read([]byte) (int, error) { return 0, io.EOF }
+
+const bodyKeep = 64 << 10
+
+// bodyBuffer holds a body that a plugin asked to see.
+type bodyBuffer struct {
+	data   []byte
+	filled bool
+	replay bytes.Reader
+}
+
+func (b *bodyBuffer) reset() {
+	if cap(b.data) > bodyKeep {
+		b.data = nil
+	}
+	if poison {
+		clear(b.data)
+	}
+	b.data, b.filled = b.data[:0], false
+	b.replay.Reset(nil)
+}
+
+// BufferBody reads the whole request body, at most limit bytes, and returns it. Request.Body then reads
+// the same bytes again, and ContentLength is their number. Beyond limit it fails with ErrBodyTooLarge
+// and the body is spent. Calling it again returns the same bytes.
+func (ex *Exchange) BufferBody(limit int64) ([]byte, error) {
+	b, r := &ex.buffer, &ex.Request
+	if b.filled {
+		return b.data, nil
+	}
+	if r.ContentLength == 0 {
+		return nil, nil
+	}
+	if r.ContentLength > limit {
+		return nil, ErrBodyTooLarge
+	}
+	want := int(min(max(r.ContentLength, 4<<10), limit))
+	if cap(b.data) < want+1 {
+		b.data = make([]byte, 0, want+1)
+	}
+	for {
+		if len(b.data) == cap(b.data) {
+			b.data = append(b.data, 0)[:len(b.data)]
+		}
+		n, err := r.Body.Read(b.data[len(b.data):cap(b.data)])
+		b.data = b.data[:len(b.data)+n]
+		if int64(len(b.data)) > limit {
+			return nil, ErrBodyTooLarge
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	ex.SetBody(b.data)
+	b.filled = true
+	return b.data, nil
+}
+
+// SetBody makes body the request's body. It is not copied.
+func (ex *Exchange) SetBody(body []byte) {
+	ex.buffer.replay.Reset(body)
+	ex.Request.Body, ex.Request.ContentLength = &ex.buffer.replay, int64(len(body))
+}
+
+// Rewind makes a buffered body readable from its beginning again, for a second try. It returns
+// false when the body was not buffered and has bytes.
+func (ex *Exchange) Rewind() bool {
+	if ex.Request.ContentLength == 0 {
+		return true
+	}
+	if ex.Request.Body != io.Reader(&ex.buffer.replay) {
+		return false
+	}
+	_, err := ex.buffer.replay.Seek(0, io.SeekStart)
+	return err == nil
+}

@@ -1,0 +1,95 @@
+package exchange
+
+// tokenBytes are the bytes of a token, RFC 9110 §5.6.2.
+var tokenBytes = table(func(c byte) bool {
+	switch {
+	case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
+		return true
+	}
+	switch c {
+	case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':
+		return true
+	}
+	return false
+})
+
+// valueBytes are the bytes that may stand in a field value: VCHAR, SP, HTAB, obs-text (RFC 9110 §5.5).
+var valueBytes = table(func(c byte) bool { return c == '\t' || c >= ' ' && c != 0x7F })
+
+// lower maps ASCII letters to lower case and leaves the rest.
+var lower = func() (t [256]byte) {
+	for i := range t {
+		t[i] = byte(i)
+		if 'A' <= i && i <= 'Z' {
+			t[i] += 'a' - 'A'
+		}
+	}
+	return t
+}()
+
+func table(in func(byte) bool) (t [256]bool) {
+	for i := range t {
+		t[i] = in(byte(i))
+	}
+	return t
+}
+
+// ValidName says whether name is a token, as field names and methods must be.
+func ValidName(name string) bool {
+	for i := range len(name) {
+		if !tokenBytes[name[i]] {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// ValidValue says whether every byte of value may stand in a field value.
+func ValidValue(value string) bool {
+	for i := range len(value) {
+		if !valueBytes[value[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+// EqualFold compares without regard to ASCII case.
+func EqualFold(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if a[i] != b[i] && lower[a[i]] != lower[b[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+// Lower lowers ASCII letters in place.
+func Lower(b []byte) {
+	for i, c := range b {
+		b[i] = lower[c]
+	}
+}
+
+// loosePrefix says whether s begins with prefix, case and "_"/"-" aside.
+func loosePrefix(s, prefix string) bool {
+	if len(s) < len(prefix) {
+		return false
+	}
+	for i := range len(prefix) {
+		a, b := lower[s[i]], lower[prefix[i]]
+		if a == '_' {
+			a = '-'
+		}
+		if b == '_' {
+			b = '-'
+		}
+		if a != b {
+			return false
+		}
+	}
+	return true
+}
