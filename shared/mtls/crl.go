@@ -1,0 +1,124 @@
+package mtls
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+)
+
+// issuer names a CA by its name and key: a new key under an old name is another CA.
+type issuer [sha256.Size]byte
+
+func issuerOf(ca *x509.Certificate) issuer {
+	h := sha256.New()
+	h.Write(ca.RawSubject) // a DER SEQUENCE carries its length: the two cannot shift into each other
+	h.Write(ca.RawSubjectPublicKeyInfo)
+	return issuer(h.Sum(nil))
+}
+
+// revocations is one verified CRL.
+type revocations struct {
+	name       string
+	rawIssuer  []byte
+	number     *big.Int
+	thisUpdate time.Time
+	nextUpdate time.Time
+	serials    map[string]time.Time // by SerialText: revoked when
+}
+
+// parseCRLs reads one CRL for every CA, each signed by that CA. A CA without a CRL would make its leaves
+// unrevocable without anyone seeing it, so it is refused here.
+func parseCRLs(data []byte, cas []*x509.Certificate) (map[issuer]*revocations, error) {
+	lists := make(map[issuer]*revocations)
+	for n := 1; ; n++ {
+		block, rest := pem.Decode(data)
+		if block == nil {
+			break
+		}
+		data = rest
+		if block.Type != "X509 CRL" {
+			return nil, fmt.Errorf("PEM block %d is a %s, not an X509 CRL", n, shown(block.Type))
+		}
+		list, err := x509.ParseRevocationList(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("CRL %d: %w", n, err)
+		}
+		ca := signer(list, cas)
+		if ca == nil {
+			return nil, fmt.Errorf("CRL %d, by %s: not signed by any of the CAs", n, shown(list.Issuer.String()))
+		}
+		if list.Number == nil {
+			return nil, fmt.Errorf("CRL %d, by %s: it has no number", n, shown(list.Issuer.String()))
+		}
+		if known := lists[issuerOf(ca)]; known == nil || known.number.Cmp(list.Number) < 0 {
+			lists[issuerOf(ca)] = newRevocations(list)
+		}
+	}
+	if len(lists) == 0 {
+		return nil, errors.New("there is no X509 CRL in it")
+	}
+	for _, ca := range cas {
+		if lists[issuerOf(ca)] == nil {
+			return nil, fmt.Errorf("CA %s has no CRL in it: append that CA's CRL", shown(ca.Subject.String()))
+		}
+	}
+	return lists, nil
+}
+
+func signer(list *x509.RevocationList, cas []*x509.Certificate) *x509.Certificate {
+	for _, ca := range cas {
+		if list.CheckSignatureFrom(ca) == nil {
+			return ca
+		}
+	}
+	return nil
+}
+
+func newRevocations(list *x509.RevocationList) *revocations {
+	r := &revocations{
+		name: list.Issuer.String(), rawIssuer: list.RawIssuer, number: list.Number,
+		thisUpdate: list.ThisUpdate, nextUpdate: list.NextUpdate,
+		serials: make(map[string]time.Time, len(list.RevokedCertificateEntries)),
+	}
+	for _, entry := range list.RevokedCertificateEntries {
+		r.serials[SerialText(entry.SerialNumber)] = entry.RevocationTime
+	}
+	return r
+}
+
+func (r *revocations) stale(now time.Time) bool {
+	return !r.nextUpdate.IsZero() && now.After(r.nextUpdate)
+}
+
+// checkRevocation looks up every certificate of a verified chain, but the trust anchor, with its issuer.
+func (t *trust) checkRevocation(chain []*x509.Certificate) error {
+	if t.lists == nil {
+		return nil
+	}
+	for i, cert := range chain[:len(chain)-1] {
+		list := t.lists[issuerOf(chain[i+1])]
+		if list == nil {
+			return refuse(RevocationUnknown, chain[0],
+				"there is no CRL of its issuer %s: add that CA to the CA file and its CRL to the CRL file", shown(cert.Issuer.String()))
+		}
+		if at, revoked := list.serials[SerialText(cert.SerialNumber)]; revoked {
+			return refuse(Revoked, chain[0], "serial %s was revoked %s", SerialText(cert.SerialNumber), stamp(at))
+		}
+	}
+	return nil
+}
+
+// checkProgress refuses lists that are older than those in use: putting back an old file must not bring
+// revoked nodes back.
+func checkProgress(old, lists map[issuer]*revocations) error {
+	for ca, list := range lists {
+		if before := old[ca]; before != nil && before.number.Cmp(list.number) > 0 {
+			return fmt.Errorf("CRL by %s: number %v is older than %v, which is in use", shown(list.name), list.number, before.number)
+		}
+	}
+	return nil
+}

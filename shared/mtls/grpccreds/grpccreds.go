@@ -1,0 +1,121 @@
+// Package grpccreds gives gRPC the cluster's TLS and logs who was refused, from where and why.
+//
+// gRPC itself says nothing of a failed handshake to its user. What is checked is shared/mtls's duty.
+package grpccreds
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"sync/atomic"
+
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/mtls"
+)
+
+// A stranger can fail handshakes as fast as the network goes; the log follows at this pace.
+const (
+	refusalsPerSecond = 5
+	refusalBurst      = 50
+)
+
+var errNoTLS = errors.New("the connection is not one of this package's")
+
+// Server returns the credentials of a gRPC server that accepts the given roles. A nil log discards.
+func Server(source *mtls.Source, log *slog.Logger, allow ...mtls.Role) credentials.TransportCredentials {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &server{
+		TransportCredentials: credentials.NewTLS(source.Server(allow...)),
+		log:                  log,
+		pace:                 rate.NewLimiter(refusalsPerSecond, refusalBurst),
+		silenced:             new(atomic.Int64),
+	}
+}
+
+// Client returns the credentials of a gRPC client that expects a server of one role and, if serverName is
+// not empty, of that name. Errors of the handshake carry the *mtls.Refusal's text.
+func Client(source *mtls.Source, serverName string, expect mtls.Role) credentials.TransportCredentials {
+	return &client{
+		TransportCredentials: credentials.NewTLS(source.Client(serverName, expect)),
+		serverName:           serverName,
+	}
+}
+
+// PeerOf returns who is at the other end of an RPC, and the connection's state for mtls.Source.Watch.
+func PeerOf(ctx context.Context) (mtls.Identity, tls.ConnectionState, error) {
+	const op = "grpccreds.PeerOf"
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return mtls.Identity{}, tls.ConnectionState{}, fault.New(fault.Denied, op, "peer", errNoTLS)
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		return mtls.Identity{}, tls.ConnectionState{}, fault.New(fault.Denied, op, "peer", errNoTLS)
+	}
+	id, err := mtls.PeerOf(info.State)
+	return id, info.State, err
+}
+
+type server struct {
+	credentials.TransportCredentials
+	log      *slog.Logger
+	pace     *rate.Limiter
+	silenced *atomic.Int64 // refusals not logged since the last one that was
+}
+
+// ServerHandshake logs what it refuses.
+func (s *server) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	secured, info, err := s.TransportCredentials.ServerHandshake(conn)
+	if err != nil {
+		s.refused(conn.RemoteAddr(), err)
+	}
+	return secured, info, err
+}
+
+func (s *server) refused(remote net.Addr, err error) {
+	if !s.pace.Allow() {
+		s.silenced.Add(1)
+		return
+	}
+	refusal := mtls.Explain(err)
+	attrs := []any{"remote", remote.String(), "reason", string(refusal.Reason), "detail", refusal.Detail, "subject", refusal.Subject}
+	if silenced := s.silenced.Swap(0); silenced > 0 {
+		attrs = append(attrs, "not_logged", silenced)
+	}
+	s.log.Warn("cluster connection refused", attrs...)
+}
+
+func (s *server) Clone() credentials.TransportCredentials {
+	clone := *s
+	clone.TransportCredentials = s.TransportCredentials.Clone()
+	return &clone
+}
+
+type client struct {
+	credentials.TransportCredentials
+	serverName string
+}
+
+// ClientHandshake sends the configured name in the place of the dialled one, which may be an address.
+func (c *client) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	if c.serverName != "" {
+		authority = c.serverName
+	}
+	secured, info, err := c.TransportCredentials.ClientHandshake(ctx, authority, conn)
+	if err != nil && ctx.Err() == nil {
+		return nil, nil, mtls.Explain(err)
+	}
+	return secured, info, err
+}
+
+func (c *client) Clone() credentials.TransportCredentials {
+	return &client{TransportCredentials: c.TransportCredentials.Clone(), serverName: c.serverName}
+}

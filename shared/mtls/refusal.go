@@ -1,0 +1,150 @@
+package mtls
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/keepgate/keepgate/shared/fault"
+)
+
+// Reason is why a connection was refused, in words that may be counted and compared.
+type Reason string
+
+const (
+	NoCertificate     Reason = "no certificate"
+	UnknownCA         Reason = "wrong CA"
+	Expired           Reason = "expired"
+	NotYetValid       Reason = "not yet valid"
+	Revoked           Reason = "revoked"
+	RevocationUnknown Reason = "revocation unknown"
+	NoIdentity        Reason = "missing URI SAN"
+	BadIdentity       Reason = "bad URI SAN"
+	WrongRole         Reason = "wrong role"
+	WrongOrganisation Reason = "wrong organisation"
+	WrongServerName   Reason = "wrong server name"
+	WrongUsage        Reason = "wrong key usage"
+	BadChain          Reason = "bad chain"
+	NotTLS            Reason = "not TLS"
+	WrongTLSVersion   Reason = "wrong TLS version"
+	RefusedByPeer     Reason = "refused by the other side"
+	Left              Reason = "left during the handshake"
+	BrokenHandshake   Reason = "broken handshake"
+)
+
+// Refusal says why a peer was refused. Subject is what its certificate says of it, as far as that could be
+// read: an unproven claim, quoted where it could carry control characters.
+type Refusal struct {
+	Reason  Reason
+	Subject string // "keepgate://data-plane/acme/prod/edge-1 serial 5f…", "" without a certificate
+	Detail  string
+	Err     error // what the TLS or X.509 code said, if it was they who refused
+}
+
+func (r *Refusal) Error() string {
+	text := string(r.Reason)
+	if r.Detail != "" {
+		text += ": " + r.Detail
+	}
+	if r.Subject != "" {
+		text += " (" + r.Subject + ")"
+	}
+	return text
+}
+
+// Unwrap gives the cause to errors.Is and errors.As.
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// Explain turns the error of a failed handshake, on either side, into a Refusal.
+func Explain(err error) *Refusal {
+	var refusal *Refusal
+	if err == nil || errors.As(err, &refusal) {
+		return refusal
+	}
+	var chain *tls.CertificateVerificationError
+	if errors.As(err, &chain) && len(chain.UnverifiedCertificates) > 0 {
+		return chainRefusal(chain.UnverifiedCertificates[0], chain.Err, time.Now())
+	}
+	reason, detail := explainTLS(err)
+	return &Refusal{Reason: reason, Detail: detail, Err: err}
+}
+
+// explainTLS tells apart what crypto/tls does not type; a test for each keeps the texts honest.
+func explainTLS(err error) (Reason, string) {
+	var header tls.RecordHeaderError
+	if errors.As(err, &header) {
+		return NotTLS, "the first bytes are no TLS handshake"
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" {
+		return RefusedByPeer, strings.TrimPrefix(op.Err.Error(), "tls: ") + "; its log says why"
+	}
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "didn't provide a certificate"):
+		return NoCertificate, "the peer sent no certificate"
+	case strings.Contains(text, "unsupported versions"), strings.Contains(text, "unsupported protocol version"):
+		return WrongTLSVersion, "only TLS 1.3 is spoken here"
+	case disconnected(err):
+		return Left, text
+	}
+	return BrokenHandshake, text
+}
+
+// refuse makes the error that crosses the package border.
+func refuse(reason Reason, cert *x509.Certificate, format string, args ...any) error {
+	return denied(&Refusal{Reason: reason, Subject: describe(cert), Detail: fmt.Sprintf(format, args...)})
+}
+
+func denied(r *Refusal) error {
+	return fault.New(fault.Denied, "mtls.Check", "peer", r)
+}
+
+// chainRefusal reads what the X.509 verifier said of leaf.
+func chainRefusal(leaf *x509.Certificate, err error, now time.Time) *Refusal {
+	r := &Refusal{Reason: BadChain, Subject: describe(leaf), Detail: err.Error(), Err: err}
+	var (
+		unknown x509.UnknownAuthorityError
+		host    x509.HostnameError
+		invalid x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(err, &unknown):
+		r.Reason, r.Detail = UnknownCA, fmt.Sprintf("issuer %s is not among the trusted CAs", shown(leaf.Issuer.String()))
+	case errors.As(err, &host):
+		r.Reason = WrongServerName
+	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
+		r.Reason, r.Detail = WrongUsage, "its extended key usage does not allow this side of a connection"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		r.Reason, r.Detail = validity(invalid.Cert, leaf, now)
+	}
+	return r
+}
+
+func validity(at, leaf *x509.Certificate, now time.Time) (Reason, string) {
+	whose := ""
+	if at != leaf {
+		whose = "its CA " + shown(at.Subject.String()) + " "
+	}
+	if now.Before(at.NotBefore) {
+		return NotYetValid, fmt.Sprintf("%svalid from %s on, now %s: compare the clocks", whose, stamp(at.NotBefore), stamp(now))
+	}
+	return Expired, fmt.Sprintf("%sexpired %s", whose, stamp(at.NotAfter))
+}
+
+func describe(cert *x509.Certificate) string {
+	if cert == nil {
+		return ""
+	}
+	name := "subject " + shown(cert.Subject.String())
+	if id, err := IdentityOf(cert); err == nil {
+		name = id.String()
+	}
+	return name + " serial " + SerialText(cert.SerialNumber)
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
