@@ -13,7 +13,7 @@ var ErrPath = errors.New("path cannot be normalised")
 //   - Runs of "/" become one, "." and ".." segments are removed; ".." at the root stays at the root.
 //
 // [AppendEscaped] turns the form into a valid request target, and normalising that gives the same form
-// again: there is no second reading. Refused with ErrPath: a "%" without two hexadecimal digits, control bytes, and
+// again: there is no second reading. Refused with ErrPath: a "%" without two hexadecimal digits, control bytes, "?", "#", and
 // dot segments that only some servers would see: next to an encoded slash, a backslash ("/a/..%2Fb", "/..\b"),
 // or followed by a path parameter ("/..;x/"). No honest client sends them, and they are how rules on paths are passed by.
 func Normalise(dst []byte, raw string) ([]byte, error) {
@@ -27,7 +27,7 @@ func Normalise(dst []byte, raw string) ([]byte, error) {
 		for i < len(raw) && raw[i] != '/' {
 			c := raw[i]
 			if c != '%' {
-				if c < ' ' || c == 0x7F {
+				if c < ' ' || c == 0x7F || c == '?' || c == '#' {
 					return dst, ErrPath
 				}
 				doubt = doubt || c == '\\' || c == ';'
