@@ -2,7 +2,6 @@ package aead
 
 import (
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -85,8 +84,8 @@ func SealText(k *Key, keyID string, p Place, plaintext []byte) string {
 	b.sealed = k.Seal(b.sealed[:0], plaintext, b.associated)
 	b.text = slices.Grow(b.text[:0], bodyStart+2*(len(plaintext)+tagSize))
 	b.text = append(append(append(b.text, format...), '-'), keyID...)
-	b.text = hex.AppendEncode(append(b.text, '-'), b.sealed[:nonceSize])
-	b.text = hex.AppendEncode(append(b.text, '-'), b.sealed[nonceSize:])
+	b.text = appendHex(append(b.text, '-'), b.sealed[:nonceSize])
+	b.text = appendHex(append(b.text, '-'), b.sealed[nonceSize:])
 	return string(b.text)
 }
 
@@ -99,9 +98,12 @@ func OpenText(k *Key, p Place, text string) ([]byte, error) {
 	}
 	b := pool.Get().(*buffers)
 	defer b.free()
-	b.sealed = appendDecoded(b.sealed[:0], text[nonceStart:bodyStart-1])
-	b.sealed = appendDecoded(b.sealed, text[bodyStart:])
-	if len(b.sealed) != nonceSize+(len(text)-bodyStart)/2 {
+	b.sealed = slices.Grow(b.sealed[:0], nonceSize+(len(text)-bodyStart)/2)
+	nonce, ok := appendDecoded(b.sealed, text[nonceStart:bodyStart-1])
+	if ok {
+		b.sealed, ok = appendDecoded(nonce, text[bodyStart:])
+	}
+	if !ok {
 		return nil, fault.New(fault.Corrupt, "aead.OpenText", p.subject(), errText)
 	}
 	b.associated = appendAssociated(b.associated[:0], format, p.Workspace, p.Table, p.Row, p.Field, keyID)

@@ -31,11 +31,7 @@ func newXAES(material []byte) (*Key, error) {
 		defer pool.Put(d)
 		defer clear(d.key[:])
 		d.derive(block, &k1, nonce)
-		once, err := aes.NewCipher(d.key[:])
-		if err != nil {
-			return nil, err
-		}
-		return cipher.NewGCMWithRandomNonce(once)
+		return newGCM(d.key[:])
 	}
 	seal := func(out, plaintext, associated []byte) {
 		rand.Read(out[:derivationSize]) // never fails: crypto/rand ends the process instead
@@ -53,6 +49,16 @@ func newXAES(material []byte) (*Key, error) {
 		return gcm.Open(dst, nil, sealed[derivationSize:], associated)
 	}
 	return &Key{AES256GCM, seal, open}, nil
+}
+
+// newGCM makes the only form of GCM that strict FIPS 140 mode permits: its Seal draws the nonce, its Open
+// reads it before the ciphertext.
+func newGCM(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
 }
 
 // cmacSubkey computes K1 of NIST SP 800-38B §6.1.

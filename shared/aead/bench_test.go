@@ -1,0 +1,59 @@
+package aead_test
+
+import (
+	"testing"
+
+	"github.com/keepgate/keepgate/shared/aead"
+)
+
+var kilobyte = make([]byte, 1024)
+
+func BenchmarkSeal1KiB(b *testing.B) {
+	for _, suite := range suites {
+		k, dst, associated := newKey(b, suite, 1), make([]byte, 0, 2048), aead.Associated("x", "y")
+		b.Run(suite.String(), func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(1024)
+			for b.Loop() {
+				k.Seal(dst, kilobyte, associated)
+			}
+		})
+	}
+}
+
+func BenchmarkOpen1KiB(b *testing.B) {
+	for _, suite := range suites {
+		k, dst, associated := newKey(b, suite, 1), make([]byte, 0, 2048), aead.Associated("x", "y")
+		sealed := k.Seal(nil, kilobyte, associated)
+		b.Run(suite.String(), func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(1024)
+			for b.Loop() {
+				if _, err := k.Open(dst, sealed, associated); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkSealText1KiB(b *testing.B) {
+	k := newKey(b, aead.AES256GCM, 1)
+	b.ReportAllocs()
+	b.SetBytes(1024)
+	for b.Loop() {
+		aead.SealText(k, "8zgITLQh", home, kilobyte)
+	}
+}
+
+func BenchmarkOpenText1KiB(b *testing.B) {
+	k := newKey(b, aead.AES256GCM, 1)
+	text := aead.SealText(k, "8zgITLQh", home, kilobyte)
+	b.ReportAllocs()
+	b.SetBytes(1024)
+	for b.Loop() {
+		if _, err := aead.OpenText(k, home, text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
