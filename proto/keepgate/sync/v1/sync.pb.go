@@ -268,7 +268,6 @@ type StreamResponse struct {
 	//
 	//	*StreamResponse_Welcome
 	//	*StreamResponse_Chunk
-	//	*StreamResponse_Command
 	//	*StreamResponse_Heartbeat
 	Message       isStreamResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
@@ -330,15 +329,6 @@ func (x *StreamResponse) GetChunk() *Chunk {
 	return nil
 }
 
-func (x *StreamResponse) GetCommand() *Command {
-	if x != nil {
-		if x, ok := x.Message.(*StreamResponse_Command); ok {
-			return x.Command
-		}
-	}
-	return nil
-}
-
 func (x *StreamResponse) GetHeartbeat() *Heartbeat {
 	if x != nil {
 		if x, ok := x.Message.(*StreamResponse_Heartbeat); ok {
@@ -360,19 +350,13 @@ type StreamResponse_Chunk struct {
 	Chunk *Chunk `protobuf:"bytes,2,opt,name=chunk,proto3,oneof"`
 }
 
-type StreamResponse_Command struct {
-	Command *Command `protobuf:"bytes,3,opt,name=command,proto3,oneof"`
-}
-
 type StreamResponse_Heartbeat struct {
-	Heartbeat *Heartbeat `protobuf:"bytes,4,opt,name=heartbeat,proto3,oneof"`
+	Heartbeat *Heartbeat `protobuf:"bytes,3,opt,name=heartbeat,proto3,oneof"`
 }
 
 func (*StreamResponse_Welcome) isStreamResponse_Message() {}
 
 func (*StreamResponse_Chunk) isStreamResponse_Message() {}
-
-func (*StreamResponse_Command) isStreamResponse_Message() {}
 
 func (*StreamResponse_Heartbeat) isStreamResponse_Message() {}
 
@@ -1204,228 +1188,6 @@ func (x *Report) GetQuarantined() []*Quarantined {
 	return nil
 }
 
-type Command struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Types that are valid to be assigned to Command:
-	//
-	//	*Command_Purge
-	//	*Command_Renew
-	//	*Command_Wipe
-	Command       isCommand_Command `protobuf_oneof:"command"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Command) Reset() {
-	*x = Command{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[15]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Command) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Command) ProtoMessage() {}
-
-func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[15]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Command.ProtoReflect.Descriptor instead.
-func (*Command) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{15}
-}
-
-func (x *Command) GetCommand() isCommand_Command {
-	if x != nil {
-		return x.Command
-	}
-	return nil
-}
-
-func (x *Command) GetPurge() *Purge {
-	if x != nil {
-		if x, ok := x.Command.(*Command_Purge); ok {
-			return x.Purge
-		}
-	}
-	return nil
-}
-
-func (x *Command) GetRenew() *Renew {
-	if x != nil {
-		if x, ok := x.Command.(*Command_Renew); ok {
-			return x.Renew
-		}
-	}
-	return nil
-}
-
-func (x *Command) GetWipe() *Wipe {
-	if x != nil {
-		if x, ok := x.Command.(*Command_Wipe); ok {
-			return x.Wipe
-		}
-	}
-	return nil
-}
-
-type isCommand_Command interface {
-	isCommand_Command()
-}
-
-type Command_Purge struct {
-	Purge *Purge `protobuf:"bytes,1,opt,name=purge,proto3,oneof"`
-}
-
-type Command_Renew struct {
-	Renew *Renew `protobuf:"bytes,2,opt,name=renew,proto3,oneof"`
-}
-
-type Command_Wipe struct {
-	Wipe *Wipe `protobuf:"bytes,3,opt,name=wipe,proto3,oneof"`
-}
-
-func (*Command_Purge) isCommand_Command() {}
-
-func (*Command_Renew) isCommand_Command() {}
-
-func (*Command_Wipe) isCommand_Command() {}
-
-type Purge struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Cache         string                 `protobuf:"bytes,1,opt,name=cache,proto3" json:"cache,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Purge) Reset() {
-	*x = Purge{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[16]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Purge) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Purge) ProtoMessage() {}
-
-func (x *Purge) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[16]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Purge.ProtoReflect.Descriptor instead.
-func (*Purge) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{16}
-}
-
-func (x *Purge) GetCache() string {
-	if x != nil {
-		return x.Cache
-	}
-	return ""
-}
-
-type Renew struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Renew) Reset() {
-	*x = Renew{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[17]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Renew) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Renew) ProtoMessage() {}
-
-func (x *Renew) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[17]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Renew.ProtoReflect.Descriptor instead.
-func (*Renew) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{17}
-}
-
-type Wipe struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Wipe) Reset() {
-	*x = Wipe{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[18]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Wipe) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Wipe) ProtoMessage() {}
-
-func (x *Wipe) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[18]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Wipe.ProtoReflect.Descriptor instead.
-func (*Wipe) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{18}
-}
-
-func (x *Wipe) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
 type Heartbeat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1434,7 +1196,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[19]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1208,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[19]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1221,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{19}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 var File_keepgate_sync_v1_sync_proto protoreflect.FileDescriptor
@@ -1473,12 +1235,11 @@ const file_keepgate_sync_v1_sync_proto_rawDesc = "" +
 	"\x04nack\x18\x03 \x01(\v2\x16.keepgate.sync.v1.NackH\x00R\x04nack\x122\n" +
 	"\x06report\x18\x04 \x01(\v2\x18.keepgate.sync.v1.ReportH\x00R\x06report\x12;\n" +
 	"\theartbeat\x18\x05 \x01(\v2\x1b.keepgate.sync.v1.HeartbeatH\x00R\theartbeatB\t\n" +
-	"\amessage\"\xf7\x01\n" +
+	"\amessage\"\xc0\x01\n" +
 	"\x0eStreamResponse\x125\n" +
 	"\awelcome\x18\x01 \x01(\v2\x19.keepgate.sync.v1.WelcomeH\x00R\awelcome\x12/\n" +
-	"\x05chunk\x18\x02 \x01(\v2\x17.keepgate.sync.v1.ChunkH\x00R\x05chunk\x125\n" +
-	"\acommand\x18\x03 \x01(\v2\x19.keepgate.sync.v1.CommandH\x00R\acommand\x12;\n" +
-	"\theartbeat\x18\x04 \x01(\v2\x1b.keepgate.sync.v1.HeartbeatH\x00R\theartbeatB\t\n" +
+	"\x05chunk\x18\x02 \x01(\v2\x17.keepgate.sync.v1.ChunkH\x00R\x05chunk\x12;\n" +
+	"\theartbeat\x18\x03 \x01(\v2\x1b.keepgate.sync.v1.HeartbeatH\x00R\theartbeatB\t\n" +
 	"\amessage\"N\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x18\n" +
@@ -1538,17 +1299,7 @@ const file_keepgate_sync_v1_sync_proto_rawDesc = "" +
 	"\x06Report\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x124\n" +
 	"\x16certificate_expires_at\x18\x02 \x01(\x03R\x14certificateExpiresAt\x12?\n" +
-	"\vquarantined\x18\x03 \x03(\v2\x1d.keepgate.sync.v1.QuarantinedR\vquarantined\"\xa4\x01\n" +
-	"\aCommand\x12/\n" +
-	"\x05purge\x18\x01 \x01(\v2\x17.keepgate.sync.v1.PurgeH\x00R\x05purge\x12/\n" +
-	"\x05renew\x18\x02 \x01(\v2\x17.keepgate.sync.v1.RenewH\x00R\x05renew\x12,\n" +
-	"\x04wipe\x18\x03 \x01(\v2\x16.keepgate.sync.v1.WipeH\x00R\x04wipeB\t\n" +
-	"\acommand\"\x1d\n" +
-	"\x05Purge\x12\x14\n" +
-	"\x05cache\x18\x01 \x01(\tR\x05cache\"\a\n" +
-	"\x05Renew\"\x1e\n" +
-	"\x04Wipe\x12\x16\n" +
-	"\x06reason\x18\x01 \x01(\tR\x06reason\"\v\n" +
+	"\vquarantined\x18\x03 \x03(\v2\x1d.keepgate.sync.v1.QuarantinedR\vquarantined\"\v\n" +
 	"\tHeartbeat*Z\n" +
 	"\n" +
 	"UpdateKind\x12\x1b\n" +
@@ -1578,7 +1329,7 @@ func file_keepgate_sync_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_keepgate_sync_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_keepgate_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_keepgate_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_keepgate_sync_v1_sync_proto_goTypes = []any{
 	(UpdateKind)(0),        // 0: keepgate.sync.v1.UpdateKind
 	(NackReason)(0),        // 1: keepgate.sync.v1.NackReason
@@ -1597,48 +1348,40 @@ var file_keepgate_sync_v1_sync_proto_goTypes = []any{
 	(*Nack)(nil),           // 14: keepgate.sync.v1.Nack
 	(*Quarantined)(nil),    // 15: keepgate.sync.v1.Quarantined
 	(*Report)(nil),         // 16: keepgate.sync.v1.Report
-	(*Command)(nil),        // 17: keepgate.sync.v1.Command
-	(*Purge)(nil),          // 18: keepgate.sync.v1.Purge
-	(*Renew)(nil),          // 19: keepgate.sync.v1.Renew
-	(*Wipe)(nil),           // 20: keepgate.sync.v1.Wipe
-	(*Heartbeat)(nil),      // 21: keepgate.sync.v1.Heartbeat
-	nil,                    // 22: keepgate.sync.v1.Hello.LabelsEntry
+	(*Heartbeat)(nil),      // 17: keepgate.sync.v1.Heartbeat
+	nil,                    // 18: keepgate.sync.v1.Hello.LabelsEntry
 }
 var file_keepgate_sync_v1_sync_proto_depIdxs = []int32{
 	5,  // 0: keepgate.sync.v1.StreamRequest.hello:type_name -> keepgate.sync.v1.Hello
 	13, // 1: keepgate.sync.v1.StreamRequest.ack:type_name -> keepgate.sync.v1.Ack
 	14, // 2: keepgate.sync.v1.StreamRequest.nack:type_name -> keepgate.sync.v1.Nack
 	16, // 3: keepgate.sync.v1.StreamRequest.report:type_name -> keepgate.sync.v1.Report
-	21, // 4: keepgate.sync.v1.StreamRequest.heartbeat:type_name -> keepgate.sync.v1.Heartbeat
+	17, // 4: keepgate.sync.v1.StreamRequest.heartbeat:type_name -> keepgate.sync.v1.Heartbeat
 	8,  // 5: keepgate.sync.v1.StreamResponse.welcome:type_name -> keepgate.sync.v1.Welcome
 	9,  // 6: keepgate.sync.v1.StreamResponse.chunk:type_name -> keepgate.sync.v1.Chunk
-	17, // 7: keepgate.sync.v1.StreamResponse.command:type_name -> keepgate.sync.v1.Command
-	21, // 8: keepgate.sync.v1.StreamResponse.heartbeat:type_name -> keepgate.sync.v1.Heartbeat
-	6,  // 9: keepgate.sync.v1.Hello.plugins:type_name -> keepgate.sync.v1.PluginVersion
-	22, // 10: keepgate.sync.v1.Hello.labels:type_name -> keepgate.sync.v1.Hello.LabelsEntry
-	4,  // 11: keepgate.sync.v1.Hello.held:type_name -> keepgate.sync.v1.Position
-	7,  // 12: keepgate.sync.v1.Hello.partial:type_name -> keepgate.sync.v1.Partial
-	4,  // 13: keepgate.sync.v1.Partial.target:type_name -> keepgate.sync.v1.Position
-	0,  // 14: keepgate.sync.v1.Chunk.kind:type_name -> keepgate.sync.v1.UpdateKind
-	4,  // 15: keepgate.sync.v1.Chunk.base:type_name -> keepgate.sync.v1.Position
-	4,  // 16: keepgate.sync.v1.Chunk.target:type_name -> keepgate.sync.v1.Position
-	11, // 17: keepgate.sync.v1.Entries.puts:type_name -> keepgate.sync.v1.Entry
-	12, // 18: keepgate.sync.v1.Entries.deletes:type_name -> keepgate.sync.v1.EntryRef
-	4,  // 19: keepgate.sync.v1.Ack.position:type_name -> keepgate.sync.v1.Position
-	15, // 20: keepgate.sync.v1.Ack.quarantined:type_name -> keepgate.sync.v1.Quarantined
-	4,  // 21: keepgate.sync.v1.Nack.position:type_name -> keepgate.sync.v1.Position
-	1,  // 22: keepgate.sync.v1.Nack.reason:type_name -> keepgate.sync.v1.NackReason
-	15, // 23: keepgate.sync.v1.Report.quarantined:type_name -> keepgate.sync.v1.Quarantined
-	18, // 24: keepgate.sync.v1.Command.purge:type_name -> keepgate.sync.v1.Purge
-	19, // 25: keepgate.sync.v1.Command.renew:type_name -> keepgate.sync.v1.Renew
-	20, // 26: keepgate.sync.v1.Command.wipe:type_name -> keepgate.sync.v1.Wipe
-	2,  // 27: keepgate.sync.v1.SyncService.Stream:input_type -> keepgate.sync.v1.StreamRequest
-	3,  // 28: keepgate.sync.v1.SyncService.Stream:output_type -> keepgate.sync.v1.StreamResponse
-	28, // [28:29] is the sub-list for method output_type
-	27, // [27:28] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	17, // 7: keepgate.sync.v1.StreamResponse.heartbeat:type_name -> keepgate.sync.v1.Heartbeat
+	6,  // 8: keepgate.sync.v1.Hello.plugins:type_name -> keepgate.sync.v1.PluginVersion
+	18, // 9: keepgate.sync.v1.Hello.labels:type_name -> keepgate.sync.v1.Hello.LabelsEntry
+	4,  // 10: keepgate.sync.v1.Hello.held:type_name -> keepgate.sync.v1.Position
+	7,  // 11: keepgate.sync.v1.Hello.partial:type_name -> keepgate.sync.v1.Partial
+	4,  // 12: keepgate.sync.v1.Partial.target:type_name -> keepgate.sync.v1.Position
+	0,  // 13: keepgate.sync.v1.Chunk.kind:type_name -> keepgate.sync.v1.UpdateKind
+	4,  // 14: keepgate.sync.v1.Chunk.base:type_name -> keepgate.sync.v1.Position
+	4,  // 15: keepgate.sync.v1.Chunk.target:type_name -> keepgate.sync.v1.Position
+	11, // 16: keepgate.sync.v1.Entries.puts:type_name -> keepgate.sync.v1.Entry
+	12, // 17: keepgate.sync.v1.Entries.deletes:type_name -> keepgate.sync.v1.EntryRef
+	4,  // 18: keepgate.sync.v1.Ack.position:type_name -> keepgate.sync.v1.Position
+	15, // 19: keepgate.sync.v1.Ack.quarantined:type_name -> keepgate.sync.v1.Quarantined
+	4,  // 20: keepgate.sync.v1.Nack.position:type_name -> keepgate.sync.v1.Position
+	1,  // 21: keepgate.sync.v1.Nack.reason:type_name -> keepgate.sync.v1.NackReason
+	15, // 22: keepgate.sync.v1.Report.quarantined:type_name -> keepgate.sync.v1.Quarantined
+	2,  // 23: keepgate.sync.v1.SyncService.Stream:input_type -> keepgate.sync.v1.StreamRequest
+	3,  // 24: keepgate.sync.v1.SyncService.Stream:output_type -> keepgate.sync.v1.StreamResponse
+	24, // [24:25] is the sub-list for method output_type
+	23, // [23:24] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_keepgate_sync_v1_sync_proto_init() }
@@ -1656,13 +1399,7 @@ func file_keepgate_sync_v1_sync_proto_init() {
 	file_keepgate_sync_v1_sync_proto_msgTypes[1].OneofWrappers = []any{
 		(*StreamResponse_Welcome)(nil),
 		(*StreamResponse_Chunk)(nil),
-		(*StreamResponse_Command)(nil),
 		(*StreamResponse_Heartbeat)(nil),
-	}
-	file_keepgate_sync_v1_sync_proto_msgTypes[15].OneofWrappers = []any{
-		(*Command_Purge)(nil),
-		(*Command_Renew)(nil),
-		(*Command_Wipe)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1670,7 +1407,7 @@ func file_keepgate_sync_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keepgate_sync_v1_sync_proto_rawDesc), len(file_keepgate_sync_v1_sync_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   21,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
