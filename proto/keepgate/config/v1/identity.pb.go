@@ -212,7 +212,9 @@ type KeyauthCredential struct {
 	// Unix seconds at which the key ends; written as `ttl` seconds from now.
 	ExpiresAt *int64 `protobuf:"varint,7,opt,name=expires_at,json=expiresAt,proto3,oneof" json:"expires_at,omitempty"`
 	// Hex HMAC-SHA256 of the key under each fingerprint key of the data plane's environment.
-	Fingerprints  []string `protobuf:"bytes,8,rep,name=fingerprints,proto3" json:"fingerprints,omitempty"`
+	Fingerprints []string `protobuf:"bytes,8,rep,name=fingerprints,proto3" json:"fingerprints,omitempty"`
+	// Seconds left.
+	Ttl           *int64 `protobuf:"varint,9,opt,name=ttl,proto3,oneof" json:"ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -294,6 +296,13 @@ func (x *KeyauthCredential) GetFingerprints() []string {
 		return x.Fingerprints
 	}
 	return nil
+}
+
+func (x *KeyauthCredential) GetTtl() int64 {
+	if x != nil && x.Ttl != nil {
+		return *x.Ttl
+	}
+	return 0
 }
 
 // Workspace is a name space with its own entities.
@@ -580,7 +589,7 @@ const file_keepgate_config_v1_identity_proto_rawDesc = "" +
 	"\v_created_atB\v\n" +
 	"\t_usernameB\v\n" +
 	"\t_passwordB\x11\n" +
-	"\x0f_password_check\"\xd3\x03\n" +
+	"\x0f_password_check\"\x93\x04\n" +
 	"\x11KeyauthCredential\x12 \n" +
 	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
 	"\n" +
@@ -592,12 +601,14 @@ const file_keepgate_config_v1_identity_proto_rawDesc = "" +
 	"\x03key\x18\x06 \x01(\tB\x0f\xaa\xbb\x18\v\x10\x01 \x01@\x04X\x01\x98\x01\x01H\x02R\x03key\x88\x01\x01\x12+\n" +
 	"\n" +
 	"expires_at\x18\a \x01(\x03B\a\xaa\xbb\x18\x03\xa0\x01\x01H\x03R\texpiresAt\x88\x01\x01\x12+\n" +
-	"\ffingerprints\x18\b \x03(\tB\a\xaa\xbb\x18\x03\xa0\x01\x02R\ffingerprints:5\xaa\xbb\x181\n" +
-	"\x13keyauth_credentials\x12\tkey-auths\x1a\bkey-auth\"\x03key8\x02B\x05\n" +
+	"\ffingerprints\x18\b \x03(\tB\a\xaa\xbb\x18\x03\xa0\x01\x02R\ffingerprints\x12)\n" +
+	"\x03ttl\x18\t \x01(\x03B\x12\xaa\xbb\x18\x0ej\t\x11\x00\x00\x00\x00\x84חA\xa0\x01\x03H\x04R\x03ttl\x88\x01\x01:B\xaa\xbb\x181\n" +
+	"\x13keyauth_credentials\x12\tkey-auths\x1a\bkey-auth\"\x03key8\x02\xba\xbb\x18\t2\akey_ttlB\x05\n" +
 	"\x03_idB\r\n" +
 	"\v_created_atB\x06\n" +
 	"\x04_keyB\r\n" +
-	"\v_expires_at\"\xd7\x03\n" +
+	"\v_expires_atB\x06\n" +
+	"\x04_ttl\"\xd7\x03\n" +
 	"\tWorkspace\x12 \n" +
 	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
 	"\n" +

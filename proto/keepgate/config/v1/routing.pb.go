@@ -46,8 +46,10 @@ type Service struct {
 	TlsVerifyDepth    *int64       `protobuf:"varint,16,opt,name=tls_verify_depth,json=tlsVerifyDepth,proto3,oneof" json:"tls_verify_depth,omitempty"`
 	CaCertificates    *StringArray `protobuf:"bytes,17,opt,name=ca_certificates,json=caCertificates,proto3" json:"ca_certificates,omitempty"`
 	Enabled           *bool        `protobuf:"varint,18,opt,name=enabled,proto3,oneof" json:"enabled,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Shorthand for protocol, host, port and path.
+	Url           *string `protobuf:"bytes,19,opt,name=url,proto3,oneof" json:"url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Service) Reset() {
@@ -204,6 +206,13 @@ func (x *Service) GetEnabled() bool {
 		return *x.Enabled
 	}
 	return false
+}
+
+func (x *Service) GetUrl() string {
+	if x != nil && x.Url != nil {
+		return *x.Url
+	}
+	return ""
 }
 
 // Route says which requests belong to a service.
@@ -550,7 +559,7 @@ var File_keepgate_config_v1_routing_proto protoreflect.FileDescriptor
 
 const file_keepgate_config_v1_routing_proto_rawDesc = "" +
 	"\n" +
-	" keepgate/config/v1/routing.proto\x12\x12keepgate.config.v1\x1a\x1fkeepgate/config/v1/values.proto\x1a\x1fkeepgate/schema/v1/schema.proto\"\xfe\v\n" +
+	" keepgate/config/v1/routing.proto\x12\x12keepgate.config.v1\x1a\x1fkeepgate/config/v1/values.proto\x1a\x1fkeepgate/schema/v1/schema.proto\"\xb7\f\n" +
 	"\aService\x12 \n" +
 	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
 	"\n" +
@@ -577,8 +586,9 @@ const file_keepgate_config_v1_routing_proto_rawDesc = "" +
 	"\x10tls_verify_depth\x18\x10 \x01(\x03B\x0f\xaa\xbb\x18\vj\t\x11\x00\x00\x00\x00\x00\x00P@H\rR\x0etlsVerifyDepth\x88\x01\x01\x12T\n" +
 	"\x0fca_certificates\x18\x11 \x01(\v2\x1f.keepgate.config.v1.StringArrayB\n" +
 	"\xaa\xbb\x18\x06\xba\x01\x03\x88\x01\x02R\x0ecaCertificates\x12+\n" +
-	"\aenabled\x18\x12 \x01(\bB\f\xaa\xbb\x18\b\b\x01:\x04trueH\x0eR\aenabled\x88\x01\x01:\x8f\x02\xaa\xbb\x18\x1c\n" +
-	"\bservices\x12\bservices\"\x04name8\x01\xba\xbb\x180*.\n" +
+	"\aenabled\x18\x12 \x01(\bB\f\xaa\xbb\x18\b\b\x01:\x04trueH\x0eR\aenabled\x88\x01\x01\x12\x1e\n" +
+	"\x03url\x18\x13 \x01(\tB\a\xaa\xbb\x18\x03\xa0\x01\x03H\x0fR\x03url\x88\x01\x01:\xa0\x02\xaa\xbb\x18\x1c\n" +
+	"\bservices\x12\bservices\"\x04name8\x01\xba\xbb\x18\r2\vservice_url\xba\xbb\x180*.\n" +
 	"\bprotocol\x12\x03tcp\x12\x03tls\x12\x03udp\x12\x04grpc\x12\x05grpcs\"\x04path(\x01\xba\xbb\x18.*,\n" +
 	"\bprotocol\x1a\x05https\x1a\x03tls\"\x12client_certificate(\x01\xba\xbb\x18&*$\n" +
 	"\bprotocol\x1a\x05https\x1a\x03tls\"\n" +
@@ -601,7 +611,8 @@ const file_keepgate_config_v1_routing_proto_rawDesc = "" +
 	"\v_tls_verifyB\x13\n" +
 	"\x11_tls_verify_depthB\n" +
 	"\n" +
-	"\b_enabled\"\x94\r\n" +
+	"\b_enabledB\x06\n" +
+	"\x04_url\"\x94\r\n" +
 	"\x05Route\x12 \n" +
 	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
 	"\n" +

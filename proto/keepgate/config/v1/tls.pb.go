@@ -24,15 +24,17 @@ const (
 
 // Certificate is a certificate with its private key, for listeners and for upstreams.
 type Certificate struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
-	CreatedAt     *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
-	UpdatedAt     *int64                 `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
-	Tags          *StringSet             `protobuf:"bytes,4,opt,name=tags,proto3" json:"tags,omitempty"`
-	Cert          *string                `protobuf:"bytes,5,opt,name=cert,proto3,oneof" json:"cert,omitempty"`
-	Key           *string                `protobuf:"bytes,6,opt,name=key,proto3,oneof" json:"key,omitempty"`
-	CertAlt       *string                `protobuf:"bytes,7,opt,name=cert_alt,json=certAlt,proto3,oneof" json:"cert_alt,omitempty"`
-	KeyAlt        *string                `protobuf:"bytes,8,opt,name=key_alt,json=keyAlt,proto3,oneof" json:"key_alt,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	CreatedAt *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	UpdatedAt *int64                 `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
+	Tags      *StringSet             `protobuf:"bytes,4,opt,name=tags,proto3" json:"tags,omitempty"`
+	Cert      *string                `protobuf:"bytes,5,opt,name=cert,proto3,oneof" json:"cert,omitempty"`
+	Key       *string                `protobuf:"bytes,6,opt,name=key,proto3,oneof" json:"key,omitempty"`
+	CertAlt   *string                `protobuf:"bytes,7,opt,name=cert_alt,json=certAlt,proto3,oneof" json:"cert_alt,omitempty"`
+	KeyAlt    *string                `protobuf:"bytes,8,opt,name=key_alt,json=keyAlt,proto3,oneof" json:"key_alt,omitempty"`
+	// Names of the SNIs bound to this certificate: whoever writes the certificate writes them too.
+	Snis          *StringSet `protobuf:"bytes,9,opt,name=snis,proto3" json:"snis,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -121,6 +123,13 @@ func (x *Certificate) GetKeyAlt() string {
 		return *x.KeyAlt
 	}
 	return ""
+}
+
+func (x *Certificate) GetSnis() *StringSet {
+	if x != nil {
+		return x.Snis
+	}
+	return nil
 }
 
 // Sni binds a server name to a certificate.
@@ -298,7 +307,7 @@ var File_keepgate_config_v1_tls_proto protoreflect.FileDescriptor
 
 const file_keepgate_config_v1_tls_proto_rawDesc = "" +
 	"\n" +
-	"\x1ckeepgate/config/v1/tls.proto\x12\x12keepgate.config.v1\x1a\x1fkeepgate/config/v1/values.proto\x1a\x1fkeepgate/schema/v1/schema.proto\"\x8b\x04\n" +
+	"\x1ckeepgate/config/v1/tls.proto\x12\x12keepgate.config.v1\x1a\x1fkeepgate/config/v1/values.proto\x1a\x1fkeepgate/schema/v1/schema.proto\"\xcd\x04\n" +
 	"\vCertificate\x12 \n" +
 	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
 	"\n" +
@@ -312,7 +321,8 @@ const file_keepgate_config_v1_tls_proto_rawDesc = "" +
 	"\x03key\x18\x06 \x01(\tB\r\xaa\xbb\x18\t\b\x01\x10\x01\x18\x01\x88\x01\vH\x04R\x03key\x88\x01\x01\x12)\n" +
 	"\bcert_alt\x18\a \x01(\tB\t\xaa\xbb\x18\x05\x18\x01\x88\x01\n" +
 	"H\x05R\acertAlt\x88\x01\x01\x12)\n" +
-	"\akey_alt\x18\b \x01(\tB\v\xaa\xbb\x18\a\x10\x01\x18\x01\x88\x01\vH\x06R\x06keyAlt\x88\x01\x01:R\xaa\xbb\x18\x1e\n" +
+	"\akey_alt\x18\b \x01(\tB\v\xaa\xbb\x18\a\x10\x01\x18\x01\x88\x01\vH\x06R\x06keyAlt\x88\x01\x01\x12@\n" +
+	"\x04snis\x18\t \x01(\v2\x1d.keepgate.config.v1.StringSetB\r\xaa\xbb\x18\t\xa0\x01\x03\xba\x01\x03\x88\x01\bR\x04snis:R\xaa\xbb\x18\x1e\n" +
 	"\fcertificates\x12\fcertificates8\x02\xba\xbb\x18\x15\"\x13\n" +
 	"\bcert_alt\n" +
 	"\akey_alt\xba\xbb\x18\x132\x11certificate_pairsB\x05\n" +
@@ -339,7 +349,7 @@ const file_keepgate_config_v1_tls_proto_rawDesc = "" +
 	"\x03_idB\r\n" +
 	"\v_created_atB\r\n" +
 	"\v_updated_atB\a\n" +
-	"\x05_name\"\x87\x03\n" +
+	"\x05_name\"\xa2\x03\n" +
 	"\rCaCertificate\x12 \n" +
 	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
 	"\n" +
@@ -350,8 +360,8 @@ const file_keepgate_config_v1_tls_proto_rawDesc = "" +
 	"\xaa\xbb\x18\x06\xba\x01\x03\x88\x01\tR\x04tags\x12\"\n" +
 	"\x04cert\x18\x05 \x01(\tB\t\xaa\xbb\x18\x05\b\x01\x88\x01\fH\x03R\x04cert\x88\x01\x01\x12/\n" +
 	"\vcert_digest\x18\x06 \x01(\tB\t\xaa\xbb\x18\x05 \x01\xd8\x01\x01H\x04R\n" +
-	"certDigest\x88\x01\x01:*\xaa\xbb\x18&\n" +
-	"\x0fca_certificates\x12\x0fca_certificates(\x018\x01B\x05\n" +
+	"certDigest\x88\x01\x01:E\xaa\xbb\x18&\n" +
+	"\x0fca_certificates\x12\x0fca_certificates(\x018\x01\xba\xbb\x18\x172\x15ca_certificate_digestB\x05\n" +
 	"\x03_idB\r\n" +
 	"\v_created_atB\r\n" +
 	"\v_updated_atB\a\n" +
@@ -380,14 +390,15 @@ var file_keepgate_config_v1_tls_proto_goTypes = []any{
 }
 var file_keepgate_config_v1_tls_proto_depIdxs = []int32{
 	3, // 0: keepgate.config.v1.Certificate.tags:type_name -> keepgate.config.v1.StringSet
-	3, // 1: keepgate.config.v1.Sni.tags:type_name -> keepgate.config.v1.StringSet
-	4, // 2: keepgate.config.v1.Sni.certificate:type_name -> keepgate.config.v1.Ref
-	3, // 3: keepgate.config.v1.CaCertificate.tags:type_name -> keepgate.config.v1.StringSet
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	3, // 1: keepgate.config.v1.Certificate.snis:type_name -> keepgate.config.v1.StringSet
+	3, // 2: keepgate.config.v1.Sni.tags:type_name -> keepgate.config.v1.StringSet
+	4, // 3: keepgate.config.v1.Sni.certificate:type_name -> keepgate.config.v1.Ref
+	3, // 4: keepgate.config.v1.CaCertificate.tags:type_name -> keepgate.config.v1.StringSet
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_keepgate_config_v1_tls_proto_init() }

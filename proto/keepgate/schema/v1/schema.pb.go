@@ -358,6 +358,8 @@ const (
 	Visibility_VISIBILITY_STORED Visibility = 1
 	// Only on the way to a data plane: neither stored nor shown.
 	Visibility_VISIBILITY_WIRE Visibility = 2
+	// Accepted by the Admin API and shown where set; neither stored nor sent to a data plane.
+	Visibility_VISIBILITY_TRANSIENT Visibility = 3
 )
 
 // Enum value maps for Visibility.
@@ -366,11 +368,13 @@ var (
 		0: "VISIBILITY_UNSPECIFIED",
 		1: "VISIBILITY_STORED",
 		2: "VISIBILITY_WIRE",
+		3: "VISIBILITY_TRANSIENT",
 	}
 	Visibility_value = map[string]int32{
 		"VISIBILITY_UNSPECIFIED": 0,
 		"VISIBILITY_STORED":      1,
 		"VISIBILITY_WIRE":        2,
+		"VISIBILITY_TRANSIENT":   3,
 	}
 )
 
@@ -1465,12 +1469,13 @@ const file_keepgate_schema_v1_schema_proto_rawDesc = "" +
 	"\x06OneWay\x12\x17\n" +
 	"\x13ONE_WAY_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13ONE_WAY_FINGERPRINT\x10\x01\x12\x14\n" +
-	"\x10ONE_WAY_PASSWORD\x10\x02*T\n" +
+	"\x10ONE_WAY_PASSWORD\x10\x02*n\n" +
 	"\n" +
 	"Visibility\x12\x1a\n" +
 	"\x16VISIBILITY_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11VISIBILITY_STORED\x10\x01\x12\x13\n" +
-	"\x0fVISIBILITY_WIRE\x10\x02*<\n" +
+	"\x0fVISIBILITY_WIRE\x10\x02\x12\x18\n" +
+	"\x14VISIBILITY_TRANSIENT\x10\x03*<\n" +
 	"\bOnDelete\x12\x19\n" +
 	"\x15ON_DELETE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11ON_DELETE_CASCADE\x10\x01:U\n" +
