@@ -1,0 +1,181 @@
+// Package mtlstest makes certificate authorities, certificates and CRLs for tests, sound and unsound ones.
+package mtlstest
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/keepgate/keepgate/shared/mtls"
+)
+
+// CA is a certificate authority of one test.
+type CA struct {
+	Cert *x509.Certificate
+	PEM  []byte
+	key  crypto.Signer
+}
+
+// Leaf describes a certificate. What is zero gets the value that a sound certificate has.
+type Leaf struct {
+	Identity  mtls.Identity // Role data-plane, organisation acme, environment prod, name node-1
+	URIs      []string      // instead of the identity's; empty but not nil: none
+	NotBefore time.Time     // an hour ago
+	NotAfter  time.Time     // in an hour
+	Usages    []x509.ExtKeyUsage
+	DNS       []string
+	IPs       []net.IP
+}
+
+// Pair is a certificate and its key.
+type Pair struct {
+	Cert    *x509.Certificate
+	CertPEM []byte
+	KeyPEM  []byte
+}
+
+// NewCA makes a CA.
+func NewCA(t testing.TB, name string) *CA {
+	t.Helper()
+	key, _, err := mtls.NewKey()
+	must(t, err)
+	template := &x509.Certificate{
+		SerialNumber: serial(t), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	must(t, err)
+	cert, err := x509.ParseCertificate(der)
+	must(t, err)
+	return &CA{Cert: cert, PEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key: key}
+}
+
+// Issue makes a certificate.
+func (ca *CA) Issue(t testing.TB, leaf Leaf) Pair {
+	t.Helper()
+	leaf = leaf.withDefaults()
+	key, keyPEM, err := mtls.NewKey()
+	must(t, err)
+	template := &x509.Certificate{
+		SerialNumber: serial(t), Subject: pkix.Name{CommonName: leaf.Identity.Name},
+		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: leaf.Usages,
+		DNSNames: leaf.DNS, IPAddresses: leaf.IPs, BasicConstraintsValid: true,
+	}
+	for _, text := range leaf.URIs {
+		uri, err := url.Parse(text)
+		must(t, err)
+		template.URIs = append(template.URIs, uri)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.Cert, key.Public(), ca.key)
+	must(t, err)
+	pair := Pair{CertPEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
+	pair.Cert, err = x509.ParseCertificate(der)
+	must(t, err)
+	keyPEM.Reveal(func(data []byte) { pair.KeyPEM = append([]byte(nil), data...) })
+	return pair
+}
+
+func (l Leaf) withDefaults() Leaf {
+	id := &l.Identity
+	if id.Role == "" {
+		id.Role = mtls.DataPlane
+	}
+	if id.Organisation == "" {
+		id.Organisation = "acme"
+	}
+	if id.Environment == "" && id.Role == mtls.DataPlane {
+		id.Environment = "prod"
+	}
+	if id.Name == "" {
+		id.Name = "node-1"
+	}
+	if l.URIs == nil {
+		l.URIs = []string{id.String()}
+	}
+	if l.NotBefore.IsZero() {
+		l.NotBefore = time.Now().Add(-time.Hour)
+	}
+	if l.NotAfter.IsZero() {
+		l.NotAfter = time.Now().Add(time.Hour)
+	}
+	if l.Usages == nil {
+		l.Usages = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		if id.Role == mtls.ControlPlane {
+			l.Usages = append(l.Usages, x509.ExtKeyUsageServerAuth)
+		}
+	}
+	return l
+}
+
+// CRL makes a list of the given certificates.
+func (ca *CA) CRL(t testing.TB, number int64, nextUpdate time.Time, revoked ...Pair) []byte {
+	t.Helper()
+	template := &x509.RevocationList{
+		Number: big.NewInt(number), ThisUpdate: nextUpdate.Add(-time.Hour), NextUpdate: nextUpdate,
+	}
+	for _, pair := range revoked {
+		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
+			x509.RevocationListEntry{SerialNumber: pair.Cert.SerialNumber, RevocationTime: time.Now()})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, template, ca.Cert, ca.key)
+	must(t, err)
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
+}
+
+// Files writes pair, the CA and an empty CRL into a folder of the test.
+func (ca *CA) Files(t testing.TB, pair Pair) mtls.Files {
+	t.Helper()
+	dir := t.TempDir()
+	files := mtls.Files{
+		Cert: filepath.Join(dir, "node.crt"), Key: filepath.Join(dir, "node.key"),
+		CA: filepath.Join(dir, "ca.crt"), CRL: filepath.Join(dir, "crl.pem"),
+	}
+	Write(t, files.Cert, pair.CertPEM)
+	Write(t, files.Key, pair.KeyPEM)
+	Write(t, files.CA, ca.PEM)
+	Write(t, files.CRL, ca.CRL(t, 1, time.Now().Add(time.Hour)))
+	return files
+}
+
+// Source opens an identity made from leaf.
+func (ca *CA) Source(t testing.TB, leaf Leaf) (*mtls.Source, mtls.Files, Pair) {
+	t.Helper()
+	pair := ca.Issue(t, leaf)
+	files := ca.Files(t, pair)
+	source, err := mtls.Open(files)
+	must(t, err)
+	return source, files, pair
+}
+
+// Write replaces a file as a whole, mode 0600.
+func Write(t testing.TB, path string, data []byte) {
+	t.Helper()
+	must(t, os.WriteFile(path+".new", data, 0o600))
+	must(t, os.Rename(path+".new", path))
+}
+
+func serial(t testing.TB) *big.Int {
+	t.Helper()
+	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	must(t, err)
+	return n.Add(n, big.NewInt(1))
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

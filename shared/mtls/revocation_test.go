@@ -1,0 +1,205 @@
+package mtls_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+)
+
+// resumable gives a server configuration the tickets that it does not have by itself, under one key for
+// all time: the worst case for a check that resumption would skip.
+func resumable(server *tls.Config) *tls.Config {
+	current := server.GetConfigForClient
+	server.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		config, err := current(hello)
+		if err != nil {
+			return nil, err
+		}
+		config.SessionTicketsDisabled = false
+		config.SetSessionTicketKeys([][32]byte{{1}})
+		return config, nil
+	}
+	return server
+}
+
+func TestRevokedClientIsRefusedFreshAndResumed(t *testing.T) {
+	t.Parallel()
+	ca := mtlstest.NewCA(t, "cluster")
+	server, files, _ := ca.Source(t, controlPlane())
+	client, _, pair := ca.Source(t, mtlstest.Leaf{})
+	listening := resumable(server.Server(mtls.DataPlane))
+	dialling := client.Client("", mtls.ControlPlane)
+	dialling.SessionTicketsDisabled = false
+	dialling.ClientSessionCache = tls.NewLRUClientSessionCache(4)
+	dialling.ServerName = "cp.example" // the cache's key
+
+	first := connect(t, listening, dialling)
+	again := connect(t, listening, dialling)
+	if first.server != nil || again.server != nil || !again.serverState.DidResume {
+		t.Fatalf("before: %v, %v, resumed %v; want a resumed session to test with", first.server, again.server, again.serverState.DidResume)
+	}
+	write(t, files.CRL, ca.CRL(t, 2, time.Now().Add(time.Hour), pair))
+	if err := server.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	resumed := connect(t, listening, dialling)
+	wantReason(t, resumed.server, mtls.Revoked)
+	if !strings.Contains(resumed.server.Error(), mtls.SerialText(pair.Cert.SerialNumber)) {
+		t.Errorf("%v does not name the serial", resumed.server)
+	}
+	if !resumed.serverState.DidResume {
+		t.Error("the refused session was not a resumed one, so this test shows nothing")
+	}
+	wantReason(t, connect(t, listening, client.Client("", mtls.ControlPlane)).server, mtls.Revoked)
+	wantReason(t, server.Check(first.serverState, mtls.DataPlane), mtls.Revoked)
+}
+
+func TestNoSessionIsResumed(t *testing.T) {
+	t.Parallel()
+	ca := mtlstest.NewCA(t, "cluster")
+	server, _, _ := ca.Source(t, controlPlane())
+	client, _, _ := ca.Source(t, mtlstest.Leaf{})
+	dialling := client.Client("cp.example", mtls.ControlPlane)
+	dialling.SessionTicketsDisabled = false
+	dialling.ClientSessionCache = tls.NewLRUClientSessionCache(4)
+	for range 2 {
+		o := connect(t, server.Server(mtls.DataPlane), dialling)
+		if o.server != nil || o.serverState.DidResume {
+			t.Fatalf("server: %v, resumed %v", o.server, o.serverState.DidResume)
+		}
+	}
+}
+
+func TestRevokedServerIsRefused(t *testing.T) {
+	t.Parallel()
+	ca := mtlstest.NewCA(t, "cluster")
+	server, _, pair := ca.Source(t, controlPlane())
+	client, files, _ := ca.Source(t, mtlstest.Leaf{})
+	write(t, files.CRL, ca.CRL(t, 2, time.Now().Add(time.Hour), pair))
+	if err := client.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	wantReason(t, connect(t, server.Server(mtls.DataPlane), client.Client("", mtls.ControlPlane)).client, mtls.Revoked)
+}
+
+func TestRolledCA(t *testing.T) {
+	t.Parallel()
+	before, after := mtlstest.NewCA(t, "2025"), mtlstest.NewCA(t, "2026")
+	server, files, _ := before.Source(t, controlPlane())
+	oldNode, _, _ := before.Source(t, mtlstest.Leaf{})
+	newPair := after.Issue(t, mtlstest.Leaf{})
+	newNode, err := tls.X509KeyPair(newPair.CertPEM, newPair.KeyPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialling := &tls.Config{InsecureSkipVerify: true, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return &newNode, nil // whatever CAs the server names
+	}}
+	listening := server.Server(mtls.DataPlane)
+	wantReason(t, connect(t, listening, dialling).server, mtls.UnknownCA)
+
+	write(t, files.CA, bytes.Join([][]byte{before.PEM, after.PEM}, nil))
+	if err := server.Reload(); err == nil || !strings.Contains(err.Error(), `CA "CN=2026" has no CRL`) {
+		t.Fatalf("Reload = %v, want the new CA's CRL asked for", err)
+	}
+	lists := [][]byte{before.CRL(t, 1, time.Now().Add(time.Hour)), after.CRL(t, 1, time.Now().Add(time.Hour))}
+	write(t, files.CRL, bytes.Join(lists, nil))
+	if err := server.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	o := connect(t, listening, dialling)
+	old := connect(t, listening, oldNode.Client("", mtls.ControlPlane))
+	if o.server != nil || old.server != nil {
+		t.Fatalf("with both CAs: new node %v, old node %v", o.server, old.server)
+	}
+	// The old CA goes, the server's own certificate first.
+	pair := after.Issue(t, controlPlane())
+	write(t, files.Cert, pair.CertPEM)
+	write(t, files.Key, pair.KeyPEM)
+	write(t, files.CA, after.PEM)
+	write(t, files.CRL, lists[1])
+	if err := server.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	wantReason(t, server.Check(old.serverState, mtls.DataPlane), mtls.UnknownCA)
+	if err := server.Check(o.serverState, mtls.DataPlane); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWatchEndsAtExpiry(t *testing.T) {
+	t.Parallel()
+	ca := mtlstest.NewCA(t, "cluster")
+	server, _, _ := ca.Source(t, controlPlane())
+	client, _, _ := ca.Source(t, mtlstest.Leaf{NotAfter: time.Now().Add(time.Second)})
+	o := connect(t, server.Server(mtls.DataPlane), client.Client("", mtls.ControlPlane))
+	if o.server != nil {
+		t.Fatal(o.server)
+	}
+	wantReason(t, server.Watch(t.Context(), o.serverState, mtls.DataPlane), mtls.Expired)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	lasting, _, _ := ca.Source(t, mtlstest.Leaf{})
+	o = connect(t, server.Server(mtls.DataPlane), lasting.Client("", mtls.ControlPlane))
+	if err := server.Watch(ctx, o.serverState, mtls.DataPlane); err != context.Canceled { //nolint:errorlint // exactly the cause
+		t.Errorf("Watch after cancellation = %v", err)
+	}
+}
+
+func TestRunNoticesARevocationWithinSeconds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ca := mtlstest.NewCA(t, "cluster")
+		_, files, _ := ca.Source(t, controlPlane())
+		pair := ca.Issue(t, mtlstest.Leaf{})
+		var log bytes.Buffer
+		server, err := mtls.OpenWith(files, mtls.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 2)
+		go func() { done <- server.Run(ctx) }()
+		state := tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: parse(t, pair)}
+		go func() { done <- server.Watch(ctx, state, mtls.DataPlane) }()
+		synctest.Wait()
+
+		began := time.Now()
+		write(t, files.CRL, ca.CRL(t, 2, time.Now().Add(time.Hour), pair))
+		wantReason(t, <-done, mtls.Revoked)
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("the revocation took %v to be noticed, want under 3 s", took)
+		}
+
+		write(t, files.CRL, ca.CRL(t, 1, time.Now().Add(time.Hour)))
+		time.Sleep(time.Minute)
+		wantReason(t, server.Check(state, mtls.DataPlane), mtls.Revoked) // an older list brings nobody back
+		write(t, files.CRL, ca.CRL(t, 3, time.Now().Add(time.Hour)))
+		time.Sleep(time.Minute)
+		if err := server.Check(state, mtls.DataPlane); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(2 * time.Hour) // the list of number 3 goes stale
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+		for _, want := range []string{"number 1 is older than 2", "in order again", "should have been replaced by"} {
+			if n := strings.Count(log.String(), want); n != 1 {
+				t.Errorf("log says %q %d times, want once:\n%s", want, n, &log)
+			}
+		}
+		if crls := server.Status().CRLs; len(crls) != 1 || !crls[0].Stale || crls[0].Number.Int64() != 3 {
+			t.Errorf("Status.CRLs = %+v, want number 3, stale", crls)
+		}
+	})
+}
