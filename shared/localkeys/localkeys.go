@@ -1,0 +1,171 @@
+// Package localkeys decides which key seals what on a data plane's own disk.
+//
+// A file's sections are sealed under data keys, random and new for each section and file; a data key is
+// kept beside its section, wrapped by the key-encryption key of the section's [Class]. The
+// key-encryption keys come out of one secret of the node by HKDF-SHA256 (RFC 5869), a label for each
+// class, so that a key that escapes opens one class only. Who derives that secret (from the cluster
+// key, normally) and who writes the files is not decided here: shared/mtls and dataplane/localstore.
+//
+// A wrapped data key, 81 bytes, frozen by testdata/wrapped.golden:
+//
+//	version   1 byte    0x01
+//	key id    8 bytes   which key-encryption key; derived from it, and not secret
+//	body      72 bytes  the data key's 32 bytes, sealed by shared/aead
+//
+// The associated data names suite, class, scope, file and key id: a wrapped key moved to another section
+// or file does not open.
+package localkeys
+
+import (
+	"bytes"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/keepgate/keepgate/shared/aead"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/secret"
+)
+
+// Class is what kind of data a section holds: the schema's data_class.
+type Class string
+
+const (
+	Contract Class = "contract" // routes, services, plugins
+	KMS      Class = "kms"      // credentials, certificates
+	KVM      Class = "kvm"      // key-value maps
+	Cache    Class = "cache"    // responses kept by the proxy cache
+)
+
+func (c Class) known() bool {
+	switch c {
+	case Contract, KMS, KVM, Cache:
+		return true
+	}
+	return false
+}
+
+// Section is what one data key seals. Scope is the environment a key belongs to, or "" for the whole
+// installation.
+type Section struct {
+	Class Class
+	Scope string
+}
+
+const (
+	version       = 1
+	keyIDSize     = 8
+	headSize      = 1 + keyIDSize
+	wrappedSize   = headSize + aead.KeySize + aead.Overhead
+	minSecretSize = 32
+	label         = "keepgate/localkeys/1"
+)
+
+// Ring holds the node's key-encryption keys: those of the current secret wrap, those of previous ones
+// only unwrap. It is safe for concurrent use.
+type Ring struct{ generations []generation } // current first
+
+// generation is what one secret gives.
+type generation struct {
+	derive func(purpose string) ([]byte, error)
+}
+
+// keyEncryptionKey wraps data keys.
+type keyEncryptionKey struct {
+	id  []byte // keyIDSize bytes
+	key *aead.Key
+}
+
+// New makes a Ring. Each secret has at least 32 bytes of full entropy; they are copied.
+func New(current secret.Bytes, previous ...secret.Bytes) (*Ring, error) {
+	r := &Ring{}
+	for _, s := range append([]secret.Bytes{current}, previous...) {
+		if s.Len() < minSecretSize {
+			return nil, fault.Newf(fault.Invalid, "localkeys.New", "", "a secret has %d bytes, want at least %d", s.Len(), minSecretSize)
+		}
+		s.Reveal(func(data []byte) {
+			pseudorandom, err := hkdf.Extract(sha256.New, data, []byte(label))
+			r.generations = append(r.generations, generation{func(purpose string) ([]byte, error) {
+				if err != nil {
+					return nil, err
+				}
+				return hkdf.Expand(sha256.New, pseudorandom, purpose, aead.KeySize)
+			}})
+		})
+	}
+	return r, nil
+}
+
+// NewDataKey makes a random data key for a section of a file and returns it beside its wrapped form.
+func (r *Ring) NewDataKey(suite aead.Suite, section Section, file string) (key *aead.Key, wrapped []byte, err error) {
+	kek, err := r.generations[0].key(suite, section)
+	if err != nil {
+		return nil, nil, fault.Newf(fault.Invalid, "localkeys.NewDataKey", section.name(), "deriving: %w", err)
+	}
+	material := make([]byte, aead.KeySize)
+	rand.Read(material) // never fails: crypto/rand ends the process instead
+	data := secret.Take(material)
+	defer data.Wipe()
+	if key, err = aead.NewKey(suite, data); err != nil {
+		return nil, nil, err
+	}
+	wrapped = append([]byte{version}, kek.id...)
+	return key, kek.key.Seal(wrapped, material, associated(suite, section, file, kek.id)), nil
+}
+
+// OpenDataKey unwraps a data key. Stale means that a previous secret's key opened it, so that what it seals should be
+// written again. It fails with fault.Unavailable when no secret of the ring made the key-encryption key,
+// and with fault.Corrupt when wrapped was changed or belongs to another section or file.
+func (r *Ring) OpenDataKey(suite aead.Suite, section Section, file string, wrapped []byte) (key *aead.Key, stale bool, err error) {
+	const op = "localkeys.OpenDataKey"
+	if len(wrapped) != wrappedSize || wrapped[0] != version {
+		return nil, false, fault.Newf(fault.Corrupt, op, section.name(), "no wrapped key of version %d", version)
+	}
+	for i, g := range r.generations {
+		kek, err := g.key(suite, section)
+		if err != nil {
+			return nil, false, fault.Newf(fault.Invalid, op, section.name(), "deriving: %w", err)
+		}
+		if !bytes.Equal(kek.id, wrapped[1:headSize]) {
+			continue
+		}
+		material, err := kek.key.Open(nil, wrapped[headSize:], associated(suite, section, file, kek.id))
+		if err != nil {
+			return nil, false, fault.New(fault.Corrupt, op, section.name(), err)
+		}
+		data := secret.Take(material)
+		defer data.Wipe()
+		key, err = aead.NewKey(suite, data)
+		return key, i > 0, err
+	}
+	return nil, false, fault.Newf(fault.Unavailable, op, section.name(), "wrapped by a key that this node does not hold, id %x", wrapped[1:headSize])
+}
+
+func (s Section) name() string { return string(s.Class) + "/" + s.Scope }
+
+// key derives a section's key-encryption key. Derived keys have no environments of their own: the scope
+// is bound by the associated data alone. Keys that an operator gives by scope will be found here.
+func (g generation) key(suite aead.Suite, section Section) (keyEncryptionKey, error) {
+	if !section.Class.known() {
+		return keyEncryptionKey{}, errors.New("unknown data class")
+	}
+	purpose := fmt.Sprintf("%s/%v/%s", label, suite, section.Class)
+	material, err := g.derive(purpose)
+	if err != nil {
+		return keyEncryptionKey{}, err
+	}
+	data := secret.Take(material)
+	defer data.Wipe()
+	id, err := g.derive(purpose + "/id")
+	if err != nil {
+		return keyEncryptionKey{}, err
+	}
+	key, err := aead.NewKey(suite, data)
+	return keyEncryptionKey{id[:keyIDSize], key}, err
+}
+
+func associated(suite aead.Suite, section Section, file string, keyID []byte) []byte {
+	return aead.Associated(label, suite.String(), string(section.Class), section.Scope, file, string(keyID))
+}
