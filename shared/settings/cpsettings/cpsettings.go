@@ -1,0 +1,76 @@
+// Package cpsettings declares what keepgate-cp can be told at its start. Package settings reads it; the
+// plane's own app gives it meaning.
+package cpsettings
+
+import (
+	"time"
+
+	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/settings"
+	"github.com/keepgate/keepgate/shared/settings/values"
+)
+
+// ControlPlane is every setting of keepgate-cp.
+type ControlPlane struct {
+	Process  settings.Process `section:"Process"`
+	Database Database         `section:"Database"`
+	Admin    Admin            `section:"Admin API"`
+	Cluster  Cluster          `section:"Data planes"`
+	Keyring  Keyring          `section:"Encryption"`
+
+	StatusListen values.Listen `key:"status_listen" default:"127.0.0.1:8100" help:"Where health, readiness and metrics are served."`
+}
+
+// Database is where the configuration is kept.
+type Database struct {
+	Engine          string        `key:"database" default:"sqlite" oneof:"sqlite|postgres" help:"Which database keeps the configuration. sqlite is one file, for one control plane node; postgres is for production."`
+	SQLitePath      string        `key:"sqlite_path" default:"keepgate.db" path:"prefix" help:"The file of the embedded database; a relative path lies below the prefix."`
+	UpdateFrequency time.Duration `key:"db_update_frequency" default:"5s" unit:"s" min:"100ms" help:"How often the history is polled for changes that no hint announced."`
+	Postgres        Postgres      `section:"PostgreSQL"`
+}
+
+// Postgres is how PostgreSQL is reached, under Kong's names.
+type Postgres struct {
+	Host        string        `key:"pg_host" default:"127.0.0.1" help:"The server's host name or address, or the folder of its UNIX socket."`
+	Port        int           `key:"pg_port" default:"5432" min:"1" max:"65535" help:"The server's port."`
+	Timeout     time.Duration `key:"pg_timeout" default:"5000ms" unit:"ms" min:"1ms" help:"How long connecting and each statement may take."`
+	User        string        `key:"pg_user" default:"keepgate" help:"The role to connect as."`
+	Password    secret.Bytes  `key:"pg_password" help:"The role's password."`
+	Name        string        `key:"pg_database" default:"keepgate" help:"The database to use."`
+	Schema      string        `key:"pg_schema" help:"The schema to use; empty takes the role's search path."`
+	SSL         bool          `key:"pg_ssl" default:"off" help:"Connect with TLS where the server offers it."`
+	SSLRequired bool          `key:"pg_ssl_required" default:"off" help:"Refuse a server that offers no TLS."`
+	SSLVerify   bool          `key:"pg_ssl_verify" default:"off" help:"Verify the server's certificate against ssl_trusted_certificate, and its name."`
+	SSLVersion  string        `key:"pg_ssl_version" default:"tlsv1_2" oneof:"tlsv1_2|tlsv1_3|any" help:"The least TLS version spoken with the server."`
+	SSLCert     string        `key:"pg_ssl_cert" path:"file" help:"The client certificate for mutual TLS (PEM file)."`
+	SSLKey      string        `key:"pg_ssl_cert_key" path:"file" help:"The private key of pg_ssl_cert (PEM file)."`
+	Trusted     []string      `key:"ssl_trusted_certificate" kong:"lua_ssl_trusted_certificate" default:"system" help:"The authorities that the database server's certificate is verified against: files, and the word system."`
+	VerifyDepth int           `key:"ssl_verify_depth" kong:"lua_ssl_verify_depth" default:"1" min:"0" max:"100" help:"How many intermediate certificates a chain may have."`
+}
+
+// Admin is the Admin API.
+type Admin struct {
+	Listen         values.Listen `key:"admin_listen" default:"127.0.0.1:8001, 127.0.0.1:8444 http2 ssl" help:"Where the Admin API is served. Beyond loopback, or without ssl, it wants enforce_rbac."`
+	SSLCert        string        `key:"admin_ssl_cert" path:"file" help:"The certificate of the ssl listeners (PEM file); without one a self-signed one is made at the first start."`
+	SSLKey         string        `key:"admin_ssl_cert_key" path:"file" help:"The private key of admin_ssl_cert (PEM file)."`
+	TokenFile      string        `key:"admin_token_file" default:"admin.token" path:"prefix" help:"The token that revealing, exporting and recovering ask for; made at the first start with mode 0600."`
+	AllowedHosts   []string      `key:"admin_allowed_hosts" help:"Host names under which the Admin API may be called, beside the loopback names."`
+	AllowedOrigins []string      `key:"admin_allowed_origins" help:"Web origins whose pages may call the Admin API."`
+	EnforceRBAC    bool          `key:"enforce_rbac" default:"off" help:"Ask every caller for a token."`
+	HeaderNames    string        `key:"header_names" default:"keepgate" oneof:"keepgate|kong|both" help:"Whether headers that the gateway adds are named after Keepgate (X-Keepgate-…), after Kong (X-Kong-…), or both."`
+}
+
+// Cluster is the control plane's end of the connection to its data planes.
+type Cluster struct {
+	settings.Cluster
+	Listen     values.Listen `key:"cluster_listen" default:"0.0.0.0:8005" help:"Where data planes connect. It always speaks mutual TLS."`
+	PurgeDelay time.Duration `key:"cluster_data_plane_purge_delay" default:"14d" unit:"s" min:"60s" help:"How long a data plane that is gone stays in the list."`
+}
+
+// Keyring is the encryption of the database.
+type Keyring struct {
+	Enabled           bool   `key:"keyring_enabled" default:"off" help:"Encrypt secrets in the database."`
+	Strategy          string `key:"keyring_strategy" oneof:"local|cluster" help:"Where keys live: local wraps them by keyring_local_key_file, cluster holds them in memory alone. Empty means local with sqlite and cluster with postgres."`
+	LocalKeyFile      string `key:"keyring_local_key_file" default:"keyring.key" path:"prefix" help:"The file that strategy local wraps the keys with; made at the first start with mode 0600. Who has it and the database has the secrets."`
+	RecoveryPublicKey string `key:"keyring_recovery_public_key" help:"An RSA public key or certificate (PEM file, PEM text, or that in base64) that the keys are encrypted to, so that its private key can bring them back."`
+}

@@ -1,0 +1,245 @@
+package settings
+
+import (
+	"encoding"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/keepgate/keepgate/shared/secret"
+)
+
+// maxSecretFile bounds what <key>_file reads: whatever is larger is no password.
+const maxSecretFile = 64 << 10
+
+// decode writes every field and returns the settings in effect. Paths below the prefix come last, since
+// they need the prefix.
+func (l *loader) decode() []Setting {
+	for _, f := range l.fields {
+		one, isGiven := l.given[f.key]
+		if !isGiven {
+			one = given{f.key, f.fallback, originDefault}
+		}
+		if problem, remedy := l.write(f, one); problem != "" {
+			l.fault(f.key, one.origin, problem, remedy)
+		}
+	}
+	settings := make([]Setting, 0, len(l.fields))
+	for _, f := range l.fields {
+		if f.path == "prefix" {
+			f.value.SetString(l.prefixed(f.value.String()))
+		}
+		origin := originDefault
+		if one, isGiven := l.given[f.key]; isGiven {
+			origin = one.origin
+		}
+		settings = append(settings, Setting{f.key, f.show(), origin})
+	}
+	return settings
+}
+
+// write reads the text into the field. It returns what is wrong, in Kong's words where Kong has some, and
+// what to do about it.
+func (l *loader) write(f *field, one given) (problem, remedy string) {
+	if f.kind == kindSecret {
+		return l.writeSecret(f, one)
+	}
+	if strings.HasPrefix(one.text, "{vault://") {
+		return f.key + " is a vault reference, which settings do not resolve", "give the value, or let what starts the process fetch it"
+	}
+	switch f.kind {
+	case kindText:
+		return f.writeText(one.text)
+	case kindBoolean:
+		switch one.text {
+		case "on", "true":
+			f.value.SetBool(true)
+		case "off", "false", "":
+			f.value.SetBool(false)
+		default:
+			return fmt.Sprintf("%s is not a boolean: '%s'", f.key, one.text), "write on or off"
+		}
+	case kindNumber:
+		return f.writeNumber(one.text)
+	case kindDuration:
+		return f.writeDuration(one.text)
+	case kindList:
+		return f.writeList(one.text)
+	default:
+		if err := f.value.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(one.text)); err != nil {
+			return fmt.Sprintf("%s has an invalid value: '%s'", f.key, one.text), err.Error()
+		}
+	}
+	return "", ""
+}
+
+func (f *field) writeText(text string) (problem, remedy string) {
+	if problem := f.notOneOf(text); problem != "" {
+		return problem, "write one of these words"
+	}
+	if problem := f.notPath(text); problem != "" {
+		return problem, "write it to a file and give the file's path"
+	}
+	f.value.SetString(text)
+	return "", ""
+}
+
+// notPath recognises a certificate or key, or its base64 form, where a path belongs. Kong takes both; here
+// they would end up in process listings and shell histories.
+func (f *field) notPath(text string) string {
+	const begin, beginBase64 = "-----BEGIN", "LS0tLS1CRUdJT"
+	if f.path == "" || !strings.Contains(text, begin) && !strings.HasPrefix(text, beginBase64) {
+		return ""
+	}
+	return f.key + " holds a certificate or key instead of a path"
+}
+
+func (f *field) notOneOf(text string) string {
+	if len(f.oneOf) == 0 || slices.Contains(f.oneOf, text) || text == "" && f.fallback == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s has an invalid value: '%s' (%s)", f.key, text, strings.Join(f.oneOf, ", "))
+}
+
+func (f *field) writeNumber(text string) (problem, remedy string) {
+	if text == "" {
+		return "", ""
+	}
+	number, err := strconv.ParseInt(text, 10, f.value.Type().Bits())
+	if err != nil {
+		return fmt.Sprintf("%s is not a number: '%s'", f.key, text), "write a whole number" + f.bounds()
+	}
+	if !f.within(number, func(bound string) (int64, error) { return strconv.ParseInt(bound, 10, 64) }) {
+		return fmt.Sprintf("%s has an invalid value: '%s'", f.key, text), "write a whole number" + f.bounds()
+	}
+	f.value.SetInt(number)
+	return "", ""
+}
+
+func (f *field) writeDuration(text string) (problem, remedy string) {
+	if text == "" {
+		return "", ""
+	}
+	duration, err := parseDuration(text, f.unit)
+	if err != nil {
+		return fmt.Sprintf("%s is not a duration: '%s'", f.key, text), "write a number with a unit (ms, s, m, h, d) as in 90s; a bare number counts in " + f.unit
+	}
+	inUnits := func(bound string) (int64, error) {
+		limit, err := parseDuration(bound, f.unit)
+		return int64(limit), err
+	}
+	if duration < 0 || !f.within(int64(duration), inUnits) {
+		return fmt.Sprintf("%s has an invalid value: '%s'", f.key, text), "write a duration" + f.bounds()
+	}
+	f.value.SetInt(int64(duration))
+	return "", ""
+}
+
+// parseDuration reads "90s", "14d" and Kong's bare numbers, which count in unit.
+func parseDuration(text, unit string) (time.Duration, error) {
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
+		text += unit
+	}
+	if days, found := strings.CutSuffix(text, "d"); found {
+		number, err := strconv.ParseInt(days, 10, 32)
+		if err != nil || number > 36500 {
+			return 0, fmt.Errorf("%q is no number of days", days)
+		}
+		return time.Duration(number) * 24 * time.Hour, nil
+	}
+	return time.ParseDuration(text)
+}
+
+func (f *field) writeList(text string) (problem, remedy string) {
+	var list []string
+	for word := range strings.SplitSeq(text, ",") {
+		if word = strings.TrimSpace(word); word == "" {
+			continue
+		}
+		if problem := f.notPath(word); problem != "" {
+			return problem, "write it to a file and give the file's path"
+		}
+		if problem := f.notOneOf(word); problem != "" {
+			return problem, "write some of these words, separated by commas"
+		}
+		list = append(list, word)
+	}
+	f.value.Set(reflect.ValueOf(list))
+	return "", ""
+}
+
+func (f *field) within(value int64, parse func(bound string) (int64, error)) bool {
+	if low, err := parse(f.min); f.min != "" && (err != nil || value < low) {
+		return false
+	}
+	high, err := parse(f.max)
+	return f.max == "" || err == nil && value <= high
+}
+
+func (f *field) bounds() string {
+	switch {
+	case f.min != "" && f.max != "":
+		return " from " + f.min + " to " + f.max
+	case f.min != "":
+		return ", " + f.min + " or more"
+	case f.max != "":
+		return ", " + f.max + " or less"
+	}
+	return ""
+}
+
+func (l *loader) writeSecret(f *field, one given) (problem, remedy string) {
+	if strings.HasPrefix(one.text, "{vault://") {
+		return f.key + " is a vault reference, which settings do not resolve", "give the value in a file with " + f.fileKey()
+	}
+	if one.name != f.fileKey() {
+		f.value.Set(reflect.ValueOf(secret.Take([]byte(one.text))))
+		if l.file != "" && strings.HasPrefix(one.origin, l.file+":") {
+			l.warn("%s stands in the settings file itself (%s); %s = <path> keeps it apart", f.key, one.origin, f.fileKey())
+		}
+		return "", ""
+	}
+	info, err := os.Stat(one.text)
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxSecretFile {
+		return fmt.Sprintf("%s names no readable file of at most %d bytes: '%s'", one.name, maxSecretFile, one.text), "check the path and its permissions"
+	}
+	data, err := os.ReadFile(one.text)
+	if err != nil {
+		return fmt.Sprintf("%s cannot be read: '%s'", one.name, one.text), "check its permissions"
+	}
+	data = []byte(strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r"))
+	if len(data) == 0 {
+		return fmt.Sprintf("%s is an empty file: '%s'", one.name, one.text), "write the secret into it"
+	}
+	if info.Mode().Perm()&0o004 != 0 {
+		l.warn("%s can be read by every user of this machine (%s); chmod 600 it", one.text, one.origin)
+	}
+	f.value.Set(reflect.ValueOf(secret.Take(data)))
+	return "", ""
+}
+
+// show prints the value in effect as it could be written in a file.
+func (f *field) show() string {
+	switch value := f.value.Interface().(type) {
+	case secret.Bytes:
+		if value.Len() == 0 {
+			return ""
+		}
+		return fmt.Sprint(value)
+	case bool:
+		if value {
+			return "on"
+		}
+		return "off"
+	case []string:
+		return strings.Join(value, ",")
+	case fmt.Stringer:
+		return value.String()
+	default:
+		return fmt.Sprint(value)
+	}
+}
