@@ -1,0 +1,156 @@
+// Package fleet knows which data plane holds what, and what it refused.
+//
+// Who a data plane is comes from its certificate; what it says of itself (host name, version, labels) is kept
+// as a label and trusted for nothing. The newest state of a linked data plane is in memory; a row in the
+// database follows it, at most once in half a minute while nothing happens, so that every control plane node
+// can show the whole fleet.
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/keepgate/keepgate/controlplane/record"
+)
+
+// SyncStatus says how a data plane stands to the configuration that it should hold.
+type SyncStatus string
+
+const (
+	Unknown SyncStatus = "unknown" // linked, and has not answered yet
+	Normal  SyncStatus = "normal"  // holds the newest that it was sent
+	Refused SyncStatus = "refused" // refused the newest; serves what it had
+	Ahead   SyncStatus = "ahead"   // holds more than the database ever had: was it restored?
+)
+
+// persistEvery is how often a quiet data plane's row is renewed.
+const persistEvery = 30 * time.Second
+
+// Certificate is who a data plane is.
+type Certificate struct {
+	Organisation, Environment, Name string
+	Serial                          string
+	Expires                         time.Time
+}
+
+// Label is what a data plane says of itself.
+type Label struct {
+	NodeID   string            `json:"node_id"`
+	Hostname string            `json:"hostname"`
+	IP       string            `json:"ip"`
+	Version  string            `json:"version"`
+	Labels   map[string]string `json:"labels,omitempty"`
+}
+
+// Held names the configuration a data plane holds.
+type Held struct {
+	Epoch   uint64 `json:"epoch"`
+	Version uint64 `json:"version"`
+	Hash    string `json:"hash"` // hex; "" when it holds nothing
+}
+
+// Quarantined is an entity that a data plane holds and cannot use.
+type Quarantined struct {
+	Kind   string `json:"kind"`
+	ID     string `json:"id"`
+	Name   string `json:"name,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// Status is one data plane as last seen.
+type Status struct {
+	Label
+	Name          string        `json:"name"`
+	Organisation  string        `json:"-"` // columns of the row
+	Environment   string        `json:"-"`
+	Serial        string        `json:"serial"`
+	CertExpiresAt int64         `json:"cert_expires_at"` // Unix seconds
+	SyncStatus    SyncStatus    `json:"sync_status"`
+	Held          Held          `json:"held"`
+	Refusal       string        `json:"refusal,omitempty"` // why it refused the newest
+	Quarantined   []Quarantined `json:"quarantined,omitempty"`
+	Ready         bool          `json:"ready"`
+	Linked        bool          `json:"-"` // linked to this node now
+	LastSeen      int64         `json:"-"` // Unix seconds; a column of the row
+	UpdatedAt     int64         `json:"updated_at"`
+}
+
+// Store keeps the rows.
+type Store interface {
+	PutNode(ctx context.Context, node record.Node) error
+	Nodes(ctx context.Context) ([]record.Node, error)
+	ForgetNodes(ctx context.Context, before int64) error
+}
+
+// Options tunes a Fleet. The zero value is right for production.
+type Options struct {
+	PurgeDelay time.Duration // rows of data planes not seen for so long are dropped; default 14 days
+	Log        *slog.Logger  // default: discard
+}
+
+// Fleet is all data planes of the installation.
+type Fleet struct {
+	store   Store
+	options Options
+
+	mu     sync.Mutex
+	linked map[string]*Session // guarded by mu; by row id
+}
+
+// New makes a Fleet and starts nothing.
+func New(store Store, options Options) *Fleet {
+	if options.PurgeDelay <= 0 {
+		options.PurgeDelay = 14 * 24 * time.Hour
+	}
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Fleet{store: store, options: options, linked: map[string]*Session{}}
+}
+
+// Run drops the rows of data planes that have not been seen for the purge delay.
+func (f *Fleet) Run(ctx context.Context) error {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		if err := f.store.ForgetNodes(ctx, time.Now().Add(-f.options.PurgeDelay).Unix()); err != nil && ctx.Err() == nil {
+			f.options.Log.Warn("rows of data planes that are gone stay for now", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// List returns every data plane that was seen within the purge delay, by row id.
+func (f *Fleet) List(ctx context.Context) ([]Status, error) {
+	nodes, err := f.store.Nodes(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading data planes: %w", err)
+	}
+	list := make([]Status, 0, len(nodes))
+	for _, node := range nodes {
+		status := Status{SyncStatus: Unknown}
+		if err := json.Unmarshal(node.Body, &status); err != nil {
+			return nil, fmt.Errorf("reading data plane %s: %w", node.ID, err)
+		}
+		status.Organisation, status.Environment, status.LastSeen = node.Organisation, node.Environment, node.Seen
+		if s := f.session(node.ID); s != nil {
+			status = s.Status()
+		}
+		list = append(list, status)
+	}
+	return list, nil
+}
+
+func (f *Fleet) session(id string) *Session {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.linked[id]
+}

@@ -1,0 +1,141 @@
+package publish
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/keepgate/keepgate/controlplane/fleet"
+	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
+	"github.com/keepgate/keepgate/shared/mtls"
+)
+
+// Heartbeat is how often both sides of a stream say that they are there.
+const Heartbeat = 10 * time.Second
+
+// Guard says who is at the other end of a connection and for how long that holds; mtls.Source is one.
+type Guard interface {
+	// Watch returns when the peer may no longer stay, with the reason, or when ctx ends.
+	Watch(ctx context.Context, cs tls.ConnectionState, allow ...mtls.Role) error
+}
+
+// Server is the control plane's end of the stream.
+type Server struct {
+	syncv1.UnimplementedSyncServiceServer
+	publisher *Publisher
+	fleet     *fleet.Fleet
+	guard     Guard
+	options   ServerOptions
+}
+
+// ServerOptions tunes a Server. Name and Version are shown to data planes.
+type ServerOptions struct {
+	Name, Version string
+	Heartbeat     time.Duration // default Heartbeat
+	Log           *slog.Logger  // default: discard
+}
+
+// NewServer makes a Server over a publisher and starts nothing.
+func NewServer(publisher *Publisher, nodes *fleet.Fleet, guard Guard, options ServerOptions) *Server {
+	if options.Heartbeat <= 0 {
+		options.Heartbeat = Heartbeat
+	}
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Server{publisher: publisher, fleet: nodes, guard: guard, options: options}
+}
+
+// Stream serves one data plane for as long as it stays: it says what it holds; then, one at a time, it gets
+// something newer and gives its verdict. One update in flight is enough: updates are cumulative, so a node that
+// was slow gets the newest one next and not a backlog.
+func (s *Server) Stream(stream syncv1.SyncService_StreamServer) error {
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	who, connection, err := identify(ctx)
+	if err != nil {
+		return err
+	}
+	if who.Environment != DefaultEnvironment {
+		s.options.Log.Warn("a data plane of an unknown environment was refused", "data_plane", who.String(), "environment", who.Environment)
+		return status.Errorf(codes.PermissionDenied, "there is no environment %q", who.Environment)
+	}
+	hello, err := receiveHello(stream)
+	if err != nil {
+		return err
+	}
+	go func() { cancel(s.guard.Watch(ctx, connection, mtls.DataPlane)) }() // ends with ctx
+	session := s.fleet.Join(ctx, certificateOf(who), labelOf(ctx, hello), heldOf(hello.Held))
+	defer session.Leave(context.WithoutCancel(ctx))
+	s.options.Log.Info("data plane linked", "data_plane", who.String(), "hostname", hello.Hostname, "version", hello.Version,
+		"holds_version", hello.Held.GetVersion())
+	l := &link{server: s, stream: stream, session: session, who: who, held: hello.Held, partial: hello.Partial}
+	err = l.run(ctx)
+	if cause := context.Cause(ctx); cause != nil && stream.Context().Err() == nil {
+		err = status.Error(codes.PermissionDenied, cause.Error())
+	}
+	s.options.Log.Info("data plane unlinked", "data_plane", who.String(), "why", err)
+	return err
+}
+
+// identify returns who the other side is: by its certificate, never by what it says.
+func identify(ctx context.Context) (mtls.Identity, tls.ConnectionState, error) {
+	other, ok := peer.FromContext(ctx)
+	if !ok {
+		return mtls.Identity{}, tls.ConnectionState{}, status.Error(codes.Unauthenticated, "no peer")
+	}
+	info, ok := other.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		return mtls.Identity{}, tls.ConnectionState{}, status.Error(codes.Unauthenticated, "the stream needs mutual TLS")
+	}
+	who, err := mtls.PeerOf(info.State)
+	if err != nil || who.Role != mtls.DataPlane {
+		return mtls.Identity{}, tls.ConnectionState{}, status.Error(codes.PermissionDenied, "the stream is for data planes")
+	}
+	return who, info.State, nil
+}
+
+func receiveHello(stream syncv1.SyncService_StreamServer) (*syncv1.Hello, error) {
+	message, err := stream.Recv()
+	if err != nil {
+		return nil, err
+	}
+	hello := message.GetHello()
+	if hello == nil {
+		return nil, status.Error(codes.InvalidArgument, "the first message must be a Hello")
+	}
+	if _, err := uuid.Parse(hello.NodeId); err != nil {
+		return nil, status.Error(codes.InvalidArgument, "node_id must be a UUID")
+	}
+	return hello, nil
+}
+
+func certificateOf(who mtls.Identity) fleet.Certificate {
+	return fleet.Certificate{
+		Organisation: who.Organisation, Environment: who.Environment, Name: who.Name,
+		Serial: who.Serial, Expires: who.NotAfter,
+	}
+}
+
+func labelOf(ctx context.Context, hello *syncv1.Hello) fleet.Label {
+	label := fleet.Label{NodeID: hello.NodeId, Hostname: hello.Hostname, Version: hello.Version, Labels: hello.Labels}
+	if other, ok := peer.FromContext(ctx); ok {
+		label.IP = host(other.Addr.String())
+	}
+	return label
+}
+
+func heldOf(p *syncv1.Position) fleet.Held {
+	if p == nil {
+		return fleet.Held{}
+	}
+	return fleet.Held{Epoch: p.Epoch, Version: p.Version, Hash: hex.EncodeToString(p.Hash)}
+}
