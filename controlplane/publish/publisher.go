@@ -239,7 +239,8 @@ func (p *Publisher) readEpoch(ctx context.Context) (uint64, error) {
 func RaiseEpoch(ctx context.Context, store interface {
 	Meta(ctx context.Context, name string) (value string, found bool, err error)
 	SwapMeta(ctx context.Context, name string, old *string, value string) error
-}) (uint64, error) {
+},
+) (uint64, error) {
 	text, found, err := store.Meta(ctx, metaEpoch)
 	if err != nil {
 		return 0, fmt.Errorf("reading the epoch: %w", err)
