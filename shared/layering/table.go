@@ -1,0 +1,147 @@
+package layering
+
+// room is one row of the plan: a package, or all that a pattern matches, and what of ours it may import.
+type room struct {
+	name string
+	may  []string
+}
+
+// everywhere may be imported by every package.
+func everywhere() []string {
+	return []string{"shared/fault", "shared/secret", "shared/lifecycle", "proto/..."}
+}
+
+// plan is the house, from the ground up. The first row that matches a package is its row. Rows may stand
+// here before their room is built.
+func plan() []room {
+	return []room{
+		{"proto/...", nil},
+
+		{"shared/fault", nil},
+		{"shared/secret", nil},
+		{"shared/lifecycle", nil},
+		{"shared/layering", nil},
+		{"shared/durable", nil},
+		{"shared/verifier", nil},
+		{"shared/aead", nil},
+		{"shared/configset", nil},
+		{"shared/schema/...", []string{"shared/schema/..."}},
+		{"shared/plugins", []string{"shared/schema"}},
+		{"shared/declarative", []string{"shared/schema", "shared/plugins"}},
+		{"shared/localkeys", []string{"shared/aead"}},
+		{"shared/mtls", nil},
+		{"shared/mtls/*", []string{"shared/mtls"}},
+		{"shared/telemetry", []string{"shared/schema"}},
+		{"shared/process", nil},
+		{"shared/settings/conffile", nil},
+		{"shared/settings/values", nil},
+		{"shared/settings", []string{"shared/settings/conffile"}},
+		{"shared/settings/*", []string{"shared/settings", "shared/settings/values"}},
+		{"shared/kmsclient", nil},
+		{"shared/vaultclient", nil},
+		{"shared/secretref", []string{"shared/vaultclient"}},
+
+		{"controlplane/record", nil},
+		{"controlplane/store/layout", []string{"controlplane/record", "shared/schema"}},
+		{"controlplane/store/storetest", []string{"controlplane/record", "controlplane/store/layout"}},
+		{"controlplane/store/...", []string{"controlplane/record", "controlplane/store/..."}},
+		{"controlplane/audit", []string{"controlplane/record"}},
+		{"controlplane/access", []string{"controlplane/record", "shared/verifier"}},
+		{"controlplane/keyring", []string{"controlplane/record", "controlplane/audit", "shared/aead", "shared/durable"}},
+		{"controlplane/keyring/*", []string{
+			"controlplane/keyring", "controlplane/record", "controlplane/peer", "shared/aead", "shared/durable", "shared/kmsclient", "shared/vaultclient",
+		}},
+		{"controlplane/encryption", []string{"controlplane/keyring", "controlplane/record", "shared/aead", "shared/kmsclient", "shared/verifier"}},
+		{"controlplane/catalog", []string{
+			"controlplane/record", "controlplane/access", "controlplane/encryption",
+			"shared/aead", "shared/declarative", "shared/plugins", "shared/schema", "shared/verifier",
+		}},
+		{"controlplane/reencrypt", []string{"controlplane/catalog", "controlplane/encryption", "controlplane/record"}},
+		{"controlplane/peer", []string{"shared/aead", "shared/mtls"}},
+		{"controlplane/changefeed", []string{"controlplane/record"}},
+		{"controlplane/fleet", []string{"controlplane/record"}},
+		{"controlplane/certs", []string{"controlplane/record", "shared/durable", "shared/mtls"}},
+		{"controlplane/publish", []string{
+			"controlplane/catalog", "controlplane/changefeed", "controlplane/fleet", "controlplane/record",
+			"shared/configset", "shared/mtls", "shared/mtls/grpccreds", "shared/schema", "shared/verifier",
+		}},
+		{"controlplane/kmsservice", []string{"controlplane/keyring"}},
+		{"controlplane/kmsplugin", []string{"shared/kmsclient", "shared/mtls"}},
+		{"controlplane/admin/...", []string{
+			"controlplane/access", "controlplane/admin/...", "controlplane/catalog", "controlplane/fleet", "controlplane/keyring", "controlplane/record",
+			"shared/declarative", "shared/plugins", "shared/schema",
+		}},
+		{"controlplane/console", []string{"controlplane/access", "controlplane/catalog", "controlplane/fleet", "controlplane/keyring", "shared/schema"}},
+		{"controlplane/cli", []string{
+			"controlplane/certs", "controlplane/record", "controlplane/store/...",
+			"shared/declarative", "shared/durable", "shared/mtls", "shared/plugins", "shared/process", "shared/schema", "shared/settings/...", "shared/telemetry",
+		}},
+		{"controlplane/app", []string{"controlplane/...", "shared/..."}},
+		{"controlplane/cmd/*", []string{"controlplane/app", "controlplane/cli", "shared/process", "shared/settings/...", "shared/telemetry"}},
+
+		{"dataplane/exchange", nil},
+		{"dataplane/plugin", []string{"dataplane/exchange", "shared/plugins", "shared/schema"}},
+		{"dataplane/plugin/*", []string{"dataplane/exchange", "dataplane/plugin", "shared/plugins", "shared/schema", "shared/verifier"}},
+		{"dataplane/http1/wire", []string{"dataplane/exchange"}},
+		{"dataplane/http1/...", []string{"dataplane/exchange", "dataplane/http1/..."}},
+		{"dataplane/http2", []string{"dataplane/exchange"}},
+		{"dataplane/healthcheck", nil},
+		{"dataplane/balancer", []string{"dataplane/healthcheck"}},
+		{"dataplane/upstream", []string{"dataplane/exchange", "dataplane/http1/...", "dataplane/http2"}},
+		{"dataplane/table", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/plugin", "dataplane/upstream"}},
+		{"dataplane/compile", []string{
+			"dataplane/balancer", "dataplane/exchange", "dataplane/plugin", "dataplane/table", "dataplane/upstream",
+			"shared/configset", "shared/plugins", "shared/schema", "shared/verifier",
+		}},
+		{"dataplane/localstore", []string{"shared/aead", "shared/configset", "shared/durable", "shared/localkeys"}},
+		{"dataplane/apply", []string{"dataplane/compile", "dataplane/localstore", "dataplane/table", "shared/configset"}},
+		{"dataplane/uplink", []string{"dataplane/apply", "shared/configset", "shared/mtls", "shared/mtls/grpccreds"}},
+		{"dataplane/proxy", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/plugin", "dataplane/table", "dataplane/upstream"}},
+		{"dataplane/listener", []string{"dataplane/exchange", "dataplane/table", "shared/mtls"}},
+		{"dataplane/status", nil},
+		{"dataplane/cli", []string{
+			"dataplane/localstore", "shared/configset", "shared/durable", "shared/localkeys", "shared/mtls", "shared/process", "shared/settings/...", "shared/telemetry",
+		}},
+		{"dataplane/app", []string{"dataplane/...", "shared/..."}},
+		{"dataplane/cmd/*", []string{"dataplane/app", "dataplane/cli", "shared/process", "shared/settings/...", "shared/telemetry"}},
+
+		// Scenarios, benchmarks and the demo's pieces drive real processes and may look into both planes.
+		{"deploy/...", []string{"shared/..."}},
+		{"e2e/...", []string{"controlplane/...", "dataplane/...", "e2e/...", "shared/..."}},
+	}
+}
+
+// reserved is an import that belongs to a few packages alone.
+type reserved struct {
+	imports []string // patterns
+	to      []string // patterns of our packages
+	why     string
+}
+
+// reservations hold for the files of binaries; tests may use anything that is not forbidden.
+func reservations() []reserved {
+	drivers := []string{"controlplane/store/...", "e2e/..."}
+	return []reserved{
+		{
+			[]string{
+				"crypto/aes", "crypto/cipher", "crypto/des", "crypto/rc4", "crypto/hpke", "golang.org/x/crypto/chacha20/...",
+				"golang.org/x/crypto/chacha20poly1305/...", "golang.org/x/crypto/nacl/...", "golang.org/x/crypto/xts/...", "golang.org/x/crypto/salsa20/...",
+			},
+			[]string{"shared/aead", "controlplane/peer"},
+			"encryption happens in one place: shared/aead",
+		},
+		{[]string{"github.com/jackc/pgx/v5/...", "modernc.org/sqlite/...", "github.com/pressly/goose/v3/...", "database/sql/..."}, drivers, "only a store speaks to a database"},
+		{[]string{"log", "math/rand"}, nil, "use log/slog and math/rand/v2, or crypto/rand where it guards anything"},
+		{[]string{"testing", "github.com/google/go-cmp/...", "pgregory.net/rapid", "go.uber.org/goleak"}, []string{"**test", "e2e/..."}, "test tools belong in tests and in packages whose name ends in test"},
+		// exchange and wire view header bytes as strings without a copy: the arena outlives every view of it.
+		{[]string{"unsafe"}, []string{"proto/...", "dataplane/exchange", "dataplane/http1/wire"}, "unsafe needs a reason and a line in shared/layering/table.go"},
+	}
+}
+
+// forbiddenNames tell nothing about a package's duty.
+func forbiddenNames() []string {
+	return []string{"util", "utils", "common", "helper", "helpers", "misc", "types", "base", "lib"}
+}
+
+// maxLines is where a file stops being read in one sitting. Aim at 150.
+const maxLines = 500
