@@ -33,33 +33,26 @@ type revocations struct {
 // parseCRLs reads one CRL for every CA, each signed by that CA. A CA without a CRL would make its leaves
 // unrevocable without anyone seeing it, so it is refused here.
 func parseCRLs(data []byte, cas []*x509.Certificate) (map[issuer]*revocations, error) {
+	encoded, err := splitCRLs(data)
+	if err != nil {
+		return nil, err
+	}
 	lists := make(map[issuer]*revocations)
-	for n := 1; ; n++ {
-		block, rest := pem.Decode(data)
-		if block == nil {
-			break
-		}
-		data = rest
-		if block.Type != "X509 CRL" {
-			return nil, fmt.Errorf("PEM block %d is a %s, not an X509 CRL", n, shown(block.Type))
-		}
-		list, err := x509.ParseRevocationList(block.Bytes)
+	for i, der := range encoded {
+		list, err := x509.ParseRevocationList(der)
 		if err != nil {
-			return nil, fmt.Errorf("CRL %d: %w", n, err)
+			return nil, fmt.Errorf("CRL %d: %w", i+1, err)
 		}
 		ca := signer(list, cas)
 		if ca == nil {
-			return nil, fmt.Errorf("CRL %d, by %s: not signed by any of the CAs", n, shown(list.Issuer.String()))
+			return nil, fmt.Errorf("CRL %d, by %s: not signed by any of the CAs", i+1, shown(list.Issuer.String()))
 		}
 		if list.Number == nil {
-			return nil, fmt.Errorf("CRL %d, by %s: it has no number", n, shown(list.Issuer.String()))
+			return nil, fmt.Errorf("CRL %d, by %s: it has no number", i+1, shown(list.Issuer.String()))
 		}
 		if known := lists[issuerOf(ca)]; known == nil || known.number.Cmp(list.Number) < 0 {
 			lists[issuerOf(ca)] = newRevocations(list)
 		}
-	}
-	if len(lists) == 0 {
-		return nil, errors.New("there is no X509 CRL in it")
 	}
 	for _, ca := range cas {
 		if lists[issuerOf(ca)] == nil {
@@ -67,6 +60,29 @@ func parseCRLs(data []byte, cas []*x509.Certificate) (map[issuer]*revocations, e
 		}
 	}
 	return lists, nil
+}
+
+// splitCRLs takes PEM blocks, or the DER of a single CRL, as many CAs publish it.
+func splitCRLs(data []byte) (encoded [][]byte, err error) {
+	const sequence = 0x30 // the first byte of any CRL in DER, and of no PEM file
+	if len(data) > 0 && data[0] == sequence {
+		return [][]byte{data}, nil
+	}
+	for {
+		block, rest := pem.Decode(data)
+		if block == nil {
+			break
+		}
+		data = rest
+		if block.Type != "X509 CRL" {
+			return nil, fmt.Errorf("PEM block %d is a %s, not an X509 CRL", len(encoded)+1, shown(block.Type))
+		}
+		encoded = append(encoded, block.Bytes)
+	}
+	if len(encoded) == 0 {
+		return nil, errors.New("there is no X509 CRL in it")
+	}
+	return encoded, nil
 }
 
 func signer(list *x509.RevocationList, cas []*x509.Certificate) *x509.Certificate {

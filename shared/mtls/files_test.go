@@ -131,6 +131,18 @@ func TestOpenWarns(t *testing.T) {
 	}
 }
 
+func TestCRLInDER(t *testing.T) {
+	t.Parallel()
+	ca := mtlstest.NewCA(t, "cluster")
+	pair := ca.Issue(t, mtlstest.Leaf{})
+	files := ca.Files(t, pair)
+	list, _ := pem.Decode(ca.CRL(t, 7, time.Now().Add(time.Hour), pair))
+	write(t, files.CRL, list.Bytes)
+	if crls := open(t, files).Status().CRLs; len(crls) != 1 || crls[0].Number.Int64() != 7 || crls[0].Revoked != 1 {
+		t.Errorf("Status.CRLs = %+v", crls)
+	}
+}
+
 func TestKeyReadableByAGroupOfRoots(t *testing.T) {
 	t.Parallel()
 	ca := mtlstest.NewCA(t, "cluster")

@@ -94,6 +94,25 @@ func NewKey() (crypto.Signer, secret.Bytes, error) {
 	return key, secret.Take(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), nil
 }
 
+// ReadKey reads the private key in a file that nobody but its owner can read.
+func ReadKey(path string) (crypto.Signer, error) {
+	const op = "mtls.ReadKey"
+	data, _, err := readKeyFile(path)
+	if err != nil {
+		return nil, invalid(op, path, err)
+	}
+	defer clear(data)
+	key, err := parseKey(data)
+	if err != nil {
+		return nil, invalid(op, path, err)
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, invalid(op, path, errors.New("this kind of key cannot sign"))
+	}
+	return signer, nil
+}
+
 // DeriveKey derives n bytes from the private key in use: HKDF-SHA256 (RFC 5869) without salt over the
 // PKCS#8 DER of the key, info "keepgate/mtls/derive/v1\0" + label. The DER is encoded anew from the parsed
 // key, so that a SEC 1 or PKCS#1 file of the same key derives the same bytes. Another key, as after a
@@ -109,14 +128,9 @@ func (s *Source) DeriveKey(label string, n int) (secret.Bytes, error) {
 // DeriveKeyFile is DeriveKey for the key in a file: the next one before it is used, or the previous one
 // after it was replaced.
 func DeriveKeyFile(path, label string, n int) (secret.Bytes, error) {
-	data, _, err := readKeyFile(path)
+	key, err := ReadKey(path)
 	if err != nil {
-		return secret.Bytes{}, invalid("mtls.DeriveKeyFile", path, err)
-	}
-	defer clear(data)
-	key, err := parseKey(data)
-	if err != nil {
-		return secret.Bytes{}, invalid("mtls.DeriveKeyFile", path, err)
+		return secret.Bytes{}, err
 	}
 	derived, err := deriveKey(key, label, n)
 	if err != nil {

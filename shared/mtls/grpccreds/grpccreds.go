@@ -7,11 +7,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"log/slog"
 	"net"
-	"sync/atomic"
 
-	"golang.org/x/time/rate"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 
@@ -19,26 +16,7 @@ import (
 	"github.com/keepgate/keepgate/shared/mtls"
 )
 
-// A stranger can fail handshakes as fast as the network goes; the log follows at this pace.
-const (
-	refusalsPerSecond = 5
-	refusalBurst      = 50
-)
-
 var errNoTLS = errors.New("the connection is not one of this package's")
-
-// Server returns the credentials of a gRPC server that accepts the given roles. A nil log discards.
-func Server(source *mtls.Source, log *slog.Logger, allow ...mtls.Role) credentials.TransportCredentials {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	return &server{
-		TransportCredentials: credentials.NewTLS(source.Server(allow...)),
-		log:                  log,
-		pace:                 rate.NewLimiter(refusalsPerSecond, refusalBurst),
-		silenced:             new(atomic.Int64),
-	}
-}
 
 // Client returns the credentials of a gRPC client that expects a server of one role and, if serverName is
 // not empty, of that name. Errors of the handshake carry the *mtls.Refusal's text.
@@ -62,41 +40,6 @@ func PeerOf(ctx context.Context) (mtls.Identity, tls.ConnectionState, error) {
 	}
 	id, err := mtls.PeerOf(info.State)
 	return id, info.State, err
-}
-
-type server struct {
-	credentials.TransportCredentials
-	log      *slog.Logger
-	pace     *rate.Limiter
-	silenced *atomic.Int64 // refusals not logged since the last one that was
-}
-
-// ServerHandshake logs what it refuses.
-func (s *server) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	secured, info, err := s.TransportCredentials.ServerHandshake(conn)
-	if err != nil {
-		s.refused(conn.RemoteAddr(), err)
-	}
-	return secured, info, err
-}
-
-func (s *server) refused(remote net.Addr, err error) {
-	if !s.pace.Allow() {
-		s.silenced.Add(1)
-		return
-	}
-	refusal := mtls.Explain(err)
-	attrs := []any{"remote", remote.String(), "reason", string(refusal.Reason), "detail", refusal.Detail, "subject", refusal.Subject}
-	if silenced := s.silenced.Swap(0); silenced > 0 {
-		attrs = append(attrs, "not_logged", silenced)
-	}
-	s.log.Warn("cluster connection refused", attrs...)
-}
-
-func (s *server) Clone() credentials.TransportCredentials {
-	clone := *s
-	clone.TransportCredentials = s.TransportCredentials.Clone()
-	return &clone
 }
 
 type client struct {

@@ -120,6 +120,10 @@ func TestServerLogsWhoWasRefusedAndWhy(t *testing.T) {
 		if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), test.err) {
 			t.Errorf("%s: client error %v, want Unavailable with %q", test.name, err, test.err)
 		}
+		// The client may know before the server has written its line.
+		for end := time.Now().Add(5 * time.Second); !strings.Contains(log.String(), test.log) && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
 		if !strings.Contains(log.String(), test.log) {
 			t.Errorf("%s: log has no %s:\n%s", test.name, test.log, &log)
 		}

@@ -1,0 +1,226 @@
+package certs
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/secret"
+)
+
+// Spec is what the operator decides about a certificate.
+type Spec struct {
+	Role        mtls.Role // default data-plane
+	Environment string    // of a data plane; default "default"
+	Name        string
+	DNS         []string      // control planes only; with IPs also empty: localhost, 127.0.0.1 and ::1
+	IPs         []net.IP      // control planes only
+	Valid       time.Duration // default a year; never beyond the CA's own end
+}
+
+// Issued is a new certificate.
+type Issued struct {
+	CertPEM  []byte
+	KeyPEM   secret.Bytes // empty when the node made its own key
+	Identity mtls.Identity
+	KeySHA   string   // SHA-256 of the public key, to compare with what the node shows
+	Notices  []string // what the operator should know
+}
+
+// Issue makes a key and a certificate for it. The CA's side then knows what the node's local store is
+// sealed with: right for a demo and for the control plane's own certificate, wrong for a data plane.
+func (a *Authority) Issue(spec Spec) (Issued, error) {
+	const op = "certs.Issue"
+	key, keyPEM, err := mtls.NewKey()
+	if err != nil {
+		return Issued{}, fault.New(fault.Internal, op, "certificate/"+spec.Name, err)
+	}
+	issued, err := a.certify(op, key.Public(), spec, true)
+	issued.KeyPEM = keyPEM
+	return issued, err
+}
+
+// Sign certifies the key of a request. Of the request only the key is taken; the names in it are the
+// requester's wishes.
+func (a *Authority) Sign(request []byte, spec Spec) (Issued, error) {
+	const op = "certs.Sign"
+	csr, err := ParseRequest(request)
+	if err != nil {
+		return Issued{}, err
+	}
+	return a.certify(op, csr.PublicKey, spec, false)
+}
+
+func (a *Authority) certify(op string, public crypto.PublicKey, spec Spec, keyMadeHere bool) (Issued, error) {
+	now, subject := time.Now(), "certificate/"+spec.Name
+	template, notices, err := a.template(&spec, now)
+	if err != nil {
+		return Issued{}, fault.New(fault.Invalid, op, subject, err)
+	}
+	digest, err := KeySHA256(public)
+	if err != nil {
+		return Issued{}, fault.New(fault.Invalid, op, subject, err)
+	}
+	entry := Entry{
+		Serial: mtls.SerialText(template.SerialNumber), Role: spec.Role, Environment: spec.Environment, Name: spec.Name,
+		NotBefore: template.NotBefore.Unix(), NotAfter: template.NotAfter.Unix(), KeySHA256: digest, KeyMadeHere: keyMadeHere,
+	}
+	more, err := a.compare(entry, now)
+	if err != nil {
+		return Issued{}, fault.New(fault.Conflict, op, subject, err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, public, a.key)
+	if err != nil {
+		return Issued{}, fault.New(fault.Internal, op, subject, fmt.Errorf("signing: %w", err))
+	}
+	a.index.Certificates = append(a.index.Certificates, entry)
+	if err := a.save(now); err != nil {
+		return Issued{}, fault.New(fault.Internal, op, subject, err)
+	}
+	id := entry.identity(a.index.Organisation)
+	id.Serial, id.NotAfter = entry.Serial, template.NotAfter
+	return Issued{CertPEM: encode("CERTIFICATE", der), Identity: id, KeySHA: digest, Notices: append(notices, more...)}, nil
+}
+
+// template fills spec's defaults in and makes the certificate of it.
+func (a *Authority) template(spec *Spec, now time.Time) (*x509.Certificate, []string, error) {
+	if spec.Role == "" {
+		spec.Role = mtls.DataPlane
+	}
+	if spec.Role == mtls.DataPlane && spec.Environment == "" {
+		spec.Environment = "default"
+	}
+	id := mtls.Identity{Role: spec.Role, Organisation: a.index.Organisation, Environment: spec.Environment, Name: spec.Name}
+	uri, err := id.URI()
+	if err != nil {
+		return nil, nil, err
+	}
+	notices, err := spec.checkNames()
+	if err != nil {
+		return nil, nil, err
+	}
+	end, cut, err := a.end(spec.Valid, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	usages := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	if spec.Role == mtls.ControlPlane {
+		usages = append(usages, x509.ExtKeyUsageServerAuth)
+	}
+	return &x509.Certificate{
+		SerialNumber: newSerial(),
+		Subject:      pkix.Name{CommonName: spec.Name}, // for people; nothing reads it
+		NotBefore:    now.Add(-backdated), NotAfter: end,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: usages, BasicConstraintsValid: true,
+		URIs: []*url.URL{uri}, DNSNames: spec.DNS, IPAddresses: spec.IPs,
+	}, append(notices, cut...), nil
+}
+
+// Validate says what keeps spec from being issued, without issuing anything.
+func (a *Authority) Validate(spec Spec) error {
+	if _, _, err := a.template(&spec, time.Now()); err != nil {
+		return fault.New(fault.Invalid, "certs.Validate", "certificate/"+spec.Name, err)
+	}
+	return nil
+}
+
+func (a *Authority) end(valid time.Duration, now time.Time) (time.Time, []string, error) {
+	if valid == 0 {
+		valid = leafValidity
+	}
+	if valid < 0 {
+		return time.Time{}, nil, fmt.Errorf("a certificate cannot be valid for %v", valid)
+	}
+	if !now.Before(a.cert.NotAfter) {
+		return time.Time{}, nil, fmt.Errorf("the CA itself expired %s", stamp(a.cert.NotAfter))
+	}
+	if end := now.Add(valid); end.Before(a.cert.NotAfter) {
+		return end, nil, nil
+	}
+	return a.cert.NotAfter, []string{"valid only until the CA itself expires, " + stamp(a.cert.NotAfter)}, nil
+}
+
+func (s *Spec) checkNames() (notices []string, err error) {
+	if s.Role != mtls.ControlPlane {
+		if len(s.DNS)+len(s.IPs) > 0 {
+			return nil, fmt.Errorf("role %s only dials: DNS names and addresses are for control planes", s.Role)
+		}
+		return nil, nil
+	}
+	if len(s.DNS)+len(s.IPs) == 0 {
+		s.DNS, s.IPs = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+		notices = append(notices, "no DNS name and no address given: valid for localhost, 127.0.0.1 and ::1 only")
+	}
+	for _, name := range s.DNS {
+		if err := checkDNSName(name); err != nil {
+			return nil, err
+		}
+	}
+	return notices, nil
+}
+
+func checkDNSName(name string) error {
+	if net.ParseIP(name) != nil {
+		return fmt.Errorf("%q is an address, not a DNS name", name)
+	}
+	if name == "" || len(name) > 253 {
+		return fmt.Errorf("DNS name %q: 1 to 253 characters are allowed", name)
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		plain := !strings.ContainsFunc(label, func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-'
+		})
+		if !plain || label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return fmt.Errorf("%q is not a DNS name (RFC 1123 §2.1), and wildcards are not issued", name)
+		}
+	}
+	return nil
+}
+
+// compare looks at what was issued before: a key that was revoked, or that is another's, is not
+// certified again.
+func (a *Authority) compare(entry Entry, now time.Time) (notices []string, err error) {
+	id := entry.identity(a.index.Organisation)
+	for _, before := range slices.Backward(a.index.Certificates) {
+		same := before.identity(a.index.Organisation) == id
+		if before.KeySHA256 == entry.KeySHA256 {
+			if before.RevokedAt != 0 {
+				return nil, fmt.Errorf("this key was revoked with serial %s: the node needs a new one", before.Serial)
+			}
+			if !same {
+				return nil, fmt.Errorf("this key is already that of %s, serial %s: every node needs its own", before.identity(a.index.Organisation), before.Serial)
+			}
+		}
+		if same && before.State(now) == "valid" {
+			notices = append(notices, fmt.Sprintf("serial %s of the same name stays valid until %s unless it is revoked", before.Serial, stamp(time.Unix(before.NotAfter, 0))))
+		}
+	}
+	if digest, err := KeySHA256(a.cert.PublicKey); err != nil || digest == entry.KeySHA256 {
+		return nil, errors.Join(errors.New("this is the CA's own key"), err)
+	}
+	return notices, nil
+}
+
+// KeySHA256 returns the SHA-256 of a public key (its SubjectPublicKeyInfo) in hex, for two people to compare.
+func KeySHA256(public crypto.PublicKey) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -1,0 +1,181 @@
+package certscmd
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keepgate/keepgate/controlplane/certs"
+	"github.com/keepgate/keepgate/shared/mtls"
+)
+
+const controlPlaneName = "control-plane"
+
+func initCommand(dir *string) *cobra.Command {
+	var (
+		organisation string
+		days         int
+		withCP       bool
+		cp           leaf
+	)
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make the CA and an empty CRL, and with --with-control-plane the control plane's certificate",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !withCP && len(cp.dns)+len(cp.ips) > 0 {
+				return errors.New("--dns and --ip belong to --with-control-plane")
+			}
+			valid, err := validity(days)
+			if err != nil {
+				return err
+			}
+			certPath, keyPath := filepath.Join(*dir, controlPlaneName+".crt"), filepath.Join(*dir, controlPlaneName+".key")
+			if err := absent(certPath, keyPath); withCP && err != nil {
+				return err
+			}
+			authority, err := certs.Create(*dir, organisation, valid)
+			if err != nil {
+				return err
+			}
+			paths := certs.PathsIn(*dir)
+			say(cmd, "CA            %s", paths.CA)
+			say(cmd, "CRL           %s", paths.CRL)
+			say(cmd, "organisation  %s", organisation)
+			if withCP {
+				err = issueControlPlane(cmd, authority, cp, certPath, keyPath)
+			}
+			warn(cmd, "whoever reads %s can admit nodes: keep it off the nodes, and keep a copy", filepath.Join(*dir, "ca.key"))
+			return errors.Join(err, authority.Close())
+		},
+	}
+	cmd.Flags().StringVar(&organisation, "organisation", "default", "stands in every certificate of this CA")
+	cmd.Flags().IntVar(&days, "days", 3650, "how long the CA is valid")
+	cmd.Flags().BoolVar(&withCP, "with-control-plane", false, "also make the control plane's own key and certificate")
+	cp.names(cmd)
+	return cmd
+}
+
+func issueControlPlane(cmd *cobra.Command, authority *certs.Authority, cp leaf, certPath, keyPath string) error {
+	issued, err := authority.Issue(certs.Spec{Role: mtls.ControlPlane, Name: controlPlaneName, DNS: cp.dns, IPs: cp.ips})
+	if err != nil {
+		return err
+	}
+	return deliver(cmd, issued, certPath, keyPath)
+}
+
+func issueCommand(dir *string) *cobra.Command {
+	var (
+		described leaf
+		out       string
+	)
+	cmd := &cobra.Command{
+		Use:   "issue NAME",
+		Short: "Make a key and a certificate for it, both here: for demos",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			spec, err := described.spec(args[0])
+			if err != nil {
+				return err
+			}
+			return withAuthority(*dir, func(authority *certs.Authority) error {
+				certPath, keyPath, err := places(*dir, out, spec, authority)
+				if err != nil {
+					return err
+				}
+				issued, err := authority.Issue(spec)
+				if err != nil {
+					return err
+				}
+				if err := deliver(cmd, issued, certPath, keyPath); err != nil {
+					return err
+				}
+				warn(cmd, "the private key was made here, so this machine has seen what the node will seal its disk with: for demos only.\n"+
+					"      Otherwise: keepgate-dp certs request on the node, then keepgate-cp certs sign here.")
+				return nil
+			})
+		},
+	}
+	described.flags(cmd)
+	cmd.Flags().StringVar(&out, "out", "", "the folder for NAME.crt and NAME.key (default: the CA's folder)")
+	return cmd
+}
+
+// places says where a new pair goes, once its name has been found fit for a file.
+func places(dir, out string, spec certs.Spec, authority *certs.Authority) (certPath, keyPath string, err error) {
+	if err := authority.Validate(spec); err != nil {
+		return "", "", err
+	}
+	if out == "" {
+		out = dir
+	}
+	certPath, keyPath = filepath.Join(out, spec.Name+".crt"), filepath.Join(out, spec.Name+".key")
+	return certPath, keyPath, absent(certPath, keyPath)
+}
+
+func signCommand(dir *string) *cobra.Command {
+	var (
+		described leaf
+		name, out string
+	)
+	cmd := &cobra.Command{
+		Use:   "sign REQUEST",
+		Short: "Certify the key of a node's request; names and role come from the flags",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if name == "" {
+				return errors.New("--name is needed: what the request asks for is ignored")
+			}
+			spec, err := described.spec(name)
+			if err != nil {
+				return err
+			}
+			request, err := readRequest(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			return withAuthority(*dir, func(authority *certs.Authority) error {
+				certPath := out
+				if certPath == "" {
+					if certPath, _, err = places(*dir, "", spec, authority); err != nil {
+						return err
+					}
+				} else if err := absent(certPath); err != nil {
+					return err
+				}
+				issued, err := authority.Sign(request, spec)
+				if err != nil {
+					return err
+				}
+				if err := deliver(cmd, issued, certPath, ""); err != nil {
+					return err
+				}
+				paths := certs.PathsIn(*dir)
+				say(cmd, "key SHA-256   %s", issued.KeySHA)
+				say(cmd, "the node needs %s, %s and %s; compare the key's SHA-256 with what the node showed", certPath, paths.CA, paths.CRL)
+				return nil
+			})
+		},
+	}
+	described.flags(cmd)
+	cmd.Flags().StringVar(&name, "name", "", "the node's name in the cluster; what the request asks for is ignored")
+	cmd.Flags().StringVar(&out, "out", "", "the certificate's file (default: NAME.crt in the CA's folder)")
+	return cmd
+}
+
+// readRequest reads a file, or standard input for "-".
+func readRequest(cmd *cobra.Command, path string) ([]byte, error) {
+	const most = 64<<10 + 1 // one more than is taken, so that the excess is noticed
+	if path == "-" {
+		return io.ReadAll(io.LimitReader(cmd.InOrStdin(), most))
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // opened for reading
+	return io.ReadAll(io.LimitReader(file, most))
+}
