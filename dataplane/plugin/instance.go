@@ -1,0 +1,67 @@
+package plugin
+
+import (
+	"math"
+
+	"github.com/keepgate/keepgate/dataplane/exchange"
+)
+
+// Instance is one compiled plugin entity.
+type Instance struct {
+	name     string
+	number   int
+	priority int
+
+	certificate Certificater
+	access      Accesser
+	response    Responder
+	body        Bodier
+	log         Logger
+	secret      []string
+}
+
+// NewInstance takes what a Kind made of a configuration. number is the plugin's, from 0.
+func NewInstance(kind Kind, number int, compiled any) *Instance {
+	i := &Instance{name: kind.Name(), number: number, priority: kind.Priority()}
+	i.certificate, _ = compiled.(Certificater)
+	i.access, _ = compiled.(Accesser)
+	i.response, _ = compiled.(Responder)
+	i.body, _ = compiled.(Bodier)
+	i.log, _ = compiled.(Logger)
+	if secretive, ok := compiled.(Secretive); ok {
+		i.secret = secretive.SecretParameters()
+	}
+	return i
+}
+
+// NewBroken makes the instance that stands for an entity which cannot be used: every request that it would
+// have run for is refused. kind is nil for an unknown plugin, which then runs before all others, or, should
+// it depend on the consumer, after all.
+func NewBroken(name string, kind Kind, number int, dependsOnConsumer bool) *Instance {
+	i := &Instance{name: name, number: number, access: broken{}}
+	switch {
+	case kind != nil:
+		i.priority = kind.Priority()
+	case dependsOnConsumer:
+		i.number, i.priority = -1, math.MinInt
+	default:
+		i.number, i.priority = -1, math.MaxInt
+	}
+	return i
+}
+
+// Name is the plugin's name.
+func (i *Instance) Name() string { return i.name }
+
+// SecretParameters are the query parameters that the instance takes secrets from.
+func (i *Instance) SecretParameters() []string { return i.secret }
+
+// broken fails closed.
+type broken struct{}
+
+// Quarantined is what a request gets whose route cannot be used as configured.
+func Quarantined() *Refusal { return quarantined }
+
+var quarantined = &Refusal{Status: 503, Message: "The configuration of this route cannot be used"}
+
+func (broken) Access(ex *exchange.Exchange, _ *Runtime) { Refuse(ex, quarantined) }

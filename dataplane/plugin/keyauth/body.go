@@ -1,0 +1,151 @@
+package keyauth
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/url"
+
+	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/plugin"
+)
+
+// maxBody is the largest body that is searched for a key, since it has to be held in memory.
+const maxBody = 1 << 20
+
+// form is a request's body as far as keys can stand in it. The zero value is an empty one.
+type form struct {
+	values url.Values // of a form
+	object map[string]any
+	parts  []part // of a multipart body
+	bound  string
+}
+
+type part struct {
+	header  map[string][]string
+	name    string
+	content []byte
+}
+
+// readForm buffers and parses the body. No body is an empty form.
+func readForm(ex *exchange.Exchange) (*form, *plugin.Refusal) {
+	if !ex.Request.HasBody() {
+		return &form{}, nil
+	}
+	media, parameters, err := mime.ParseMediaType(ex.Request.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, errBody
+	}
+	body, err := ex.BufferBody(maxBody)
+	if err != nil {
+		if status := exchange.StatusOf(err); status == errTooLarge.Status {
+			return nil, errTooLarge
+		}
+		return nil, errBody
+	}
+	f := &form{}
+	switch media {
+	case "application/x-www-form-urlencoded":
+		f.values, err = url.ParseQuery(string(body))
+	case "application/json":
+		decoder := json.NewDecoder(bytes.NewReader(body))
+		decoder.UseNumber()
+		if err = decoder.Decode(&f.object); err == nil {
+			_, err = decoder.Token()
+			if err == io.EOF {
+				err = nil
+			} else {
+				return nil, errBody
+			}
+		}
+	case "multipart/form-data":
+		f.bound = parameters["boundary"]
+		f.parts, err = readParts(body, f.bound)
+	default:
+		return nil, errBody
+	}
+	if err != nil {
+		return nil, errBody
+	}
+	return f, nil
+}
+
+func readParts(body []byte, boundary string) ([]part, error) {
+	var parts []part
+	reader := multipart.NewReader(bytes.NewReader(body), boundary)
+	for {
+		p, err := reader.NextRawPart()
+		if err == io.EOF {
+			return parts, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		content, err := io.ReadAll(p)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, part{p.Header, p.FormName(), content})
+	}
+}
+
+// find returns the value of that name and how often it stands there. What is no text counts as a duplicate
+// when it is a list and is not found otherwise.
+func (f *form) find(name string) (value string, count int) {
+	if values := f.values[name]; len(values) > 0 {
+		return values[0], len(values)
+	}
+	switch found := f.object[name].(type) {
+	case string:
+		return found, 1
+	case []any:
+		return "", 2
+	}
+	for _, p := range f.parts {
+		if p.name == name {
+			value = string(p.content)
+			count++
+		}
+	}
+	return value, count
+}
+
+// remove takes name out of the request's body, when it is in there.
+func (f *form) remove(ex *exchange.Exchange, name string) {
+	if _, count := f.find(name); count == 0 {
+		return
+	}
+	switch {
+	case f.values != nil:
+		f.values.Del(name)
+		ex.SetBody([]byte(f.values.Encode()))
+	case f.object != nil:
+		delete(f.object, name)
+		if body, err := json.Marshal(f.object); err == nil {
+			ex.SetBody(body)
+		}
+	default:
+		f.removePart(ex, name)
+	}
+}
+
+func (f *form) removePart(ex *exchange.Exchange, name string) {
+	var body bytes.Buffer
+	writer := multipart.NewWriter(&body)
+	if writer.SetBoundary(f.bound) != nil {
+		return
+	}
+	for _, p := range f.parts {
+		if p.name == name {
+			continue
+		}
+		if to, err := writer.CreatePart(p.header); err == nil {
+			_, _ = to.Write(p.content) // a bytes.Buffer does not fail
+		}
+	}
+	if writer.Close() == nil {
+		ex.SetBody(body.Bytes())
+	}
+}

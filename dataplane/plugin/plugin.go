@@ -1,0 +1,132 @@
+// Package plugin says what a plugin is: a [Kind] compiles configurations into instances, and an instance
+// takes part in the phases whose interface it implements.
+//
+// Which instance a request meets follows Kong: of every plugin at most one instance runs, the one with the
+// most specific scope (see [Plan]), and plugins run in the order of their priorities, high first. A plugin
+// that no scope of a route names costs the route nothing.
+//
+// What plugins look up beside their configuration, consumers and credentials, is in the [Runtime] of the
+// table, so that a changed credential recompiles no instance. The list of kinds is in plugin/all.
+package plugin
+
+import (
+	"crypto/tls"
+	"io"
+	"iter"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/keepgate/keepgate/dataplane/exchange"
+)
+
+// Kind is one plugin.
+type Kind interface {
+	Name() string
+	// Priority places the plugin among others: higher runs first.
+	Priority() int
+	// New compiles one configuration, the bytes of the plugin's message in keepgate.plugin.v1. The result
+	// implements at least one phase. It must not keep config.
+	New(config []byte, env Env) (any, error)
+}
+
+// Keeper is a Kind whose instances look things up that are entities of their own.
+type Keeper interface {
+	Kind
+	// Tables names the entities that Store is made of.
+	Tables() []string
+	// Store builds what the instances find in [Runtime.Store]. Entities that cannot be used are reported;
+	// the others work.
+	Store(entities Entities, consumers *Consumers, report func(table, id, name, reason string)) any
+}
+
+// Entities visits the entities of one table in the order of their ids.
+type Entities func(table string) iter.Seq2[string, proto.Message]
+
+// Env is what a configuration is compiled for.
+type Env struct {
+	Slot  int // the number of the plugin's slot in an exchange
+	Store int // the number of the plugin's store in a Runtime
+}
+
+// Certificater takes part in the TLS handshake, before there is a request.
+type Certificater interface {
+	Certificate(hello *tls.ClientHelloInfo, on *Runtime) error
+}
+
+// Accesser sees a request before it is forwarded. It may change the request, and ends the chain by answering:
+// with [Refuse] or [exchange.Exchange.Answer].
+type Accesser interface {
+	Access(ex *exchange.Exchange, on *Runtime)
+}
+
+// Responder sees the head of a response before it is sent, whoever made it.
+type Responder interface {
+	Response(ex *exchange.Exchange, on *Runtime)
+}
+
+// Bodier wraps the body of an upstream's response. It keeps or clears Response.ContentLength itself.
+type Bodier interface {
+	Body(ex *exchange.Exchange, on *Runtime, body io.ReadCloser) io.ReadCloser
+}
+
+// Logger is told when everything is done. It must not block, and keeps no view of the exchange.
+type Logger interface {
+	Log(ex *exchange.Exchange, on *Runtime)
+}
+
+// Secretive is an instance that takes secrets from query parameters; logs show those as REDACTED.
+type Secretive interface{ SecretParameters() []string }
+
+// Runtime is what the plugins of one table share. It is read only.
+type Runtime struct {
+	Consumers *Consumers
+	Slots     int // how many slots an exchange needs
+
+	stores []any
+	secret []string
+}
+
+// NewRuntime makes a Runtime with the stores by number. secret names the query parameters that hold secrets.
+func NewRuntime(consumers *Consumers, stores []any, secret []string) Runtime {
+	return Runtime{Consumers: consumers, Slots: firstPluginSlot + 2*len(stores), stores: stores, secret: secret}
+}
+
+// Store returns the store of a number from [Env], nil when there is none.
+func (r *Runtime) Store(number int) any {
+	if number >= len(r.stores) {
+		return nil
+	}
+	return r.stores[number]
+}
+
+// SecretParameters are the query parameters that some plugin takes a secret from.
+func (r *Runtime) SecretParameters() []string { return r.secret }
+
+// Slots of an exchange: the refusal, one the proxy uses, then one for each plugin's own use, then one for
+// each plugin's instance that access chose.
+const (
+	refusalSlot     = 0
+	ProxySlot       = 1
+	firstPluginSlot = 2
+)
+
+// SlotOf is the slot of the plugin with that number.
+func SlotOf(number int) int { return firstPluginSlot + number }
+
+// Refusal is an answer of the gateway whose body the proxy makes to the client's taste.
+type Refusal struct {
+	Status  int
+	Message string
+}
+
+// Refuse answers with r. Headers may be set on the response besides.
+func Refuse(ex *exchange.Exchange, r *Refusal) {
+	ex.Answer(r.Status, "", nil)
+	ex.SetSlot(refusalSlot, r)
+}
+
+// RefusalOf returns the refusal that the exchange was answered with, or nil.
+func RefusalOf(ex *exchange.Exchange) *Refusal {
+	r, _ := ex.Slot(refusalSlot).(*Refusal)
+	return r
+}

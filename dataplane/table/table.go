@@ -1,0 +1,83 @@
+// Package table is what a data plane serves by: the compiled router, the certificates by server name, and
+// what they lead to. A Table is immutable; a [Holder] swaps a whole new one in.
+//
+// Matching follows Kong 3.8's router flavor traditional_compatible: conditions of different kinds are
+// joined by AND, those of one kind by OR, and of all routes that match the one with the highest priority
+// wins (priority.go). Routes are indexed by host and then by a radix tree over paths, in which an expression
+// lies at its literal prefix; the remaining conditions are checked where a path leads.
+//
+// Tables are made by dataplane/compile and read by dataplane/proxy and dataplane/listener.
+package table
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/keepgate/keepgate/dataplane/balancer"
+	"github.com/keepgate/keepgate/dataplane/plugin"
+	"github.com/keepgate/keepgate/dataplane/upstream"
+)
+
+// Table is one configuration, compiled. Everything in it is read only.
+type Table struct {
+	Router       *Router
+	Certificates *Certificates
+	Plugins      plugin.Runtime // what the plugins of this configuration share
+	Empty        bool           // no configuration was ever applied
+}
+
+// Route is where a request goes and what happens on the way.
+type Route struct {
+	ID, Name string
+	Service  *Service // nil: only a plugin can answer
+
+	StripPath      bool
+	PreserveHost   bool
+	BufferRequest  bool
+	BufferResponse bool
+	HTTPSOnly      bool // https without http in protocols
+	RedirectStatus int  // what a request in clear gets then: 426 or a redirection
+
+	Plan plugin.Plan
+
+	// Fault, when not "", says why the route is quarantined: it answers 503 and nothing else.
+	Fault string
+
+	// Observed is what the proxy counts the route's requests with; set once, before the table is published.
+	Observed any
+}
+
+// Service is an upstream API.
+type Service struct {
+	ID, Name string
+
+	Path    string // "/" when the entity has none
+	TLS     bool
+	Retries int
+
+	ConnectTimeout, WriteTimeout, ReadTimeout time.Duration
+
+	Backends *balancer.Balancer[*upstream.Peer]
+}
+
+// Identity tells plugins what the route is called.
+func (r *Route) Identity() (id, name string) { return r.ID, r.Name }
+
+// Identity tells plugins what the service is called.
+func (s *Service) Identity() (id, name string) { return s.ID, s.Name }
+
+// Holder is the place of the current table. The zero value holds an empty one.
+type Holder struct{ current atomic.Pointer[Table] }
+
+// NewHolder makes a Holder of an empty table: nothing matches until the first [Holder.Swap].
+func NewHolder() *Holder {
+	h := &Holder{}
+	h.Swap(&Table{Router: NewRouter(nil), Certificates: NewCertificates(nil), Empty: true})
+	return h
+}
+
+// Current returns the table to serve by. A request keeps the one it began with.
+func (h *Holder) Current() *Table { return h.current.Load() }
+
+// Swap puts t in place of the current table and returns that. Requests under way finish with the old one.
+func (h *Holder) Swap(t *Table) *Table { return h.current.Swap(t) }
