@@ -1,0 +1,72 @@
+package schema
+
+import (
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	schemav1 "github.com/keepgate/keepgate/proto/keepgate/schema/v1"
+)
+
+// Entity is one kind of row. Entities are shared and must not be changed.
+type Entity struct {
+	Table       string
+	Path        string // top-level Admin API collection; "" when there is none
+	Nested      string // collection below a parent; Path unless said otherwise
+	EndpointKey string // field by which a path element that is no UUID is looked up; "" when there is none
+	Workspaced  bool   // false: rows live in workspace ""
+	Internal    bool   // no Admin API
+	DataClass   schemav1.DataClass
+	Rank        int // parents have lower ranks than their children
+	Fields      []*Field
+	Unique      []*Unique
+	Foreign     []*ForeignKey
+	Sealed      []*Field // top-level encrypted fields: columns, not part of the body
+
+	record *Field // the entity as a record: Fields, checks, lookup by name
+	typ    protoreflect.MessageType
+	id     *Field
+	tags   *Field
+	name   *Field // the plugin's name, of entities with a Config
+	config *Field
+	rules  []rule
+}
+
+// Unique is a unique column. A row whose value is null has none, except that a set of fields always has one.
+type Unique struct {
+	Column string
+	Fields []*Field
+	// Global: unique over all workspaces.
+	Global bool
+	// Fingerprint: the field is encrypted, so the column holds a keyed fingerprint of the value.
+	Fingerprint bool
+}
+
+// ForeignKey is a column with the id of a row of another table.
+type ForeignKey struct {
+	Column  string // "<field>_id"
+	Field   *Field
+	Table   string
+	Cascade bool // deleting the parent deletes the row; otherwise it is refused
+}
+
+// New returns an empty message of the entity.
+func (e *Entity) New() proto.Message { return e.typ.New().Interface() }
+
+// Field returns a top-level field, or nil.
+func (e *Entity) Field(name string) *Field { return e.record.field(name) }
+
+// ID returns the id of a row of this entity.
+func (e *Entity) ID(m proto.Message) string { return m.ProtoReflect().Get(e.id.desc).String() }
+
+// Tags returns the tags of a row of this entity, nil when there are none.
+func (e *Entity) Tags(m proto.Message) []string {
+	if e.tags == nil {
+		return nil
+	}
+	list := m.ProtoReflect().Get(e.tags.desc).Message().Get(e.tags.values).List()
+	var tags []string
+	for i := range list.Len() {
+		tags = append(tags, list.Get(i).String())
+	}
+	return tags
+}
