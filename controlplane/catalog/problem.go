@@ -1,41 +1,29 @@
 package catalog
 
 import (
+	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strconv"
-	"strings"
+	"net/http"
 
+	"google.golang.org/protobuf/proto"
+
+	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/schema"
 )
 
 // Code is Kong's number of a refusal.
 type Code int
 
 const (
-	InvalidPrimaryKey       Code = 1
-	SchemaViolation         Code = 2
-	PrimaryKeyViolation     Code = 3
-	ForeignKeyViolation     Code = 4
-	UniqueViolation         Code = 5
-	NotFound                Code = 6
-	InvalidUnique           Code = 10
-	ForeignKeysUnresolved   Code = 13
-	InvalidDeclarative      Code = 14
-	ReferencedByOthers      Code = 19
-	statusBadRequest             = 400
-	statusNotFound               = 404
-	statusConflict               = 409
-	declarativeConfigPrefix      = "declarative config is invalid: "
+	SchemaViolation       Code = 2
+	PrimaryKeyViolation   Code = 3
+	ForeignKeyViolation   Code = 4
+	UniqueViolation       Code = 5
+	NotFound              Code = 6
+	ForeignKeysUnresolved Code = 13
+	ReferencedByOthers    Code = 19
 )
-
-var codeNames = map[Code]string{
-	InvalidPrimaryKey: "invalid primary key", SchemaViolation: "schema violation", PrimaryKeyViolation: "primary key violation",
-	ForeignKeyViolation: "foreign key violation", UniqueViolation: "unique constraint violation", NotFound: "not found",
-	InvalidUnique: "invalid unique", ForeignKeysUnresolved: "foreign keys unresolved",
-	InvalidDeclarative: "invalid declarative configuration", ReferencedByOthers: "referenced by others",
-}
 
 // Problem is a refusal as Kong says it: {"code","name","message","fields"} with an HTTP status. Message and
 // Fields never hold a secret: where Kong quotes a credential they say REDACTED.
@@ -44,21 +32,10 @@ type Problem struct {
 	Name    string
 	Status  int
 	Message string
-	Fields  any // a JSON tree
+	Fields  map[string]any // a JSON tree; nil when Kong says no more than the message
 }
 
 func (p *Problem) Error() string { return p.Message }
-
-func problem(code Code, message string, fields any) *Problem {
-	status := statusBadRequest
-	switch code {
-	case NotFound:
-		status = statusNotFound
-	case UniqueViolation:
-		status = statusConflict
-	}
-	return &Problem{Code: code, Name: codeNames[code], Status: status, Message: message, Fields: fields}
-}
 
 // fault wraps the problem for the border.
 func (p *Problem) fault(op, subject string) error {
@@ -72,45 +49,98 @@ func (p *Problem) fault(op, subject string) error {
 	return fault.New(kind, "catalog."+op, subject, p)
 }
 
+// problemOf gives a refusal of the schema its HTTP status.
+func problemOf(v *schema.Violations) *Problem {
+	status := http.StatusBadRequest
+	if Code(v.Code()) == UniqueViolation {
+		status = http.StatusConflict
+	}
+	return &Problem{Code: Code(v.Code()), Name: v.Name(), Status: status, Message: v.Message(), Fields: v.Fields()}
+}
+
 // violation is a schema violation of one field, found by a rule that needs other rows.
 func violation(field, message string) *Problem {
-	return problem(SchemaViolation, fmt.Sprintf("schema violation (%s: %s)", field, message), map[string]any{field: message})
+	return problemOf(schema.FieldViolation(field, message))
 }
 
-func notFoundByID(id string) *Problem {
-	fields := map[string]any{"id": id}
-	return problem(NotFound, "could not find the entity with primary key '"+lua(fields)+"'", fields)
+func notFound(key map[string]any, by string) *Problem {
+	return &Problem{
+		Code: NotFound, Name: "not found", Status: http.StatusNotFound, Fields: key,
+		Message: fmt.Sprintf("could not find the entity with %s'%s'", by, schema.LuaTable(key)),
+	}
 }
 
-func notFoundByKey(field, value string) *Problem {
-	fields := map[string]any{field: value}
-	return problem(NotFound, "could not find the entity with '"+lua(fields)+"'", fields)
+func notFoundByID(id string) *Problem { return notFound(map[string]any{"id": id}, "primary key ") }
+
+func notFoundByKey(field, value string) *Problem { return notFound(map[string]any{field: value}, "") }
+
+// noParent says of a nested path no more than Kong does.
+func noParent() *Problem {
+	return &Problem{Code: NotFound, Name: "not found", Status: http.StatusNotFound, Message: "Not found"}
 }
 
 // redacted stands where Kong would quote a secret.
 const redacted = "REDACTED"
 
-// lua writes a tree as Kong's messages do, as a Lua table: keys sorted, null for nil.
-func lua(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "null"
-	case string:
-		return `"` + strings.ReplaceAll(v, `"`, `\"`) + `"`
-	case bool:
-		return strconv.FormatBool(v)
-	case []any:
-		items := make([]string, len(v))
-		for i, item := range v {
-			items[i] = lua(item)
-		}
-		return "{" + strings.Join(items, ",") + "}"
-	case map[string]any:
-		items := make([]string, 0, len(v))
-		for _, key := range slices.Sorted(maps.Keys(v)) {
-			items = append(items, key+"="+lua(v[key]))
-		}
-		return "{" + strings.Join(items, ",") + "}"
+// built turns an error of schema.Build into what crosses the border.
+func built(op string, e *schema.Entity, err error) error {
+	if v, ok := errors.AsType[*schema.Violations](err); ok {
+		return problemOf(v).fault(op, e.Table)
 	}
-	return fmt.Sprint(v)
+	return err
+}
+
+// refused turns a store's refusal of a batch into Kong's words. message finds the entity that a row of the
+// batch was made of, nil when the batch deleted it. Other errors are returned as they are.
+func (c *Catalog) refused(op string, err error, message func(table, id string) proto.Message) error {
+	if unique, ok := errors.AsType[*record.UniqueError](err); ok {
+		e, known := c.schema.Entity(unique.Table)
+		m := message(unique.Table, unique.ID)
+		if !known || m == nil {
+			return err
+		}
+		return problemOf(c.schema.UniqueViolation(e, m, column(e, unique))).fault(op, subject(unique.Table, unique.ID))
+	}
+	if reference, ok := errors.AsType[*record.ReferenceError](err); ok {
+		if !reference.Missing {
+			v := schema.ReferencedViolation(reference.Referenced, reference.Table)
+			return problemOf(v).fault(op, subject(reference.Referenced, reference.Target))
+		}
+		v := schema.ForeignKeyViolation(reference.Column, reference.Referenced, reference.Target)
+		return problemOf(v).fault(op, subject(reference.Table, reference.ID))
+	}
+	if exists, ok := errors.AsType[*record.ExistsError](err); ok {
+		return problemOf(schema.PrimaryKeyViolation(exists.ID)).fault(op, subject(exists.Table, exists.ID))
+	}
+	return err
+}
+
+// column finds the unique key of the schema that a store's error names by its fields.
+func column(e *schema.Entity, unique *record.UniqueError) string {
+	fields := unique.Fields()
+	for _, u := range e.Unique {
+		if len(u.Fields) != len(fields) {
+			continue
+		}
+		same := true
+		for i, f := range u.Fields {
+			same = same && f.Name == fields[i]
+		}
+		if same {
+			return u.Column
+		}
+	}
+	return unique.Column
+}
+
+// raced reports whether a batch was refused because somebody else wrote one of its rows first.
+func raced(err error) bool {
+	if fault.KindOf(err) != fault.Conflict {
+		return false
+	}
+	_, unique := errors.AsType[*record.UniqueError](err)
+	_, reference := errors.AsType[*record.ReferenceError](err)
+	_, exists := errors.AsType[*record.ExistsError](err)
+	_, refused := errors.AsType[*Problem](err)
+	return !unique && !reference && !exists && !refused
 }

@@ -1,0 +1,112 @@
+package catalog
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/schema"
+)
+
+const (
+	// DefaultName names the workspace and the environment that every database has.
+	DefaultName = "default"
+
+	tableWorkspaces     = "workspaces"
+	tableEnvironments   = "environments"
+	fieldFingerprintKey = "fingerprint_key"
+	fingerprintKeySize  = 32
+)
+
+// Start makes what every database has: the workspace and the environment named "default". The
+// environment's fingerprint key is random, so one that was sealed under a key which is gone for good is made
+// anew. While the keyring has no usable key the environment waits for the next start.
+func (c *Catalog) Start(ctx context.Context) error {
+	if _, err := c.ensure(ctx, tableWorkspaces, nil); err != nil {
+		return fmt.Errorf("making the default workspace: %w", err)
+	}
+	row, err := c.ensure(ctx, tableEnvironments, newFingerprintKey)
+	if fault.KindOf(err) == fault.Unavailable {
+		c.options.Log.WarnContext(ctx, "the default environment cannot be made yet", "cause", err.Error())
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("making the default environment: %w", err)
+	}
+	if text := row.Sealed[fieldFingerprintKey]; text != "" && c.cipher.Lost(text) {
+		return c.renewFingerprintKey(ctx, row)
+	}
+	return nil
+}
+
+// ensure returns the row named default, and makes it if there is none. Several nodes may do so at once.
+func (c *Catalog) ensure(ctx context.Context, table string, finish func(proto.Message)) (record.Row, error) {
+	e, err := c.entity("Start", table)
+	if err != nil {
+		return record.Row{}, err
+	}
+	row, err := c.store.ByUnique(ctx, table, "", "name", DefaultName)
+	if fault.KindOf(err) != fault.NotFound {
+		return row, err
+	}
+	m, err := c.schema.Build(e, nil, schema.Document{"name": DefaultName}, schema.Insert, nil)
+	if err != nil {
+		return record.Row{}, err
+	}
+	if finish != nil {
+		finish(m)
+	}
+	if row, err = c.seal(e, "", m); err != nil {
+		return record.Row{}, err
+	}
+	_, err = c.store.Apply(ctx, record.Batch{Changes: []record.Change{{Row: row}}})
+	if _, taken := errors.AsType[*record.UniqueError](err); err != nil && !taken {
+		return record.Row{}, err
+	}
+	return c.store.ByUnique(ctx, table, "", "name", DefaultName)
+}
+
+// newFingerprintKey gives an environment the key under which its data planes get key-auth keys.
+func newFingerprintKey(m proto.Message) {
+	key := make([]byte, fingerprintKeySize)
+	rand.Read(key) // never fails: crypto/rand ends the process instead
+	setText(m, fieldFingerprintKey, base64.StdEncoding.EncodeToString(key))
+}
+
+func (c *Catalog) renewFingerprintKey(ctx context.Context, row record.Row) error {
+	o, err := c.open(row)
+	if err != nil {
+		return err
+	}
+	newFingerprintKey(o.message)
+	e, err := c.entity("Start", tableEnvironments)
+	if err != nil {
+		return err
+	}
+	sealed, err := c.seal(e, row.Workspace, o.message)
+	if err != nil {
+		return err
+	}
+	_, err = c.store.Apply(ctx, record.Batch{Changes: []record.Change{{Row: sealed, Expect: row.Generation}}})
+	return err
+}
+
+// Workspace returns the id of a workspace given by name or id; "" means the default one. An unknown one is
+// a [Problem] with code [NotFound].
+func (c *Catalog) Workspace(ctx context.Context, name string) (id string, err error) {
+	if name == "" {
+		name = DefaultName
+	}
+	e, err := c.entity("Workspace", tableWorkspaces)
+	if err != nil {
+		return "", err
+	}
+	row, err := c.find(ctx, "Workspace", e, "", name, nil)
+	return row.ID, err
+}
