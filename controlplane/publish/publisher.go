@@ -24,6 +24,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/configset"
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/schema"
 )
 
 // DefaultEnvironment is the one environment that exists without being made.
@@ -62,8 +63,10 @@ type Publisher struct {
 }
 
 // New makes a Publisher and starts nothing.
-func New(store Store, feed Feed, opener Opener, log *slog.Logger) *Publisher {
-	return &Publisher{store: store, feed: feed, wire: &wire{opener: opener}, log: log, environment: newEnvironment()}
+func New(store Store, feed Feed, opener Opener, entities *schema.Schema, log *slog.Logger) *Publisher {
+	return &Publisher{
+		store: store, feed: feed, wire: &wire{opener: opener, schema: entities}, log: log, environment: newEnvironment(),
+	}
 }
 
 // Seen returns the newest revision that data planes are offered.

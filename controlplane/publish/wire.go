@@ -8,13 +8,11 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
-
-	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
-	schemav1 "github.com/keepgate/keepgate/proto/keepgate/schema/v1"
 
 	"github.com/keepgate/keepgate/controlplane/record"
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/configset"
+	"github.com/keepgate/keepgate/shared/schema"
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/verifier"
 )
@@ -25,6 +23,7 @@ const tableFingerprintKeys = "fingerprint_keys"
 // wire makes the form in which entities of one environment travel.
 type wire struct {
 	opener      Opener
+	schema      *schema.Schema
 	fingerprint *verifier.Fingerprinter
 	keyEntry    configset.Entry // the fingerprint key itself; no row stands for it
 }
@@ -47,9 +46,9 @@ func (w *wire) begin(ctx context.Context, rows []record.Row) error {
 		if err != nil || len(key) != 32 {
 			return fmt.Errorf("the fingerprint key of environment %q is not 32 bytes in base64", DefaultEnvironment)
 		}
-		body, err := encodeBody(&configv1.FingerprintKey{Id: environment.GetId(), Key: key})
+		body, err := proto.MarshalOptions{Deterministic: true}.Marshal(&configv1.FingerprintKey{Id: environment.GetId(), Key: key})
 		if err != nil {
-			return err
+			return fmt.Errorf("encoding the fingerprint key: %w", err)
 		}
 		w.keyEntry = configset.Entry{Kind: tableFingerprintKeys, ID: environment.GetId(), Body: body}
 		w.fingerprint = verifier.NewFingerprinter(secret.Take(key))
@@ -70,7 +69,6 @@ func (w *wire) entry(ctx context.Context, row record.Row) (configset.Entry, bool
 	if err != nil {
 		return configset.Entry{}, false, err
 	}
-	stripStored(entity.ProtoReflect())
 	if credential, ok := entity.(*configv1.KeyauthCredential); ok {
 		if credential.GetKey() == "" {
 			return configset.Entry{}, false, errors.New("the credential has no key")
@@ -79,28 +77,9 @@ func (w *wire) entry(ctx context.Context, row record.Row) (configset.Entry, bool
 		credential.Fingerprints = []string{hex.EncodeToString(sum[:])}
 		credential.Key = nil
 	}
-	body, err := encodeBody(entity)
+	body, err := w.schema.Wire(w.schema.EntityOf(entity), entity)
 	if err != nil {
-		return configset.Entry{}, false, err
+		return configset.Entry{}, false, fmt.Errorf("encoding: %w", err)
 	}
 	return configset.Entry{Kind: row.Table, ID: row.ID, Body: body}, true, nil
-}
-
-func encodeBody(m proto.Message) ([]byte, error) {
-	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
-	if err != nil {
-		return nil, fmt.Errorf("encoding: %w", err)
-	}
-	return body, nil
-}
-
-// stripStored clears the secrets that serve the control plane alone.
-func stripStored(m protoreflect.Message) {
-	fields := m.Descriptor().Fields()
-	for i := range fields.Len() {
-		mark, ok := proto.GetExtension(fields.Get(i).Options(), schemav1.E_Field).(*schemav1.Field)
-		if ok && mark.GetEncrypted() && mark.GetVisibility() == schemav1.Visibility_VISIBILITY_STORED {
-			m.Clear(fields.Get(i))
-		}
-	}
 }
