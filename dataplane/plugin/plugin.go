@@ -86,9 +86,9 @@ type Runtime struct {
 	secret []string
 }
 
-// NewRuntime makes a Runtime with the stores by number. secret names the query parameters that hold secrets.
-func NewRuntime(consumers *Consumers, stores []any, secret []string) Runtime {
-	return Runtime{Consumers: consumers, Slots: firstPluginSlot + 2*len(stores), stores: stores, secret: secret}
+// NewRuntime makes a Runtime with the stores by number.
+func NewRuntime(consumers *Consumers, stores []any) Runtime {
+	return Runtime{Consumers: consumers, Slots: firstPluginSlot + 2*len(stores), stores: stores}
 }
 
 // Store returns the store of a number from [Env], nil when there is none.
@@ -98,6 +98,9 @@ func (r *Runtime) Store(number int) any {
 	}
 	return r.stores[number]
 }
+
+// SetSecretParameters says which query parameters hold secrets; for the compiler, before the table is published.
+func (r *Runtime) SetSecretParameters(names []string) { r.secret = names }
 
 // SecretParameters are the query parameters that some plugin takes a secret from.
 func (r *Runtime) SecretParameters() []string { return r.secret }

@@ -1,15 +1,22 @@
 // Package upstream keeps the pools of connections to upstreams. Pools outlive tables: a new configuration
-// that leads to the same address under the same identity goes on with the same connections.
+// that leads to the same address under the same identity goes on with the same connections. A pool that no
+// table leads to any more is closed.
 //
 // Which address a request goes to is dataplane/balancer's to say; the bytes of the wire are http1/client's.
 package upstream
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
+	"weak"
+
+	"github.com/keepgate/keepgate/dataplane/http1/client"
+	"github.com/keepgate/keepgate/dataplane/http1/wire"
 )
 
 // Peer is one address of a service: where its connections are and what the upstream is called there.
@@ -37,56 +44,124 @@ type key struct {
 	serverName, rootsKey, certificate string
 }
 
-// Options tunes Pools. The zero value is right for production.
-type Options struct {
-	Idle        int           // idle connections of one pool; default 512, below 0: none
-	MaxRequests int           // of one connection; default 10000, below 0: no bound
-	IdleTimeout time.Duration // default 60 s
-	Roots       *x509.CertPool
-	RootsKey    string
-}
-
-func (o Options) withDefaults() Options {
-	if o.Idle == 0 {
-		o.Idle = 512
-	}
-	if o.MaxRequests == 0 {
-		o.MaxRequests = 10000
-	}
-	if o.IdleTimeout <= 0 {
-		o.IdleTimeout = time.Minute
-	}
-	return o
-}
-
 // Pools are the pools of a process. They are safe for concurrent use.
 type Pools struct {
-	options Options
+	blocks  *wire.Blocks
+	options client.Options
+	dialer  net.Dialer
 
 	mu    sync.Mutex
-	pools map[key]*Pool // guarded by mu
+	pools map[key]entry // guarded by mu
 }
 
-// NewPools makes an empty set.
-func NewPools(options Options) *Pools {
-	return &Pools{options: options.withDefaults(), pools: map[key]*Pool{}}
+// entry holds a pool no longer than a table or a request does.
+type entry struct {
+	pool weak.Pointer[Pool]
+	idle *client.Pool
+}
+
+// NewPools makes an empty set. Blocks are the buffers, shared with the engine.
+func NewPools(blocks *wire.Blocks, options client.Options) *Pools {
+	return &Pools{blocks: blocks, options: options, pools: map[key]entry{}, dialer: net.Dialer{KeepAlive: 30 * time.Second}}
 }
 
 // Pool is connections to one address under one identity.
-type Pool struct{ key key }
+type Pool struct {
+	addr    netip.AddrPort
+	address string
+	tls     *tls.Config // nil: in clear
+	idle    *client.Pool
+	dialer  *net.Dialer
+}
 
 // Pool returns the pool for an address, made when there is none. security nil means in clear.
 func (p *Pools) Pool(addr netip.AddrPort, security *Security) *Pool {
 	k := key{addr: addr}
-	if security != nil {
-		k = key{addr, true, security.Verify, security.Depth, security.ServerName, security.RootsKey, security.CertificateKey}
+	if s := security; s != nil {
+		k = key{addr, true, s.Verify, s.Depth, s.ServerName, s.RootsKey, s.CertificateKey}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	pool := p.pools[k]
-	if pool == nil {
-		pool = &Pool{key: k}
-		p.pools[k] = pool
+	known, ok := p.pools[k]
+	if pool := known.pool.Value(); pool != nil {
+		return pool
 	}
+	if !ok {
+		known.idle = client.NewPool(p.blocks, p.options)
+	}
+	pool := &Pool{addr: addr, address: addr.String(), idle: known.idle, dialer: &p.dialer}
+	if security != nil {
+		pool.tls = security.config()
+	}
+	p.pools[k] = entry{weak.Make(pool), known.idle}
 	return pool
+}
+
+// Run closes what has been idle for too long, until ctx ends; then it closes all idle connections.
+func (p *Pools) Run(ctx context.Context) error {
+	tick := time.NewTicker(5 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			p.sweep()
+		case <-ctx.Done():
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			for _, e := range p.pools {
+				e.idle.Close()
+			}
+			return ctx.Err()
+		}
+	}
+}
+
+// sweep closes old connections, and the pools that nothing leads to.
+func (p *Pools) sweep() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k, e := range p.pools {
+		if e.pool.Value() == nil {
+			e.idle.Close()
+			delete(p.pools, k)
+			continue
+		}
+		e.idle.Sweep()
+	}
+}
+
+// Counts returns how many connections are idle and in use, for metrics.
+func (p *Pools) Counts() (idle, busy int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.pools {
+		i, b := e.idle.Counts()
+		idle, busy = idle+i, busy+b
+	}
+	return idle, busy
+}
+
+// Address is the pool's address as text.
+func (p *Pool) Address() string { return p.address }
+
+// Take returns an idle connection, or nil.
+func (p *Pool) Take() *client.Conn { return p.idle.Take() }
+
+// Dial makes a new connection, TLS handshake included, within timeout.
+func (p *Pool) Dial(ctx context.Context, timeout time.Duration) (*client.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	conn, err := p.dialer.DialContext(ctx, "tcp", p.address)
+	if err != nil {
+		return nil, err
+	}
+	if p.tls == nil {
+		return p.idle.Adopt(conn), nil
+	}
+	secure := tls.Client(conn, p.tls)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return p.idle.Adopt(secure), nil
 }

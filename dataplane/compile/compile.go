@@ -1,0 +1,132 @@
+// Package compile turns the entities of a configuration into a table.
+//
+// It never fails: an entity at fault is quarantined. What depends on it fails closed (its routes answer 503,
+// its credentials are unknown), it is reported by kind, id, name and reason, and everything else applies,
+// so that revocations keep arriving. Disabled services and plugins are left out without a word.
+//
+// A [Compiler] remembers what it decoded and parsed, by kind, id and bytes, so that a change costs what it
+// changes and a walk over the rest. The result depends on the entities alone.
+package compile
+
+import (
+	"crypto/x509"
+
+	"github.com/keepgate/keepgate/dataplane/balancer"
+	"github.com/keepgate/keepgate/dataplane/plugin"
+	"github.com/keepgate/keepgate/dataplane/table"
+	"github.com/keepgate/keepgate/dataplane/upstream"
+)
+
+// Entities visits a configuration: kind is a table name, body the entity's message of keepgate.config.v1.
+// Bodies must not change while the Compiler lives.
+type Entities func(yield func(kind, id string, body []byte) bool)
+
+// Quarantined is an entity that cannot be used as it is configured.
+type Quarantined struct{ Kind, ID, Name, Reason string }
+
+// Observer gives a route what its requests are counted with, [table.Route.Observed].
+type Observer interface{ Observe(r *table.Route) any }
+
+// References resolves {vault://…} references on this node.
+type References interface {
+	Resolve(reference string) (string, error)
+}
+
+// Options tunes a Compiler. The zero value counts nothing and resolves no reference.
+type Options struct {
+	Observer   Observer
+	References References
+	// Roots are the authorities that upstreams are verified against where a service names none; nil means
+	// the system's. Depth is how many intermediate certificates their chains may have.
+	Roots *x509.CertPool
+	Depth int
+}
+
+// Compiler makes tables. One goroutine uses it at a time.
+type Compiler struct {
+	kinds   map[string]plugin.Kind
+	numbers map[string]int
+	list    []plugin.Kind
+	names   *balancer.Names
+	pools   *upstream.Pools
+	options Options
+
+	entities *entities          // of the last compilation
+	stores   []any              // by plugin number
+	services map[string]service // by id
+	stored   map[string][]Quarantined
+	last     plugin.Runtime
+}
+
+// New makes a Compiler for the plugins of kinds. Names and pools outlive the tables.
+func New(kinds []plugin.Kind, names *balancer.Names, pools *upstream.Pools, options Options) *Compiler {
+	c := &Compiler{
+		kinds: map[string]plugin.Kind{}, numbers: map[string]int{}, list: kinds, names: names, pools: pools, options: options,
+		entities: newEntities(), stores: make([]any, len(kinds)), services: map[string]service{}, stored: map[string][]Quarantined{},
+	}
+	for number, kind := range kinds {
+		c.kinds[kind.Name()] = kind
+		c.numbers[kind.Name()] = number
+	}
+	return c
+}
+
+// run is one compilation.
+type run struct {
+	*Compiler
+	*entities
+	quarantined  []Quarantined
+	certificates map[string]*parsedPair // by id; absent or broken ones are nil
+	built        map[string]service     // services that can be used, by id
+	faults       map[string]string      // services that cannot, by id
+	disabled     map[string]bool        // services that are switched off
+	scopes       scopes
+}
+
+// Compile makes the table of a configuration.
+func (c *Compiler) Compile(all Entities) (*table.Table, []Quarantined) {
+	r := &run{Compiler: c, built: map[string]service{}, faults: map[string]string{}, disabled: map[string]bool{}}
+	r.entities = r.load(all)
+	runtime := r.runtime()
+	certificates := r.serverNames()
+	r.buildServices()
+	r.buildScopes()
+	t := &table.Table{Router: table.NewRouter(r.routes()), Certificates: certificates, Plugins: runtime}
+	t.Plugins.SetSecretParameters(r.scopes.secretParameters())
+	c.entities, c.services = r.entities, r.built
+	return t, r.quarantined
+}
+
+// report quarantines an entity.
+func (r *run) report(kind, id, name, reason string) {
+	r.quarantined = append(r.quarantined, Quarantined{kind, id, name, reason})
+}
+
+// runtime makes what plugins share. A store is kept when nothing that it is made of has changed.
+func (r *run) runtime() plugin.Runtime {
+	changed := r.changed("consumers")
+	if changed || r.last.Consumers == nil {
+		r.last.Consumers = r.consumers()
+	}
+	stores := make([]any, len(r.list))
+	for number, kind := range r.list {
+		keeper, ok := kind.(plugin.Keeper)
+		if !ok {
+			continue
+		}
+		again := changed || r.Compiler.stores[number] == nil
+		for _, name := range keeper.Tables() {
+			again = again || r.changed(name)
+		}
+		if !again {
+			stores[number] = r.Compiler.stores[number]
+			r.quarantined = append(r.quarantined, r.stored[kind.Name()]...)
+			continue
+		}
+		from := len(r.quarantined)
+		stores[number] = keeper.Store(r.messages, r.last.Consumers, r.report)
+		r.stored[kind.Name()] = append([]Quarantined(nil), r.quarantined[from:]...)
+	}
+	r.Compiler.stores = stores
+	return plugin.NewRuntime(r.last.Consumers, stores)
+}

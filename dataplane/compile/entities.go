@@ -1,0 +1,164 @@
+package compile
+
+import (
+	"bytes"
+	"iter"
+	"slices"
+	"strings"
+	"unsafe"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/keepgate/keepgate/dataplane/plugin"
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
+)
+
+// messageOf makes an empty message for a kind, nil for kinds that no table is made of.
+func messageOf(kind string) proto.Message {
+	switch kind {
+	case "services":
+		return &configv1.Service{}
+	case "routes":
+		return &configv1.Route{}
+	case "consumers":
+		return &configv1.Consumer{}
+	case "plugins":
+		return &configv1.Plugin{}
+	case "upstreams":
+		return &configv1.Upstream{}
+	case "targets":
+		return &configv1.Target{}
+	case "certificates":
+		return &configv1.Certificate{}
+	case "snis":
+		return &configv1.Sni{}
+	case "ca_certificates":
+		return &configv1.CaCertificate{}
+	case "basicauth_credentials":
+		return &configv1.BasicauthCredential{}
+	case "keyauth_credentials":
+		return &configv1.KeyauthCredential{}
+	case "fingerprint_keys":
+		return &configv1.FingerprintKey{}
+	}
+	return nil
+}
+
+// entity is one decoded entity and, in parsed, what was made of it alone. Entities are compared by address: the
+// same one stands for the same bytes.
+type entity struct {
+	id      string
+	body    []byte
+	message proto.Message // nil when the bytes cannot be decoded
+	parsed  any
+}
+
+// shelf holds the entities of one kind.
+type shelf struct {
+	byID    map[string]*entity
+	sorted  []*entity // by id; made when asked for
+	changed bool      // against the compilation before
+}
+
+// entities are those of one compilation.
+type entities struct{ shelves map[string]*shelf }
+
+func newEntities() *entities { return &entities{map[string]*shelf{}} }
+
+// load decodes what it does not know from the compilation before.
+func (r *run) load(all Entities) *entities {
+	before, now := r.Compiler.entities, newEntities()
+	for kind, old := range before.shelves {
+		now.shelves[kind] = &shelf{byID: make(map[string]*entity, len(old.byID)), changed: false}
+	}
+	all(func(kind, id string, body []byte) bool {
+		own := now.shelves[kind]
+		if own == nil {
+			if messageOf(kind) == nil {
+				return true
+			}
+			own = &shelf{byID: map[string]*entity{}, changed: true}
+			now.shelves[kind] = own
+		}
+		if old := before.find(kind, id); old != nil && same(old.body, body) {
+			own.byID[id] = old
+			return true
+		}
+		own.changed = true
+		fresh := &entity{id: strings.Clone(id), body: body, message: messageOf(kind)}
+		if proto.Unmarshal(body, fresh.message) != nil {
+			fresh.message = nil
+		}
+		own.byID[fresh.id] = fresh
+		return true
+	})
+	for kind, own := range now.shelves {
+		if old := before.shelves[kind]; old != nil {
+			own.changed = own.changed || len(old.byID) != len(own.byID)
+			if !own.changed {
+				own.sorted = old.sorted
+			}
+		}
+		for _, e := range own.byID {
+			if e.message == nil {
+				r.report(kind, e.id, "", "its bytes cannot be decoded")
+			}
+		}
+	}
+	return now
+}
+
+// same compares bodies, first by where they lie: a set shares what did not change.
+func same(a, b []byte) bool {
+	return len(a) == len(b) && (unsafe.SliceData(a) == unsafe.SliceData(b) || bytes.Equal(a, b))
+}
+
+func (e *entities) find(kind, id string) *entity {
+	if own := e.shelves[kind]; own != nil {
+		return own.byID[id]
+	}
+	return nil
+}
+
+func (e *entities) changed(kind string) bool {
+	own := e.shelves[kind]
+	return own != nil && own.changed
+}
+
+// each returns the entities of a kind that could be decoded, by id.
+func (e *entities) each(kind string) []*entity {
+	own := e.shelves[kind]
+	if own == nil {
+		return nil
+	}
+	if own.sorted == nil {
+		own.sorted = make([]*entity, 0, len(own.byID))
+		for _, one := range own.byID {
+			if one.message != nil {
+				own.sorted = append(own.sorted, one)
+			}
+		}
+		slices.SortFunc(own.sorted, func(a, b *entity) int { return strings.Compare(a.id, b.id) })
+	}
+	return own.sorted
+}
+
+// messages implements plugin.Entities.
+func (e *entities) messages(kind string) iter.Seq2[string, proto.Message] {
+	return func(yield func(string, proto.Message) bool) {
+		for _, one := range e.each(kind) {
+			if !yield(one.id, one.message) {
+				return
+			}
+		}
+	}
+}
+
+func (e *entities) consumers() *plugin.Consumers {
+	list := make([]*plugin.Consumer, 0, len(e.each("consumers")))
+	for _, one := range e.each("consumers") {
+		m := one.message.(*configv1.Consumer)
+		list = append(list, &plugin.Consumer{ID: one.id, Username: m.GetUsername(), CustomID: m.GetCustomId()})
+	}
+	return plugin.NewConsumers(list)
+}

@@ -1,0 +1,130 @@
+package compile
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/keepgate/keepgate/dataplane/table"
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
+)
+
+// prepared is a route's pattern and what is wrong with it.
+type prepared struct {
+	pattern *table.Pattern
+	fault   string
+}
+
+// routes builds every route of the configuration.
+func (r *run) routes() []table.Routed {
+	all := r.each("routes")
+	routed := make([]table.Routed, 0, len(all))
+	for _, e := range all {
+		m := e.message.(*configv1.Route)
+		id := m.GetService().GetId()
+		if r.disabled[id] {
+			continue
+		}
+		protocols := m.GetProtocols().GetValues()
+		if reason := streams(protocols); reason != "" {
+			r.report("routes", e.id, m.GetName(), reason)
+			continue
+		}
+		route := r.route(e, m, protocols)
+		pattern, reason := prepare(e, m)
+		if reason == "" {
+			reason = r.routeFault(id, protocols)
+		}
+		if reason != "" {
+			r.report("routes", e.id, m.GetName(), reason)
+		}
+		route.Fault = reason
+		if built, ok := r.built[id]; ok {
+			route.Service = built.Service
+		} else if route.Fault == "" {
+			route.Fault = r.faults[id]
+		}
+		if r.options.Observer != nil {
+			route.Observed = r.options.Observer.Observe(route)
+		}
+		routed = append(routed, table.Routed{Pattern: pattern, Route: route})
+	}
+	return routed
+}
+
+func (r *run) route(e *entity, m *configv1.Route, protocols []string) *table.Route {
+	return &table.Route{
+		ID: e.id, Name: m.GetName(),
+		StripPath: m.StripPath == nil || m.GetStripPath(), PreserveHost: m.GetPreserveHost(),
+		BufferRequest:  m.RequestBuffering == nil || m.GetRequestBuffering(),
+		BufferResponse: m.ResponseBuffering == nil || m.GetResponseBuffering(),
+		HTTPSOnly:      slices.Contains(protocols, "https") && !slices.Contains(protocols, "http"),
+		RedirectStatus: redirectStatus(m),
+		Plan:           r.scopes.plan(e.id, m.GetService().GetId()),
+	}
+}
+
+func redirectStatus(m *configv1.Route) int {
+	switch status := m.GetHttpsRedirectStatusCode(); status {
+	case 301, 302, 307, 308:
+		return int(status)
+	}
+	return 426
+}
+
+// routeFault says why a route cannot be used, beside its own conditions and a service at fault, which is
+// reported itself.
+func (r *run) routeFault(service string, protocols []string) string {
+	if service != "" && r.find("services", service) == nil {
+		return "its service does not exist"
+	}
+	if service != "" && r.built[service].Service == nil && r.faults[service] == "" {
+		return "its service cannot be decoded"
+	}
+	if slices.Contains(protocols, "grpc") || slices.Contains(protocols, "grpcs") {
+		return "this version does not serve the protocols " + strings.Join(protocols, ", ")
+	}
+	return ""
+}
+
+// streams says why a route has nothing to do with requests.
+func streams(protocols []string) string {
+	for _, p := range protocols {
+		if p == "tcp" || p == "tls" || p == "udp" || p == "tls_passthrough" {
+			return "this version does not serve the protocol " + p
+		}
+	}
+	return ""
+}
+
+// prepare compiles a route's conditions once.
+func prepare(e *entity, m *configv1.Route) (*table.Pattern, string) {
+	if done, ok := e.parsed.(prepared); ok {
+		return done.pattern, done.fault
+	}
+	conditions := table.Conditions{ID: e.id, RegexPriority: m.GetRegexPriority()}
+	if m.Methods != nil {
+		conditions.Methods = m.Methods.Values
+	}
+	if m.Hosts != nil {
+		conditions.Hosts = append([]string{}, m.Hosts.Values...)
+	}
+	if m.Paths != nil {
+		conditions.Paths = m.Paths.Values
+	}
+	if m.Snis != nil {
+		conditions.SNIs = m.Snis.Values
+	}
+	if m.Headers != nil {
+		conditions.Headers = map[string][]string{}
+		for name, values := range m.Headers.Values {
+			conditions.Headers[name] = values.GetValues()
+		}
+	}
+	done := prepared{}
+	var err error
+	if done.pattern, err = table.Prepare(conditions); err != nil {
+		done.fault = err.Error()
+	}
+	e.parsed = done
+	return done.pattern, done.fault
+}
