@@ -1,0 +1,224 @@
+package relational
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/controlplane/store/layout"
+	"github.com/keepgate/keepgate/shared/fault"
+)
+
+// Get reads one row of a workspace.
+func (s *Store) Get(ctx context.Context, table, workspace, id string) (record.Row, error) {
+	return s.one(ctx, "Get", table, table+"/"+id, "workspace = ? AND id = ?", workspace, id)
+}
+
+// ByUnique reads the row whose field, unique by itself, has a value.
+func (s *Store) ByUnique(ctx context.Context, table, workspace, field, value string) (record.Row, error) {
+	t, err := s.table("ByUnique", table)
+	if err != nil {
+		return record.Row{}, err
+	}
+	key, ok := t.KeyOf(field)
+	if !ok {
+		return record.Row{}, s.invalid("ByUnique", table, "%s is not unique by itself", field)
+	}
+	condition, arguments := layout.Quote(key.Parts[0].Name)+" = ?", []any{value}
+	if !key.Overall {
+		condition, arguments = "workspace = ? AND "+condition, []any{workspace, value}
+	}
+	// The value may be a secret's fingerprint or a user's name: the subject names the field alone.
+	return s.one(ctx, "ByUnique", table, table+"/"+field, condition, arguments...)
+}
+
+func (s *Store) one(ctx context.Context, method, table, subject, condition string, arguments ...any) (record.Row, error) {
+	t, err := s.table(method, table)
+	if err != nil {
+		return record.Row{}, err
+	}
+	ctx, cancel := s.brief(ctx)
+	defer cancel()
+	if err := s.clean(method, subject, texts(arguments)...); err != nil {
+		return record.Row{}, err
+	}
+	statement := s.dialect.text(s.selectRows(t) + " WHERE " + condition)
+	row, err := scan(t, s.reader.QueryRowContext(ctx, statement, arguments...))
+	if errors.Is(err, sql.ErrNoRows) {
+		return record.Row{}, fault.New(fault.NotFound, s.dialect.Name+"."+method, subject, nil)
+	}
+	return row, s.fault(ctx, method, subject, err)
+}
+
+// List reads rows in the order of their ids.
+func (s *Store) List(ctx context.Context, query record.Query) ([]record.Row, error) {
+	t, err := s.table("List", query.Table)
+	if err != nil {
+		return nil, err
+	}
+	conditions, arguments, err := s.conditions(t, query)
+	if err != nil {
+		return nil, err
+	}
+	statement := s.selectRows(t) + " WHERE " + strings.Join(conditions, " AND ") + " ORDER BY id"
+	if query.Limit > 0 {
+		statement, arguments = statement+" LIMIT ?", append(arguments, int64(query.Limit))
+	}
+	ctx, cancel := s.brief(ctx)
+	defer cancel()
+	result, err := s.reader.QueryContext(ctx, s.dialect.text(statement), arguments...)
+	if err != nil {
+		return nil, s.fault(ctx, "List", query.Table, err)
+	}
+	var found []record.Row
+	for row, err := range rows(t, result) {
+		if err != nil {
+			return nil, s.fault(ctx, "List", query.Table, err)
+		}
+		found = append(found, row)
+	}
+	return found, nil
+}
+
+func (s *Store) conditions(t *layout.Table, query record.Query) (conditions []string, arguments []any, err error) {
+	add := func(condition string, argument any) {
+		conditions, arguments = append(conditions, condition), append(arguments, argument)
+	}
+	add("id > ?", query.After)
+	if !query.AnyWorkspace {
+		add("workspace = ?", query.Workspace)
+	}
+	for _, field := range slices.Sorted(maps.Keys(query.Unique)) {
+		column, ok := t.Value(field)
+		if !ok {
+			return nil, nil, s.invalid("List", t.Name, "%s is no part of a unique key", field)
+		}
+		add(layout.Quote(column.Name)+" = ?", query.Unique[field])
+	}
+	for _, field := range slices.Sorted(maps.Keys(query.Foreign)) {
+		column, ok := t.Reference(field)
+		if !ok {
+			return nil, nil, s.invalid("List", t.Name, "%s is no foreign key", field)
+		}
+		add(layout.Quote(column.Name)+" = ?", query.Foreign[field])
+	}
+	if err := s.clean("List", t.Name, append(texts(arguments), query.Tags...)...); err != nil {
+		return nil, nil, err
+	}
+	if len(query.Tags) > 0 {
+		condition, values := s.dialect.HasTags(query.Tags, query.AnyTag)
+		conditions, arguments = append(conditions, condition), append(arguments, values...)
+	}
+	return conditions, arguments, nil
+}
+
+// Snapshot lends one consistent read of all rows. It has no time limit but ctx's.
+func (s *Store) Snapshot(ctx context.Context, read func(uint64, iter.Seq2[record.Row, error]) error) error {
+	tx, err := s.begin(ctx, s.reader, s.dialect.BeginSnapshot)
+	if err != nil {
+		return s.fault(ctx, "Snapshot", "", err)
+	}
+	defer tx.end(ctx)
+	var revision int64
+	err = tx.conn.QueryRowContext(ctx, "SELECT number FROM "+s.dialect.table("revision")).Scan(&revision)
+	if err != nil {
+		return s.fault(ctx, "Snapshot", "", err)
+	}
+	return read(uint64(revision), s.everything(ctx, tx))
+}
+
+func (s *Store) everything(ctx context.Context, tx *transaction) iter.Seq2[record.Row, error] {
+	return func(yield func(record.Row, error) bool) {
+		for _, table := range s.layout.Tables() {
+			result, err := tx.query(ctx, s.selectRows(table)+" ORDER BY id")
+			if err != nil {
+				yield(record.Row{}, s.fault(ctx, "Snapshot", table.Name, err))
+				return
+			}
+			for row, err := range rows(table, result) {
+				if !yield(row, s.fault(ctx, "Snapshot", table.Name, err)) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// selectRows is the beginning of every statement that reads rows of a table.
+func (s *Store) selectRows(t *layout.Table) string {
+	var columns []string
+	for _, name := range t.Columns() {
+		if name == "tags" {
+			columns = append(columns, s.dialect.ReadTags)
+			continue
+		}
+		columns = append(columns, layout.Quote(name))
+	}
+	return "SELECT " + strings.Join(columns, ", ") + " FROM " + s.dialect.table(t.Name)
+}
+
+func rows(t *layout.Table, result *sql.Rows) iter.Seq2[record.Row, error] {
+	return func(yield func(record.Row, error) bool) {
+		defer result.Close()
+		for result.Next() {
+			row, err := scan(t, result)
+			if !yield(row, err) || err != nil {
+				return
+			}
+		}
+		if err := result.Err(); err != nil {
+			yield(record.Row{}, err)
+		}
+	}
+}
+
+// scan reads a row in the order of layout.Table.Columns.
+func scan(t *layout.Table, from interface{ Scan(into ...any) error }) (record.Row, error) {
+	row := record.Row{Table: t.Name}
+	named := make([]sql.NullString, len(t.Values)+len(t.Foreign)+len(t.Sealed))
+	var generation int64
+	var tags sql.NullString
+	into := make([]any, 0, len(named)+5)
+	into = append(into, &row.ID, &row.Workspace, &generation)
+	for i := range named {
+		into = append(into, &named[i])
+	}
+	into = append(into, &tags, &row.Body)
+	if err := from.Scan(into...); err != nil {
+		return record.Row{}, err
+	}
+	row.Generation = uint64(generation)
+	for _, c := range t.Values {
+		named = take(&row.Unique, c.Field, named)
+	}
+	for _, f := range t.Foreign {
+		named = take(&row.Foreign, f.Field, named)
+	}
+	for _, c := range t.Sealed {
+		named = take(&row.Sealed, c.Field, named)
+	}
+	if tags.Valid {
+		if err := json.Unmarshal([]byte(tags.String), &row.Tags); err != nil {
+			return record.Row{}, fmt.Errorf("reading the tags of %s/%s: %w", t.Name, row.ID, err)
+		}
+	}
+	return row, nil
+}
+
+// take puts the first of values under field and returns the others.
+func take(into *map[string]string, field string, values []sql.NullString) []sql.NullString {
+	if values[0].Valid {
+		if *into == nil {
+			*into = map[string]string{}
+		}
+		(*into)[field] = values[0].String
+	}
+	return values[1:]
+}

@@ -1,0 +1,188 @@
+// Package relational keeps rows, history, keys and nodes in a SQL database: all that the engines of
+// controlplane/store have in common, which is everything but the words in [Dialect].
+//
+// A write is one transaction: the rows it touches are locked in the order of table and id and their
+// generations compared, rows are deleted and then written, foreign keys are checked, and only then the one
+// row of table revision is locked and raised. So revisions follow the order of commits, nobody who reads
+// the history in order misses one, and a large write holds up a small one no longer than its commit takes.
+//
+// The package knows sealed text and never what it seals.
+package relational
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/controlplane/store/layout"
+	"github.com/keepgate/keepgate/controlplane/store/migration"
+	"github.com/keepgate/keepgate/shared/fault"
+)
+
+// Store implements all of record.Store but Close, which the engine adds.
+type Store struct {
+	dialect    *Dialect
+	layout     *layout.Layout
+	migrations migration.Source
+	timeout    time.Duration
+	reader     *sql.DB
+	writer     *sql.DB
+}
+
+// Options says what a Store works on. All fields are required.
+type Options struct {
+	Dialect    *Dialect
+	Migrations migration.Source
+	Reader     *sql.DB
+	Writer     *sql.DB       // may be the same as Reader
+	Timeout    time.Duration // of one read; writes have more, by their size
+}
+
+// New makes a Store and asks the database nothing.
+func New(options Options) (*Store, error) {
+	tables, err := layout.Derive()
+	if err != nil {
+		return nil, fault.New(fault.Internal, options.Dialect.Name+".New", "", err)
+	}
+	return &Store{
+		dialect: options.Dialect, layout: tables, migrations: options.Migrations,
+		timeout: options.Timeout, reader: options.Reader, writer: options.Writer,
+	}, nil
+}
+
+var (
+	errUnmigrated = errors.New("the database is not migrated; run: keepgate-cp migrate up")
+	errTimeout    = errors.New("the database did not answer in time")
+)
+
+// brief bounds one read, or one write of a few rows.
+func (s *Store) brief(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, s.timeout, errTimeout)
+}
+
+// fault turns any error into one that may cross the border. The driver's own text is kept: it names
+// columns and constraints, never values.
+func (s *Store) fault(ctx context.Context, method, subject string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*fault.Error](err); ok {
+		return err
+	}
+	op := s.dialect.Name + "." + method
+	if ctx.Err() != nil {
+		return fault.Newf(fault.Unavailable, op, subject, "%w (%w)", context.Cause(ctx), ctx.Err())
+	}
+	switch s.dialect.Explain(err).Kind {
+	case Collision, Unreachable:
+		return fault.New(fault.Unavailable, op, subject, err)
+	case Unmigrated:
+		return fault.New(fault.Unavailable, op, subject, errUnmigrated)
+	case Refused:
+		return fault.New(fault.Invalid, op, subject, err)
+	case Denied:
+		return fault.New(fault.Denied, op, subject, err)
+	case Damaged:
+		return fault.New(fault.Corrupt, op, subject, err)
+	case Unique, Reference:
+		return fault.New(fault.Conflict, op, subject, err)
+	}
+	return fault.New(fault.Internal, op, subject, err)
+}
+
+// transaction is one transaction on one connection. It is begun by a statement of ours and not by
+// database/sql, whose Tx cannot be rolled back once a commit was refused.
+type transaction struct {
+	conn    *sql.Conn
+	dialect *Dialect
+	ended   bool
+}
+
+func (s *Store) begin(ctx context.Context, db *sql.DB, statement string) (*transaction, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connecting: %w", err)
+	}
+	tx := &transaction{conn: conn, dialect: s.dialect}
+	if _, err := conn.ExecContext(ctx, statement); err != nil {
+		tx.end(ctx)
+		return nil, fmt.Errorf("beginning a transaction: %w", err)
+	}
+	return tx, nil
+}
+
+func (t *transaction) exec(ctx context.Context, statement string, arguments ...any) (int64, error) {
+	result, err := t.conn.ExecContext(ctx, t.dialect.text(statement), arguments...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+func (t *transaction) query(ctx context.Context, statement string, arguments ...any) (*sql.Rows, error) {
+	return t.conn.QueryContext(ctx, t.dialect.text(statement), arguments...)
+}
+
+func (t *transaction) commit(ctx context.Context) error {
+	if _, err := t.conn.ExecContext(ctx, "COMMIT"); err != nil {
+		return err
+	}
+	t.ended = true
+	return nil
+}
+
+// rollbackTimeout is short: a connection that does not answer by then is thrown away, and the server rolls
+// back by itself.
+const rollbackTimeout = 2 * time.Second
+
+// end gives the connection back, rolled back unless the commit went through.
+func (t *transaction) end(ctx context.Context) {
+	if !t.ended {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+		defer cancel()
+		if _, err := t.conn.ExecContext(ctx, "ROLLBACK"); err != nil {
+			// In which state the connection is nobody knows: the pool must not lend it again.
+			_ = t.conn.Raw(func(any) error { return driver.ErrBadConn })
+		}
+	}
+	_ = t.conn.Close()
+}
+
+// Status says how far the database is migrated.
+func (s *Store) Status(ctx context.Context) (record.Schema, error) {
+	ctx, cancel := s.brief(ctx)
+	defer cancel()
+	var stored sql.NullInt64
+	statement := "SELECT max(version_id) FROM " + s.dialect.table(migration.Table) + " WHERE is_applied"
+	err := s.reader.QueryRowContext(ctx, statement).Scan(&stored)
+	if err != nil && s.dialect.Explain(err).Kind != Unmigrated {
+		return record.Schema{}, s.fault(ctx, "Status", "", err)
+	}
+	schema, err := s.migrations.Read(stored.Int64)
+	return schema, s.fault(ctx, "Status", "", err)
+}
+
+// Check refuses a database that a newer program has migrated.
+func (s *Store) Check(ctx context.Context) error {
+	schema, err := s.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if schema.Stored > schema.Known {
+		return fault.New(fault.Denied, s.dialect.Name+".Check", "",
+			&record.VersionError{Stored: schema.Stored, Known: schema.Known})
+	}
+	return nil
+}
+
+// Migrate brings the database to the newest version that this program knows.
+func (s *Store) Migrate(ctx context.Context) error {
+	if err := s.Check(ctx); err != nil {
+		return err
+	}
+	return s.fault(ctx, "Migrate", "", s.migrations.Up(ctx, s.writer))
+}

@@ -1,0 +1,214 @@
+package relational
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"unicode/utf8"
+
+	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/fault"
+)
+
+// change runs one statement as a write of its own. Where it must change exactly one row and does not, the
+// error is unless.
+func (s *Store) change(ctx context.Context, method, subject string, unless error, statement string, arguments ...any) error {
+	if err := s.clean(method, subject, texts(arguments)...); err != nil {
+		return err
+	}
+	tx, err := s.begin(ctx, s.writer, s.dialect.Begin(s.timeout))
+	if err != nil {
+		return s.fault(ctx, method, subject, err)
+	}
+	defer tx.end(ctx)
+	changed, err := tx.exec(ctx, statement, arguments...)
+	if err != nil {
+		return s.fault(ctx, method, subject, err)
+	}
+	if unless != nil && changed != 1 {
+		return unless
+	}
+	return s.fault(ctx, method, subject, tx.commit(ctx))
+}
+
+func texts(arguments []any) []string {
+	var list []string
+	for _, argument := range arguments {
+		if text, ok := argument.(string); ok {
+			list = append(list, text)
+		}
+	}
+	return list
+}
+
+// Meta reads one named value.
+func (s *Store) Meta(ctx context.Context, name string) (value string, found bool, err error) {
+	ctx, cancel := s.brief(ctx)
+	defer cancel()
+	statement := s.dialect.text("SELECT value FROM " + s.dialect.table("meta") + " WHERE name = ?")
+	err = s.reader.QueryRowContext(ctx, statement, name).Scan(&value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	return value, err == nil, s.fault(ctx, "Meta", "meta/"+name, err)
+}
+
+// SwapMeta writes a named value over old, or where there is none.
+func (s *Store) SwapMeta(ctx context.Context, name string, old *string, value string) error {
+	ctx, cancel := s.brief(ctx)
+	defer cancel()
+	meta, subject := s.dialect.table("meta"), "meta/"+name
+	conflict := fault.Newf(fault.Conflict, s.dialect.Name+".SwapMeta", subject, "another value is stored")
+	if old == nil {
+		return s.change(ctx, "SwapMeta", subject, conflict,
+			"INSERT INTO "+meta+" (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", name, value)
+	}
+	return s.change(ctx, "SwapMeta", subject, conflict,
+		"UPDATE "+meta+" SET value = ? WHERE name = ? AND value = ?", value, name, *old)
+}
+
+const keyColumns = "id, state, created_at, activated_at, check_value, recovery, wrapped, signature"
+
+func keyArguments(key record.Key) []any {
+	return []any{
+		key.ID, key.State, key.CreatedAt, key.ActivatedAt,
+		opaque(key.Check), opaque(key.Recovery), opaque(key.Wrapped), opaque(key.Signature),
+	}
+}
+
+// opaque makes bytes never null, so that a comparison with what is stored needs no special case.
+func opaque(data []byte) []byte {
+	if data == nil {
+		return []byte{}
+	}
+	return data
+}
+
+// Keys reads all key rows.
+func (s *Store) Keys(ctx context.Context) ([]record.Key, error) {
+	ctx, cancel := s.brief(ctx)
+	defer cancel()
+	result, err := s.reader.QueryContext(ctx, "SELECT "+keyColumns+" FROM "+s.dialect.table("keyring_keys")+" ORDER BY created_at, id")
+	if err != nil {
+		return nil, s.fault(ctx, "Keys", "", err)
+	}
+	defer result.Close()
+	var keys []record.Key
+	for result.Next() {
+		var k record.Key
+		err := result.Scan(&k.ID, &k.State, &k.CreatedAt, &k.ActivatedAt, &k.Check, &k.Recovery, &k.Wrapped, &k.Signature)
+		if err != nil {
+			return nil, s.fault(ctx, "Keys", "", err)
+		}
+		keys = append(keys, k)
+	}
+	return keys, s.fault(ctx, "Keys", "", result.Err())
+}
+
+// InsertKey adds a key row.
+func (s *Store) InsertKey(ctx context.Context, key record.Key) error {
+	ctx, cancel := s.brief(ctx)
+	defer cancel()
+	taken := fault.New(fault.Conflict, s.dialect.Name+".InsertKey", "keyring_keys/"+key.ID,
+		&record.ExistsError{Table: "keyring_keys", ID: key.ID})
+	return s.change(ctx, "InsertKey", "keyring_keys/"+key.ID, taken, "INSERT INTO "+s.dialect.table("keyring_keys")+
+		" ("+keyColumns+") VALUES "+marks(8)+" ON CONFLICT (id) DO NOTHING", keyArguments(key)...)
+}
+
+// UpdateKey writes a key row over exactly old.
+func (s *Store) UpdateKey(ctx context.Context, old, key record.Key) error {
+	subject := "keyring_keys/" + key.ID
+	if old.ID != key.ID {
+		return s.invalid("UpdateKey", subject, "a key's id never changes")
+	}
+	ctx, cancel := s.brief(ctx)
+	defer cancel()
+	conflict := fault.Newf(fault.Conflict, s.dialect.Name+".UpdateKey", subject, "another row is stored")
+	return s.change(ctx, "UpdateKey", subject, conflict, "UPDATE "+s.dialect.table("keyring_keys")+
+		" SET id = ?, state = ?, created_at = ?, activated_at = ?, check_value = ?, recovery = ?, wrapped = ?, signature = ?"+
+		" WHERE id = ? AND state = ? AND created_at = ? AND activated_at = ? AND check_value = ? AND recovery = ?"+
+		" AND wrapped = ? AND signature = ?", append(keyArguments(key), keyArguments(old)...)...)
+}
+
+// PutNode writes a data-plane row over whatever is stored.
+func (s *Store) PutNode(ctx context.Context, node record.Node) error {
+	ctx, cancel := s.brief(ctx)
+	defer cancel()
+	return s.change(ctx, "PutNode", "data_planes/"+node.ID, nil, "INSERT INTO "+s.dialect.table("data_planes")+
+		" (id, organisation, environment, seen, body) VALUES (?, ?, ?, ?, ?)"+
+		" ON CONFLICT (id) DO UPDATE SET organisation = excluded.organisation,"+
+		" environment = excluded.environment, seen = excluded.seen, body = excluded.body",
+		node.ID, node.Organisation, node.Environment, node.Seen, string(node.Body))
+}
+
+// Nodes reads all data-plane rows.
+func (s *Store) Nodes(ctx context.Context) ([]record.Node, error) {
+	ctx, cancel := s.brief(ctx)
+	defer cancel()
+	result, err := s.reader.QueryContext(ctx, "SELECT id, organisation, environment, seen, body FROM "+
+		s.dialect.table("data_planes")+" ORDER BY id")
+	if err != nil {
+		return nil, s.fault(ctx, "Nodes", "", err)
+	}
+	defer result.Close()
+	var nodes []record.Node
+	for result.Next() {
+		var n record.Node
+		if err := result.Scan(&n.ID, &n.Organisation, &n.Environment, &n.Seen, &n.Body); err != nil {
+			return nil, s.fault(ctx, "Nodes", "", err)
+		}
+		nodes = append(nodes, n)
+	}
+	return nodes, s.fault(ctx, "Nodes", "", result.Err())
+}
+
+// ForgetNodes deletes the rows of data planes last seen before a time.
+func (s *Store) ForgetNodes(ctx context.Context, before int64) error {
+	ctx, cancel := s.brief(ctx)
+	defer cancel()
+	return s.change(ctx, "ForgetNodes", "", nil, "DELETE FROM "+s.dialect.table("data_planes")+" WHERE seen < ?", before)
+}
+
+// Raw reads one row of any table as it is stored.
+func (s *Store) Raw(ctx context.Context, table, id string) (columns, values []string, err error) {
+	if s.layout.Table(table) == nil && table != "keyring_keys" && table != "data_planes" {
+		return nil, nil, s.invalid("Raw", "", "there is no table of that name with rows by id")
+	}
+	ctx, cancel := s.brief(ctx)
+	defer cancel()
+	subject := table + "/" + id
+	if err := s.clean("Raw", subject, id); err != nil {
+		return nil, nil, err
+	}
+	statement := s.dialect.text("SELECT * FROM " + s.dialect.table(table) + " WHERE id = ?")
+	result, err := s.reader.QueryContext(ctx, statement, id)
+	if err != nil {
+		return nil, nil, s.fault(ctx, "Raw", subject, err)
+	}
+	defer result.Close()
+	if columns, err = result.Columns(); err != nil {
+		return nil, nil, s.fault(ctx, "Raw", subject, err)
+	}
+	if !result.Next() {
+		if err := result.Err(); err != nil {
+			return nil, nil, s.fault(ctx, "Raw", subject, err)
+		}
+		return nil, nil, fault.New(fault.NotFound, s.dialect.Name+".Raw", subject, nil)
+	}
+	stored := make([]sql.NullString, len(columns))
+	into := make([]any, len(columns))
+	for i := range stored {
+		into[i] = &stored[i]
+	}
+	if err := result.Scan(into...); err != nil {
+		return nil, nil, s.fault(ctx, "Raw", subject, err)
+	}
+	for _, text := range stored {
+		if !utf8.ValidString(text.String) { // a column of bytes
+			text.String = `\x` + hex.EncodeToString([]byte(text.String))
+		}
+		values = append(values, text.String)
+	}
+	return columns, values, nil
+}

@@ -1,0 +1,228 @@
+-- +goose Up
+-- Written from the marks in proto/keepgate/config/v1. Released migrations never change: what the schema
+-- gains later comes as a migration of its own, and a test compares all of them together with the schema.
+
+CREATE TABLE ca_certificates (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "cert_digest" text,
+    tags text,
+    body text NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX ca_certificates_cert_digest_key ON ca_certificates ("cert_digest");
+
+CREATE TABLE environments (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "name" text,
+    "fingerprint_key" text,
+    tags text,
+    body text NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX environments_name_key ON environments ("name");
+
+CREATE TABLE workspaces (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "name" text,
+    tags text,
+    body text NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX workspaces_name_key ON workspaces ("name");
+
+CREATE TABLE certificates (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "key" text,
+    "key_alt" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT certificates_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE INDEX certificates_workspace_idx ON certificates ("workspace", id);
+
+CREATE TABLE consumers (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "username" text,
+    "custom_id" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT consumers_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX consumers_username_key ON consumers (workspace, "username");
+CREATE UNIQUE INDEX consumers_custom_id_key ON consumers (workspace, "custom_id");
+CREATE INDEX consumers_workspace_idx ON consumers ("workspace", id);
+
+CREATE TABLE keyauth_credentials (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "key_fingerprint" text,
+    "consumer_id" text,
+    "key" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT keyauth_credentials_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT keyauth_credentials_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX keyauth_credentials_key_key ON keyauth_credentials (workspace, "key_fingerprint");
+CREATE INDEX keyauth_credentials_workspace_idx ON keyauth_credentials ("workspace", id);
+CREATE INDEX keyauth_credentials_consumer_idx ON keyauth_credentials ("consumer_id", id);
+
+CREATE TABLE services (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "name" text,
+    "client_certificate_id" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT services_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT services_client_certificate_fkey FOREIGN KEY ("client_certificate_id") REFERENCES certificates (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX services_name_key ON services (workspace, "name");
+CREATE INDEX services_workspace_idx ON services ("workspace", id);
+CREATE INDEX services_client_certificate_idx ON services ("client_certificate_id", id);
+
+CREATE TABLE snis (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "name" text,
+    "certificate_id" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT snis_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT snis_certificate_fkey FOREIGN KEY ("certificate_id") REFERENCES certificates (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX snis_name_key ON snis ("name");
+CREATE INDEX snis_workspace_idx ON snis ("workspace", id);
+CREATE INDEX snis_certificate_idx ON snis ("certificate_id", id);
+
+CREATE TABLE upstreams (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "name" text,
+    "client_certificate_id" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT upstreams_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT upstreams_client_certificate_fkey FOREIGN KEY ("client_certificate_id") REFERENCES certificates (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX upstreams_name_key ON upstreams (workspace, "name");
+CREATE INDEX upstreams_workspace_idx ON upstreams ("workspace", id);
+CREATE INDEX upstreams_client_certificate_idx ON upstreams ("client_certificate_id", id);
+
+CREATE TABLE basicauth_credentials (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "username" text,
+    "consumer_id" text,
+    "password" text,
+    "password_check" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT basicauth_credentials_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT basicauth_credentials_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX basicauth_credentials_username_key ON basicauth_credentials (workspace, "username");
+CREATE INDEX basicauth_credentials_workspace_idx ON basicauth_credentials ("workspace", id);
+CREATE INDEX basicauth_credentials_consumer_idx ON basicauth_credentials ("consumer_id", id);
+
+CREATE TABLE routes (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "name" text,
+    "service_id" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT routes_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT routes_service_fkey FOREIGN KEY ("service_id") REFERENCES services (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX routes_name_key ON routes (workspace, "name");
+CREATE INDEX routes_workspace_idx ON routes ("workspace", id);
+CREATE INDEX routes_service_idx ON routes ("service_id", id);
+
+CREATE TABLE targets (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "target" text,
+    "upstream_id" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT targets_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT targets_upstream_fkey FOREIGN KEY ("upstream_id") REFERENCES upstreams (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX targets_upstream_target_key ON targets (workspace, coalesce("upstream_id", ''), "target");
+CREATE INDEX targets_workspace_idx ON targets ("workspace", id);
+CREATE INDEX targets_upstream_idx ON targets ("upstream_id", id);
+
+CREATE TABLE plugins (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "instance_name" text,
+    "name" text,
+    "route_id" text,
+    "service_id" text,
+    "consumer_id" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT plugins_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT plugins_route_fkey FOREIGN KEY ("route_id") REFERENCES routes (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT plugins_service_fkey FOREIGN KEY ("service_id") REFERENCES services (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT plugins_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX plugins_instance_name_key ON plugins (workspace, "instance_name");
+CREATE UNIQUE INDEX plugins_name_route_service_consumer_key ON plugins (workspace, "name", coalesce("route_id", ''), coalesce("service_id", ''), coalesce("consumer_id", ''));
+CREATE INDEX plugins_workspace_idx ON plugins ("workspace", id);
+CREATE INDEX plugins_route_idx ON plugins ("route_id", id);
+CREATE INDEX plugins_service_idx ON plugins ("service_id", id);
+CREATE INDEX plugins_consumer_idx ON plugins ("consumer_id", id);
+
+CREATE TABLE revision (
+    only integer PRIMARY KEY CHECK (only = 1),
+    number integer NOT NULL
+) STRICT;
+
+CREATE TABLE changes (
+    revision integer PRIMARY KEY,
+    at integer NOT NULL,
+    batch text NOT NULL,
+    refs text NOT NULL
+) STRICT;
+
+CREATE TABLE meta (
+    name text PRIMARY KEY,
+    value text NOT NULL
+) STRICT;
+
+CREATE TABLE keyring_keys (
+    id text PRIMARY KEY,
+    state text NOT NULL,
+    created_at integer NOT NULL,
+    activated_at integer NOT NULL,
+    check_value blob NOT NULL,
+    recovery blob NOT NULL,
+    wrapped blob NOT NULL,
+    signature blob NOT NULL
+) STRICT;
+
+CREATE TABLE data_planes (
+    id text PRIMARY KEY,
+    organisation text NOT NULL,
+    environment text NOT NULL,
+    seen integer NOT NULL,
+    body text NOT NULL
+) STRICT;
+INSERT INTO revision (only, number) VALUES (1, 0);
