@@ -3,8 +3,6 @@ package catalog
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
 	"slices"
 
 	"github.com/keepgate/keepgate/controlplane/record"
@@ -133,10 +131,7 @@ func (c *Catalog) caInUse(ctx context.Context, id string) (*Problem, error) {
 			return nil, err
 		}
 		if slices.Contains(values(m, "ca_certificates"), id) {
-			return &Problem{
-				Code: ReferencedByOthers, Name: "referenced by others", Status: http.StatusBadRequest,
-				Message: fmt.Sprintf("ca certificate %s is still referenced by services (id = %s)", id, row.ID),
-			}, nil
+			return caReferenced(id, row.ID), nil
 		}
 	}
 	return nil, nil

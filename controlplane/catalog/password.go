@@ -13,20 +13,28 @@ import (
 // checkSuffix makes the name of the field that holds a password's keyed check.
 const checkSuffix = "_check"
 
+// passwordMode says what the password of a document is.
+type passwordMode uint8
+
+const (
+	arePlain    passwordMode = iota // a password, whatever it looks like
+	areHashes                       // a hash; anything else is refused
+	onlyCompare                     // a password, of a dry run: a changed one is not hashed
+)
+
 // given tells which fields a document sets.
 func given(doc schema.Document) func(field string) bool {
 	return func(field string) bool { return doc[field] != nil }
 }
 
-// hashPasswords replaces each password of m by its hash. One that is the same as before keeps the hash it
-// had: its keyed check says so, and nothing is hashed. Where the values are hashes already (transformed),
-// they are taken as they are, and anything else is refused.
-func (c *Catalog) hashPasswords(ctx context.Context, e *schema.Entity, m, base proto.Message, given func(string) bool, transformed bool) error {
+// hashPasswords replaces each given password of m by its hash. One that is the same as before keeps the hash
+// it had: its keyed check says so, and nothing is hashed.
+func (c *Catalog) hashPasswords(ctx context.Context, e *schema.Entity, m, base proto.Message, given func(string) bool, mode passwordMode) error {
 	for _, f := range e.Fields {
 		if f.OneWay != schemav1.OneWay_ONE_WAY_PASSWORD || !given(f.Name) {
 			continue
 		}
-		if transformed {
+		if mode == areHashes {
 			if err := takeHash(e, m, base, f.Name); err != nil {
 				return err
 			}
@@ -37,14 +45,33 @@ func (c *Catalog) hashPasswords(ctx context.Context, e *schema.Entity, m, base p
 		if err != nil {
 			return err
 		}
-		if base != nil && has(base, f.Name) && text(base, f.Name+checkSuffix) == check {
+		switch {
+		case base != nil && has(base, f.Name) && text(base, f.Name+checkSuffix) == check:
 			copyField(m, base, f.Name)
-		} else if err := c.hash(ctx, m, f.Name, password); err != nil {
-			return err
+		case mode == onlyCompare:
+			clearField(m, f.Name)
+		default:
+			if err := c.hash(ctx, m, f.Name, password); err != nil {
+				return err
+			}
 		}
 		setText(m, f.Name+checkSuffix, check)
 	}
 	return nil
+}
+
+// slow reports whether hashPasswords will hash, so that it is worth a goroutine.
+func (c *Catalog) slow(e *schema.Entity, m, base proto.Message, given func(string) bool, mode passwordMode) bool {
+	for _, f := range e.Fields {
+		if f.OneWay != schemav1.OneWay_ONE_WAY_PASSWORD || !given(f.Name) || mode != arePlain {
+			continue
+		}
+		check, err := c.cipher.Check(e.Table, f.Name, e.ID(m), text(m, f.Name))
+		if err == nil && (base == nil || text(base, f.Name+checkSuffix) != check) {
+			return true
+		}
+	}
+	return false
 }
 
 // hash takes one of the slots, since each hash takes 19 MiB for a while.

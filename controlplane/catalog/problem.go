@@ -79,6 +79,14 @@ func noParent() *Problem {
 	return &Problem{Code: NotFound, Name: "not found", Status: http.StatusNotFound, Message: "Not found"}
 }
 
+// caReferenced says that a service still trusts a CA certificate.
+func caReferenced(id, service string) *Problem {
+	return &Problem{
+		Code: ReferencedByOthers, Name: "referenced by others", Status: http.StatusBadRequest,
+		Message: fmt.Sprintf("ca certificate %s is still referenced by services (id = %s)", id, service),
+	}
+}
+
 // redacted stands where Kong would quote a secret.
 const redacted = "REDACTED"
 
