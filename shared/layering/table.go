@@ -32,7 +32,7 @@ func plan() []room {
 		{"shared/mtls", nil},
 		{"shared/mtls/*", []string{"shared/mtls"}},
 		{"shared/telemetry", []string{"shared/schema"}},
-		{"shared/process", nil},
+		{"shared/process", []string{"shared/settings"}},
 		{"shared/settings/conffile", nil},
 		{"shared/settings/values", nil},
 		{"shared/settings", []string{"shared/settings/conffile"}},

@@ -1,0 +1,100 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keepgate/keepgate/shared/fault"
+)
+
+func (p Program[S]) start(i *invocation[S]) *cobra.Command {
+	command := &cobra.Command{Use: "start", Short: "run behind the shell and wait until it is ready"}
+	i.timeoutFlag(command, time.Minute, "how long it may take to be ready")
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		place, _, err := i.load()
+		if err != nil {
+			return err
+		}
+		return i.begin(command, place)
+	}
+	return command
+}
+
+func (i *invocation[S]) begin(command *cobra.Command, place Place) error {
+	ctx, cancel := context.WithTimeout(command.Context(), i.timeout)
+	defer cancel()
+	pid, err := Start(ctx, place, append([]string{"run"}, i.flags.Arguments()...))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(command.OutOrStdout(), "%s started (pid %d), log %s\n", place.Name, pid, place.LogFile())
+	return err
+}
+
+// stop does not insist on good settings, only on knowing the prefix: what runs must be stoppable after its
+// file was broken.
+func (p Program[S]) stop(i *invocation[S]) *cobra.Command {
+	command := &cobra.Command{Use: "stop", Short: "end the running program and wait until it has ended"}
+	i.endFlags(command)
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		if _, _, err := i.load(); err != nil {
+			if p.Prefix(*i.into) == "" {
+				return err
+			}
+			command.PrintErrln("warning:", err)
+		}
+		return i.end(command, Place{Prefix: p.Prefix(*i.into), Name: p.Name})
+	}
+	return command
+}
+
+func (i *invocation[S]) endFlags(command *cobra.Command) {
+	i.timeoutFlag(command, 30*time.Second, "how long it may take")
+	command.Flags().BoolVar(&i.kill, "kill", false, "kill it when it has not ended in time")
+}
+
+func (i *invocation[S]) end(command *cobra.Command, place Place) error {
+	ctx, cancel := context.WithTimeout(command.Context(), i.timeout)
+	defer cancel()
+	if err := Stop(ctx, place, i.kill); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(command.OutOrStdout(), "%s stopped\n", place.Name)
+	return err
+}
+
+func (p Program[S]) restart(i *invocation[S]) *cobra.Command {
+	command := &cobra.Command{Use: "restart", Short: "stop, if it runs, and start"}
+	i.endFlags(command)
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		place, _, err := i.load()
+		if err != nil {
+			return err
+		}
+		if err := i.end(command, place); err != nil && fault.KindOf(err) != fault.NotFound {
+			return err
+		}
+		return i.begin(command, place)
+	}
+	return command
+}
+
+func (p Program[S]) reload(i *invocation[S]) *cobra.Command {
+	command := &cobra.Command{Use: "reload", Short: "read files and settings that can change while running again"}
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		place, _, err := i.load()
+		if err != nil {
+			return err
+		}
+		if err := Signal(place, syscall.SIGHUP); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(command.OutOrStdout(), "%s reloads\n", place.Name)
+		return err
+	}
+	return command
+}
