@@ -186,3 +186,10 @@ type Peer struct {
 	Remote netip.AddrPort // who is at the other end of the socket
 	Local  netip.AddrPort // the socket it reached
 }
+
+// Refuser is a Handler that words the answers to requests which the engine refused as malformed, and logs them:
+// Refuse answers, then Finish runs as usual. Of ex.Request only Peer, ClientAddr, Scheme and TLS are sure; the rest is what was
+// understood before the fault. Without it the engine answers with reason as plain text and tells nobody.
+type Refuser interface {
+	Refuse(ex *Exchange, status int, reason string)
+}

@@ -120,6 +120,8 @@ type Response struct {
 	Origin Origin
 	// Tunnel, with Status 101, takes the connection over after the head was written.
 	Tunnel Tunnel
+	// Upgrade, when set, is sent as the Upgrade field with "Connection: Upgrade" (426, RFC 9110 §15.5.22; 101).
+	Upgrade string
 	// Close asks the engine to close the client's connection after the response.
 	Close bool
 }

@@ -93,3 +93,6 @@ func loosePrefix(s, prefix string) bool {
 	}
 	return true
 }
+
+// EqualLoose is EqualFold with "_" and "-" counting as the same; see [Header.DelLoose].
+func EqualLoose(a, b string) bool { return len(a) == len(b) && loosePrefix(a, b) }

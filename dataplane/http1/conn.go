@@ -1,0 +1,227 @@
+package http1
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/http1/wire"
+)
+
+// States of a connection, for draining.
+const (
+	stateIdle    int32 = iota // between requests: may be closed
+	stateActive               // a request is being read, served or answered
+	stateClosing              // Shutdown closed it
+)
+
+// conn is one client's connection.
+type conn struct {
+	srv    *Server
+	nc     net.Conn
+	raw    syscall.RawConn // of a plain socket; nil: nc must be read to be waited for
+	fd     syscall.RawConn // of the socket under TLS too, for watching; may be nil
+	tls    *tls.ConnectionState
+	peer   exchange.Peer
+	scheme string
+	state  atomic.Int32
+
+	in       wire.Input
+	head     wire.Connection
+	body     body
+	requests int
+
+	handedOver bool // somebody else closes nc
+
+	readBy, writeBy int64       // deadlines in force, exchange.Now; 0: none
+	wait            int64       // silence allowed to the reads to come, ns; 0: the deadline in force stays
+	broken          atomic.Bool // Interrupt was called: reading is over
+
+	onReadable func(fd uintptr) bool // c.tryRead, made once
+	tryN       int
+	tryErr     error
+	one        [1]byte
+
+	watch watch
+}
+
+func newConn(s *Server, nc net.Conn) *conn {
+	c := &conn{srv: s, nc: nc, scheme: "http"}
+	c.in = wire.Input{Src: c, Blocks: &s.blocks}
+	c.peer.Remote, c.peer.Local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
+	socket := nc
+	if t, ok := nc.(*tls.Conn); ok {
+		state := t.ConnectionState()
+		c.tls, c.scheme, socket = &state, "https", t.NetConn()
+	}
+	if sc, ok := socket.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			c.fd = raw
+			if c.tls == nil {
+				c.raw = raw
+				c.onReadable = c.tryRead
+			}
+		}
+	}
+	return c
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap := t.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// serve runs the connection to its end.
+func (c *conn) serve() {
+	defer c.end()
+	for c.await() {
+		keep, handedOver := c.request()
+		if handedOver {
+			c.handedOver = true
+			return
+		}
+		if !keep || c.srv.draining.Load() {
+			return
+		}
+		c.in.Release()
+		c.state.Store(stateIdle)
+		if c.srv.draining.Load() { // Shutdown may have passed by while we were active
+			return
+		}
+	}
+}
+
+// end closes the connection, after a panic of the handler too.
+func (c *conn) end() {
+	if value := recover(); value != nil && c.srv.options.Panicked != nil {
+		c.srv.options.Panicked(value, debug.Stack())
+	}
+	c.watch.stop()
+	c.in.Drop()
+	if !c.handedOver {
+		_ = c.nc.Close()
+	}
+}
+
+// await waits for the first bytes of the next request, without holding a buffer.
+func (c *conn) await() bool {
+	for c.in.Len() == 0 {
+		c.wait = int64(c.srv.options.IdleTimeout)
+		c.deadline()
+		if !c.firstBytes() {
+			return false
+		}
+		// One empty line before a request is forgiven (RFC 9112 §2.2): old clients end bodies with one.
+		if b := c.in.Buffered(); len(b) == 2 && b[0] == '\r' && b[1] == '\n' {
+			c.in.Drop()
+		}
+	}
+	return c.state.CompareAndSwap(stateIdle, stateActive)
+}
+
+func (c *conn) firstBytes() bool {
+	if c.raw != nil {
+		if err := c.raw.Read(c.onReadable); err != nil || c.tryErr != nil || c.tryN == 0 {
+			return false
+		}
+		c.in.Filled(c.tryN)
+		return true
+	}
+	n, err := c.nc.Read(c.one[:])
+	if n == 0 || err != nil {
+		return false
+	}
+	c.in.Free()[0] = c.one[0]
+	c.in.Filled(1)
+	return c.in.Len() > 1 || c.tls == nil || c.in.Fill() == nil // what else the record held is at hand
+}
+
+// tryRead reads once if there is something to read. Otherwise it gives the block back, and the runtime
+// calls again when the socket is readable.
+func (c *conn) tryRead(fd uintptr) bool {
+	for {
+		n, err := syscall.Read(int(fd), c.in.Free())
+		switch err {
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			c.in.Release()
+			return false
+		}
+		c.tryN, c.tryErr = n, err
+		return true
+	}
+}
+
+// slack is how much later than asked a timeout may come, so that deadlines need not be set at every step.
+func slack(wait int64) int64 { return min(int64(time.Second), wait/4) }
+
+// deadline puts the read deadline c.wait ahead, unless the one in force is about there. It is never early.
+func (c *conn) deadline() {
+	if c.wait == 0 {
+		return // the one in force is absolute: a head's
+	}
+	now := exchange.Now()
+	if by := now + c.wait; c.readBy < by || c.readBy > by+2*slack(c.wait) {
+		c.readBy = by + slack(c.wait)
+		_ = c.nc.SetReadDeadline(time.Now().Add(time.Duration(c.readBy - now)))
+	}
+}
+
+// Read reads from the socket for c.in, under the silence that c.wait allows.
+func (c *conn) Read(p []byte) (int, error) {
+	c.deadline()
+	if c.broken.Load() {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return c.nc.Read(p)
+}
+
+// Interrupt makes reading fail from now on: the response is over while somebody still reads the body.
+func (c *conn) Interrupt() {
+	c.broken.Store(true)
+	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// write writes all of p.
+func (c *conn) write(p []byte, now int64) error {
+	wait := int64(c.srv.options.WriteTimeout)
+	if by := now + wait; c.writeBy < by {
+		c.writeBy = by + slack(wait)
+		_ = c.nc.SetWriteDeadline(time.Now().Add(time.Duration(c.writeBy - exchange.Now())))
+	}
+	_, err := c.nc.Write(p)
+	return err
+}
+
+// linger closes the sending side and reads on for a moment: a close with unread input would reset the
+// connection and could take the response with it.
+func (c *conn) linger() {
+	type closeWriter interface{ CloseWrite() error }
+	cw, ok := c.nc.(closeWriter)
+	if !ok || cw.CloseWrite() != nil {
+		return
+	}
+	const most, patience = 256 << 10, 500 * time.Millisecond
+	_ = c.nc.SetReadDeadline(time.Now().Add(patience))
+	block := c.srv.blocks.Small()
+	defer c.srv.blocks.Give(block)
+	for total := 0; total < most; {
+		n, err := c.nc.Read(block.B)
+		if total += n; err != nil {
+			return
+		}
+	}
+}
+
+var _ io.Reader = (*conn)(nil)

@@ -1,0 +1,142 @@
+package http1
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/http1/wire"
+)
+
+// Server serves connections. It owns no sockets: [Server.Serve] is a convenience over [Server.ServeConn].
+type Server struct {
+	handler   exchange.Handler
+	options   Options
+	limits    wire.Limits
+	exchanges exchange.Pool
+	blocks    wire.Blocks
+	date      dateLine
+	draining  atomic.Bool
+
+	mu    sync.Mutex
+	conns map[*conn]struct{} // guarded by mu
+	quiet sync.Cond          // on mu: conns became empty
+}
+
+// New makes a Server and starts nothing.
+func New(handler exchange.Handler, options Options) *Server {
+	o := options.withDefaults()
+	s := &Server{
+		handler: handler, options: o, conns: map[*conn]struct{}{},
+		limits: wire.Limits{LineBytes: o.MaxLineBytes, HeadBytes: o.MaxHeadBytes, Fields: o.MaxFields},
+	}
+	s.quiet.L = &s.mu
+	return s
+}
+
+// Serve accepts from l and serves each connection in a goroutine, until l is closed; then it waits for the
+// connections to end. It returns nil when l was closed, else the error of Accept.
+func (s *Server) Serve(l net.Listener) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		nc, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		wg.Go(func() { s.ServeConn(nc) })
+	}
+}
+
+// ServeConn serves nc until it ends and closes it.
+func (s *Server) ServeConn(nc net.Conn) {
+	c := newConn(s, nc)
+	s.mu.Lock()
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.conns, c)
+		if len(s.conns) == 0 {
+			s.quiet.Broadcast()
+		}
+		s.mu.Unlock()
+	}()
+	if s.draining.Load() {
+		_ = nc.Close()
+		return
+	}
+	c.serve()
+}
+
+// Connections counts open connections, and those of them that serve a request.
+func (s *Server) Connections() (open, active int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if c.state.Load() == stateActive {
+			active++
+		}
+	}
+	return len(s.conns), active
+}
+
+// Shutdown closes idle connections, lets requests in flight finish with "Connection: close", and returns when
+// all connections have ended. When ctx ends first it closes the rest and returns ctx's error. Whoever accepts must
+// stop before.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	s.closeIdle()
+	stop := context.AfterFunc(ctx, s.closeAll)
+	defer stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.conns) > 0 {
+		s.quiet.Wait()
+	}
+	return ctx.Err()
+}
+
+func (s *Server) closeIdle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if c.state.CompareAndSwap(stateIdle, stateClosing) {
+			_ = c.nc.Close()
+		}
+	}
+}
+
+func (s *Server) closeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		_ = c.nc.Close()
+	}
+}
+
+// dateLine is the Date field of the current second, made once a second.
+type dateLine struct {
+	second atomic.Int64
+	line   atomic.Pointer[[]byte]
+}
+
+const dateLayout = "Mon, 02 Jan 2006 15:04:05 GMT"
+
+func (d *dateLine) at(now time.Time) []byte {
+	second := now.Unix()
+	if line := d.line.Load(); line != nil && d.second.Load() == second {
+		return *line
+	}
+	line := append(now.UTC().AppendFormat([]byte("Date: "), dateLayout), '\r', '\n')
+	d.line.Store(&line)
+	d.second.Store(second)
+	return line
+}

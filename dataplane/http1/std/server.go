@@ -1,0 +1,97 @@
+package std
+
+import (
+	"context"
+	"errors"
+	"log"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/http1/wire"
+)
+
+// Options tunes a Server. The zero value is right for production.
+type Options struct {
+	MaxHeadBytes int           // default 32 KiB
+	MaxFields    int           // default 128
+	HeadTimeout  time.Duration // default 60 s
+	IdleTimeout  time.Duration // default 60 s
+	BodyTimeout  time.Duration // silence between two reads of a body; default 60 s
+	WriteTimeout time.Duration // silence between two writes; default 60 s
+	MaxStreams   int           // concurrent HTTP/2 streams of a connection; default 128
+	ErrorLog     *log.Logger   // the standard server's own complaints; default: its default
+	Base         context.Context
+}
+
+func (o Options) withDefaults() Options {
+	for _, d := range []*time.Duration{&o.HeadTimeout, &o.IdleTimeout, &o.BodyTimeout, &o.WriteTimeout} {
+		if *d <= 0 {
+			*d = 60 * time.Second
+		}
+	}
+	if o.MaxHeadBytes <= 0 {
+		o.MaxHeadBytes = 32 << 10
+	}
+	if o.MaxFields <= 0 {
+		o.MaxFields = 128
+	}
+	if o.MaxStreams <= 0 {
+		o.MaxStreams = 128
+	}
+	if o.Base == nil {
+		o.Base = context.Background()
+	}
+	return o
+}
+
+// Server serves HTTP/1.1, HTTP/2 by ALPN and HTTP/2 with prior knowledge.
+type Server struct {
+	handler   exchange.Handler
+	options   Options
+	exchanges exchange.Pool
+	blocks    wire.Blocks
+	http      *http.Server
+}
+
+// New makes a Server and starts nothing.
+func New(handler exchange.Handler, options Options) *Server {
+	s := &Server{handler: handler, options: options.withDefaults()}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s.http = &http.Server{
+		Handler:                      http.HandlerFunc(s.serve),
+		ReadHeaderTimeout:            s.options.HeadTimeout,
+		IdleTimeout:                  s.options.IdleTimeout,
+		MaxHeaderBytes:               s.options.MaxHeadBytes,
+		Protocols:                    protocols,
+		DisableGeneralOptionsHandler: true,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: s.options.MaxStreams, SendPingTimeout: s.options.IdleTimeout, WriteByteTimeout: s.options.WriteTimeout,
+		},
+		ErrorLog:    s.options.ErrorLog,
+		BaseContext: func(net.Listener) context.Context { return s.options.Base },
+	}
+	return s
+}
+
+// Serve accepts from l until it is closed. TLS connections come with their handshake done or not.
+func (s *Server) Serve(l net.Listener) error {
+	err := s.http.Serve(l)
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown lets requests in flight finish; when ctx ends first it closes what is left.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		_ = s.http.Close()
+	}
+	return err
+}

@@ -1,0 +1,91 @@
+package http1
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/keepgate/keepgate/dataplane/exchange"
+)
+
+// watch notices a client that leaves while its request is served. Most requests are over long before it matters, so
+// the timer is lazy: it stays armed across requests and, when it fires, looks whether anybody has waited long enough.
+type watch struct {
+	mu      sync.Mutex
+	target  exchange.Aborter // guarded by mu; nil: nobody waits
+	since   int64            // guarded by mu
+	aborted bool             // guarded by mu
+	armed   bool             // guarded by mu
+	stopped bool             // guarded by mu
+	timer   *time.Timer      // guarded by mu; made at the first wait
+}
+
+// watchEvery is how often a long wait is looked at.
+const watchEvery = 250 * time.Millisecond
+
+// Watch implements [exchange.Watcher].
+func (c *conn) Watch(a exchange.Aborter) {
+	w := &c.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.target, w.since, w.aborted = a, exchange.Now(), false
+	switch {
+	case w.armed || w.stopped:
+	case w.timer == nil:
+		w.timer, w.armed = time.AfterFunc(c.srv.options.WatchAfter, c.look), true
+	default:
+		w.timer.Reset(c.srv.options.WatchAfter)
+		w.armed = true
+	}
+}
+
+// Unwatch implements [exchange.Watcher].
+func (c *conn) Unwatch() bool {
+	c.watch.mu.Lock()
+	defer c.watch.mu.Unlock()
+	c.watch.target = nil
+	return c.watch.aborted
+}
+
+// look is the timer's function.
+func (c *conn) look() {
+	w := &c.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.target == nil || w.stopped || w.aborted {
+		w.armed = false
+		return
+	}
+	if left := int64(c.srv.options.WatchAfter) - (exchange.Now() - w.since); left > 0 {
+		w.timer.Reset(time.Duration(left))
+		return
+	}
+	if c.gone() {
+		w.aborted, w.armed = true, false
+		w.target.Abort()
+		return
+	}
+	w.timer.Reset(watchEvery)
+}
+
+func (w *watch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = true
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+// gone asks the kernel whether the other end has closed. A client that closed its sending side only counts as gone, as
+// in nginx: almost none do so and wait on.
+func (c *conn) gone() bool {
+	gone := false
+	err := c.fd.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(p, 0)
+		gone = err == nil && n > 0 && p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+	})
+	return err != nil || gone
+}
