@@ -72,8 +72,8 @@ func plan() []room {
 			"shared/declarative", "shared/plugins", "shared/schema",
 		}},
 		{"controlplane/console", []string{"controlplane/access", "controlplane/catalog", "controlplane/fleet", "controlplane/keyring", "shared/schema"}},
-		{"controlplane/cli", []string{
-			"controlplane/certs", "controlplane/record", "controlplane/store/...",
+		{"controlplane/cli/...", []string{
+			"controlplane/certs", "controlplane/cli/...", "controlplane/record", "controlplane/store/...",
 			"shared/declarative", "shared/durable", "shared/mtls", "shared/plugins", "shared/process", "shared/schema", "shared/settings/...", "shared/telemetry",
 		}},
 		{"controlplane/app", []string{"controlplane/...", "shared/..."}},
@@ -81,6 +81,7 @@ func plan() []room {
 
 		{"dataplane/exchange", nil},
 		{"dataplane/plugin", []string{"dataplane/exchange", "shared/plugins", "shared/schema"}},
+		{"dataplane/plugin/all", []string{"dataplane/plugin/..."}},
 		{"dataplane/plugin/*", []string{"dataplane/exchange", "dataplane/plugin", "shared/plugins", "shared/schema", "shared/verifier"}},
 		{"dataplane/http1/wire", []string{"dataplane/exchange"}},
 		{"dataplane/http1/...", []string{"dataplane/exchange", "dataplane/http1/..."}},
@@ -96,11 +97,11 @@ func plan() []room {
 		{"dataplane/localstore", []string{"shared/aead", "shared/configset", "shared/durable", "shared/localkeys"}},
 		{"dataplane/apply", []string{"dataplane/compile", "dataplane/localstore", "dataplane/table", "shared/configset"}},
 		{"dataplane/uplink", []string{"dataplane/apply", "shared/configset", "shared/mtls", "shared/mtls/grpccreds"}},
-		{"dataplane/proxy", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/plugin", "dataplane/table", "dataplane/upstream"}},
+		{"dataplane/proxy", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/http1/client", "dataplane/plugin", "dataplane/table", "dataplane/upstream"}},
 		{"dataplane/listener", []string{"dataplane/exchange", "dataplane/table", "shared/mtls"}},
 		{"dataplane/status", nil},
-		{"dataplane/cli", []string{
-			"dataplane/localstore", "shared/configset", "shared/durable", "shared/localkeys", "shared/mtls", "shared/process", "shared/settings/...", "shared/telemetry",
+		{"dataplane/cli/...", []string{
+			"dataplane/cli/...", "dataplane/localstore", "shared/configset", "shared/durable", "shared/localkeys", "shared/mtls", "shared/process", "shared/settings/...", "shared/telemetry",
 		}},
 		{"dataplane/app", []string{"dataplane/...", "shared/..."}},
 		{"dataplane/cmd/*", []string{"dataplane/app", "dataplane/cli", "shared/process", "shared/settings/...", "shared/telemetry"}},
