@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
@@ -21,6 +22,25 @@ type body struct {
 	set  time.Time // the read deadline in force
 	err  error     // sticky
 	read int64
+	done atomic.Bool // read to its end
+}
+
+// drainBytes is how much of an unread body the standard server reads away to keep a connection; it would do up to 256 KiB.
+const drainBytes = 64 << 10
+
+// settled says whether the connection can be kept: the body was read, or what is left is little.
+func (b *body) settled() bool {
+	n := b.ex.Request.ContentLength
+	return n == 0 || b.done.Load() || n > 0 && n <= drainBytes && !b.ex.Request.ExpectContinue
+}
+
+// drain reads away a little unread body. The standard server would do so itself, but in full duplex mode it then panics
+// at the next request (seen with Go 1.26).
+func (b *body) drain() {
+	if b.ex.Request.ContentLength == 0 || b.done.Load() || b.err != nil || b.ex.Response.Close || !b.settled() {
+		return
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(b, drainBytes+1))
 }
 
 // Read reads under the body timeout; at the end it takes over the trailers.
@@ -43,6 +63,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	b.err = bodyError(err)
 	if err == io.EOF {
+		b.done.Store(true)
 		for name, values := range b.src.Trailer {
 			for _, value := range values {
 				if !wire.ForbiddenTrailer(name) {

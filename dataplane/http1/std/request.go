@@ -18,6 +18,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	watcher := &watcher{ctx: r.Context()}
 	ex.Client = watcher
 	body := &body{ex: ex, src: r, rc: http.NewResponseController(w), wait: s.options.BodyTimeout}
+	if r.ProtoMajor == 1 && r.ContentLength != 0 {
+		_ = body.rc.EnableFullDuplex() // else the first write of a response waits for the request's body
+	}
 	fault := s.fill(ex, r, body)
 	if fault != nil {
 		s.refuse(ex, fault.(wire.Fault))
@@ -26,6 +29,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	ok := s.respond(ex, w, r, body)
 	ex.Sent.ReceivedBytes = body.read
+	body.drain()
 	ex.Mark(exchange.Done)
 	if _, tell := s.handler.(exchange.Refuser); tell || fault == nil {
 		s.handler.Finish(ex)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
@@ -38,6 +39,7 @@ func (s *Server) respond(ex *exchange.Exchange, w http.ResponseWriter, r *http.R
 		ex.Answer(500, "", nil)
 		ex.Sent.Err = errStatus
 	}
+	resp.Close = resp.Close || !b.settled()
 	s.head(ex, w, r)
 	rc := b.rc
 	_ = rc.SetWriteDeadline(time.Now().Add(s.options.WriteTimeout))
@@ -65,15 +67,15 @@ func (s *Server) head(ex *exchange.Exchange, w http.ResponseWriter, r *http.Requ
 	resp, h := &ex.Response, w.Header()
 	for name, value := range resp.Header.All() {
 		if !wire.HopByHop(name) {
-			key := http.CanonicalHeaderKey(name)
-			h[key] = append(h[key], value)
+			key := http.CanonicalHeaderKey(strings.Clone(name))
+			h[key] = append(h[key], strings.Clone(value)) // written after the exchange is given back
 		}
 	}
 	if _, typed := h["Content-Type"]; !typed {
 		h["Content-Type"] = nil // no guessing from the body
 	}
 	if resp.Upgrade != "" && r.ProtoMajor == 1 {
-		h.Set("Upgrade", resp.Upgrade)
+		h.Set("Upgrade", strings.Clone(resp.Upgrade))
 		h.Set("Connection", "Upgrade")
 	}
 	if resp.Close && r.ProtoMajor == 1 {
@@ -131,7 +133,7 @@ func (s *Server) stream(ex *exchange.Exchange, w http.ResponseWriter, rc *http.R
 	}
 	for name, value := range resp.Trailer.All() {
 		if !wire.HopByHop(name) {
-			w.Header().Add(http.TrailerPrefix+name, value)
+			w.Header().Add(http.TrailerPrefix+name, strings.Clone(value))
 		}
 	}
 	return true
