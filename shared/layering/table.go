@@ -100,6 +100,7 @@ func plan() []room {
 		{"dataplane/proxy", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/http1/client", "dataplane/plugin", "dataplane/table", "dataplane/upstream"}},
 		{"dataplane/listener", []string{"dataplane/exchange", "dataplane/table", "shared/mtls"}},
 		{"dataplane/status", nil},
+		{"dataplane/accesslog", []string{"dataplane/exchange"}},
 		{"dataplane/cli/...", []string{
 			"dataplane/cli/...", "dataplane/localstore", "shared/configset", "shared/durable", "shared/localkeys", "shared/mtls", "shared/process", "shared/settings/...", "shared/telemetry",
 		}},
