@@ -27,14 +27,41 @@ func luaTable(b *strings.Builder, values map[string]any) {
 			fmt.Fprintf(b, "[%s]", luaString(key))
 		}
 		b.WriteByte('=')
-		switch v := values[key].(type) {
-		case map[string]any:
-			luaTable(b, v)
-		case string:
-			b.WriteString(luaString(v))
-		default:
-			b.Write(appendTree(nil, v))
+		luaValue(b, values[key])
+	}
+	b.WriteByte('}')
+}
+
+func luaValue(b *strings.Builder, v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		luaTable(b, v)
+	case []any:
+		luaList(b, v)
+	case string:
+		b.WriteString(luaString(v))
+	default:
+		b.Write(appendTree(nil, v))
+	}
+}
+
+// luaList writes a list; where it has gaps, what is there gets its index.
+func luaList(b *strings.Builder, items []any) {
+	b.WriteByte('{')
+	gap, first := false, true
+	for i, item := range items {
+		if item == nil {
+			gap = true
+			continue
 		}
+		if !first {
+			b.WriteByte(',')
+		}
+		first = false
+		if gap {
+			fmt.Fprintf(b, "[%d]=", i+1)
+		}
+		luaValue(b, item)
 	}
 	b.WriteByte('}')
 }

@@ -1,8 +1,12 @@
 package schema
 
 import (
+	"time"
+
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/keepgate/keepgate/shared/fault"
 )
 
 // merge lays the document over the current row.
@@ -106,9 +110,17 @@ func valueTree(f *Field, v protoreflect.Value) any {
 	return v.Interface()
 }
 
-// Document returns a row as the document that would build it again: what the Admin API shows.
+// Document returns a row as the document that would build it again: what the Admin API shows. A key that ends
+// has its remaining time, at least a second, since zero would mean that it does not end.
 func (s *Schema) Document(e *Entity, m proto.Message) (Document, error) {
-	return s.tree(e, m.ProtoReflect())
+	doc, err := s.tree(e, m.ProtoReflect())
+	if err != nil {
+		return nil, fault.New(fault.Corrupt, "schema.Document", e.Table, err)
+	}
+	if f := e.Field(ttl); f != nil && m.ProtoReflect().Has(e.Field(expiresAt).desc) {
+		doc[ttl] = max(1, m.ProtoReflect().Get(e.Field(expiresAt).desc).Int()-time.Now().Unix())
+	}
+	return doc, nil
 }
 
 // Same says whether two rows differ in nothing but the times of their writing.

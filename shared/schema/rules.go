@@ -12,10 +12,10 @@ import (
 
 // rule is one rule over several fields. Every member may be nil.
 type rule struct {
-	prepare  func(b *build)                                 // before the merge, on b.doc
-	complete func(b *build)                                 // after the defaults, on b.tree
+	prepare  func(b *build)                                  // before the merge, on b.doc
+	complete func(b *build)                                  // after the defaults, on b.tree
 	check    func(b *build, tree map[string]any, p problems) // on checked fields; adds to p
-	config   func(tree map[string]any) (message string)     // of a plugin's configuration
+	config   func(tree map[string]any) (message string)      // of a plugin's configuration
 	finish   func(b *build, m protoreflect.Message)
 	reads    []string // the check is skipped when one of these fields is at fault
 }

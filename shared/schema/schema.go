@@ -175,6 +175,14 @@ func (s *Schema) Plugin(name string) (Plugin, bool) {
 	return p.Plugin, true
 }
 
+// PluginFields lists the fields of a plugin's configuration, nil when the plugin is not known.
+func (s *Schema) PluginFields(name string) []*Field {
+	if p := s.plugins[name]; p != nil {
+		return p.config.Fields
+	}
+	return nil
+}
+
 func (s *Schema) addPlugin(p Plugin) error {
 	entity := s.tables["plugins"]
 	if entity == nil || s.plugins[p.Name] != nil {

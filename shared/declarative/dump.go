@@ -1,0 +1,223 @@
+package declarative
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/keepgate/keepgate/shared/schema"
+)
+
+// Options says how Dump writes. The zero value writes flat lists, as `kong config db_export` does.
+type Options struct {
+	Nested     bool // children below the one parent they belong to
+	Workspace  string
+	SelectTags []string
+}
+
+// Dump writes rows as a file that Parse reads back: format 3.0, `_transform: false` (password hashes are
+// written as they are), ids included, nulls left out where null is what an omitted field means. The order
+// depends on the rows alone. It writes secrets in clear: who may see them is the caller's to decide.
+func Dump(w io.Writer, s *schema.Schema, rows []proto.Message, options Options) error {
+	d := dumper{schema: s, below: map[string][]*item{}}
+	top := map[string][]*item{}
+	for _, m := range rows {
+		e := s.EntityOf(m)
+		if e == nil {
+			return fmt.Errorf("dumping: %s is no entity", m.ProtoReflect().Descriptor().Name())
+		}
+		doc, err := s.Document(e, m)
+		if err != nil {
+			return fmt.Errorf("dumping %s/%s: %w", e.Table, e.ID(m), err)
+		}
+		delete(doc, "updated_at")
+		it := &item{entity: e, doc: doc, id: e.ID(m)}
+		if key := nestsUnder(e, doc); options.Nested && key != nil {
+			it.under = key.Field.Name
+			parent := key.Table + "/" + idIn(doc[it.under])
+			d.below[parent] = append(d.below[parent], it)
+			continue
+		}
+		top[e.Table] = append(top[e.Table], it)
+	}
+	root := &yaml.Node{Kind: yaml.MappingNode}
+	put(root, "_format_version", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "3.0", Style: yaml.SingleQuotedStyle})
+	put(root, "_transform", scalar(false))
+	if options.Workspace != "" {
+		put(root, "_workspace", scalar(options.Workspace))
+	}
+	if len(options.SelectTags) > 0 {
+		info := &yaml.Node{Kind: yaml.MappingNode}
+		put(info, "select_tags", plainNode(texts(options.SelectTags)))
+		put(root, "_info", info)
+	}
+	for _, e := range s.Entities() {
+		if items := top[e.Table]; len(items) > 0 {
+			put(root, e.Table, d.list(items))
+		}
+	}
+	return d.write(w, root)
+}
+
+type dumper struct {
+	schema *schema.Schema
+	below  map[string][]*item // by "table/id" of the parent
+	placed int
+}
+
+type item struct {
+	entity *schema.Entity
+	doc    schema.Document
+	id     string
+	under  string // the foreign key that nesting says
+}
+
+func (d *dumper) write(w io.Writer, root *yaml.Node) error {
+	nested := 0
+	for _, items := range d.below {
+		nested += len(items)
+	}
+	if nested != d.placed {
+		return fmt.Errorf("dumping: %d entities belong to parents that are not among the rows", nested-d.placed)
+	}
+	encoder := yaml.NewEncoder(w)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(root); err != nil {
+		return fmt.Errorf("dumping: %w", err)
+	}
+	if err := encoder.Close(); err != nil {
+		return fmt.Errorf("dumping: %w", err)
+	}
+	return nil
+}
+
+// nestsUnder finds the parent below which a row is written: the only one it has. A certificate is something that
+// a service or an upstream uses, not what it belongs to.
+func nestsUnder(e *schema.Entity, doc schema.Document) *schema.ForeignKey {
+	var only *schema.ForeignKey
+	for _, key := range e.Foreign {
+		if doc[key.Field.Name] == nil {
+			continue
+		}
+		if only != nil {
+			return nil
+		}
+		only = key
+	}
+	if only == nil || !only.Cascade && only.Field.Name == "client_certificate" {
+		return nil
+	}
+	return only
+}
+
+func (d *dumper) list(items []*item) *yaml.Node {
+	slices.SortFunc(items, func(a, b *item) int {
+		nameA, _ := a.doc[a.entity.EndpointKey].(string)
+		nameB, _ := b.doc[b.entity.EndpointKey].(string)
+		if f := a.entity.Field(a.entity.EndpointKey); f != nil && f.Encrypted {
+			nameA, nameB = "", ""
+		}
+		if order := strings.Compare(nameA, nameB); order != 0 {
+			return order
+		}
+		return strings.Compare(a.id, b.id)
+	})
+	node := &yaml.Node{Kind: yaml.SequenceNode}
+	for _, it := range items {
+		node.Content = append(node.Content, d.entity(it))
+	}
+	return node
+}
+
+func (d *dumper) entity(it *item) *yaml.Node {
+	node := &yaml.Node{Kind: yaml.MappingNode}
+	for _, f := range it.entity.Fields {
+		v, found := it.doc[f.Name]
+		switch {
+		case !found || f.Name == it.under:
+		case f.Kind == schema.Foreign && v != nil:
+			put(node, f.Name, scalar(idIn(v)))
+		case f.Kind == schema.Config:
+			name, _ := it.doc["name"].(string)
+			put(node, f.Name, d.config(name, v))
+		default:
+			putField(node, f, v)
+		}
+	}
+	for _, child := range d.schema.Entities() {
+		var items []*item
+		for _, below := range d.below[it.entity.Table+"/"+it.id] {
+			if below.entity == child {
+				items = append(items, below)
+			}
+		}
+		if len(items) > 0 {
+			d.placed += len(items)
+			put(node, child.Table, d.list(items))
+		}
+	}
+	return node
+}
+
+func (d *dumper) config(plugin string, v any) *yaml.Node {
+	tree, ok := v.(map[string]any)
+	fields := d.schema.PluginFields(plugin)
+	if !ok || fields == nil {
+		return plainNode(v)
+	}
+	return record(fields, tree)
+}
+
+func record(fields []*schema.Field, tree map[string]any) *yaml.Node {
+	node := &yaml.Node{Kind: yaml.MappingNode}
+	for _, f := range fields {
+		putField(node, f, tree[f.Name])
+	}
+	return node
+}
+
+// putField writes a field unless null is what its absence means.
+func putField(node *yaml.Node, f *schema.Field, v any) {
+	switch tree, isMap := v.(map[string]any); {
+	case v == nil && f.Default == nil && f.Kind != schema.Record:
+	case isMap && f.Kind == schema.Record:
+		put(node, f.Name, record(f.Fields, tree))
+	default:
+		put(node, f.Name, plainNode(v))
+	}
+}
+
+func put(node *yaml.Node, key string, v *yaml.Node) {
+	node.Content = append(node.Content, scalar(key), v)
+}
+
+func plainNode(v any) *yaml.Node {
+	switch v := v.(type) {
+	case []any:
+		node := &yaml.Node{Kind: yaml.SequenceNode}
+		for _, item := range v {
+			node.Content = append(node.Content, plainNode(item))
+		}
+		return node
+	case map[string]any:
+		node := &yaml.Node{Kind: yaml.MappingNode}
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			put(node, key, plainNode(v[key]))
+		}
+		return node
+	}
+	return scalar(v)
+}
+
+func texts(list []string) []any {
+	items := make([]any, len(list))
+	for i, s := range list {
+		items[i] = s
+	}
+	return items
+}
