@@ -38,7 +38,7 @@ func (l *Layout) DDL(types Types) string {
 	for _, table := range own(types) {
 		fmt.Fprintf(&b, "\nCREATE TABLE %s (\n    %s\n)%s;\n", table.name, strings.Join(table.lines, ",\n    "), types.Options)
 	}
-	b.WriteString("INSERT INTO revision (only, number) VALUES (1, 0);\n")
+	b.WriteString("INSERT INTO revision (id, number) VALUES (1, 0);\n")
 	return b.String()
 }
 
@@ -102,7 +102,7 @@ func own(types Types) []ownTable {
 	id, text, integer, bytes := types.ID, types.Text, types.Integer, types.Bytes
 	return []ownTable{
 		// The one row is locked last in every write, so that numbers follow the order of commits.
-		{"revision", []string{"only " + integer + " PRIMARY KEY CHECK (only = 1)", "number " + integer + " NOT NULL"}},
+		{"revision", []string{"id " + integer + " PRIMARY KEY CHECK (id = 1)", "number " + integer + " NOT NULL"}},
 		{"changes", []string{
 			"revision " + integer + " PRIMARY KEY", "at " + integer + " NOT NULL",
 			"batch " + text + " NOT NULL", "refs " + text + " NOT NULL",

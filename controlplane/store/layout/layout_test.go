@@ -11,18 +11,9 @@ import (
 	"github.com/keepgate/keepgate/controlplane/store/layout"
 )
 
-func derive(t *testing.T) *layout.Layout {
-	t.Helper()
-	l, err := layout.Derive()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
 func TestColumns(t *testing.T) {
 	t.Parallel()
-	l := derive(t)
+	l := layout.Derive()
 	tests := map[string][]string{
 		"basicauth_credentials": {"id", "workspace", "generation", "username", "consumer_id", "password", "password_check", "tags", "body"},
 		"keyauth_credentials":   {"id", "workspace", "generation", "key_fingerprint", "consumer_id", "key", "tags", "body"},
@@ -46,7 +37,7 @@ func TestColumns(t *testing.T) {
 func TestParentsStandFirst(t *testing.T) {
 	t.Parallel()
 	var seen []string
-	for _, table := range derive(t).Tables() {
+	for _, table := range layout.Derive().Tables() {
 		for _, f := range table.References() {
 			if !slices.Contains(seen, f.Table) {
 				t.Errorf("%s stands before %s, which it refers to", table.Name, f.Table)
@@ -61,7 +52,7 @@ func TestParentsStandFirst(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	t.Parallel()
-	l := derive(t)
+	l := layout.Derive()
 	tests := map[string]struct {
 		table string
 		want  []string
@@ -84,7 +75,7 @@ func TestKeys(t *testing.T) {
 // PostgreSQL cuts names after 63 bytes, and two names may then be one.
 func TestNamesFitPostgreSQL(t *testing.T) {
 	t.Parallel()
-	ddl := derive(t).DDL(layout.PostgreSQL())
+	ddl := layout.Derive().DDL(layout.PostgreSQL())
 	for _, match := range regexp.MustCompile(`(?:INDEX|TABLE|CONSTRAINT) (\S+)`).FindAllStringSubmatch(ddl, -1) {
 		if len(match[1]) > 63 {
 			t.Errorf("%s is longer than 63 bytes", match[1])

@@ -169,7 +169,7 @@ func (s *Store) committed(ctx context.Context, revision uint64, batch string) (b
 		return false, err
 	}
 	defer tx.end(ctx)
-	if _, err := tx.exec(ctx, "UPDATE "+s.dialect.table("revision")+" SET number = number WHERE only = 1"); err != nil {
+	if _, err := tx.exec(ctx, "UPDATE "+s.dialect.table("revision")+" SET number = number WHERE id = 1"); err != nil {
 		return false, fmt.Errorf("waiting for the revision: %w", err)
 	}
 	var found int64

@@ -68,7 +68,7 @@ func (s *Store) appendChange(ctx context.Context, tx *transaction, batch string,
 	}
 	var number int64
 	row := tx.conn.QueryRowContext(ctx, "UPDATE "+s.dialect.table("revision")+
-		" SET number = number + 1 WHERE only = 1 RETURNING number")
+		" SET number = number + 1 WHERE id = 1 RETURNING number")
 	if err := row.Scan(&number); err != nil {
 		return 0, fmt.Errorf("raising the revision: %w", err)
 	}

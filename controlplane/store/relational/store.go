@@ -43,15 +43,11 @@ type Options struct {
 }
 
 // New makes a Store and asks the database nothing.
-func New(options Options) (*Store, error) {
-	tables, err := layout.Derive()
-	if err != nil {
-		return nil, fault.New(fault.Internal, options.Dialect.Name+".New", "", err)
-	}
+func New(options Options) *Store {
 	return &Store{
-		dialect: options.Dialect, layout: tables, migrations: options.Migrations,
+		dialect: options.Dialect, layout: layout.Derive(), migrations: options.Migrations,
 		timeout: options.Timeout, reader: options.Reader, writer: options.Writer,
-	}, nil
+	}
 }
 
 var (

@@ -78,13 +78,10 @@ func (s *Store) open(ctx context.Context, config Config) error {
 	if err != nil {
 		return fault.New(fault.Internal, "sqlite.Open", "", err)
 	}
-	s.Store, err = relational.New(relational.Options{
+	s.Store = relational.New(relational.Options{
 		Dialect: dialect(), Reader: s.reader, Writer: s.writer, Timeout: config.Timeout,
 		Migrations: migration.Source{Files: files, Dialect: goose.DialectSQLite3},
 	})
-	if err != nil {
-		return err
-	}
 	return s.Check(ctx)
 }
 

@@ -2,27 +2,6 @@
 -- Written from the marks in proto/keepgate/config/v1. Released migrations never change: what the schema
 -- gains later comes as a migration of its own, and a test compares all of them together with the schema.
 
-CREATE TABLE ca_certificates (
-    id text PRIMARY KEY,
-    workspace text NOT NULL,
-    generation integer NOT NULL,
-    "cert_digest" text,
-    tags text,
-    body text NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX ca_certificates_cert_digest_key ON ca_certificates ("cert_digest");
-
-CREATE TABLE environments (
-    id text PRIMARY KEY,
-    workspace text NOT NULL,
-    generation integer NOT NULL,
-    "name" text,
-    "fingerprint_key" text,
-    tags text,
-    body text NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX environments_name_key ON environments ("name");
-
 CREATE TABLE workspaces (
     id text PRIMARY KEY,
     workspace text NOT NULL,
@@ -32,6 +11,16 @@ CREATE TABLE workspaces (
     body text NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX workspaces_name_key ON workspaces ("name");
+
+CREATE TABLE ca_certificates (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "cert_digest" text,
+    tags text,
+    body text NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX ca_certificates_cert_digest_key ON ca_certificates ("cert_digest");
 
 CREATE TABLE certificates (
     id text PRIMARY KEY,
@@ -58,6 +47,34 @@ CREATE TABLE consumers (
 CREATE UNIQUE INDEX consumers_username_key ON consumers (workspace, "username");
 CREATE UNIQUE INDEX consumers_custom_id_key ON consumers (workspace, "custom_id");
 CREATE INDEX consumers_workspace_idx ON consumers ("workspace", id);
+
+CREATE TABLE environments (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "name" text,
+    "fingerprint_key" text,
+    tags text,
+    body text NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX environments_name_key ON environments ("name");
+
+CREATE TABLE basicauth_credentials (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "username" text,
+    "consumer_id" text,
+    "password" text,
+    "password_check" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT basicauth_credentials_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT basicauth_credentials_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX basicauth_credentials_username_key ON basicauth_credentials (workspace, "username");
+CREATE INDEX basicauth_credentials_workspace_idx ON basicauth_credentials ("workspace", id);
+CREATE INDEX basicauth_credentials_consumer_idx ON basicauth_credentials ("consumer_id", id);
 
 CREATE TABLE keyauth_credentials (
     id text PRIMARY KEY,
@@ -120,23 +137,6 @@ CREATE UNIQUE INDEX upstreams_name_key ON upstreams (workspace, "name");
 CREATE INDEX upstreams_workspace_idx ON upstreams ("workspace", id);
 CREATE INDEX upstreams_client_certificate_idx ON upstreams ("client_certificate_id", id);
 
-CREATE TABLE basicauth_credentials (
-    id text PRIMARY KEY,
-    workspace text NOT NULL,
-    generation integer NOT NULL,
-    "username" text,
-    "consumer_id" text,
-    "password" text,
-    "password_check" text,
-    tags text,
-    body text NOT NULL,
-    CONSTRAINT basicauth_credentials_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
-    CONSTRAINT basicauth_credentials_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED
-) STRICT;
-CREATE UNIQUE INDEX basicauth_credentials_username_key ON basicauth_credentials (workspace, "username");
-CREATE INDEX basicauth_credentials_workspace_idx ON basicauth_credentials ("workspace", id);
-CREATE INDEX basicauth_credentials_consumer_idx ON basicauth_credentials ("consumer_id", id);
-
 CREATE TABLE routes (
     id text PRIMARY KEY,
     workspace text NOT NULL,
@@ -191,7 +191,7 @@ CREATE INDEX plugins_service_idx ON plugins ("service_id", id);
 CREATE INDEX plugins_consumer_idx ON plugins ("consumer_id", id);
 
 CREATE TABLE revision (
-    only integer PRIMARY KEY CHECK (only = 1),
+    id integer PRIMARY KEY CHECK (id = 1),
     number integer NOT NULL
 ) STRICT;
 
@@ -225,4 +225,4 @@ CREATE TABLE data_planes (
     seen integer NOT NULL,
     body text NOT NULL
 ) STRICT;
-INSERT INTO revision (only, number) VALUES (1, 0);
+INSERT INTO revision (id, number) VALUES (1, 0);

@@ -1,0 +1,241 @@
+-- +goose Up
+-- Written from the marks in proto/keepgate/config/v1. Released migrations never change: what the schema
+-- gains later comes as a migration of its own, and a test compares all of them together with the schema.
+
+CREATE TABLE workspaces (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "name" text,
+    tags text[],
+    body text NOT NULL
+);
+CREATE UNIQUE INDEX workspaces_name_key ON workspaces ("name");
+CREATE INDEX workspaces_tags_idx ON workspaces USING gin (tags);
+
+CREATE TABLE ca_certificates (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "cert_digest" text,
+    tags text[],
+    body text NOT NULL
+);
+CREATE UNIQUE INDEX ca_certificates_cert_digest_key ON ca_certificates ("cert_digest");
+CREATE INDEX ca_certificates_tags_idx ON ca_certificates USING gin (tags);
+
+CREATE TABLE certificates (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "key" text,
+    "key_alt" text,
+    tags text[],
+    body text NOT NULL,
+    CONSTRAINT certificates_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE INDEX certificates_workspace_idx ON certificates ("workspace", id);
+CREATE INDEX certificates_tags_idx ON certificates USING gin (tags);
+
+CREATE TABLE consumers (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "username" text,
+    "custom_id" text,
+    tags text[],
+    body text NOT NULL,
+    CONSTRAINT consumers_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE UNIQUE INDEX consumers_username_key ON consumers (workspace, "username");
+CREATE UNIQUE INDEX consumers_custom_id_key ON consumers (workspace, "custom_id");
+CREATE INDEX consumers_workspace_idx ON consumers ("workspace", id);
+CREATE INDEX consumers_tags_idx ON consumers USING gin (tags);
+
+CREATE TABLE environments (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "name" text,
+    "fingerprint_key" text,
+    tags text[],
+    body text NOT NULL
+);
+CREATE UNIQUE INDEX environments_name_key ON environments ("name");
+CREATE INDEX environments_tags_idx ON environments USING gin (tags);
+
+CREATE TABLE basicauth_credentials (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "username" text,
+    "consumer_id" text COLLATE "C",
+    "password" text,
+    "password_check" text,
+    tags text[],
+    body text NOT NULL,
+    CONSTRAINT basicauth_credentials_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT basicauth_credentials_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE UNIQUE INDEX basicauth_credentials_username_key ON basicauth_credentials (workspace, "username");
+CREATE INDEX basicauth_credentials_workspace_idx ON basicauth_credentials ("workspace", id);
+CREATE INDEX basicauth_credentials_consumer_idx ON basicauth_credentials ("consumer_id", id);
+CREATE INDEX basicauth_credentials_tags_idx ON basicauth_credentials USING gin (tags);
+
+CREATE TABLE keyauth_credentials (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "key_fingerprint" text,
+    "consumer_id" text COLLATE "C",
+    "key" text,
+    tags text[],
+    body text NOT NULL,
+    CONSTRAINT keyauth_credentials_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT keyauth_credentials_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE UNIQUE INDEX keyauth_credentials_key_key ON keyauth_credentials (workspace, "key_fingerprint");
+CREATE INDEX keyauth_credentials_workspace_idx ON keyauth_credentials ("workspace", id);
+CREATE INDEX keyauth_credentials_consumer_idx ON keyauth_credentials ("consumer_id", id);
+CREATE INDEX keyauth_credentials_tags_idx ON keyauth_credentials USING gin (tags);
+
+CREATE TABLE services (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "name" text,
+    "client_certificate_id" text COLLATE "C",
+    tags text[],
+    body text NOT NULL,
+    CONSTRAINT services_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT services_client_certificate_fkey FOREIGN KEY ("client_certificate_id") REFERENCES certificates (id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE UNIQUE INDEX services_name_key ON services (workspace, "name");
+CREATE INDEX services_workspace_idx ON services ("workspace", id);
+CREATE INDEX services_client_certificate_idx ON services ("client_certificate_id", id);
+CREATE INDEX services_tags_idx ON services USING gin (tags);
+
+CREATE TABLE snis (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "name" text,
+    "certificate_id" text COLLATE "C",
+    tags text[],
+    body text NOT NULL,
+    CONSTRAINT snis_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT snis_certificate_fkey FOREIGN KEY ("certificate_id") REFERENCES certificates (id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE UNIQUE INDEX snis_name_key ON snis ("name");
+CREATE INDEX snis_workspace_idx ON snis ("workspace", id);
+CREATE INDEX snis_certificate_idx ON snis ("certificate_id", id);
+CREATE INDEX snis_tags_idx ON snis USING gin (tags);
+
+CREATE TABLE upstreams (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "name" text,
+    "client_certificate_id" text COLLATE "C",
+    tags text[],
+    body text NOT NULL,
+    CONSTRAINT upstreams_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT upstreams_client_certificate_fkey FOREIGN KEY ("client_certificate_id") REFERENCES certificates (id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE UNIQUE INDEX upstreams_name_key ON upstreams (workspace, "name");
+CREATE INDEX upstreams_workspace_idx ON upstreams ("workspace", id);
+CREATE INDEX upstreams_client_certificate_idx ON upstreams ("client_certificate_id", id);
+CREATE INDEX upstreams_tags_idx ON upstreams USING gin (tags);
+
+CREATE TABLE routes (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "name" text,
+    "service_id" text COLLATE "C",
+    tags text[],
+    body text NOT NULL,
+    CONSTRAINT routes_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT routes_service_fkey FOREIGN KEY ("service_id") REFERENCES services (id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE UNIQUE INDEX routes_name_key ON routes (workspace, "name");
+CREATE INDEX routes_workspace_idx ON routes ("workspace", id);
+CREATE INDEX routes_service_idx ON routes ("service_id", id);
+CREATE INDEX routes_tags_idx ON routes USING gin (tags);
+
+CREATE TABLE targets (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "target" text,
+    "upstream_id" text COLLATE "C",
+    tags text[],
+    body text NOT NULL,
+    CONSTRAINT targets_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT targets_upstream_fkey FOREIGN KEY ("upstream_id") REFERENCES upstreams (id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE UNIQUE INDEX targets_upstream_target_key ON targets (workspace, coalesce("upstream_id", ''), "target");
+CREATE INDEX targets_workspace_idx ON targets ("workspace", id);
+CREATE INDEX targets_upstream_idx ON targets ("upstream_id", id);
+CREATE INDEX targets_tags_idx ON targets USING gin (tags);
+
+CREATE TABLE plugins (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "instance_name" text,
+    "name" text,
+    "route_id" text COLLATE "C",
+    "service_id" text COLLATE "C",
+    "consumer_id" text COLLATE "C",
+    tags text[],
+    body text NOT NULL,
+    CONSTRAINT plugins_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT plugins_route_fkey FOREIGN KEY ("route_id") REFERENCES routes (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT plugins_service_fkey FOREIGN KEY ("service_id") REFERENCES services (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT plugins_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE UNIQUE INDEX plugins_instance_name_key ON plugins (workspace, "instance_name");
+CREATE UNIQUE INDEX plugins_name_route_service_consumer_key ON plugins (workspace, "name", coalesce("route_id", ''), coalesce("service_id", ''), coalesce("consumer_id", ''));
+CREATE INDEX plugins_workspace_idx ON plugins ("workspace", id);
+CREATE INDEX plugins_route_idx ON plugins ("route_id", id);
+CREATE INDEX plugins_service_idx ON plugins ("service_id", id);
+CREATE INDEX plugins_consumer_idx ON plugins ("consumer_id", id);
+CREATE INDEX plugins_tags_idx ON plugins USING gin (tags);
+
+CREATE TABLE revision (
+    id bigint PRIMARY KEY CHECK (id = 1),
+    number bigint NOT NULL
+);
+
+CREATE TABLE changes (
+    revision bigint PRIMARY KEY,
+    at bigint NOT NULL,
+    batch text NOT NULL,
+    refs text NOT NULL
+);
+
+CREATE TABLE meta (
+    name text COLLATE "C" PRIMARY KEY,
+    value text NOT NULL
+);
+
+CREATE TABLE keyring_keys (
+    id text COLLATE "C" PRIMARY KEY,
+    state text NOT NULL,
+    created_at bigint NOT NULL,
+    activated_at bigint NOT NULL,
+    check_value bytea NOT NULL,
+    recovery bytea NOT NULL,
+    wrapped bytea NOT NULL,
+    signature bytea NOT NULL
+);
+
+CREATE TABLE data_planes (
+    id text COLLATE "C" PRIMARY KEY,
+    organisation text NOT NULL,
+    environment text NOT NULL,
+    seen bigint NOT NULL,
+    body text NOT NULL
+);
+INSERT INTO revision (id, number) VALUES (1, 0);
