@@ -141,6 +141,9 @@ func (p *Plan) Response(ex *exchange.Exchange, on *Runtime) {
 	}
 }
 
+// WantsBodies says whether some plugin takes part in the body phase.
+func (p *Plan) WantsBodies() bool { return p.bodies }
+
 // Body lets the plugins wrap the stream of an upstream's response.
 func (p *Plan) Body(ex *exchange.Exchange, on *Runtime, stream io.ReadCloser) io.ReadCloser {
 	if !p.bodies {

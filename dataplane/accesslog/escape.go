@@ -1,0 +1,47 @@
+package accesslog
+
+import "unicode/utf8"
+
+// escaper writes a byte that may not stand in a line as it is.
+type escaper func(b []byte, c byte) []byte
+
+const hexDigits = "0123456789ABCDEF"
+
+// commonEscape writes \xXX, as nginx does.
+func commonEscape(b []byte, c byte) []byte {
+	return append(b, '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
+}
+
+// jsonEscape writes what RFC 8259 §7 asks for. A byte that is no UTF-8 is shown as U+FFFD.
+func jsonEscape(b []byte, c byte) []byte {
+	switch {
+	case c == '"' || c == '\\':
+		return append(b, '\\', c)
+	case c >= utf8.RuneSelf:
+		return append(b, `\ufffd`...)
+	}
+	return append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+}
+
+// appendQuoted writes text so that it can neither end the quotes around it nor the line.
+func appendQuoted(b []byte, text string, escape escaper) []byte {
+	from := 0
+	for i := 0; i < len(text); {
+		c := text[i]
+		if c >= ' ' && c != '"' && c != '\\' && c < 0x7F {
+			i++
+			continue
+		}
+		if c >= utf8.RuneSelf {
+			if r, size := utf8.DecodeRuneInString(text[i:]); r != utf8.RuneError || size > 1 {
+				i += size
+				continue
+			}
+		}
+		b = append(b, text[from:i]...)
+		b = escape(b, c)
+		i++
+		from = i
+	}
+	return append(b, text[from:]...)
+}

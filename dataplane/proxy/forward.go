@@ -1,0 +1,158 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+
+	"github.com/keepgate/keepgate/dataplane/balancer"
+	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/http1/client"
+	"github.com/keepgate/keepgate/dataplane/plugin"
+	"github.com/keepgate/keepgate/dataplane/table"
+)
+
+// forward sends the request to the route's service, trying again as far as that is safe.
+func (p *Proxy) forward(ex *exchange.Exchange, s *state, route *table.Route) {
+	service := route.Service
+	stripped := 0
+	if route.StripPath {
+		stripped = s.match.Matched(ex.Request.Path)
+	}
+	p.describe(ex, s, route, stripped)
+	s.head = client.Head{
+		Target: target(ex, service.Path, stripped), Upgrade: ex.Request.Upgrade != "",
+		WriteTimeout: service.WriteTimeout, ReadTimeout: service.ReadTimeout,
+	}
+	if route.PreserveHost {
+		s.head.Host = ex.Request.Host
+	}
+	for try := 0; ; try++ {
+		err := p.try(ex, s, route)
+		if err == nil {
+			p.wrapBody(ex, s, route)
+			return
+		}
+		if try < service.Retries && repeatable(ex, err) {
+			continue
+		}
+		p.fail(ex, err)
+		return
+	}
+}
+
+// target is the upstream's request target.
+func target(ex *exchange.Exchange, base string, stripped int) string {
+	request := &ex.Request
+	path := exchange.View(table.Join(ex.Bytes(len(base) + len(request.Path) + 1)[:0], base, request.Path, stripped))
+	b := exchange.AppendEscaped(ex.Bytes(3*len(path) + 1 + len(request.RawQuery))[:0], path)
+	if request.HasQuery {
+		b = append(b, '?')
+		b = append(b, request.RawQuery...)
+	}
+	return exchange.View(b)
+}
+
+// dialError is a connection that could not be made: nothing was sent.
+type dialError struct{ err error }
+
+func (e *dialError) Error() string { return "connecting to the upstream: " + e.err.Error() }
+func (e *dialError) Unwrap() error { return e.err }
+
+// try sends the request to the peer whose turn it is. Connections that had died in the pool do not count as
+// tries: the next one is a new one.
+func (p *Proxy) try(ex *exchange.Exchange, s *state, route *table.Route) error {
+	ctx := contextOf(ex)
+	ex.Mark(exchange.UpstreamStart)
+	peer, err := route.Service.Backends.Next(ctx, &s.tried)
+	if err != nil {
+		return err
+	}
+	s.peer = peer
+	if !route.PreserveHost || s.head.Host == "" {
+		s.head.Host = peer.Authority
+	}
+	for conn := peer.Take(); ; conn = nil {
+		if conn == nil {
+			if conn, err = peer.Dial(ctx, route.Service.ConnectTimeout); err != nil {
+				return &dialError{err}
+			}
+		}
+		ex.Mark(exchange.UpstreamConnected)
+		err := conn.RoundTrip(ex, &s.head)
+		if err == nil {
+			return nil
+		}
+		failure, ok := err.(*client.Error)
+		if !ok || failure.Kind != client.Stale || !repeatable(ex, err) {
+			return err
+		}
+	}
+}
+
+// repeatable says whether the request may be sent again after err: when nothing of it was sent, or when its
+// method is idempotent and the upstream closed without an answer. Its body must still be there.
+func repeatable(ex *exchange.Exchange, err error) bool {
+	failure, ok := err.(*client.Error)
+	if !ok {
+		_, dialling := err.(*dialError)
+		return dialling && contextOf(ex).Err() == nil
+	}
+	switch {
+	case failure.Kind == client.ClientBody, failure.Kind == client.ClientGone, failure.Kind == client.BadRequest:
+		return false
+	case failure.Sent && !(failure.Idempotent && (failure.Kind == client.Stale || failure.Kind == client.Closed)):
+		return false
+	}
+	return !failure.BodyRead || ex.Rewind()
+}
+
+// fail answers for an upstream that gave no response.
+func (p *Proxy) fail(ex *exchange.Exchange, err error) {
+	var failure *client.Error
+	var timeout net.Error
+	switch {
+	case errors.Is(err, balancer.ErrName):
+		plugin.Refuse(ex, errName)
+	case errors.Is(err, balancer.ErrNoPeer):
+		plugin.Refuse(ex, errNoPeer)
+	case errors.As(err, &failure):
+		p.failTrip(ex, failure)
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		plugin.Refuse(ex, errTimeout)
+	default:
+		plugin.Refuse(ex, errBadGateway)
+	}
+}
+
+func (p *Proxy) failTrip(ex *exchange.Exchange, failure *client.Error) {
+	switch failure.Kind {
+	case client.ClientGone:
+		ex.Response.Close = true // nobody is there to be answered; Status stays 0
+	case client.ClientBody:
+		plugin.Refuse(ex, bodyRefusal(exchange.StatusOf(failure.Err)))
+		ex.Response.Close = true
+	case client.Timeout:
+		plugin.Refuse(ex, errTimeout)
+	case client.BadRequest:
+		plugin.Refuse(ex, errBadRequest)
+	default:
+		plugin.Refuse(ex, errBadGateway)
+	}
+}
+
+// wrapBody gives the response's body to the plugins that asked for it.
+func (p *Proxy) wrapBody(ex *exchange.Exchange, s *state, route *table.Route) {
+	r := &ex.Response
+	if !route.Plan.WantsBodies() || r.Tunnel != nil {
+		return
+	}
+	stream := r.Stream
+	if stream == nil {
+		stream = io.NopCloser(bytes.NewReader(r.Body))
+		r.ContentLength = int64(len(r.Body))
+	}
+	r.Body, r.Stream = nil, route.Plan.Body(ex, &s.table.Plugins, stream)
+}

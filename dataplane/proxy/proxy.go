@@ -1,0 +1,191 @@
+// Package proxy takes a request from its match to its response: route, plugins, upstream, errors.
+//
+// It implements [exchange.Handler] over the current table and is the same for every engine. A request keeps the
+// table that it began with, so swapping a configuration loses none. What the proxy says to clients and upstreams in
+// its own name follows Kong 3.8; under which names is [Options.Names]'s.
+package proxy
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+
+	"github.com/keepgate/keepgate/dataplane/balancer"
+	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/http1/client"
+	"github.com/keepgate/keepgate/dataplane/plugin"
+	"github.com/keepgate/keepgate/dataplane/table"
+	"github.com/keepgate/keepgate/dataplane/upstream"
+)
+
+// Options tunes a Proxy. The zero value is right for production.
+type Options struct {
+	Names    Names     // whether headers are called X-Keepgate-…, X-Kong-… or both
+	Version  string    // shown in Server
+	Headers  HeaderSet // which headers the gateway adds; see [ParseHeaders]
+	Upstream HeaderSet // which headers it adds towards upstreams: RequestID alone means something
+
+	TrustedIPs   []netip.Prefix // peers whose X-Forwarded-* headers are believed
+	RealIPHeader string         // where a trusted peer says who the client is; default X-Real-IP
+	RealIPDeep   bool           // real_ip_recursive: skip trusted addresses in X-Forwarded-For
+	MaxBody      int64          // bytes of a request body; 0: no limit
+
+	ErrorType   string // content type of an error where the request asks for none; default text/plain
+	DebugHeader bool   // answer X-Keepgate-Debug: 1 with what matched
+	PortMaps    map[uint16]uint16
+
+	Log   Log   // default: none
+	Meter Meter // counts requests without a route; default: none
+}
+
+// Log writes the access log; *accesslog.Log does.
+type Log interface {
+	Write(ex *exchange.Exchange, secretParameters []string, upstream string)
+}
+
+// Meter counts a finished request. What a route is counted with, [table.Route.Observed], is one too.
+type Meter interface{ Count(ex *exchange.Exchange) }
+
+// Proxy is the handler of a data plane.
+type Proxy struct {
+	tables  *table.Holder
+	options Options
+	words   words
+	states  sync.Pool // of *state
+}
+
+// New makes a Proxy over the tables that are put into the holder.
+func New(tables *table.Holder, options Options) *Proxy {
+	if options.RealIPHeader == "" {
+		options.RealIPHeader = "X-Real-IP"
+	}
+	if options.ErrorType == "" {
+		options.ErrorType = "text/plain"
+	}
+	return &Proxy{tables: tables, options: options, words: newWords(options), states: sync.Pool{New: func() any { return new(state) }}}
+}
+
+// state is what the proxy knows of one request. It lies in the exchange's slot from Serve to Finish.
+type state struct {
+	table     *table.Table
+	match     table.Match
+	trusted   bool   // the peer's X-Forwarded-* headers are believed
+	scheme    string // of the request as far as trusted peers say
+	forwarded forwarded
+
+	tried balancer.Tried
+	head  client.Head
+	peer  *upstream.Peer
+}
+
+// stateOf returns the state of an exchange that Serve has seen, or nil.
+func stateOf(ex *exchange.Exchange) *state {
+	s, _ := ex.Slot(plugin.ProxySlot).(*state)
+	return s
+}
+
+// Serve implements [exchange.Handler].
+func (p *Proxy) Serve(ex *exchange.Exchange) {
+	s := p.states.Get().(*state)
+	s.table = p.tables.Current()
+	ex.NeedSlots(s.table.Plugins.Slots)
+	ex.SetSlot(plugin.ProxySlot, s)
+	if p.options.MaxBody > 0 {
+		ex.Request.BodyLimit = p.options.MaxBody
+	}
+	p.identify(ex, s)
+	if match, found := s.table.Router.Match(&ex.Request); found {
+		s.match = match
+		p.serveRoute(ex, s, match.Route)
+	} else {
+		plugin.Refuse(ex, errNoRoute)
+	}
+	if ex.Response.Status == 0 {
+		return // the client has gone: the engine closes without a word
+	}
+	if route := s.match.Route; route != nil && route.Fault == "" {
+		route.Plan.Response(ex, &s.table.Plugins)
+	}
+	p.finishResponse(ex, s)
+}
+
+// serveRoute runs the route's plugins and, unless one answers, forwards.
+func (p *Proxy) serveRoute(ex *exchange.Exchange, s *state, route *table.Route) {
+	ex.Route = route
+	if route.Service != nil {
+		ex.Service = route.Service
+	}
+	if route.Fault != "" {
+		plugin.Refuse(ex, plugin.Quarantined())
+		return
+	}
+	if route.HTTPSOnly && s.scheme != "https" {
+		p.demandHTTPS(ex, s, route)
+		return
+	}
+	if p.options.MaxBody > 0 && ex.Request.ContentLength > p.options.MaxBody {
+		plugin.Refuse(ex, errTooLarge)
+		return
+	}
+	route.Plan.Access(ex, &s.table.Plugins)
+	ex.Mark(exchange.AccessDone)
+	switch {
+	case ex.Answered():
+	case route.Service == nil:
+		plugin.Refuse(ex, errNoService)
+	default:
+		p.forward(ex, s, route)
+	}
+}
+
+// demandHTTPS answers a request in clear for a route that is https only.
+func (p *Proxy) demandHTTPS(ex *exchange.Exchange, s *state, route *table.Route) {
+	if route.RedirectStatus == 426 {
+		plugin.Refuse(ex, errUseHTTPS)
+		ex.Response.Upgrade = "TLS/1.2, HTTP/1.1"
+		return
+	}
+	host := ex.Request.Hostname()
+	if named := ex.Request.Header.Get("X-Forwarded-Host"); s.trusted && named != "" {
+		host = named
+	}
+	plugin.Refuse(ex, redirect(route.RedirectStatus))
+	ex.Response.Header.Set("Location", ex.Join("https://", host, ex.Request.Target))
+}
+
+// Finish implements [exchange.Handler].
+func (p *Proxy) Finish(ex *exchange.Exchange) {
+	s := stateOf(ex)
+	if s == nil {
+		return // the engine answered by itself, before there was a request to serve
+	}
+	route := s.match.Route
+	meter := p.options.Meter
+	if route != nil {
+		route.Plan.Log(ex, &s.table.Plugins)
+		if observed, ok := route.Observed.(Meter); ok {
+			meter = observed
+		}
+	}
+	if meter != nil {
+		meter.Count(ex)
+	}
+	if p.options.Log != nil {
+		to := ""
+		if s.peer != nil {
+			to = s.peer.Address()
+		}
+		p.options.Log.Write(ex, s.table.Plugins.SecretParameters(), to)
+	}
+	ex.SetSlot(plugin.ProxySlot, nil)
+	*s = state{}
+	p.states.Put(s)
+}
+
+// contextOf is the exchange's context, which an engine may leave out.
+func contextOf(ex *exchange.Exchange) context.Context {
+	if ex.Context != nil {
+		return ex.Context
+	}
+	return context.Background()
+}

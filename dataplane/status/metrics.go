@@ -1,0 +1,165 @@
+package status
+
+import (
+	"strconv"
+	"sync"
+	"weak"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/keepgate/keepgate/dataplane/table"
+)
+
+// Metrics counts requests and shows them to Prometheus. It implements compile.Observer.
+//
+// A route's series live as long as some table holds the route; after that they end.
+type Metrics struct {
+	registry *prometheus.Registry
+	none     *meter // of requests without a route
+
+	requests, bandwidth                          *prometheus.Desc
+	requestLatency, gatewayLatency, upstreamTime *prometheus.Desc
+
+	mu       sync.Mutex
+	routes   map[string]observed       // guarded by mu; by route id
+	services map[string]*serviceTiming // guarded by mu; by service name
+}
+
+// observed is a meter and one of the routes that it was given to last.
+type observed struct {
+	meter *meter
+	route weak.Pointer[table.Route]
+}
+
+// serviceTiming are the histograms that the routes of a service share.
+type serviceTiming struct{ request, gateway, upstream *latencies }
+
+// NewMetrics makes the metrics of a node.
+func NewMetrics(nodeID, version string) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(), routes: map[string]observed{}, services: map[string]*serviceTiming{},
+		requests:       prometheus.NewDesc("keepgate_http_requests_total", "Requests by status and by who answered.", []string{"service", "route", "code", "source"}, nil),
+		bandwidth:      prometheus.NewDesc("keepgate_bandwidth_bytes", "Bytes from and to clients.", []string{"service", "route", "direction"}, nil),
+		requestLatency: prometheus.NewDesc("keepgate_request_latency_ms", "From the head of a request to the last byte of its response.", []string{"service"}, nil),
+		gatewayLatency: prometheus.NewDesc("keepgate_gateway_latency_ms", "The gateway's own part of a request's latency.", []string{"service"}, nil),
+		upstreamTime:   prometheus.NewDesc("keepgate_upstream_latency_ms", "From the try that was answered to the head of the answer.", []string{"service"}, nil),
+	}
+	m.none = m.newMeter("", "", "")
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "keepgate_node_info", Help: "This node.", ConstLabels: prometheus.Labels{"node_id": nodeID, "version": version},
+	})
+	info.Set(1)
+	m.registry.MustRegister(m, info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Register adds a collector of another part, as connections or the state of the stream.
+func (m *Metrics) Register(c prometheus.Collector) error { return m.registry.Register(c) }
+
+// Unmatched is what requests without a route are counted with.
+func (m *Metrics) Unmatched() any { return m.none }
+
+// Observe implements compile.Observer.
+func (m *Metrics) Observe(r *table.Route) any {
+	service := ""
+	if r.Service != nil {
+		service = nameOf(r.Service.Name, r.Service.ID)
+	}
+	route := nameOf(r.Name, r.ID)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.routes[r.ID].meter
+	if known == nil || known.route != route || known.service != service {
+		known = m.newMeter(r.ID, route, service)
+	}
+	m.routes[r.ID] = observed{known, weak.Make(r)}
+	return known
+}
+
+func nameOf(name, id string) string {
+	if name != "" {
+		return name
+	}
+	return id
+}
+
+// newMeter makes a meter. m.mu is held, or m is not shared yet.
+func (m *Metrics) newMeter(id, route, service string) *meter {
+	timing := m.services[service]
+	if timing == nil {
+		timing = &serviceTiming{newLatencies(otherBuckets()), newLatencies(gatewayBuckets()), newLatencies(otherBuckets())}
+		m.services[service] = timing
+	}
+	return &meter{routeID: id, route: route, service: service, requests: timing.request, gateway: timing.gateway, upstream: timing.upstream}
+}
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.requests, m.bandwidth, m.requestLatency, m.gatewayLatency, m.upstreamTime} {
+		to <- d
+	}
+}
+
+// Collect implements prometheus.Collector. It shows what has counted something, and forgets the routes
+// that are in no table any more.
+func (m *Metrics) Collect(to chan<- prometheus.Metric) {
+	meters, timings := m.living()
+	for _, one := range append(meters, m.none) {
+		m.collectMeter(to, one)
+	}
+	for service, timing := range timings {
+		for _, h := range []struct {
+			desc *prometheus.Desc
+			of   *latencies
+		}{{m.requestLatency, timing.request}, {m.gatewayLatency, timing.gateway}, {m.upstreamTime, timing.upstream}} {
+			if count, sum, buckets := h.of.snapshot(); count > 0 {
+				to <- prometheus.MustNewConstHistogram(h.desc, count, sum, buckets, service)
+			}
+		}
+	}
+}
+
+func (m *Metrics) living() ([]*meter, map[string]*serviceTiming) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var meters []*meter
+	timings := map[string]*serviceTiming{m.none.service: m.services[m.none.service]}
+	for id, one := range m.routes {
+		if one.route.Value() == nil {
+			delete(m.routes, id)
+			continue
+		}
+		meters = append(meters, one.meter)
+		timings[one.meter.service] = m.services[one.meter.service]
+	}
+	for service := range m.services {
+		if timings[service] == nil {
+			delete(m.services, service)
+		}
+	}
+	return meters, timings
+}
+
+func (m *Metrics) collectMeter(to chan<- prometheus.Metric, one *meter) {
+	total := false
+	for i := range one.codes {
+		key, count := one.codes[i].key.Load(), one.codes[i].count.Load()
+		if key == 0 || count == 0 {
+			continue
+		}
+		total = true
+		source := "gateway"
+		if key&1 != 0 {
+			source = "upstream"
+		}
+		to <- prometheus.MustNewConstMetric(m.requests, prometheus.CounterValue, float64(count), one.service, one.route, strconv.Itoa(int(key>>1)), source)
+	}
+	if others := one.others.Load(); others > 0 {
+		to <- prometheus.MustNewConstMetric(m.requests, prometheus.CounterValue, float64(others), one.service, one.route, "other", "")
+	}
+	if total {
+		to <- prometheus.MustNewConstMetric(m.bandwidth, prometheus.CounterValue, float64(one.ingress.Load()), one.service, one.route, "ingress")
+		to <- prometheus.MustNewConstMetric(m.bandwidth, prometheus.CounterValue, float64(one.egress.Load()), one.service, one.route, "egress")
+	}
+}
