@@ -139,6 +139,7 @@ func (p *plan) wantOne(w *planned) error {
 	if row, ok := p.stored[w.e.Table][id]; ok {
 		return p.buildOver(w, &row)
 	}
+	w.derived = w.derived || nameBased(id)
 	if err := p.buildOver(w, nil); err != nil || (id != "" && !w.derived) {
 		return first(err, p.keep(w))
 	}
@@ -158,6 +159,12 @@ func (p *plan) wantOne(w *planned) error {
 		return p.buildOver(w, &row)
 	}
 	return p.keep(w)
+}
+
+// nameBased reports whether id is a UUID of version 5 (RFC 9562 §5.5).
+func nameBased(id string) bool {
+	_, ok := asID(id)
+	return ok && id[14] == '5'
 }
 
 // buildOver builds the item as a replacement of row, or as a new one, and keeps it unless it is new: then

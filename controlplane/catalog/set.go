@@ -19,8 +19,9 @@ type Item struct {
 	// Document as for Insert. A foreign key is {"id": …} or {"<unique field>": …} of an entity of the set or
 	// of the database.
 	Document schema.Document
-	// Derived: the document's id was made of the entity's name. It gives way to the id of an entity that has
-	// one of the same unique keys, so that what was made by hand is taken over and not doubled.
+	// Derived: the document's id was made of the entity's name, as a UUID of version 5 always is. It gives
+	// way to the id of an entity that has one of the same unique keys, so that what was made by hand is taken
+	// over and not doubled.
 	Derived bool
 }
 

@@ -163,7 +163,7 @@ func (r *Ring) point(ctx context.Context, id string) error {
 		return nil
 	}
 	var old *string
-	if s.active != "" {
+	if s.stored {
 		old = &s.active
 	}
 	if err := r.store.SwapMeta(ctx, metaActive, old, id); err != nil {
@@ -173,7 +173,7 @@ func (r *Ring) point(ctx context.Context, id string) error {
 	row := e.row
 	row.ActivatedAt = time.Now().Unix()
 	next := s.with(&entry{row: row, held: e.held})
-	next.active = id
+	next.active, next.stored = id, true
 	r.state.Store(next)
 	if err := r.store.UpdateKey(ctx, e.row, row); err != nil {
 		return fmt.Errorf("noting when key %s was activated: %w", id, err)

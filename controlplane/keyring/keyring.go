@@ -93,6 +93,7 @@ type state struct {
 	keys   []*entry // oldest first
 	byID   map[string]*entry
 	active string // "" before the first key
+	stored bool   // the database has an active pointer, be it ""
 }
 
 // entry is one key row with its material, if held.

@@ -59,11 +59,11 @@ func (r *Ring) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the keys: %w", err)
 	}
-	active, _, err := r.store.Meta(ctx, metaActive)
+	active, stored, err := r.store.Meta(ctx, metaActive)
 	if err != nil {
 		return fmt.Errorf("reading the active key: %w", err)
 	}
-	before, after := r.state.Load(), &state{byID: make(map[string]*entry, len(rows)), active: active}
+	before, after := r.state.Load(), &state{byID: make(map[string]*entry, len(rows)), active: active, stored: stored}
 	for _, row := range rows {
 		e := &entry{row: row}
 		if known, ok := before.byID[row.ID]; ok && known.held != nil && known.held.verify(row.Check) == nil && row.State != StateRemoved {
@@ -86,7 +86,7 @@ func (s *state) add(e *entry) {
 
 // with returns a copy of s in which e takes the place of its row, or is the newest.
 func (s *state) with(e *entry) *state {
-	next := &state{byID: make(map[string]*entry, len(s.byID)+1), active: s.active}
+	next := &state{byID: make(map[string]*entry, len(s.byID)+1), active: s.active, stored: s.stored}
 	found := false
 	for _, old := range s.keys {
 		if old.row.ID == e.row.ID {

@@ -1,0 +1,65 @@
+package keyring_test
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/controlplane/keyring/local"
+	"github.com/keepgate/keepgate/shared/fault"
+)
+
+func TestAgree(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		recorded, wanted string
+		keys             bool
+		sealed           int
+		migrate          bool
+		refused          string // part of the advice
+	}{
+		"first start":                   {wanted: "local"},
+		"first start without":           {wanted: "off"},
+		"the same":                      {recorded: "local", wanted: "local", keys: true},
+		"off with sealed rows":          {recorded: "local", wanted: "off", sealed: 3, refused: "keyring_enabled = on"},
+		"off on a restored database":    {wanted: "off", sealed: 1, refused: "keyring_enabled = on"},
+		"off again, nothing sealed":     {recorded: "local", wanted: "off"},
+		"on over plaintext, undeclared": {recorded: "off", wanted: "local", refused: "keyring_migrate_plaintext"},
+		"on over plaintext, declared":   {recorded: "off", wanted: "local", migrate: true},
+		"another strategy, no keys yet": {recorded: "local", wanted: "cluster"},
+		"another strategy":              {recorded: "local", wanted: "cluster", keys: true, refused: "keyring_strategy = local"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := newStore(t)
+			if test.recorded != "" {
+				if err := store.SwapMeta(t.Context(), "keyring_strategy", nil, test.recorded); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if test.keys {
+				open(t, store, local.New(filepath.Join(t.TempDir(), "k")), keyring.Options{})
+			}
+			err := keyring.Agree(t.Context(), store, keyring.Agreement{
+				Strategy: test.wanted, AllowMigration: test.migrate,
+				Sealed: func(context.Context) (int, error) { return test.sealed, nil },
+			})
+			recorded, _, metaErr := store.Meta(t.Context(), "keyring_strategy")
+			if metaErr != nil {
+				t.Fatal(metaErr)
+			}
+			if test.refused == "" {
+				if err != nil || recorded != test.wanted {
+					t.Fatalf("Agree = %v and recorded %q", err, recorded)
+				}
+				return
+			}
+			if fault.KindOf(err) != fault.Denied || !strings.Contains(err.Error(), test.refused) || recorded != test.recorded {
+				t.Errorf("Agree = %v and recorded %q, want it denied with %q", err, recorded, test.refused)
+			}
+		})
+	}
+}
