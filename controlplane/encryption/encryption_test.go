@@ -1,0 +1,314 @@
+package encryption_test
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keepgate/keepgate/controlplane/encryption"
+	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/controlplane/keyring/cluster"
+	"github.com/keepgate/keepgate/controlplane/keyring/local"
+	"github.com/keepgate/keepgate/controlplane/store/sqlite"
+	"github.com/keepgate/keepgate/shared/aead"
+	"github.com/keepgate/keepgate/shared/fault"
+)
+
+var place = aead.Place{Workspace: "w", Table: "keyauth_credentials", Row: "r", Field: "key"}
+
+func newStore(t *testing.T) *sqlite.Store {
+	t.Helper()
+	store, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "keep.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	if err := store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+func openRing(t *testing.T, store *sqlite.Store, keeper keyring.Keeper, references int) *keyring.Ring {
+	t.Helper()
+	ring, err := keyring.Open(t.Context(), store, keeper, keyring.Options{
+		References: func(context.Context, string) (int, error) { return references, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+func newCipher(t *testing.T, store *sqlite.Store, ring *keyring.Ring) *encryption.Cipher {
+	t.Helper()
+	cipher, err := encryption.New(t.Context(), store, ring, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cipher
+}
+
+func TestSealAndOpen(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	ring := openRing(t, store, local.New(filepath.Join(t.TempDir(), "k")), 0)
+	cipher := newCipher(t, store, ring)
+	for _, plaintext := range []string{"", "canary", "$ke$1$-AAAAAAAA-00-00", "k8s:enc:kms:v2:x", "{vault://env/x}"} {
+		text, err := cipher.Seal(place, plaintext)
+		if err != nil || !strings.HasPrefix(text, "$ke$1$-"+ring.Keys().Active+"-") {
+			t.Fatalf("Seal = %q, %v", text, err)
+		}
+		if got, stale, err := cipher.Open(place, text); got != plaintext || stale || err != nil {
+			t.Errorf("Open = %q, %t, %v", got, stale, err)
+		}
+		for name, change := range map[string]func(*aead.Place){
+			"workspace": func(p *aead.Place) { p.Workspace = "x" }, "table": func(p *aead.Place) { p.Table = "x" },
+			"row": func(p *aead.Place) { p.Row = "x" }, "field": func(p *aead.Place) { p.Field = "x" },
+		} {
+			elsewhere := place
+			change(&elsewhere)
+			if _, _, err := cipher.Open(elsewhere, text); fault.KindOf(err) != fault.Corrupt {
+				t.Errorf("in another %s: Open = %v, want corrupt", name, err)
+			}
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	cipher := newCipher(t, store, openRing(t, store, local.New(filepath.Join(t.TempDir(), "k")), 0))
+	hex48, hex40 := strings.Repeat("0", 48), strings.Repeat("0", 40)
+	tests := map[string]struct {
+		text    string
+		kind    fault.Kind
+		subject string
+	}{
+		"plaintext":   {"hunter2", fault.Corrupt, "keyauth_credentials/r/key"},
+		"nothing":     {"", fault.Corrupt, "keyauth_credentials/r/key"},
+		"Kubernetes":  {"k8s:enc:kms:v2:x", fault.Corrupt, "keyauth_credentials/r/key"},
+		"unknown key": {"$ke$1$-AAAAAAAA-" + hex48 + "-" + hex40, fault.Unavailable, "key/AAAAAAAA"},
+		"Kong's form": {"$ke$1$-AAAAAAAA-" + strings.Repeat("0", 24) + "-" + hex40, fault.Invalid, "keyauth_credentials/r/key"},
+		"version 2":   {"$ke$2$-AAAAAAAA-" + hex48 + "-" + hex40, fault.Corrupt, "keyauth_credentials/r/key"},
+		"cut":         {"$ke$1$-AAAAAAAA-" + hex48, fault.Corrupt, "keyauth_credentials/r/key"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, _, err := cipher.Open(place, test.text)
+			if fault.KindOf(err) != test.kind || fault.SubjectOf(err) != test.subject {
+				t.Errorf("Open = %v, want %v %s", err, test.kind, test.subject)
+			}
+			if test.text != "" && strings.Contains(err.Error(), test.text) {
+				t.Error("the error quotes the value")
+			}
+		})
+	}
+}
+
+func TestStaleAndIndexKeyAcrossRotation(t *testing.T) {
+	t.Parallel()
+	store, keeper := newStore(t), local.New(filepath.Join(t.TempDir(), "k"))
+	ring := openRing(t, store, keeper, 0)
+	cipher := newCipher(t, store, ring)
+	text, err := cipher.Seal(place, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	print1, err := cipher.Fingerprint("t", "f", "value")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _, err := ring.Generate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, stale, err := cipher.Open(place, text); stale || err != nil {
+		t.Errorf("before the activation: stale %t, %v", stale, err)
+	}
+	if err := ring.Activate(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if _, stale, err := cipher.Open(place, text); !stale || err != nil {
+		t.Errorf("after the activation: stale %t, %v", stale, err)
+	}
+	record, _, err := store.Meta(t.Context(), "index_key")
+	if err != nil || strings.Count(record, "$ke$1$-") != 2 || !strings.Contains(record, id) {
+		t.Errorf("index key rests as %s (%v), want it sealed under both keys", record, err)
+	}
+	again := newCipher(t, store, openRing(t, store, keeper, 0))
+	if print2, err := again.Fingerprint("t", "f", "value"); err != nil || print1 != print2 {
+		t.Errorf("another fingerprint after a restart: %v", err)
+	}
+	other, _ := cipher.Fingerprint("t", "fv", "alue")
+	check, _ := cipher.Check("t", "f", "value", "")
+	if other == print1 || check == print1 {
+		t.Error("fingerprints of different things are equal")
+	}
+}
+
+func TestLostIndexKeyAnswersAtOnce(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	lost := openRing(t, store, cluster.New(nil), 1)
+	newCipher(t, store, lost)
+	cipher := newCipher(t, store, openRing(t, store, cluster.New(nil), 1))
+	start := time.Now()
+	_, err := cipher.Fingerprint("t", "f", "v")
+	_, sealErr := cipher.Seal(place, "x")
+	if took := time.Since(start); took > 100*time.Millisecond {
+		t.Errorf("took %v", took)
+	}
+	for _, err := range []error{err, sealErr} {
+		if fault.KindOf(err) != fault.Unavailable || fault.SubjectOf(err) != "key/"+lost.Keys().Active {
+			t.Errorf("got %v, want unavailable key/%s", err, lost.Keys().Active)
+		}
+	}
+}
+
+// A node that forgot its keys may go on with a new one; what needs the index key waits for the old.
+func TestNewKeyDoesNotReplaceALostIndexKey(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	newCipher(t, store, openRing(t, store, cluster.New(nil), 1))
+	before, _, _ := store.Meta(t.Context(), "index_key")
+	ring := openRing(t, store, cluster.New(nil), 1)
+	cipher := newCipher(t, store, ring)
+	id, _, err := ring.Generate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ring.Activate(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cipher.Seal(place, "x"); err != nil {
+		t.Errorf("Seal under the new key: %v", err)
+	}
+	if _, err := cipher.Fingerprint("t", "f", "v"); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("Fingerprint = %v, want unavailable", err)
+	}
+	if after, _, _ := store.Meta(t.Context(), "index_key"); after != before {
+		t.Error("the lost index key was replaced")
+	}
+}
+
+func TestIndexKeyIsMadeAnewWithAnUnreferencedKey(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	newCipher(t, store, openRing(t, store, cluster.New(nil), 0))
+	cipher := newCipher(t, store, openRing(t, store, cluster.New(nil), 0))
+	if _, err := cipher.Fingerprint("t", "f", "v"); err != nil {
+		t.Errorf("Fingerprint = %v", err)
+	}
+}
+
+func TestChangedIndexKeyIsCorrupt(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(string) string{
+		"flipped": func(s string) string {
+			if strings.HasSuffix(s, `0"}}`) {
+				return strings.TrimSuffix(s, `0"}}`) + `1"}}`
+			}
+			return s[:len(s)-4] + `0"}}`
+		},
+		"no JSON":  func(string) string { return "{" },
+		"emptied":  func(string) string { return "{}" },
+		"in clear": func(string) string { return `{"clear":"AAAA","sealed":{"a":"b"}}` },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := newStore(t)
+			ring := openRing(t, store, local.New(filepath.Join(t.TempDir(), "k")), 0)
+			newCipher(t, store, ring)
+			old, _, _ := store.Meta(t.Context(), "index_key")
+			if err := store.SwapMeta(t.Context(), "index_key", &old, change(old)); err != nil {
+				t.Fatal(err)
+			}
+			cipher, err := encryption.New(t.Context(), store, ring, false)
+			if err == nil {
+				_, err = cipher.Fingerprint("t", "f", "v")
+			}
+			if kind := fault.KindOf(err); kind != fault.Corrupt {
+				t.Errorf("got %v, want corrupt", err)
+			}
+		})
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	cipher, err := encryption.NewIdentity(t.Context(), store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := cipher.Seal(place, "plain"); text != "plain" || err != nil {
+		t.Errorf("Seal = %q, %v", text, err)
+	}
+	for _, reserved := range []string{"$ke$1$-AAAAAAAA-00-00", "$ke$", "k8s:enc:x"} {
+		if _, err := cipher.Seal(place, reserved); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("Seal(%q) = %v, want invalid", reserved, err)
+		}
+	}
+	sealed := "$ke$1$-AAAAAAAA-" + strings.Repeat("0", 48) + "-" + strings.Repeat("0", 40)
+	if _, _, err := cipher.Open(place, sealed); fault.KindOf(err) != fault.Unavailable || fault.SubjectOf(err) != "key/AAAAAAAA" {
+		t.Errorf("Open of a sealed value = %v, want unavailable key/AAAAAAAA", err)
+	}
+	if _, _, err := cipher.Open(place, "k8s:enc:kms:v2:x"); err == nil {
+		t.Error("Open took another provider's value for a plaintext")
+	}
+	one, err := cipher.Fingerprint("t", "f", "v")
+	again, err2 := encryption.NewIdentity(t.Context(), store)
+	if err != nil || err2 != nil {
+		t.Fatal(err, err2)
+	}
+	if two, _ := again.Fingerprint("t", "f", "v"); one != two {
+		t.Error("another fingerprint after a restart")
+	}
+}
+
+func TestMigrationMustBeDeclared(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	plain, err := encryption.NewIdentity(t.Context(), store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _ := plain.Fingerprint("t", "f", "v")
+	ring := openRing(t, store, local.New(filepath.Join(t.TempDir(), "k")), 0)
+	if _, err := encryption.New(t.Context(), store, ring, false); fault.KindOf(err) != fault.Denied {
+		t.Fatalf("New over plaintext = %v, want denied", err)
+	}
+	cipher, err := encryption.New(t.Context(), store, ring, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := cipher.Fingerprint("t", "f", "v"); after != before || !cipher.Migrating() {
+		t.Errorf("fingerprints changed, or not migrating (%t)", cipher.Migrating())
+	}
+	if text, _, _ := store.Meta(t.Context(), "index_key"); strings.Contains(text, "clear") {
+		t.Errorf("the index key still lies in clear: %s", text)
+	}
+	if text, stale, err := cipher.Open(place, "old"); text != "old" || !stale || err != nil {
+		t.Errorf("Open of a plaintext = %q, %t, %v", text, stale, err)
+	}
+	if _, err := encryption.New(t.Context(), store, ring, false); fault.KindOf(err) != fault.Denied {
+		t.Errorf("New in the middle of it, undeclared = %v, want denied", err)
+	}
+	if err := cipher.EndMigration(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := cipher.Open(place, "old"); fault.KindOf(err) != fault.Corrupt || cipher.Migrating() {
+		t.Errorf("Open of a plaintext after the end = %v, want corrupt", err)
+	}
+	after, err := encryption.New(t.Context(), store, ring, true)
+	if err != nil || after.Migrating() {
+		t.Errorf("a setting left behind opens the door again (%v)", err)
+	}
+	if _, err := encryption.NewIdentity(t.Context(), store); fault.KindOf(err) != fault.Denied {
+		t.Errorf("NewIdentity on an encrypted database = %v, want denied", err)
+	}
+}
