@@ -33,6 +33,12 @@ const DefaultEnvironment = "default"
 // metaEpoch names the number that tells two lives of a database apart.
 const metaEpoch = "epoch"
 
+// Pauses between two attempts to read everything. A keyring that waits for its recovery is such a time.
+const (
+	firstPause   = time.Second
+	longestPause = 4 * time.Second
+)
+
 // Store is what the publisher reads.
 type Store interface {
 	Snapshot(ctx context.Context, read func(revision uint64, rows iter.Seq2[record.Row, error]) error) error
@@ -46,8 +52,10 @@ type Feed interface {
 	After(ctx context.Context, revision uint64) iter.Seq2[[]record.Revision, error]
 }
 
-// Opener opens the secrets of a stored row.
-type Opener interface {
+// Catalog opens the secrets of a stored row.
+type Catalog interface {
+	// Start makes what every database has, the environment among it, as far as the keyring allows now.
+	Start(ctx context.Context) error
 	Open(ctx context.Context, row record.Row) (proto.Message, error)
 }
 
@@ -63,9 +71,9 @@ type Publisher struct {
 }
 
 // New makes a Publisher and starts nothing.
-func New(store Store, feed Feed, opener Opener, entities *schema.Schema, log *slog.Logger) *Publisher {
+func New(store Store, feed Feed, catalog Catalog, entities *schema.Schema, log *slog.Logger) *Publisher {
 	return &Publisher{
-		store: store, feed: feed, wire: &wire{opener: opener, schema: entities}, log: log, environment: newEnvironment(),
+		store: store, feed: feed, wire: &wire{catalog: catalog, schema: entities}, log: log, environment: newEnvironment(),
 	}
 }
 
@@ -87,25 +95,31 @@ func (p *Publisher) Current(environment string) (epoch, number uint64, hash conf
 
 // Run reads the database and follows its history until ctx ends. It outlives every fault of the database.
 func (p *Publisher) Run(ctx context.Context) error {
+	pause := firstPause
 	for {
 		revision, err := p.load(ctx)
 		if err == nil {
+			pause = firstPause
 			err = p.follow(ctx, revision)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		p.log.Warn("reading the whole configuration again", "why", err)
+		p.log.Warn("the configuration must be read as a whole; data planes keep what they have", "why", err, "retry_in", pause)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(time.Second):
+		case <-time.After(pause):
 		}
+		pause = min(2*pause, longestPause)
 	}
 }
 
 // load reads everything once.
 func (p *Publisher) load(ctx context.Context) (revision uint64, err error) {
+	if err := p.wire.catalog.Start(ctx); err != nil {
+		return 0, err
+	}
 	if p.epoch, err = p.readEpoch(ctx); err != nil {
 		return 0, err
 	}

@@ -9,13 +9,13 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
 )
 
 // Heartbeat is how often both sides of a stream say that they are there.
@@ -60,9 +60,9 @@ func NewServer(publisher *Publisher, nodes *fleet.Fleet, guard Guard, options Se
 func (s *Server) Stream(stream syncv1.SyncService_StreamServer) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
-	who, connection, err := identify(ctx)
-	if err != nil {
-		return err
+	who, connection, err := grpccreds.PeerOf(ctx) // by its certificate, never by what it says
+	if err != nil || who.Role != mtls.DataPlane {
+		return status.Error(codes.PermissionDenied, "the stream is for data planes")
 	}
 	if who.Environment != DefaultEnvironment {
 		s.options.Log.Warn("a data plane of an unknown environment was refused", "data_plane", who.String(), "environment", who.Environment)
@@ -84,23 +84,6 @@ func (s *Server) Stream(stream syncv1.SyncService_StreamServer) error {
 	}
 	s.options.Log.Info("data plane unlinked", "data_plane", who.String(), "why", err)
 	return err
-}
-
-// identify returns who the other side is: by its certificate, never by what it says.
-func identify(ctx context.Context) (mtls.Identity, tls.ConnectionState, error) {
-	other, ok := peer.FromContext(ctx)
-	if !ok {
-		return mtls.Identity{}, tls.ConnectionState{}, status.Error(codes.Unauthenticated, "no peer")
-	}
-	info, ok := other.AuthInfo.(credentials.TLSInfo)
-	if !ok {
-		return mtls.Identity{}, tls.ConnectionState{}, status.Error(codes.Unauthenticated, "the stream needs mutual TLS")
-	}
-	who, err := mtls.PeerOf(info.State)
-	if err != nil || who.Role != mtls.DataPlane {
-		return mtls.Identity{}, tls.ConnectionState{}, status.Error(codes.PermissionDenied, "the stream is for data planes")
-	}
-	return who, info.State, nil
 }
 
 func receiveHello(stream syncv1.SyncService_StreamServer) (*syncv1.Hello, error) {

@@ -22,7 +22,7 @@ const tableFingerprintKeys = "fingerprint_keys"
 
 // wire makes the form in which entities of one environment travel.
 type wire struct {
-	opener      Opener
+	catalog     Catalog
 	schema      *schema.Schema
 	fingerprint *verifier.Fingerprinter
 	keyEntry    configset.Entry // the fingerprint key itself; no row stands for it
@@ -34,7 +34,7 @@ func (w *wire) begin(ctx context.Context, rows []record.Row) error {
 		if row.Table != "environments" || row.Unique["name"] != DefaultEnvironment {
 			continue
 		}
-		opened, err := w.opener.Open(ctx, row)
+		opened, err := w.catalog.Open(ctx, row)
 		if err != nil {
 			return fmt.Errorf("opening environment %q: %w", DefaultEnvironment, err)
 		}
@@ -65,7 +65,7 @@ func (w *wire) entry(ctx context.Context, row record.Row) (configset.Entry, bool
 	if row.Table == "workspaces" || row.Table == "environments" {
 		return configset.Entry{}, false, nil
 	}
-	entity, err := w.opener.Open(ctx, row)
+	entity, err := w.catalog.Open(ctx, row)
 	if err != nil {
 		return configset.Entry{}, false, err
 	}
