@@ -14,6 +14,7 @@ import (
 type sender struct {
 	done   chan struct{}
 	client atomic.Pointer[error] // the client's body failed
+	taken  atomic.Bool           // the client's body was read to its end: nobody touches it any more
 	failed error                 // the upstream took no more; valid when done is closed
 }
 
@@ -43,6 +44,9 @@ func (s *sender) run(c *Conn, ex *exchange.Exchange) {
 		}
 		n, err := ex.Request.Body.Read(room)
 		if n > 0 {
+			if !chunked && left == int64(n) {
+				s.taken.Store(true) // before the write that the upstream may answer
+			}
 			out := frame(b, start, n, chunked)
 			start = 0
 			if s.failed = c.write(out); s.failed != nil {
@@ -60,6 +64,7 @@ func (s *sender) run(c *Conn, ex *exchange.Exchange) {
 			return
 		}
 	}
+	s.taken.Store(true)
 	if chunked {
 		s.failed = c.write(lastChunk(b[:start], &ex.Request.Trailer))
 	} else if start > 0 {
@@ -127,14 +132,32 @@ func (s *sender) stop(c *Conn, ex *exchange.Exchange) bool {
 	if s == nil {
 		return true
 	}
+	if s.taken.Load() {
+		s.await(lastWrite)
+	}
 	if s.busy() {
 		c.aborted.Store(true)
 		_ = c.nc.SetWriteDeadline(time.Unix(1, 0))
-		if body, ok := ex.Request.Body.(interrupter); ok {
+		if body, ok := ex.Request.Body.(interrupter); ok && !s.taken.Load() {
 			body.Interrupt()
 		}
 		<-s.done
 		return false
 	}
 	return s.failed == nil && s.client.Load() == nil
+}
+
+// lastWrite is how long the end of a request may still be on its way out when the response is over already.
+const lastWrite = 100 * time.Millisecond
+
+func (s *sender) await(most time.Duration) {
+	if !s.busy() {
+		return
+	}
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-s.done:
+	case <-timer.C:
+	}
 }

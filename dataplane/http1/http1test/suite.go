@@ -215,3 +215,6 @@ func bodiless(t *testing.T, b bench) {
 		t.Fatalf("%q", body)
 	}
 }
+
+// TrySend writes raw bytes; the server may have closed already.
+func (c *Client) TrySend(raw string) { _, _ = io.WriteString(c.nc, raw) }

@@ -64,6 +64,9 @@ func (s *Server) fill(ex *exchange.Exchange, r *http.Request, b *body) error {
 	if r.Method == http.MethodConnect {
 		return wire.MethodNotServed
 	}
+	if q.Major == 1 && q.Minor > 1 {
+		return wire.UnknownVersion
+	}
 	q.ContentLength = r.ContentLength
 	if r.Body == nil || r.Body == http.NoBody {
 		q.ContentLength = 0
