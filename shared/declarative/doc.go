@@ -17,6 +17,6 @@
 //
 // No id is made of an encrypted field: a name-based UUID is one round of SHA-1, the id is shown to upstreams and
 // written to logs, and a weak key could be guessed from it. A key-auth key therefore gets its parents' ids and
-// its position among the parents' keys, and [Entity.MatchBy] names the field by which a row that is there
-// already is found again.
+// its position among the parents' keys; who applies the file finds a row with the same key by its fingerprint
+// ([Entity.Derived]).
 package declarative

@@ -24,9 +24,9 @@ type File struct {
 type Entity struct {
 	Table string
 	ID    string
-	// MatchBy names the unique encrypted field by which a row that is there already keeps its id, where the
-	// file gives none; "" when ID says it all.
-	MatchBy string
+	// Derived: the file gives no id, ID was made of the entity's key. It gives way to the id of a row that is
+	// there already and has one of the same unique values.
+	Derived bool
 	// Document is complete for schema.Build with schema.Replace: foreign keys are ids, the id is in it.
 	Document schema.Document
 	Line     int
@@ -89,25 +89,21 @@ func (p *parser) settle(e *schema.Entity, entry *entry) {
 		}
 	}
 	entry.broken = !ok
-	if id, given := entry.doc["id"].(string); given {
-		entry.id = id
-		if message != nil {
-			entry.id = e.ID(message)
-		}
-	} else if ok {
+	derived := entry.doc["id"] == nil
+	switch {
+	case !ok:
+	case derived:
 		entry.id = p.identify(e, entry, message)
+	default:
+		entry.id = e.ID(message)
 	}
 	p.register(e, entry, message)
 	if !ok {
 		return
 	}
 	entry.doc["id"] = entry.id
-	matchBy := ""
-	if f := e.Field(e.EndpointKey); f != nil && f.Encrypted && entry.node.get("id") == nil && entry.doc[f.Name] != nil {
-		matchBy = f.Name
-	}
 	p.file.Entities = append(p.file.Entities, Entity{
-		Table: e.Table, ID: entry.id, MatchBy: matchBy, Document: entry.doc, Line: entry.node.line,
+		Table: e.Table, ID: entry.id, Derived: derived, Document: entry.doc, Line: entry.node.line,
 		Path: Problem{Path: entry.path}.Field(),
 	})
 }
