@@ -28,7 +28,11 @@ type Cipher interface {
 	Open(p aead.Place, text string) (plaintext string, stale bool, err error)
 	Fingerprint(table, field, value string) (string, error)
 	Check(table, field, row, value string) (string, error)
+	// Lost reports whether text is sealed under a key that is gone for good.
 	Lost(text string) bool
+	// Migrating reports whether plaintext of the time before the keyring may be read; EndMigration stops it.
+	Migrating() bool
+	EndMigration(ctx context.Context) error
 }
 
 // Options tunes a Catalog. The zero value is right for production.

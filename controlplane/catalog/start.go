@@ -6,10 +6,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"iter"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/schema"
 )
@@ -27,6 +29,8 @@ const (
 // Start makes what every database has: the workspace and the environment named "default". The
 // environment's fingerprint key is random, so one that was sealed under a key which is gone for good is made
 // anew. While the keyring has no usable key the environment waits for the next start.
+//
+// It ends a migration from plaintext when none is left.
 func (c *Catalog) Start(ctx context.Context) error {
 	if _, err := c.ensure(ctx, tableWorkspaces, nil); err != nil {
 		return fmt.Errorf("making the default workspace: %w", err)
@@ -39,10 +43,10 @@ func (c *Catalog) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making the default environment: %w", err)
 	}
-	if text := row.Sealed[fieldFingerprintKey]; text != "" && c.cipher.Lost(text) {
-		return c.renewFingerprintKey(ctx, row)
+	if err := c.refreshFingerprintKey(ctx, row); err != nil {
+		return fmt.Errorf("renewing the default environment's fingerprint key: %w", err)
 	}
-	return nil
+	return c.endMigration(ctx)
 }
 
 // ensure returns the row named default, and makes it if there is none. Several nodes may do so at once.
@@ -79,12 +83,22 @@ func newFingerprintKey(m proto.Message) {
 	setText(m, fieldFingerprintKey, base64.StdEncoding.EncodeToString(key))
 }
 
-func (c *Catalog) renewFingerprintKey(ctx context.Context, row record.Row) error {
+// refreshFingerprintKey makes a key anew that is lost, and seals a stale one again. One that only cannot be
+// opened now stays as it is.
+func (c *Catalog) refreshFingerprintKey(ctx context.Context, row record.Row) error {
 	o, err := c.open(row)
 	if err != nil {
 		return err
 	}
-	newFingerprintKey(o.message)
+	batch := record.Batch{}
+	switch {
+	case c.cipher.Lost(row.Sealed[fieldFingerprintKey]):
+		newFingerprintKey(o.message)
+	case o.err == nil && o.stale:
+		batch.Silent = true
+	default:
+		return nil
+	}
 	e, err := c.entity("Start", tableEnvironments)
 	if err != nil {
 		return err
@@ -93,8 +107,56 @@ func (c *Catalog) renewFingerprintKey(ctx context.Context, row record.Row) error
 	if err != nil {
 		return err
 	}
-	_, err = c.store.Apply(ctx, record.Batch{Changes: []record.Change{{Row: sealed, Expect: row.Generation}}})
+	batch.Changes = []record.Change{{Row: sealed, Expect: row.Generation}}
+	if _, err = c.store.Apply(ctx, batch); raced(err) { // another node did
+		return nil
+	}
 	return err
+}
+
+func (c *Catalog) endMigration(ctx context.Context) error {
+	if !c.cipher.Migrating() {
+		return nil
+	}
+	count, err := c.Plaintexts(ctx)
+	if err != nil {
+		return fmt.Errorf("counting plaintext: %w", err)
+	}
+	if count > 0 {
+		c.options.Log.WarnContext(ctx, "secrets of the time before the keyring still rest in clear; writing a row seals it", "rows", count)
+		return nil
+	}
+	return c.cipher.EndMigration(ctx)
+}
+
+// Plaintexts counts the rows that hold a secret in clear.
+func (c *Catalog) Plaintexts(ctx context.Context) (count int, err error) {
+	err = c.store.Snapshot(ctx, func(_ uint64, rows iter.Seq2[record.Row, error]) error {
+		count = 0
+		for row, err := range rows {
+			if err != nil {
+				return err
+			}
+			e, m, err := c.decode(row)
+			if err != nil {
+				return err
+			}
+			clear := false
+			c.schema.SetColumns(e, m, row.Sealed)
+			err = c.schema.Secrets(e, m, func(_, text string) (string, error) {
+				clear = clear || !aead.IsSealed(text)
+				return text, nil
+			})
+			if err != nil {
+				return err
+			}
+			if clear {
+				count++
+			}
+		}
+		return nil
+	})
+	return count, err
 }
 
 // Workspace returns the id of a workspace given by name or id; "" means the default one. An unknown one is
