@@ -95,7 +95,7 @@ func (s *Store) relational(config Config, timeout time.Duration) (*relational.St
 		return nil, fault.New(fault.Internal, "postgres.Open", "", err)
 	}
 	return relational.New(relational.Options{
-		Dialect: dialect(config.prefix()), Migrations: source, Reader: s.db, Writer: s.db, Timeout: timeout,
+		Dialect: dialect(config.prefix()), Migrations: source, Reader: s.db, Writer: s.db, Timeout: timeout, Renew: s.pool.Reset,
 	}), nil
 }
 

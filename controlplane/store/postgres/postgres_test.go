@@ -1,7 +1,9 @@
 package postgres_test
 
 import (
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -39,19 +41,21 @@ func open(t testing.TB, config postgres.Config) *postgres.Store {
 	return store
 }
 
-func openMigrated(t testing.TB) *postgres.Store {
-	t.Helper()
-	server := pgtest.Start(t)
-	store := open(t, config(t, server, server.Database(t)))
-	if err := store.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return store
-}
-
+// TestContract gives each test a schema of its own in one database, which search_path does not name.
 func TestContract(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) record.Store { return openMigrated(t) })
+	server := pgtest.Start(t)
+	settings := config(t, server, server.Database(t))
+	var schemas atomic.Int64
+	storetest.Run(t, func(t *testing.T) record.Store {
+		settings := settings
+		settings.Schema = fmt.Sprintf("gate_%d", schemas.Add(1))
+		store := open(t, settings)
+		if err := store.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return store
+	})
 }
 
 func TestMigrationsFollowTheSchema(t *testing.T) {
@@ -87,4 +91,18 @@ func describe(t *testing.T, scripts ...string) []string {
 		t.Fatal(err)
 	}
 	return lines
+}
+
+// BenchmarkStore runs with fsync, which the server of the tests does without.
+func BenchmarkStore(b *testing.B) {
+	server := pgtest.Own(b, pgtest.Options{Settings: map[string]string{
+		"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "128MB",
+	}})
+	storetest.Benchmark(b, func(b *testing.B) record.Store {
+		store := open(b, config(b, server, server.Database(b)))
+		if err := store.Migrate(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		return store
+	})
 }

@@ -153,6 +153,10 @@ func (a *application) settle(ctx context.Context, err error) (uint64, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
 	committed, lookErr := s.committed(ctx, a.revision, a.batch)
+	for attempt := 1; lookErr != nil && attempt < maxAttempts && ctx.Err() == nil; attempt++ {
+		time.Sleep(pause(attempt))
+		committed, lookErr = s.committed(ctx, a.revision, a.batch)
+	}
 	switch {
 	case lookErr != nil:
 		return 0, unknown

@@ -83,7 +83,7 @@ func (s *Store) Head(ctx context.Context) (uint64, error) {
 	ctx, cancel := s.brief(ctx)
 	defer cancel()
 	var number int64
-	err := s.reader.QueryRowContext(ctx, "SELECT number FROM "+s.dialect.table("revision")).Scan(&number)
+	err := s.row(ctx, "SELECT number FROM "+s.dialect.table("revision")).Scan(&number)
 	return uint64(number), s.fault(ctx, "Head", "", err)
 }
 

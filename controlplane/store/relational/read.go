@@ -49,8 +49,7 @@ func (s *Store) one(ctx context.Context, method, table, subject, condition strin
 	if err := s.clean(method, subject, texts(arguments)...); err != nil {
 		return record.Row{}, err
 	}
-	statement := s.dialect.text(s.selectRows(t) + " WHERE " + condition)
-	row, err := scan(t, s.reader.QueryRowContext(ctx, statement, arguments...))
+	row, err := scan(t, s.row(ctx, s.selectRows(t)+" WHERE "+condition, arguments...))
 	if errors.Is(err, sql.ErrNoRows) {
 		return record.Row{}, fault.New(fault.NotFound, s.dialect.Name+"."+method, subject, nil)
 	}
@@ -73,7 +72,7 @@ func (s *Store) List(ctx context.Context, query record.Query) ([]record.Row, err
 	}
 	ctx, cancel := s.brief(ctx)
 	defer cancel()
-	result, err := s.reader.QueryContext(ctx, s.dialect.text(statement), arguments...)
+	result, err := s.query(ctx, statement, arguments...)
 	if err != nil {
 		return nil, s.fault(ctx, "List", query.Table, err)
 	}

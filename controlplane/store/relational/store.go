@@ -12,9 +12,7 @@ package relational
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/record"
@@ -31,22 +29,24 @@ type Store struct {
 	timeout    time.Duration
 	reader     *sql.DB
 	writer     *sql.DB
+	renew      func()
 }
 
-// Options says what a Store works on. All fields are required.
+// Options says what a Store works on. All fields but Renew are required.
 type Options struct {
 	Dialect    *Dialect
 	Migrations migration.Source
 	Reader     *sql.DB
 	Writer     *sql.DB       // may be the same as Reader
 	Timeout    time.Duration // of one read; writes have more, by their size
+	Renew      func()        // closes idle connections, called when one of them turned out to be dead
 }
 
 // New makes a Store and asks the database nothing.
 func New(options Options) *Store {
 	return &Store{
 		dialect: options.Dialect, layout: layout.Derive(), migrations: options.Migrations,
-		timeout: options.Timeout, reader: options.Reader, writer: options.Writer,
+		timeout: options.Timeout, reader: options.Reader, writer: options.Writer, renew: options.Renew,
 	}
 }
 
@@ -90,71 +90,12 @@ func (s *Store) fault(ctx context.Context, method, subject string, err error) er
 	return fault.New(fault.Internal, op, subject, err)
 }
 
-// transaction is one transaction on one connection. It is begun by a statement of ours and not by
-// database/sql, whose Tx cannot be rolled back once a commit was refused.
-type transaction struct {
-	conn    *sql.Conn
-	dialect *Dialect
-	ended   bool
-}
-
-func (s *Store) begin(ctx context.Context, db *sql.DB, statement string) (*transaction, error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("connecting: %w", err)
-	}
-	tx := &transaction{conn: conn, dialect: s.dialect}
-	if _, err := conn.ExecContext(ctx, statement); err != nil {
-		tx.end(ctx)
-		return nil, fmt.Errorf("beginning a transaction: %w", err)
-	}
-	return tx, nil
-}
-
-func (t *transaction) exec(ctx context.Context, statement string, arguments ...any) (int64, error) {
-	result, err := t.conn.ExecContext(ctx, t.dialect.text(statement), arguments...)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-func (t *transaction) query(ctx context.Context, statement string, arguments ...any) (*sql.Rows, error) {
-	return t.conn.QueryContext(ctx, t.dialect.text(statement), arguments...)
-}
-
-func (t *transaction) commit(ctx context.Context) error {
-	if _, err := t.conn.ExecContext(ctx, "COMMIT"); err != nil {
-		return err
-	}
-	t.ended = true
-	return nil
-}
-
-// rollbackTimeout is short: a connection that does not answer by then is thrown away, and the server rolls
-// back by itself.
-const rollbackTimeout = 2 * time.Second
-
-// end gives the connection back, rolled back unless the commit went through.
-func (t *transaction) end(ctx context.Context) {
-	if !t.ended {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
-		defer cancel()
-		if _, err := t.conn.ExecContext(ctx, "ROLLBACK"); err != nil {
-			// In which state the connection is nobody knows: the pool must not lend it again.
-			_ = t.conn.Raw(func(any) error { return driver.ErrBadConn })
-		}
-	}
-	_ = t.conn.Close()
-}
-
 // Status says how far the database is migrated.
 func (s *Store) Status(ctx context.Context) (record.Schema, error) {
 	ctx, cancel := s.brief(ctx)
 	defer cancel()
 	var stored sql.NullInt64
-	statement := "SELECT max(version_id) FROM " + s.dialect.table(migration.Table) + " WHERE is_applied"
-	err := s.reader.QueryRowContext(ctx, statement).Scan(&stored)
+	err := s.row(ctx, "SELECT max(version_id) FROM "+s.dialect.table(migration.Table)+" WHERE is_applied").Scan(&stored)
 	if err != nil && s.dialect.Explain(err).Kind != Unmigrated {
 		return record.Schema{}, s.fault(ctx, "Status", "", err)
 	}

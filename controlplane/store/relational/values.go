@@ -46,8 +46,7 @@ func texts(arguments []any) []string {
 func (s *Store) Meta(ctx context.Context, name string) (value string, found bool, err error) {
 	ctx, cancel := s.brief(ctx)
 	defer cancel()
-	statement := s.dialect.text("SELECT value FROM " + s.dialect.table("meta") + " WHERE name = ?")
-	err = s.reader.QueryRowContext(ctx, statement, name).Scan(&value)
+	err = s.row(ctx, "SELECT value FROM "+s.dialect.table("meta")+" WHERE name = ?", name).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", false, nil
 	}
@@ -89,7 +88,7 @@ func opaque(data []byte) []byte {
 func (s *Store) Keys(ctx context.Context) ([]record.Key, error) {
 	ctx, cancel := s.brief(ctx)
 	defer cancel()
-	result, err := s.reader.QueryContext(ctx, "SELECT "+keyColumns+" FROM "+s.dialect.table("keyring_keys")+" ORDER BY created_at, id")
+	result, err := s.query(ctx, "SELECT "+keyColumns+" FROM "+s.dialect.table("keyring_keys")+" ORDER BY created_at, id")
 	if err != nil {
 		return nil, s.fault(ctx, "Keys", "", err)
 	}
@@ -146,7 +145,7 @@ func (s *Store) PutNode(ctx context.Context, node record.Node) error {
 func (s *Store) Nodes(ctx context.Context) ([]record.Node, error) {
 	ctx, cancel := s.brief(ctx)
 	defer cancel()
-	result, err := s.reader.QueryContext(ctx, "SELECT id, organisation, environment, seen, body FROM "+
+	result, err := s.query(ctx, "SELECT id, organisation, environment, seen, body FROM "+
 		s.dialect.table("data_planes")+" ORDER BY id")
 	if err != nil {
 		return nil, s.fault(ctx, "Nodes", "", err)
@@ -181,8 +180,7 @@ func (s *Store) Raw(ctx context.Context, table, id string) (columns, values []st
 	if err := s.clean("Raw", subject, id); err != nil {
 		return nil, nil, err
 	}
-	statement := s.dialect.text("SELECT * FROM " + s.dialect.table(table) + " WHERE id = ?")
-	result, err := s.reader.QueryContext(ctx, statement, id)
+	result, err := s.query(ctx, "SELECT * FROM "+s.dialect.table(table)+" WHERE id = ?", id)
 	if err != nil {
 		return nil, nil, s.fault(ctx, "Raw", subject, err)
 	}

@@ -96,3 +96,7 @@ func mode(t *testing.T, path string) os.FileMode {
 	}
 	return info.Mode().Perm()
 }
+
+func BenchmarkStore(b *testing.B) {
+	storetest.Benchmark(b, func(b *testing.B) record.Store { return openMigrated(b) })
+}
