@@ -1,0 +1,369 @@
+package catalog_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/schema"
+)
+
+// The Kong seed's walk: a consumer and its password, below the consumer's name.
+func TestWalkOfTheSeed(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	bob := e.insert("consumers", `{"username":"bob"}`)
+	m, err := e.catalog.Insert(t.Context(), e.below("consumers", "bob", "basicauth_credentials", ""), doc(t, `{"username":"bob","password":"supersecretpassword"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := e.shown("basicauth_credentials", m)
+	if diff := cmp.Diff(map[string]any{"id": id(bob)}, made["consumer"]); diff != "" {
+		t.Errorf("consumer (-want +got):\n%s", diff)
+	}
+	if password := made["password"].(string); !strings.HasPrefix(password, "$argon2id$") {
+		t.Errorf("the password is shown as something else than a hash")
+	}
+	if stored := e.raw("basicauth_credentials", id(made), "password"); !strings.HasPrefix(stored, "$ke$1$-"+e.ring.Keys().Active+"-") {
+		t.Errorf("stored as %.20s…", stored)
+	}
+	again, err := e.catalog.Get(t.Context(), e.below("consumers", "bob", "basicauth_credentials", id(made)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(made, e.shown("basicauth_credentials", again)); diff != "" {
+		t.Errorf("read again (-made +read):\n%s", diff)
+	}
+	key := e.rotate()
+	changed, err := e.catalog.Update(t.Context(), e.below("consumers", "bob", "basicauth_credentials", "bob"), doc(t, `{"password":"adifferentsecretpassword"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.shown("basicauth_credentials", changed)["password"] == made["password"] {
+		t.Error("another password has the same hash")
+	}
+	if stored := e.raw("basicauth_credentials", id(made), "password"); !strings.HasPrefix(stored, "$ke$1$-"+key+"-") {
+		t.Errorf("after the rotation stored as %.20s…", stored)
+	}
+}
+
+func TestUpsert(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	put := func(key, body string) map[string]any {
+		t.Helper()
+		m, err := e.catalog.Upsert(t.Context(), e.at("services", key), doc(t, body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.shown("services", m)
+	}
+	made := put("s", `{"host":"h","retries":7}`)
+	if made["name"] != "s" || made["retries"] != 7.0 {
+		t.Errorf("made %v", made)
+	}
+	replaced := put("s", `{"host":"g"}`)
+	if replaced["retries"] != 5.0 || id(replaced) != id(made) || replaced["created_at"] != made["created_at"] {
+		t.Errorf("replaced by %v, want defaults and the same id", replaced)
+	}
+	byID := put(absent, `{"host":"x"}`)
+	if id(byID) != absent || byID["name"] != nil {
+		t.Errorf("made by id: %v", byID)
+	}
+	head := e.head()
+	if put("s", `{"host":"g"}`); e.head() != head {
+		t.Error("a PUT that changes nothing made a revision")
+	}
+	upper := put(strings.ToUpper(absent), `{"host":"y"}`)
+	if id(upper) != absent {
+		t.Errorf("an upper-case id made %s", id(upper))
+	}
+}
+
+func TestUpdateMergesAndKeepsTime(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	made := e.insert("services", `{"name":"s","host":"h","tags":["a"]}`)
+	time.Sleep(1100 * time.Millisecond) // times are whole seconds
+	m, err := e.catalog.Update(t.Context(), e.at("services", "s"), doc(t, `{"retries":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := e.shown("services", m)
+	want := made["updated_at"].(float64)
+	if changed["updated_at"].(float64) <= want || changed["created_at"] != made["created_at"] || changed["retries"] != 1.0 || changed["host"] != "h" {
+		t.Errorf("changed to %v", changed)
+	}
+	m, err = e.catalog.Update(t.Context(), e.at("services", "s"), doc(t, `{"tags":null}`))
+	if err != nil || e.shown("services", m)["tags"] != nil {
+		t.Errorf("tags = %v, %v", e.shown("services", m)["tags"], err)
+	}
+}
+
+func TestPasswords(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.insert("consumers", `{"username":"bob"}`)
+	at := e.below("consumers", "bob", "basicauth_credentials", "bob")
+	put := func(body string) string {
+		t.Helper()
+		m, err := e.catalog.Upsert(t.Context(), at, doc(t, body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.shown("basicauth_credentials", m)["password"].(string)
+	}
+	hash := put(`{"password":"one"}`)
+	head := e.head()
+	if put(`{"password":"one"}`) != hash || e.head() != head {
+		t.Error("the same password was hashed or written again")
+	}
+	m, err := e.catalog.Update(t.Context(), at, doc(t, `{"tags":["x"]}`))
+	if err != nil || e.shown("basicauth_credentials", m)["password"] != hash {
+		t.Errorf("a PATCH without a password changed the hash (%v)", err)
+	}
+	if put(`{"password":"two"}`) == hash {
+		t.Error("another password kept the hash")
+	}
+	// The hash itself is a password like any other.
+	if again := put(mustJSON(map[string]any{"password": hash})); again == hash {
+		t.Error("a hash was taken where a password is expected")
+	}
+	sha1 := strings.Repeat("a", 40)
+	if put(mustJSON(map[string]any{"password": sha1})) == sha1 {
+		t.Error("Kong's form of a hash was taken where a password is expected")
+	}
+}
+
+func TestSilentReseal(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.insert("consumers", `{"username":"bob"}`)
+	made := e.insert("keyauth_credentials", `{"key":"k","consumer":{"username":"bob"}}`)
+	stored, head := e.raw("keyauth_credentials", id(made), "key"), e.head()
+	if _, err := e.catalog.Update(t.Context(), e.at("keyauth_credentials", "k"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if e.raw("keyauth_credentials", id(made), "key") != stored {
+		t.Error("a PATCH that changes nothing wrote the row")
+	}
+	key := e.rotate()
+	if _, err := e.catalog.Update(t.Context(), e.at("keyauth_credentials", "k"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if now := e.raw("keyauth_credentials", id(made), "key"); !strings.HasPrefix(now, "$ke$1$-"+key) || e.head() != head {
+		t.Errorf("sealed as %.20s… at revision %d, want under %s at %d", now, e.head(), key, head)
+	}
+	if diff := cmp.Diff(made, e.get("keyauth_credentials", "k")); diff != "" {
+		t.Errorf("the reseal changed the entity (-before +after):\n%s", diff)
+	}
+}
+
+func TestCertificateNames(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	body := certificate(t, "a.com")
+	made := e.insert("certificates", mustJSON(body("b.com", "a.com", "b.com")))
+	names := func() any { return e.get("certificates", id(made))["snis"] }
+	if diff := cmp.Diff([]any{"a.com", "b.com"}, names()); diff != "" {
+		t.Errorf("after POST (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]any{"a.com", "b.com"}, made["snis"]); diff != "" {
+		t.Errorf("answer of POST (-want +got):\n%s", diff)
+	}
+	if id(e.get("certificates", "b.com")) != id(made) {
+		t.Error("not found by its name")
+	}
+	head := e.head()
+	if _, err := e.catalog.Update(t.Context(), e.at("certificates", "b.com"), doc(t, `{"snis":["c.com","b.com"]}`)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]any{"b.com", "c.com"}, names()); diff != "" || e.head() != head+1 {
+		t.Errorf("after PATCH at revision %d (-want +got):\n%s", e.head(), diff)
+	}
+	if _, err := e.catalog.Upsert(t.Context(), e.at("certificates", id(made)), doc(t, mustJSON(body()))); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]any{"b.com", "c.com"}, names()); diff != "" {
+		t.Errorf("after PUT without names (-want +got):\n%s", diff)
+	}
+	if err := e.catalog.Delete(t.Context(), e.at("certificates", id(made))); err != nil {
+		t.Fatal(err)
+	}
+	page, err := e.catalog.List(t.Context(), catalog.Query{Table: "snis", Workspace: e.ws})
+	if err != nil || len(page.Entities) != 0 {
+		t.Errorf("%d names are left (%v)", len(page.Entities), err)
+	}
+}
+
+func TestDeleteCascades(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.insert("consumers", `{"username":"bob"}`)
+	e.insert("keyauth_credentials", `{"consumer":{"username":"bob"}}`)
+	e.insert("basicauth_credentials", `{"username":"b","password":"p","consumer":{"username":"bob"}}`)
+	e.insert("plugins", `{"name":"request-termination","consumer":{"username":"bob"}}`)
+	head := e.head()
+	if err := e.catalog.Delete(t.Context(), e.at("consumers", "bob")); err != nil {
+		t.Fatal(err)
+	}
+	history, err := e.store.History(t.Context(), head, 10)
+	if err != nil || len(history) != 1 || len(history[0].Refs) != 4 {
+		t.Errorf("history = %+v, %v, want one revision of 4 rows", history, err)
+	}
+	for _, table := range []string{"consumers", "keyauth_credentials", "basicauth_credentials", "plugins"} {
+		if page, err := e.catalog.List(t.Context(), catalog.Query{Table: table, Workspace: e.ws}); err != nil || len(page.Entities) != 0 {
+			t.Errorf("%s: %d left (%v)", table, len(page.Entities), err)
+		}
+	}
+	if err := e.catalog.Delete(t.Context(), e.at("consumers", "bob")); err != nil {
+		t.Errorf("deleting again: %v", err)
+	}
+}
+
+func TestWorkspacesAreApart(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.insert("services", `{"name":"s","host":"h"}`)
+	m, err := e.catalog.Insert(t.Context(), e.at("workspaces", ""), doc(t, `{"name":"other"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := id(e.shown("workspaces", m))
+	there := catalog.Address{Table: "services", Workspace: other, Key: "s"}
+	if _, err := e.catalog.Get(t.Context(), there); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("seen from the other workspace: %v", err)
+	}
+	if _, err := e.catalog.Get(t.Context(), catalog.Address{Table: "services", Workspace: other, Key: id(e.get("services", "s"))}); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("seen by id from the other workspace: %v", err)
+	}
+	if _, err := e.catalog.Upsert(t.Context(), there, doc(t, `{"host":"g"}`)); err != nil {
+		t.Errorf("the same name in another workspace: %v", err)
+	}
+	route := catalog.Address{Table: "routes", Workspace: other}
+	if _, err := e.catalog.Insert(t.Context(), route, doc(t, `{"paths":["/"],"service":{"id":"`+id(e.get("services", "s"))+`"}}`)); problemIn(err) == nil || problemIn(err).Code != catalog.ForeignKeyViolation {
+		t.Errorf("a reference across workspaces: %v", err)
+	}
+	if err := e.catalog.Delete(t.Context(), e.at("workspaces", "other")); problemIn(err) == nil {
+		t.Errorf("deleting a workspace in use: %v", err)
+	}
+	if err := e.catalog.Delete(t.Context(), e.at("workspaces", "default")); problemIn(err) == nil {
+		t.Errorf("deleting the default workspace: %v", err)
+	}
+	if err := e.catalog.Delete(t.Context(), there); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.catalog.Delete(t.Context(), e.at("workspaces", "other")); err != nil {
+		t.Errorf("deleting an empty workspace: %v", err)
+	}
+	ca := mustJSON(map[string]any{"cert": testCA()})
+	if m, err = e.catalog.Insert(t.Context(), catalog.Address{Table: "ca_certificates", Workspace: other}, doc(t, ca)); err != nil {
+		t.Fatal(err)
+	}
+	e.get("ca_certificates", id(e.shown("ca_certificates", m)))
+}
+
+func TestTargetsByNameAndListing(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.insert("upstreams", `{"name":"u"}`)
+	e.insert("upstreams", `{"name":"v"}`)
+	for _, upstream := range []string{"u", "v"} {
+		if _, err := e.catalog.Insert(t.Context(), e.below("upstreams", upstream, "targets", ""), doc(t, `{"target":"h:1"}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, err := e.catalog.Update(t.Context(), e.below("upstreams", "v", "targets", "h:1"), doc(t, `{"weight":0}`))
+	if err != nil || e.shown("targets", m)["weight"] != 0.0 {
+		t.Fatalf("Update by name: %v", err)
+	}
+	if _, err := e.catalog.Insert(t.Context(), e.below("upstreams", "v", "targets", ""), doc(t, `{"target":"h:1"}`)); problemIn(err) == nil || problemIn(err).Code != catalog.UniqueViolation {
+		t.Errorf("the same target twice: %v", err)
+	}
+	page, err := e.catalog.List(t.Context(), catalog.Query{Table: "targets", Workspace: e.ws, Parent: &catalog.Parent{Table: "upstreams", Key: "u"}})
+	if err != nil || len(page.Entities) != 1 || e.shown("targets", page.Entities[0])["weight"] != 100.0 {
+		t.Errorf("List below u: %d, %v", len(page.Entities), err)
+	}
+}
+
+func TestPages(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	for _, body := range []string{`{"username":"a","tags":["x"]}`, `{"username":"b","tags":["x","y"]}`, `{"username":"c","custom_id":"7"}`} {
+		e.insert("consumers", body)
+	}
+	list := func(q catalog.Query) catalog.Page {
+		t.Helper()
+		q.Table, q.Workspace = "consumers", e.ws
+		page, err := e.catalog.List(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page
+	}
+	first := list(catalog.Query{Size: 2})
+	if len(first.Entities) != 2 || !first.More {
+		t.Fatalf("%d entities, more %t", len(first.Entities), first.More)
+	}
+	if rest := list(catalog.Query{Size: 2, After: first.Last}); len(rest.Entities) != 1 || rest.More {
+		t.Errorf("%d entities, more %t", len(rest.Entities), rest.More)
+	}
+	if exact := list(catalog.Query{Size: 3}); len(exact.Entities) != 3 || exact.More {
+		t.Errorf("%d entities, more %t", len(exact.Entities), exact.More)
+	}
+	for name, test := range map[string]struct {
+		q    catalog.Query
+		want int
+	}{
+		"tag": {catalog.Query{Tags: []string{"x"}}, 2}, "both tags": {catalog.Query{Tags: []string{"x", "y"}}, 1},
+		"either tag": {catalog.Query{Tags: []string{"y", "z"}, AnyTag: true}, 1},
+		"custom id":  {catalog.Query{Where: map[string]string{"custom_id": "7"}}, 1},
+		"no such id": {catalog.Query{Where: map[string]string{"custom_id": "8"}}, 0},
+	} {
+		if page := list(test.q); len(page.Entities) != test.want {
+			t.Errorf("%s: %d, want %d", name, len(page.Entities), test.want)
+		}
+	}
+}
+
+func TestConcurrentUpdatesAllCount(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.insert("services", `{"name":"s","host":"h"}`)
+	fields := []string{"retries", "connect_timeout", "read_timeout", "write_timeout", "port"}
+	var wait sync.WaitGroup
+	for _, field := range fields {
+		wait.Go(func() {
+			if _, err := e.catalog.Update(t.Context(), e.at("services", "s"), schema.Document{field: 7.0}); err != nil {
+				t.Errorf("%s: %v", field, err)
+			}
+		})
+	}
+	wait.Wait()
+	got := e.get("services", "s")
+	for _, field := range fields {
+		if got[field] != 7.0 {
+			t.Errorf("%s = %v: an update was lost", field, got[field])
+		}
+	}
+}
+
+func TestStartIsIdempotent(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws, head := e.ws, e.head()
+	e.start()
+	if e.ws != ws || e.head() != head {
+		t.Errorf("a second start changed workspace %s to %s, revision %d to %d", ws, e.ws, head, e.head())
+	}
+	rows, err := e.store.List(t.Context(), record.Query{Table: "environments"})
+	if err != nil || len(rows) != 1 || !strings.HasPrefix(rows[0].Sealed["fingerprint_key"], "$ke$1$-") {
+		t.Errorf("environments = %d rows (%v), want one with a sealed key", len(rows), err)
+	}
+}
