@@ -94,11 +94,12 @@ func first(numbers []uint64) uint64 {
 	return numbers[0]
 }
 
-// loseStrayJournals removes journals whose snapshot never got its name, and notes those that had
-// changes in them: their snapshot has been taken away.
+// loseStrayJournals removes journals whose snapshot never got its name. One with changes in it had a
+// snapshot: where that would be the newest it was taken away, which is noted; older ones are left over
+// from a pruning that was cut short, and go with the next.
 func (s *Store) loseStrayJournals(found folder) {
 	for _, number := range found.journals {
-		if slices.Contains(found.snapshots, number) {
+		if slices.Contains(found.snapshots, number) || number < first(found.snapshots) {
 			continue
 		}
 		name := journalName(number)

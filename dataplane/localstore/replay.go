@@ -8,8 +8,6 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 var (
@@ -163,7 +161,7 @@ func unpack(packed []byte) (data io.Reader, free func(), err error) {
 	case len(packed) > 0 && packed[0] == packedNot:
 		return bytes.NewReader(packed[1:]), func() {}, nil
 	case len(packed) > 0 && packed[0] == packedZstd:
-		decoder, err := zstd.NewReader(bytes.NewReader(packed[1:]), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		decoder, err := newDecoder(bytes.NewReader(packed[1:]))
 		if err != nil {
 			return nil, nil, err
 		}

@@ -17,8 +17,10 @@ var (
 	errTrailing = errors.New("bytes follow the last section")
 )
 
-// maxWindow bounds the memory that one compressed frame may ask for.
-const maxWindow = 64 << 20
+// newDecoder decompresses within the memory that the window of our own frames needs.
+func newDecoder(from io.Reader) (*zstd.Decoder, error) {
+	return zstd.NewReader(from, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20), zstd.WithDecoderLowmem(true))
+}
 
 // snapshot is what a snapshot file says.
 type snapshot struct {
@@ -46,13 +48,19 @@ func readSnapshot(r io.Reader, options Options) (s snapshot, err error) {
 	}
 	s.entries = make(map[Ref]Entry, min(total, 1<<20))
 	bound := s.bound(options.Node, sum)
+	decoder, err := newDecoder(nil)
+	if err != nil {
+		return s, err
+	}
+	defer decoder.Close()
 	for i, section := range s.sections {
 		b, stale, err := options.openBox(s.mode, section.Section, s.file, section.wrapped)
 		if err != nil {
 			return s, fmt.Errorf("opening section %d: %w", i, err)
 		}
 		s.stale = s.stale || stale
-		if err := s.readSection(&chunkReader{from: buffered, box: b, bound: bound, section: i}, section); err != nil {
+		chunks := &chunkReader{from: buffered, box: b, bound: bound, section: i}
+		if err := s.readSection(decoder, chunks, section); err != nil {
 			return s, fmt.Errorf("reading section %d: %w", i, err)
 		}
 	}
@@ -64,12 +72,10 @@ func readSnapshot(r io.Reader, options Options) (s snapshot, err error) {
 }
 
 // readSection reads on until the section's own last chunk, whatever the compressed stream says.
-func (s *snapshot) readSection(chunks *chunkReader, section sectionHeader) error {
-	decoder, err := zstd.NewReader(chunks, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
-	if err != nil {
+func (s *snapshot) readSection(decoder *zstd.Decoder, chunks *chunkReader, section sectionHeader) error {
+	if err := decoder.Reset(chunks); err != nil {
 		return err
 	}
-	defer decoder.Close()
 	reader := newEntryReader(decoder, section.Section, largeRead)
 	var count uint64
 	for {

@@ -16,6 +16,7 @@ import (
 )
 
 const (
+	window        = 1 << 20   // of compression: far more than entities that resemble each other lie apart
 	chunkSize     = 256 << 10 // of compressed bytes; the last chunk of a section is shorter
 	lastChunk     = 1 << 31   // in a chunk's length: the section ends here
 	snapshotLabel = "keepgate/localstore/snapshot/1"
@@ -38,9 +39,15 @@ func writeSnapshot(path string, options Options, number uint64, file fileID, sta
 			return err
 		}
 		bound := header.bound(options.Node, sum)
+		encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+			zstd.WithWindowSize(window), zstd.WithLowerEncoderMem(true))
+		if err != nil {
+			return err
+		}
 		for i, s := range header.sections {
 			chunks := &chunkWriter{to: counted, box: boxes[i], bound: bound, section: i}
-			if err := writeSection(chunks, s, state); err != nil {
+			encoder.Reset(chunks)
+			if err := writeSection(encoder, chunks, s, state); err != nil {
 				return err
 			}
 		}
@@ -96,11 +103,7 @@ func pick[T any](from []T, order []int) []T {
 // writeSection writes the entries of one section, compressed before they are sealed. Nobody who
 // sees the sizes of files on this disk can also place chosen text beside a secret and have the node
 // write them again and again, which is what compression would need to leak.
-func writeSection(to *chunkWriter, section sectionHeader, state State) error {
-	compressed, err := zstd.NewWriter(to, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return err
-	}
+func writeSection(compressed *zstd.Encoder, to *chunkWriter, section sectionHeader, state State) error {
 	var buffer []byte
 	var entries uint64
 	if state.Entries != nil {

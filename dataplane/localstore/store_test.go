@@ -109,6 +109,12 @@ func differs(state localstore.State, v uint64, m model) string {
 		Entries        model
 	}
 	got := plain{state.Epoch, state.Version, state.Hash, newModel(slices.Collect(state.Entries)...)}
+	same := func(a, b localstore.Entry) bool {
+		return a.Class == b.Class && a.Scope == b.Scope && bytes.Equal(a.Bytes, b.Bytes)
+	}
+	if got.Epoch == 1 && got.Version == v && got.Hash == hashOf(v) && maps.EqualFunc(got.Entries, m, same) {
+		return "" // cmp is far too slow for the tests that come here thousands of times
+	}
 	return cmp.Diff(plain{1, v, hashOf(v), m}, got)
 }
 
