@@ -78,6 +78,9 @@ func routeProtocols() rule {
 		reads: []string{"protocols"},
 		check: func(b *build, tree map[string]any, p problems) {
 			protocols := tree["protocols"]
+			if headers, _ := tree["headers"].(map[string]any); hasHost(headers) {
+				p.field("headers", "cannot contain 'host' header, which must be specified in the 'hosts' attribute")
+			}
 			if !hasAny(protocols, "grpcs", "https", "tls", "tls_passthrough") && !isEmpty(tree["snis"]) {
 				p.entity("'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'")
 				p.field("snis", "length must be 0")
@@ -97,6 +100,15 @@ func routeProtocols() rule {
 			}
 		},
 	}
+}
+
+func hasHost(headers map[string]any) bool {
+	for name := range headers {
+		if strings.EqualFold(name, "host") {
+			return true
+		}
+	}
+	return false
 }
 
 func checkStream(tree map[string]any, p problems, protocols any) {
