@@ -110,10 +110,32 @@ func (r *revocations) stale(now time.Time) bool {
 	return !r.nextUpdate.IsZero() && now.After(r.nextUpdate)
 }
 
-// checkRevocation looks up every certificate of a verified chain, but the trust anchor, with its issuer.
+// fallenCAs finds the CAs of the CA file that another CA of the file has revoked.
+func fallenCAs(cas []*x509.Certificate, lists map[issuer]*revocations) map[issuer]time.Time {
+	fallen := make(map[issuer]time.Time)
+	for _, ca := range cas {
+		for _, above := range cas {
+			list := lists[issuerOf(above)]
+			if list == nil || ca.Equal(above) {
+				continue
+			}
+			if at, revoked := list.serials[SerialText(ca.SerialNumber)]; revoked && ca.CheckSignatureFrom(above) == nil {
+				fallen[issuerOf(ca)] = at
+			}
+		}
+	}
+	return fallen
+}
+
+// checkRevocation looks up every certificate of a verified chain with its issuer; the trust anchor, which
+// has none in the chain, among the CAs that fell.
 func (t *trust) checkRevocation(chain []*x509.Certificate) error {
 	if t.lists == nil {
 		return nil
+	}
+	anchor := chain[len(chain)-1]
+	if at, fell := t.fallen[issuerOf(anchor)]; fell {
+		return refuse(Revoked, chain[0], "its CA %s was revoked %s", shown(anchor.Subject.String()), stamp(at))
 	}
 	for i, cert := range chain[:len(chain)-1] {
 		list := t.lists[issuerOf(chain[i+1])]

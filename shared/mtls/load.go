@@ -23,6 +23,7 @@ type trust struct {
 	cas      []*x509.Certificate
 	roots    *x509.CertPool
 	lists    map[issuer]*revocations // nil: no CRL is configured
+	fallen   map[issuer]time.Time    // CAs that another CA of the file revoked
 	notice   string                  // about the key file
 	changed  chan struct{}           // closed when another set takes over
 }
@@ -83,6 +84,7 @@ func parse(files Files, c contents, now time.Time) (*trust, error) {
 		if t.lists, err = parseCRLs(c.crl, t.cas); err != nil {
 			return nil, fmt.Errorf("CRL %s: %w", files.CRL, err)
 		}
+		t.fallen = fallenCAs(t.cas, t.lists)
 	}
 	if err := t.checkOwnChain(now); err != nil {
 		return nil, fmt.Errorf("certificate %s with CA %s: %w", files.Cert, files.CA, err)

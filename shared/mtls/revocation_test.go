@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -135,24 +137,63 @@ func TestRolledCA(t *testing.T) {
 	}
 }
 
-func TestWatchEndsAtExpiry(t *testing.T) {
+// TestIntermediateCA shows that a chain is checked link by link: an issuer whose CRL nobody has, and an
+// intermediate that is revoked itself, let nobody in.
+func TestIntermediateCA(t *testing.T) {
+	t.Parallel()
+	root := mtlstest.NewCA(t, "root")
+	middle := root.Intermediate(t, "middle")
+	server, files, _ := root.Source(t, controlPlane())
+	pair := middle.Issue(t, mtlstest.Leaf{})
+	state := tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: []*x509.Certificate{pair.Cert, middle.Cert}}
+	wantReason(t, server.Check(state, mtls.DataPlane), mtls.RevocationUnknown)
+
+	soon := time.Now().Add(time.Hour)
+	write(t, files.CA, bytes.Join([][]byte{root.PEM, middle.PEM}, nil))
+	write(t, files.CRL, bytes.Join([][]byte{root.CRL(t, 1, soon), middle.CRL(t, 1, soon)}, nil))
+	if err := server.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Check(state, mtls.DataPlane); err != nil {
+		t.Fatal(err)
+	}
+	revoked := root.CRL(t, 2, soon, mtlstest.Pair{Cert: middle.Cert})
+	write(t, files.CRL, bytes.Join([][]byte{revoked, middle.CRL(t, 1, soon)}, nil))
+	if err := server.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	wantReason(t, server.Check(state, mtls.DataPlane), mtls.Revoked)
+	state.PeerCertificates = state.PeerCertificates[:1] // the CA file has the intermediate anyway
+	wantReason(t, server.Check(state, mtls.DataPlane), mtls.Revoked)
+}
+
+func TestCheckWantsTLS13(t *testing.T) {
 	t.Parallel()
 	ca := mtlstest.NewCA(t, "cluster")
 	server, _, _ := ca.Source(t, controlPlane())
-	client, _, _ := ca.Source(t, mtlstest.Leaf{NotAfter: time.Now().Add(time.Second)})
-	o := connect(t, server.Server(mtls.DataPlane), client.Client("", mtls.ControlPlane))
-	if o.server != nil {
-		t.Fatal(o.server)
-	}
-	wantReason(t, server.Watch(t.Context(), o.serverState, mtls.DataPlane), mtls.Expired)
+	state := tls.ConnectionState{Version: tls.VersionTLS12, PeerCertificates: parse(t, ca.Issue(t, mtlstest.Leaf{}))}
+	wantReason(t, server.Check(state, mtls.DataPlane), mtls.WrongTLSVersion)
+	wantReason(t, server.Check(tls.ConnectionState{Version: tls.VersionTLS13}, mtls.DataPlane), mtls.NoCertificate)
+}
 
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	lasting, _, _ := ca.Source(t, mtlstest.Leaf{})
-	o = connect(t, server.Server(mtls.DataPlane), lasting.Client("", mtls.ControlPlane))
-	if err := server.Watch(ctx, o.serverState, mtls.DataPlane); err != context.Canceled { //nolint:errorlint // exactly the cause
-		t.Errorf("Watch after cancellation = %v", err)
-	}
+func TestWatchEndsAtExpiry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ca := mtlstest.NewCA(t, "cluster")
+		server, _, _ := ca.Source(t, controlPlane())
+		began := time.Now()
+		state := tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: parse(t, ca.Issue(t, mtlstest.Leaf{}))}
+		wantReason(t, server.Watch(t.Context(), state, mtls.DataPlane), mtls.Expired)
+		if took := time.Since(began); took < time.Hour || took > time.Hour+5*time.Second {
+			t.Errorf("Watch ended after %v, want at the end of the certificate, an hour", took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		state.PeerCertificates = parse(t, ca.Issue(t, mtlstest.Leaf{}))
+		if err := server.Watch(ctx, state, mtls.DataPlane); !errors.Is(err, context.DeadlineExceeded) || mtls.Explain(err).Reason == mtls.Expired {
+			t.Errorf("Watch whose context ended = %v", err)
+		}
+	})
 }
 
 func TestRunNoticesARevocationWithinSeconds(t *testing.T) {
@@ -170,7 +211,9 @@ func TestRunNoticesARevocationWithinSeconds(t *testing.T) {
 		done := make(chan error, 2)
 		go func() { done <- server.Run(ctx) }()
 		state := tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: parse(t, pair)}
-		go func() { done <- server.Watch(ctx, state, mtls.DataPlane) }()
+		within, stop := context.WithTimeout(ctx, time.Minute)
+		defer stop()
+		go func() { done <- server.Watch(within, state, mtls.DataPlane) }()
 		synctest.Wait()
 
 		began := time.Now()
