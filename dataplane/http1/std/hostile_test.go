@@ -1,8 +1,6 @@
 package std_test
 
 import (
-	"io"
-	"log"
 	"testing"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
@@ -16,6 +14,6 @@ func TestHostile(t *testing.T) {
 	t.Parallel()
 	cases := append(http1test.ReadHostile(t, "testdata/hostile.txt"), http1test.Oversized()...)
 	http1test.Factory(func(_ testing.TB, handler exchange.Handler) http1test.Engine {
-		return std.New(handler, std.Options{ErrorLog: log.New(io.Discard, "", 0)})
+		return std.New(handler, std.Options{})
 	}).Run(t, cases)
 }

@@ -3,7 +3,7 @@ package std
 import (
 	"context"
 	"errors"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -21,7 +21,7 @@ type Options struct {
 	BodyTimeout  time.Duration // silence between two reads of a body; default 60 s
 	WriteTimeout time.Duration // silence between two writes; default 60 s
 	MaxStreams   int           // concurrent HTTP/2 streams of a connection; default 128
-	ErrorLog     *log.Logger   // the standard server's own complaints; default: its default
+	Log          *slog.Logger  // the standard server's own complaints, as debug lines; default: nobody hears them
 	Base         context.Context
 }
 
@@ -39,6 +39,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxStreams <= 0 {
 		o.MaxStreams = 128
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Base == nil {
 		o.Base = context.Background()
@@ -72,7 +75,7 @@ func New(handler exchange.Handler, options Options) *Server {
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: s.options.MaxStreams, SendPingTimeout: s.options.IdleTimeout, WriteByteTimeout: s.options.WriteTimeout,
 		},
-		ErrorLog:    s.options.ErrorLog,
+		ErrorLog:    slog.NewLogLogger(s.options.Log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return s.options.Base },
 	}
 	return s
