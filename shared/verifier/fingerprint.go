@@ -24,12 +24,13 @@ func Fingerprint(key secret.Bytes, parts ...string) string {
 // Fingerprinter makes fingerprints under one key. It is safe for concurrent use and allocates nothing
 // in steady state: a gate makes one for every request that carries a key. The keyed state hides in a
 // closure, as in secret.Bytes.
-type Fingerprinter struct{ borrow func() (*keyedHash, func()) }
+type Fingerprinter struct{ borrow func() *keyedHash }
 
 // keyedHash is the state of one computation; hash.Hash is called through an interface, so what is
 // passed to it lives here and not on the stack.
 type keyedHash struct {
 	hash.Hash
+	home   *sync.Pool
 	buffer []byte
 	sum    [sha256.Size]byte
 }
@@ -41,30 +42,37 @@ func NewFingerprinter(key secret.Bytes) *Fingerprinter {
 	}
 	var own []byte
 	key.Reveal(func(data []byte) { own = append(own, data...) })
-	pool := &sync.Pool{New: func() any { return &keyedHash{Hash: hmac.New(sha256.New, own)} }}
-	return &Fingerprinter{func() (*keyedHash, func()) {
-		h := pool.Get().(*keyedHash)
-		return h, func() { pool.Put(h) }
-	}}
+	pool := &sync.Pool{}
+	pool.New = func() any { return &keyedHash{Hash: hmac.New(sha256.New, own), home: pool} }
+	return &Fingerprinter{func() *keyedHash { return pool.Get().(*keyedHash) }}
 }
 
 // Sum returns the fingerprint of the parts.
-func (f *Fingerprinter) Sum(parts ...string) [sha256.Size]byte { return sum(f, parts) }
+func (f *Fingerprinter) Sum(parts ...string) [sha256.Size]byte {
+	h := f.borrow()
+	for _, part := range parts {
+		h.buffer = append(binary.BigEndian.AppendUint32(h.buffer, uint32(len(part))), part...)
+	}
+	return h.finish()
+}
 
 // SumBytes returns the fingerprint of the parts, the same as that of equal strings.
-func (f *Fingerprinter) SumBytes(parts ...[]byte) [sha256.Size]byte { return sum(f, parts) }
-
-func sum[T string | []byte](f *Fingerprinter, parts []T) [sha256.Size]byte {
-	h, free := f.borrow()
-	defer free()
-	h.buffer = h.buffer[:0]
+func (f *Fingerprinter) SumBytes(parts ...[]byte) [sha256.Size]byte {
+	h := f.borrow()
 	for _, part := range parts {
-		h.buffer = binary.BigEndian.AppendUint32(h.buffer, uint32(len(part)))
-		h.buffer = append(h.buffer, part...)
+		h.buffer = append(binary.BigEndian.AppendUint32(h.buffer, uint32(len(part))), part...)
 	}
+	return h.finish()
+}
+
+// finish returns the sum over the buffer, wipes that and gives h back.
+func (h *keyedHash) finish() [sha256.Size]byte {
 	h.Reset()
 	h.Write(h.buffer)
 	clear(h.buffer)
+	h.buffer = h.buffer[:0]
 	h.Hash.Sum(h.sum[:0])
-	return h.sum
+	sum := h.sum
+	h.home.Put(h)
+	return sum
 }
