@@ -266,7 +266,7 @@ func TestAnyCrashLeavesTheNewestWholeVersion(t *testing.T) {
 
 // cuts gives all lengths of a short write and a sample of a long one's.
 func cuts(size int) (all []int) {
-	for n := 0; n < size; n += max(1, size/16) {
+	for n := 0; n < size; n += max(1, size/10) {
 		all = append(all, n)
 	}
 	return append(all, max(0, size-1))

@@ -1,0 +1,83 @@
+package localstore
+
+import (
+	"bytes"
+	"os"
+	"testing"
+)
+
+// FuzzSnapshot and FuzzJournal read files of any content. In mode off anyone can make them.
+func FuzzSnapshot(f *testing.F) {
+	for _, mode := range modeCodes {
+		f.Add(golden(f, "testdata/golden/"+string(mode)+"/"+snapshotName(1)))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := readSnapshot(bytes.NewReader(data), Options{Mode: Off, Node: "golden/golden/dp-1"})
+		if err == nil && int(s.size) != len(data) {
+			t.Fatalf("%d bytes of %d were read", s.size, len(data))
+		}
+	})
+}
+
+func FuzzJournal(f *testing.F) {
+	for _, mode := range modeCodes {
+		f.Add(golden(f, "testdata/golden/"+string(mode)+"/"+journalName(1)))
+	}
+	options := Options{Mode: Off, Node: "golden/golden/dp-1"}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var id fileID
+		if body, _, _, err := readHeader(bytes.NewReader(data), journalMagic); err == nil && len(body) >= 33 {
+			copy(id[:], body[17:33])
+		}
+		changes := 0
+		j, err := readJournal(data, options, id, func(Change) { changes++ })
+		if err == nil && (changes != j.frames || j.damage == nil && j.writer.size+j.torn != int64(len(data))) {
+			t.Fatalf("%d changes in %d frames, %d bytes and %d torn of %d", changes, j.frames, j.writer.size, j.torn, len(data))
+		}
+	})
+}
+
+func golden(f *testing.F, path string) []byte {
+	f.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return data
+}
+
+// FuzzParts reaches the parsers behind the checksums, which a mutated file does not get past.
+func FuzzParts(f *testing.F) {
+	options := Options{Mode: Off}
+	j, header := newJournal(options, 1, fileID{1})
+	change := Change{Version: 1, Puts: []Entry{{Kind: "k", ID: "i", Bytes: []byte("b")}}, Deletes: []Ref{{"k", "j"}}}
+	frame, _, err := j.frame(change)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(header[magicSize+4 : len(header)-32])
+	f.Add(frame[frameHead:])
+	f.Add(frame)
+	f.Add(encodeControl(change, nil))
+	f.Add(appendEntry(nil, change.Puts[0]))
+	f.Add(snapshotHeader{mode: Off, sections: []sectionHeader{{}}}.encode())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if h, err := decodeSnapshotHeader(data); err == nil && !bytes.Equal(h.encode(), data) {
+			t.Fatalf("snapshot header %x is not canonical", data)
+		}
+		if h, err := decodeJournalHeader(data); err == nil && !bytes.Equal(h.encode(), data) {
+			t.Fatalf("journal header %x is not canonical", data)
+		}
+		splitFrame(data, 0)
+		decodeControl(data, nil)
+		replayed := &journal{header: journalHeader{mode: Off}, writer: &journalWriter{options: options}}
+		replayed.decode(data)
+		unpack(data)
+		r := newEntryReader(bytes.NewReader(data), controlSection, smallRead)
+		for {
+			if _, err := r.next(); err != nil {
+				break
+			}
+		}
+	})
+}
