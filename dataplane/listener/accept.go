@@ -18,6 +18,7 @@ func (l *Listener) accept(ctx context.Context, s socket, serving *sync.WaitGroup
 		switch {
 		case err == nil:
 			pause = first
+			l.accepted.Add(1)
 			serving.Go(func() { l.serve(s, nc) })
 			continue
 		case errors.Is(err, net.ErrClosed):

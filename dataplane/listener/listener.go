@@ -73,6 +73,7 @@ type Listener struct {
 	standard Standard
 	queue    *queue
 	sockets  []socket
+	accepted atomic.Int64
 	refused  atomic.Int64
 }
 
@@ -118,6 +119,9 @@ func (l *Listener) Addrs() []net.Addr {
 	}
 	return addrs
 }
+
+// Accepted counts connections since the start.
+func (l *Listener) Accepted() int64 { return l.accepted.Load() }
 
 // FailedHandshakes counts TLS handshakes that came to nothing.
 func (l *Listener) FailedHandshakes() int64 { return l.refused.Load() }

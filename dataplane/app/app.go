@@ -1,0 +1,140 @@
+// Package app builds a data plane of its parts, by hand and in order, and runs them.
+//
+// Nothing else sees all of the plane. The order is that of need: who the node is, what it holds on its disk, what
+// serves it; and only then the link to the control plane, which nothing waits for.
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/keepgate/keepgate/dataplane/apply"
+	"github.com/keepgate/keepgate/dataplane/balancer"
+	"github.com/keepgate/keepgate/dataplane/compile"
+	"github.com/keepgate/keepgate/dataplane/http1/client"
+	"github.com/keepgate/keepgate/dataplane/http1/wire"
+	"github.com/keepgate/keepgate/dataplane/localstore"
+	"github.com/keepgate/keepgate/dataplane/plugin/all"
+	"github.com/keepgate/keepgate/dataplane/status"
+	"github.com/keepgate/keepgate/dataplane/table"
+	"github.com/keepgate/keepgate/dataplane/uplink"
+	"github.com/keepgate/keepgate/dataplane/upstream"
+	"github.com/keepgate/keepgate/shared/lifecycle"
+	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/plugins"
+	"github.com/keepgate/keepgate/shared/process"
+	"github.com/keepgate/keepgate/shared/schema"
+	"github.com/keepgate/keepgate/shared/settings"
+	"github.com/keepgate/keepgate/shared/settings/dpsettings"
+	"github.com/keepgate/keepgate/shared/telemetry"
+	"github.com/keepgate/keepgate/shared/verifier"
+	"github.com/keepgate/keepgate/shared/version"
+)
+
+// plane is the data plane once everything is opened.
+type plane struct {
+	settings dpsettings.DataPlane
+	log      *slog.Logger
+	nodeID   string
+	source   *mtls.Source
+	store    *localstore.Store
+	names    *balancer.Names
+	tables   *table.Holder
+	metrics  *status.Metrics
+	applier  *apply.Applier
+	uplink   *uplink.Uplink
+}
+
+// Run runs the data plane until ctx ends.
+func Run(ctx context.Context, instance *process.Instance, s dpsettings.DataPlane, loaded *settings.Loaded) error {
+	level, err := telemetry.ParseLevel(s.Process.LogLevel)
+	if err != nil {
+		return err
+	}
+	log := telemetry.NewLogger(os.Stderr, telemetry.Options{Level: level, JSON: s.Process.LogFormat == "json"})
+	loaded.Log(log)
+	p := &plane{settings: s, log: log, tables: table.NewHolder()}
+	if err := p.open(); err != nil {
+		return err
+	}
+	err = p.run(ctx, instance)
+	if closeErr := p.store.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("closing the local store: %w", closeErr)
+	}
+	return err
+}
+
+// open makes the parts and serves from the local store what it holds.
+func (p *plane) open() (err error) {
+	c := p.settings.Cluster
+	p.source, err = mtls.OpenWith(mtls.Files{Cert: c.Cert, Key: c.Key, CA: c.CACert, CRL: c.CRL}, mtls.Options{Log: p.log})
+	if err != nil {
+		return fmt.Errorf("reading this node's certificate (make a key and a request here with: keepgate-dp certs request): %w", err)
+	}
+	if p.nodeID, err = nodeID(filepath.Join(p.settings.Process.Prefix, "node.id")); err != nil {
+		return err
+	}
+	var held opened
+	var found localstore.State
+	if p.store, found, err = openStore(p.settings, p.source, held.verify, p.log); err != nil {
+		return err
+	}
+	if err := p.build(); err != nil {
+		p.store.Close()
+		return err
+	}
+	if report := p.store.Report(); report.Status != localstore.Fresh && report.Status != localstore.Unopenable {
+		p.applier.Start(apply.State{Epoch: found.Epoch, Version: found.Version, Set: held.set})
+		p.log.Info("serving from the local store", "version", found.Version, "epoch", found.Epoch, "entities", held.set.Len(),
+			"store", report.Status.String(), "sealed", string(report.Mode), "quarantined", len(p.applier.Quarantined()))
+	}
+	return nil
+}
+
+func (p *plane) build() error {
+	s := p.settings
+	p.metrics = status.NewMetrics(p.nodeID, version.Text)
+	p.names = balancer.NewNames(net.DefaultResolver, balancer.NameOptions{})
+	roots, err := trustedRoots(s.Upstream.Trusted)
+	if err != nil {
+		return err
+	}
+	pools := upstream.NewPools(new(wire.Blocks), client.Options{
+		MaxIdle: orNone(s.Upstream.KeepalivePoolSize), MaxRequests: orNone(s.Upstream.KeepaliveMaxRequests),
+		IdleTimeout: s.Upstream.KeepaliveIdleTimeout,
+	})
+	entities := schema.New(plugins.All())
+	compiler := compile.New(all.Kinds(verifier.Options{}), p.names, pools, compile.Options{
+		Observer: p.metrics, Roots: roots, Depth: s.Upstream.VerifyDepth,
+	})
+	p.applier = apply.New(&tableCompiler{compiler, p.tables}, &keeper{p.store, entities, p.log})
+	hostname, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("asking for the host name: %w", err)
+	}
+	p.uplink = uplink.New(s.Cluster.ControlPlane, grpccreds.Client(p.source, serverName(s.Cluster), mtls.ControlPlane), p.applier, uplink.Node{
+		ID: p.nodeID, Hostname: hostname, Version: version.Text, Plugins: pluginVersions(), Labels: s.Cluster.Labels,
+		CertificateExpires: func() time.Time { return p.source.Identity().NotAfter },
+	}, uplink.Options{Log: p.log})
+	return nil
+}
+
+// run serves until ctx ends. The listeners drain before what they need stops.
+func (p *plane) run(ctx context.Context, instance *process.Instance) error {
+	front, err := p.front(instance)
+	if err != nil {
+		return err
+	}
+	return lifecycle.Run(ctx,
+		lifecycle.Part{Name: "cluster certificates", Run: p.source.Run},
+		lifecycle.Part{Name: "names", Run: p.names.Run},
+		lifecycle.Part{Name: "control plane link", Run: p.uplink.Run},
+		lifecycle.Part{Name: "proxy", Run: front.Run},
+	)
+}

@@ -1,0 +1,256 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/keepgate/keepgate/dataplane/accesslog"
+	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/http1"
+	"github.com/keepgate/keepgate/dataplane/http1/std"
+	"github.com/keepgate/keepgate/dataplane/listener"
+	"github.com/keepgate/keepgate/dataplane/proxy"
+	"github.com/keepgate/keepgate/dataplane/status"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/lifecycle"
+	"github.com/keepgate/keepgate/shared/process"
+	"github.com/keepgate/keepgate/shared/settings/dpsettings"
+	"github.com/keepgate/keepgate/shared/settings/values"
+	"github.com/keepgate/keepgate/shared/version"
+)
+
+// front is everything that clients and operators connect to.
+type front struct {
+	plane    *plane
+	instance *process.Instance
+	sockets  *listener.Listener
+	engine   *http1.Server
+	counted  *counted
+	log      *accesslog.Log // nil when it is off
+	operator []net.Listener
+}
+
+// front opens all sockets, so that a taken port shows before anything runs.
+func (p *plane) front(instance *process.Instance) (*front, error) {
+	f := &front{plane: p, instance: instance}
+	next, err := p.handler(f)
+	if err != nil {
+		return nil, err
+	}
+	handler := &counted{Handler: next}
+	f.counted = handler
+	specs, err := sockets(p.settings.Proxy.Listen)
+	if err != nil {
+		return nil, err
+	}
+	fallback, err := fallbackCertificates(p.settings, p.log)
+	if err != nil {
+		return nil, err
+	}
+	f.sockets = listener.New(specs, listener.Options{
+		Certificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if chosen := p.tables.Current().Certificates.Certificate(hello); chosen != nil {
+				return chosen, nil
+			}
+			for i := range fallback {
+				if hello.SupportsCertificate(&fallback[i]) == nil {
+					return &fallback[i], nil
+				}
+			}
+			return nil, nil
+		},
+		Default: &fallback[0], Log: p.log,
+	})
+	standard := std.New(handler, std.Options{Log: p.log})
+	f.engine = http1.New(handler, http1.Options{Preface: f.sockets.HandOver, Panicked: func(value any, stack []byte) {
+		p.log.Error("a request was dropped by a bug; please report it", "panic", fmt.Sprint(value), "stack", string(stack))
+	}})
+	if p.settings.Proxy.HTTP1Engine == "std" {
+		p.log.Warn("proxy_http1_engine is std: requests cost about two and a half times the CPU")
+		f.sockets.Attach(nil, standard)
+	} else {
+		f.sockets.Attach(f.engine, standard)
+	}
+	for _, at := range p.settings.StatusListen {
+		l, err := net.Listen("tcp", at.Address)
+		if err != nil {
+			return nil, fmt.Errorf("status_listen: %w", err)
+		}
+		f.operator = append(f.operator, l)
+	}
+	if err := f.sockets.Open(context.Background()); err != nil {
+		return nil, fmt.Errorf("proxy_listen: %w", err)
+	}
+	return f, nil
+}
+
+// handler makes the proxy over the current table.
+func (p *plane) handler(f *front) (*proxy.Proxy, error) {
+	s := p.settings.Proxy
+	names, err := proxy.ParseNames(s.HeaderNames)
+	if err != nil {
+		return nil, err
+	}
+	headers, err := proxy.ParseHeaders(s.Headers)
+	if err != nil {
+		return nil, err
+	}
+	unmatched, _ := p.metrics.Unmatched().(proxy.Meter)
+	options := proxy.Options{
+		Names: names, Headers: headers, Version: version.Text, TrustedIPs: s.TrustedIPs.Ranges, RealIPHeader: s.RealIPHeader,
+		MaxBody: int64(s.MaxBody), ErrorType: s.ErrorDefaultType, DebugHeader: s.AllowDebugHeader, Meter: unmatched,
+	}
+	if s.AccessLog != "off" {
+		if f.log, err = accesslog.Open(inPrefix(p.settings.Process.Prefix, s.AccessLog), accesslog.Common); err != nil {
+			return nil, fmt.Errorf("proxy_access_log: %w", err)
+		}
+		options.Log = f.log
+	}
+	return proxy.New(p.tables, options), nil
+}
+
+// Run serves until ctx ends.
+func (f *front) Run(ctx context.Context) error {
+	operator := &http.Server{
+		Handler: status.Handler(node{f}, f.plane.metrics), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		ErrorLog: slog.NewLogLogger(f.plane.log.Handler(), slog.LevelInfo),
+	}
+	parts := []lifecycle.Part{
+		{Name: "listeners", Run: f.sockets.Run},
+		{Name: "reload", Run: f.reload},
+		{Name: "status", Run: func(ctx context.Context) error {
+			<-ctx.Done()
+			return errors.Join(operator.Close(), ctx.Err())
+		}},
+	}
+	if f.log != nil {
+		parts = append(parts, lifecycle.Part{Name: "access log", Run: f.log.Run})
+	}
+	for _, l := range f.operator {
+		parts = append(parts, lifecycle.Part{Name: "status listener", Run: func(ctx context.Context) error {
+			if err := operator.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return ctx.Err()
+		}})
+	}
+	for _, addr := range f.sockets.Addrs() {
+		f.plane.log.Info("serving clients", "address", addr.String())
+	}
+	if err := f.instance.Ready(); err != nil {
+		return fmt.Errorf("saying that this node serves: %w", err)
+	}
+	return lifecycle.Run(ctx, parts...)
+}
+
+// reload answers SIGHUP: certificates are read again and logs reopened. Sockets and everything else need a restart.
+func (f *front) reload(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-f.instance.Reloads():
+		}
+		if err := f.plane.source.Reload(); err != nil {
+			f.plane.log.Error("the cluster certificates on disk are not usable; going on with those in use", "error", err)
+		}
+		if f.log != nil {
+			if err := f.log.Reopen(); err != nil {
+				f.plane.log.Error("the access log was not reopened", "error", err)
+			}
+		}
+		f.plane.log.Info("reloaded")
+	}
+}
+
+func sockets(listen values.Listen) ([]listener.Spec, error) {
+	var specs []listener.Spec
+	for _, l := range listen {
+		if l.ProxyProtocol {
+			return nil, fault.Newf(fault.Invalid, "app.Run", "proxy_listen", "%s: this version does not speak proxy_protocol", l.Address)
+		}
+		specs = append(specs, listener.Spec{Addr: l.Address, TLS: l.TLS, HTTP2: l.HTTP2, ReusePort: l.ReusePort, Backlog: l.Backlog})
+	}
+	return specs, nil
+}
+
+// fallbackCertificates are what clients without a known server name get: the first that they can verify.
+func fallbackCertificates(s dpsettings.DataPlane, log *slog.Logger) ([]tls.Certificate, error) {
+	files, keys := s.Proxy.SSLCert, s.Proxy.SSLKey
+	if len(files) != len(keys) {
+		return nil, fault.Newf(fault.Invalid, "app.Run", "ssl_cert", "%d certificates and %d keys: give one ssl_cert_key for each", len(files), len(keys))
+	}
+	var certs []tls.Certificate
+	for i, file := range files {
+		cert, err := tls.LoadX509KeyPair(file, keys[i])
+		if err != nil {
+			return nil, fmt.Errorf("ssl_cert: %w", err)
+		}
+		certs = append(certs, cert)
+	}
+	if len(certs) > 0 {
+		return certs, nil
+	}
+	cert, made, err := listener.SelfSigned(s.Process.Prefix)
+	if err != nil {
+		return nil, fmt.Errorf("making a certificate for clients without a server name: %w", err)
+	}
+	if made {
+		log.Warn("made a self-signed certificate for clients whose server name has none; set ssl_cert and ssl_cert_key",
+			"file", filepath.Join(s.Process.Prefix, "ssl", listener.DefaultCert))
+	}
+	return []tls.Certificate{cert}, nil
+}
+
+func inPrefix(prefix, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(prefix, path)
+}
+
+// counted counts requests of all engines.
+type counted struct {
+	exchange.Handler
+	requests atomic.Int64
+}
+
+func (c *counted) Serve(ex *exchange.Exchange) {
+	c.requests.Add(1)
+	c.Handler.Serve(ex)
+}
+
+// node is what the status port says of this data plane.
+type node struct{ front *front }
+
+func (n node) Ready() string {
+	if _, holds := n.front.plane.applier.Held(); !holds {
+		return "no configuration available (empty configuration present)"
+	}
+	return ""
+}
+
+func (n node) ConfigurationHash() string {
+	state, holds := n.front.plane.applier.Held()
+	if !holds {
+		return ""
+	}
+	hash := state.Set.Hash()
+	return hex.EncodeToString(hash[:])
+}
+
+func (n node) Connections() (accepted, open, active int64) {
+	o, a := n.front.engine.Connections()
+	return n.front.sockets.Accepted(), int64(o), int64(a)
+}
+
+func (n node) Requests() int64 { return n.front.counted.requests.Load() }

@@ -1,0 +1,147 @@
+package app
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/keepgate/keepgate/dataplane/localstore"
+	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
+	"github.com/keepgate/keepgate/shared/durable"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/localkeys"
+	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/plugins"
+	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/settings/dpsettings"
+)
+
+// storeKeyLabel separates the local store's keys from whatever else is derived from the cluster key.
+const storeKeyLabel = "localstore"
+
+// nodeID reads the name by which this installation is known in the fleet, and makes one at the first start.
+func nodeID(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		id := uuid.NewString()
+		return id, durable.Replace(path, 0o644, func(w io.Writer) error {
+			_, err := fmt.Fprintln(w, id)
+			return err
+		})
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading the node's id: %w", err)
+	}
+	id, err := uuid.Parse(strings.TrimSpace(string(text)))
+	if err != nil {
+		return "", fmt.Errorf("%s holds no UUID; remove it to be given a new one: %w", path, err)
+	}
+	return id.String(), nil
+}
+
+// openStore opens the local store under keys derived from this node's cluster key.
+func openStore(s dpsettings.DataPlane, source *mtls.Source, verify func(localstore.State) error, log *slog.Logger) (*localstore.Store, localstore.State, error) {
+	mode, err := localstore.ParseMode(s.Store.Encryption)
+	if err != nil {
+		return nil, localstore.State{}, err
+	}
+	if mode == localstore.Off {
+		log.Warn("declarative_config_encryption_mode is off: the configuration, secrets included, lies on this disk in clear")
+	}
+	keys, err := storeKeys(source, s.Cluster.PreviousKey)
+	if err != nil {
+		return nil, localstore.State{}, err
+	}
+	folder := s.Store.Folder
+	if !filepath.IsAbs(folder) {
+		folder = filepath.Join(s.Process.Prefix, folder)
+	}
+	who := source.Identity()
+	return localstore.Open(folder, localstore.Options{
+		Mode: mode, Keys: keys, Node: who.Organisation + "/" + who.Environment, Verify: verify, Log: log,
+	})
+}
+
+func storeKeys(source *mtls.Source, previous string) (*localkeys.Ring, error) {
+	current, err := source.DeriveKey(storeKeyLabel, 32)
+	if err != nil {
+		return nil, fmt.Errorf("deriving the local store's key: %w", err)
+	}
+	var older []secret.Bytes
+	if previous != "" {
+		key, err := mtls.DeriveKeyFile(previous, storeKeyLabel, 32)
+		if err != nil {
+			return nil, fmt.Errorf("cluster_cert_key_previous: %w", err)
+		}
+		older = append(older, key)
+	}
+	return localkeys.New(current, older...)
+}
+
+// trustedRoots reads the authorities for upstream certificates; nil means the system's alone.
+func trustedRoots(trusted []string) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	files := 0
+	for _, name := range trusted {
+		if name == "system" {
+			system, err := x509.SystemCertPool()
+			if err != nil {
+				return nil, fmt.Errorf("reading the system's authorities: %w", err)
+			}
+			pool = system
+			if files > 0 {
+				return nil, fault.Newf(fault.Invalid, "app.Run", "ssl_trusted_certificate", "put the word system first")
+			}
+			continue
+		}
+		files++
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("ssl_trusted_certificate: %w", err)
+		}
+		if !pool.AppendCertsFromPEM(text) {
+			return nil, fault.Newf(fault.Invalid, "app.Run", "ssl_trusted_certificate", "%s holds no PEM certificate", name)
+		}
+	}
+	if files == 0 {
+		return nil, nil
+	}
+	return pool, nil
+}
+
+// serverName is the name that the control plane's certificate has to bear.
+func serverName(c dpsettings.Cluster) string {
+	if c.ServerName != "" {
+		return c.ServerName
+	}
+	host, _, err := net.SplitHostPort(c.ControlPlane)
+	if err != nil {
+		return c.ControlPlane
+	}
+	return host
+}
+
+func pluginVersions() []*syncv1.PluginVersion {
+	var list []*syncv1.PluginVersion
+	for _, p := range plugins.All() {
+		list = append(list, &syncv1.PluginVersion{Name: p.Name, Version: p.Version})
+	}
+	return list
+}
+
+// orNone turns the setting's 0, which means none, into what the options take for it.
+func orNone(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
+}

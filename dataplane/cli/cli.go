@@ -1,0 +1,55 @@
+// Package cli is keepgate-dp's command line.
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keepgate/keepgate/dataplane/cli/certscmd"
+	"github.com/keepgate/keepgate/shared/process"
+	"github.com/keepgate/keepgate/shared/settings/dpsettings"
+	"github.com/keepgate/keepgate/shared/version"
+)
+
+const long = `keepgate-dp is Keepgate's data plane: it receives its configuration from the control plane, keeps it sealed on
+its own disk, and serves traffic with or without the control plane.
+
+A first run. The key is made here and never leaves this machine:
+
+  keepgate-dp certs request --name edge-1 --dir certs     # makes a key and a certificate request
+  keepgate-cp certs sign …                                # on the control plane, with that request
+  keepgate-dp run --cluster-control-plane cp.example:8005 --cluster-cert certs/edge-1.crt \
+      --cluster-cert-key certs/edge-1.key --cluster-ca-cert certs/ca.crt --cluster-crl certs/crl.pem
+
+Settings come from a file (--conf), from KEEPGATE_* variables, and from flags, the later ones above the earlier.`
+
+// Root builds the whole command line over the plane's entry points.
+func Root(run process.Main[dpsettings.DataPlane], probe func(dpsettings.DataPlane) process.Probe) (*cobra.Command, error) {
+	root := &cobra.Command{
+		Use: "keepgate-dp", Short: "the data plane", Long: long, Version: version.Text, SilenceErrors: true, SilenceUsage: true,
+	}
+	program := process.Program[dpsettings.DataPlane]{
+		Name: "keepgate-dp", Run: run, Probe: probe,
+		Prefix: func(s dpsettings.DataPlane) string { return s.Process.Prefix },
+	}
+	daemon, err := program.Commands()
+	root.AddCommand(daemon...)
+	root.AddCommand(certscmd.Command())
+	return root, err
+}
+
+// Main runs the command line of this process and returns its exit status.
+func Main(ctx context.Context, run process.Main[dpsettings.DataPlane], probe func(dpsettings.DataPlane) process.Probe) int {
+	root, err := Root(run, probe)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "keepgate-dp:", err)
+		return 1
+	}
+	return 0
+}
