@@ -36,19 +36,13 @@ func (c *Catalog) Apply(ctx context.Context, workspace string, set Set, options 
 
 func (c *Catalog) applyOnce(ctx context.Context, workspace string, set Set, options ApplyOptions) (Diff, error) {
 	p := &plan{ctx: ctx, c: c, workspace: workspace, set: set, options: options}
-	for _, step := range []func() error{p.load, p.want, p.remove, p.check} {
+	for _, step := range []func() error{p.load, p.want, p.remove, p.check, p.hashPasswords} {
 		if err := step(); err != nil {
 			return Diff{}, err
 		}
-	}
-	if len(p.faults) > 0 {
-		return Diff{}, p.refusal()
-	}
-	if err := p.hashPasswords(); err != nil {
-		return Diff{}, err
-	}
-	if len(p.faults) > 0 {
-		return Diff{}, p.refusal()
+		if len(p.faults) > 0 { // what follows from them is not worth reporting
+			return Diff{}, p.refusal()
+		}
 	}
 	diff, batch, silent, err := p.changes()
 	if err != nil || options.DryRun {

@@ -68,7 +68,7 @@ func (c *Catalog) bind(ctx context.Context, workspace, id string, names []string
 		}
 		taken, err := c.store.ByUnique(ctx, tableSNIs, workspace, "name", name)
 		if err == nil {
-			return nil, taken1(name, taken.Foreign[fieldCertificate]).fault("bind", subject(tableCertificates, id))
+			return nil, boundElsewhere(name, taken.Foreign[fieldCertificate]).fault("bind", subject(tableCertificates, id))
 		}
 		if fault.KindOf(err) != fault.NotFound {
 			return nil, err
@@ -82,7 +82,7 @@ func (c *Catalog) bind(ctx context.Context, workspace, id string, names []string
 	return changes, nil
 }
 
-func taken1(name, holder string) *Problem {
+func boundElsewhere(name, holder string) *Problem {
 	return violation(fieldSNIs, fmt.Sprintf("%s already associated with existing certificate '%s'", name, holder))
 }
 

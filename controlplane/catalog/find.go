@@ -76,6 +76,14 @@ func (c *Catalog) find(ctx context.Context, op string, e *schema.Entity, workspa
 	return row, err
 }
 
+// findAny is find without a regard for the parent: a PUT makes the entity a child of the one in its path.
+func (c *Catalog) findAny(ctx context.Context, op string, e *schema.Entity, workspace, key string, parent *link) (record.Row, error) {
+	if f := e.Field(e.EndpointKey); f != nil && !f.Unique {
+		return c.find(ctx, op, e, workspace, key, parent) // the parent is part of the key
+	}
+	return c.find(ctx, op, e, workspace, key, nil)
+}
+
 // absent says that there is no entity of this endpoint key, quoting it only when it is no secret.
 func absent(e *schema.Entity, key string) *Problem {
 	f := e.Field(e.EndpointKey)

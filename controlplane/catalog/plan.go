@@ -42,6 +42,7 @@ type planned struct {
 	e       *schema.Entity
 	doc     schema.Document
 	derived bool
+	matchBy string
 	id      string
 	base    *opened // nil: new
 	message proto.Message
@@ -106,7 +107,7 @@ func (p *plan) want() error {
 		if !ok || !declarable(e) {
 			return fault.Newf(fault.Invalid, "catalog.Apply", item.Table, "no entity of a declarative configuration")
 		}
-		byTable[item.Table] = append(byTable[item.Table], &planned{item: i, e: e, doc: maps.Clone(item.Document), derived: item.Derived})
+		byTable[item.Table] = append(byTable[item.Table], &planned{item: i, e: e, doc: maps.Clone(item.Document), derived: item.Derived, matchBy: item.MatchBy})
 	}
 	for _, e := range p.c.schema.Entities() {
 		p.wanted[e.Table] = make(map[string]*planned, len(byTable[e.Table]))
@@ -136,12 +137,15 @@ func (p *plan) wantOne(w *planned) error {
 	if lower, ok := asID(id); ok {
 		id = lower
 	}
-	if row, ok := p.stored[w.e.Table][id]; ok {
+	if row, ok := p.stored[w.e.Table][id]; ok && w.matchBy == "" {
 		return p.buildOver(w, &row)
 	}
-	w.derived = w.derived || nameBased(id)
-	if err := p.buildOver(w, nil); err != nil || (id != "" && !w.derived) {
-		return first(err, p.keep(w))
+	w.derived = w.derived || w.matchBy != "" || nameBased(id)
+	if err := p.buildOver(w, nil); err != nil {
+		return err
+	}
+	if id != "" && !w.derived {
+		return p.keep(w)
 	}
 	unique, err := p.c.uniques(w.e, w.message)
 	if err != nil {
@@ -157,6 +161,13 @@ func (p *plan) wantOne(w *planned) error {
 		}
 		row := p.stored[w.e.Table][found]
 		return p.buildOver(w, &row)
+	}
+	_, taken := p.stored[w.e.Table][id]
+	if w.matchBy != "" && (taken || p.wanted[w.e.Table][id] != nil) {
+		delete(w.doc, "id") // it is another's
+		if err := p.buildOver(w, nil); err != nil {
+			return err
+		}
 	}
 	return p.keep(w)
 }

@@ -23,6 +23,9 @@ type Item struct {
 	// way to the id of an entity that has one of the same unique keys, so that what was made by hand is taken
 	// over and not doubled.
 	Derived bool
+	// MatchBy names the unique encrypted field by which a row that is there already is found, where the
+	// document's id says nothing (a key's place in the file). "": by the id.
+	MatchBy string
 }
 
 // ApplyOptions says how a set meets what is there. The zero value writes what the set holds and leaves the

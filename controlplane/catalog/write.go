@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"maps"
 
 	"google.golang.org/protobuf/proto"
@@ -77,7 +78,11 @@ func (c *Catalog) writeOnce(ctx context.Context, w writing) (proto.Message, erro
 
 // readBase reads the present entity. An upsert goes on without one, and replaces one that does not open.
 func (c *Catalog) readBase(ctx context.Context, w *writing) error {
-	row, err := c.find(ctx, w.op, w.e, w.at.Workspace, w.at.Key, w.parent)
+	find := c.find
+	if w.how == schema.Replace {
+		find = c.findAny
+	}
+	row, err := find(ctx, w.op, w.e, w.at.Workspace, w.at.Key, w.parent)
 	if w.how == schema.Replace && fault.KindOf(err) == fault.NotFound {
 		return nil
 	}
@@ -177,6 +182,9 @@ func (c *Catalog) commit(ctx context.Context, w *writing, m proto.Message) (prot
 	}
 	if len(batch.Changes) > 0 {
 		if _, err := c.store.Apply(ctx, batch); err != nil {
+			if unique, ok := errors.AsType[*record.UniqueError](err); ok && unique.Table != w.e.Table {
+				return nil, errRaced(w, err) // somebody took the server name just now: look again, and say whose it is
+			}
 			return nil, c.refused(w.op, err, func(_, id string) proto.Message {
 				if id == w.e.ID(m) {
 					return m
@@ -186,6 +194,10 @@ func (c *Catalog) commit(ctx context.Context, w *writing, m proto.Message) (prot
 		}
 	}
 	return m, c.show(ctx, w.e, workspace, m)
+}
+
+func errRaced(w *writing, err error) error {
+	return fault.Newf(fault.Conflict, "catalog."+w.op, w.e.Table, "%s", err.Error())
 }
 
 func (c *Catalog) change(w *writing, workspace string, m proto.Message) (record.Change, error) {

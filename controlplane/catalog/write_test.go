@@ -354,6 +354,28 @@ func TestConcurrentUpdatesAllCount(t *testing.T) {
 	}
 }
 
+// PUT below another parent moves the entity, as the path says; other verbs do not see it there.
+func TestUpsertBelowAnotherParent(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.insert("consumers", `{"username":"alice"}`)
+	e.insert("consumers", `{"username":"bob"}`)
+	made := e.insert("keyauth_credentials", `{"key":"k","consumer":{"username":"alice"}}`)
+	below := e.below("consumers", "bob", "keyauth_credentials", id(made))
+	if _, err := e.catalog.Get(t.Context(), below); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("Get below another parent = %v", err)
+	}
+	if err := e.catalog.Delete(t.Context(), below); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("Delete below another parent = %v", err)
+	}
+	if _, err := e.catalog.Upsert(t.Context(), below, doc(t, `{"key":"k"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := e.catalog.Get(t.Context(), below); err != nil || id(e.shown("keyauth_credentials", m)) != id(made) {
+		t.Errorf("after PUT: %v", err)
+	}
+}
+
 func TestStartIsIdempotent(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

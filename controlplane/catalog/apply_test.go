@@ -1,0 +1,344 @@
+package catalog_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/shared/fault"
+)
+
+// named is the id that a declarative file derives of a name.
+func named(table, name string) string {
+	return uuid.NewSHA1(uuid.NewSHA1(uuid.Nil, []byte(table)), []byte(name)).String()
+}
+
+func item(t testing.TB, table, body string) catalog.Item {
+	t.Helper()
+	return catalog.Item{Table: table, Document: doc(t, body)}
+}
+
+func ref(table, name string) string { return `{"id":"` + named(table, name) + `"}` }
+
+// shop is a small set, children before parents on purpose.
+func shop(t testing.TB) catalog.Set {
+	t.Helper()
+	return catalog.Set{Items: []catalog.Item{
+		item(t, "plugins", `{"id":"`+named("plugins", "p")+`","name":"key-auth","route":`+ref("routes", "r")+`}`),
+		item(t, "routes", `{"id":"`+named("routes", "r")+`","name":"r","paths":["/"],"service":`+ref("services", "s")+`}`),
+		item(t, "services", `{"id":"`+named("services", "s")+`","name":"s","host":"h"}`),
+		item(t, "keyauth_credentials", `{"id":"`+named("keyauth_credentials", "k")+`","key":"canary","consumer":`+ref("consumers", "bob")+`}`),
+		item(t, "basicauth_credentials", `{"id":"`+named("basicauth_credentials", "b")+`","username":"b","password":"pw","consumer":`+ref("consumers", "bob")+`}`),
+		item(t, "consumers", `{"id":"`+named("consumers", "bob")+`","username":"bob"}`),
+	}}
+}
+
+func (e *env) apply(set catalog.Set, options catalog.ApplyOptions) catalog.Diff {
+	e.t.Helper()
+	diff, err := e.catalog.Apply(e.t.Context(), e.ws, set, options)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return diff
+}
+
+func lines(diff catalog.Diff) (list []string) {
+	for _, entry := range diff.Entries {
+		list = append(list, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", entry.Action, entry.Table, entry.Name, strings.Join(entry.Fields, ","))))
+	}
+	return list
+}
+
+func TestApplyIsOneRevision(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	head := e.head()
+	dry := e.apply(shop(t), catalog.ApplyOptions{DryRun: true, Delete: true})
+	if e.head() != head || dry.Revision != 0 {
+		t.Fatal("a dry run wrote")
+	}
+	diff := e.apply(shop(t), catalog.ApplyOptions{Delete: true})
+	if e.head() != head+1 || diff.Revision != head+1 {
+		t.Errorf("revision %d, head %d, want %d", diff.Revision, e.head(), head+1)
+	}
+	want := []string{
+		"create consumers bob", "create basicauth_credentials b", "create keyauth_credentials", "create services s", "create routes r", "create plugins",
+	}
+	if d := cmp.Diff(want, lines(diff)); d != "" {
+		t.Errorf("entries (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(diff.Entries, dry.Entries); d != "" {
+		t.Errorf("the dry run said otherwise (-real +dry):\n%s", d)
+	}
+	if got := e.get("keyauth_credentials", "canary"); got["key"] != "canary" {
+		t.Errorf("key = %v", got["key"])
+	}
+}
+
+func TestApplyAgainWritesNothing(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.apply(shop(t), catalog.ApplyOptions{})
+	head := e.head()
+	hash := e.get("basicauth_credentials", "b")["password"]
+	diff := e.apply(shop(t), catalog.ApplyOptions{Delete: true})
+	if len(diff.Entries) != 0 || e.head() != head || diff.Tables["services"].Unchanged != 1 {
+		t.Errorf("diff = %+v at revision %d, want nothing at %d", diff, e.head(), head)
+	}
+	if e.get("basicauth_credentials", "b")["password"] != hash {
+		t.Error("an unchanged password was hashed again")
+	}
+	key := e.rotate()
+	e.apply(shop(t), catalog.ApplyOptions{})
+	if text := e.raw("keyauth_credentials", named("keyauth_credentials", "k"), "key"); !strings.HasPrefix(text, "$ke$1$-"+key) || e.head() != head {
+		t.Errorf("after a rotation sealed as %.20s… at revision %d, want under %s at %d", text, e.head(), key, head)
+	}
+}
+
+func TestApplyChangesAndDeletes(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.apply(shop(t), catalog.ApplyOptions{})
+	e.insert("consumers", `{"username":"by hand"}`)
+	set := catalog.Set{Items: []catalog.Item{
+		item(t, "services", `{"id":"`+named("services", "s")+`","name":"s","host":"other","retries":1}`),
+		item(t, "consumers", `{"id":"`+named("consumers", "bob")+`","username":"bob"}`),
+		item(t, "basicauth_credentials", `{"id":"`+named("basicauth_credentials", "b")+`","username":"b","password":"changed","consumer":`+ref("consumers", "bob")+`}`),
+	}}
+	want := []string{
+		"update basicauth_credentials b password", "update services s retries,host",
+		"delete plugins", "delete routes r", "delete keyauth_credentials", "delete consumers by hand",
+	}
+	for _, dry := range []bool{true, false} {
+		if d := cmp.Diff(want, lines(e.apply(set, catalog.ApplyOptions{Delete: true, DryRun: dry}))); d != "" {
+			t.Errorf("dry %t (-want +got):\n%s", dry, d)
+		}
+	}
+	if got := e.get("basicauth_credentials", "b")["password"].(string); !strings.HasPrefix(got, "$argon2id$") {
+		t.Error("the changed password is no hash")
+	}
+	if page, err := e.catalog.List(t.Context(), catalog.Query{Table: "routes", Workspace: e.ws}); err != nil || len(page.Entities) != 0 {
+		t.Errorf("%d routes left (%v)", len(page.Entities), err)
+	}
+}
+
+// What was made by hand keeps its id when a file names it.
+func TestApplyTakesOver(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	byHand := e.insert("services", `{"name":"s","host":"h"}`)
+	e.insert("consumers", `{"username":"bob"}`)
+	key := e.insert("keyauth_credentials", `{"key":"canary","consumer":{"username":"bob"}}`)
+	diff := e.apply(shop(t), catalog.ApplyOptions{Delete: true})
+	if d := cmp.Diff([]string{"create basicauth_credentials b", "create routes r", "create plugins"}, lines(diff)); d != "" {
+		t.Errorf("entries (-want +got):\n%s", d)
+	}
+	route := e.get("routes", "r")
+	if d := cmp.Diff(map[string]any{"id": id(byHand)}, route["service"]); d != "" {
+		t.Errorf("the route's service (-want +got):\n%s", d)
+	}
+	if id(e.get("keyauth_credentials", "canary")) != id(key) {
+		t.Error("the key was doubled or replaced")
+	}
+}
+
+func TestApplySelectTags(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.insert("services", `{"name":"mine","host":"h"}`)
+	e.insert("services", `{"name":"old","host":"h","tags":["team","x"]}`)
+	set := catalog.Set{Items: []catalog.Item{item(t, "services", `{"name":"new","host":"h","tags":["y"]}`)}}
+	diff := e.apply(set, catalog.ApplyOptions{Delete: true, SelectTags: []string{"team"}})
+	if d := cmp.Diff([]string{"create services new", "delete services old"}, lines(diff)); d != "" {
+		t.Errorf("entries (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]any{"y", "team"}, e.get("services", "new")["tags"]); d != "" {
+		t.Errorf("tags (-want +got):\n%s", d)
+	}
+	e.get("services", "mine")
+}
+
+func TestApplyRefusesAsAWhole(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		before []string // routes' service made by hand and not in the set
+		items  func(t *testing.T) []catalog.Item
+		faults map[int]string // item, part of the message
+	}{
+		"fields of two items": {items: func(t *testing.T) []catalog.Item {
+			return []catalog.Item{item(t, "services", `{"name":"ok","host":"h"}`), item(t, "services", `{"name":"a"}`), item(t, "routes", `{"name":"r"}`)}
+		}, faults: map[int]string{1: "host: required field missing", 2: "must set one of"}},
+		"the same name twice": {items: func(t *testing.T) []catalog.Item {
+			return []catalog.Item{item(t, "services", `{"name":"a","host":"h"}`), item(t, "services", `{"name":"a","host":"g"}`)}
+		}, faults: map[int]string{1: "UNIQUE violation detected on '{name=\"a\"}'"}},
+		"the same id twice": {items: func(t *testing.T) []catalog.Item {
+			body := `{"id":"` + absent + `","host":"h"}`
+			return []catalog.Item{item(t, "services", body), item(t, "services", body)}
+		}, faults: map[int]string{1: "primary key violation"}},
+		"a reference to nothing": {items: func(t *testing.T) []catalog.Item {
+			return []catalog.Item{item(t, "routes", `{"paths":["/"],"service":{"id":"`+absent+`"}}`)}
+		}, faults: map[int]string{0: "does not reference an existing 'services' entity"}},
+		"a name of nothing": {items: func(t *testing.T) []catalog.Item {
+			return []catalog.Item{item(t, "routes", `{"paths":["/"],"service":{"name":"x"}}`)}
+		}, faults: map[int]string{0: "foreign key unresolved"}},
+		"a plugin against its route": {items: func(t *testing.T) []catalog.Item {
+			return []catalog.Item{
+				item(t, "routes", `{"id":"`+absent+`","protocols":["tcp"],"destinations":[{"port":1}]}`),
+				item(t, "plugins", `{"name":"key-auth","route":{"id":"`+absent+`"}}`),
+			}
+		}, faults: map[int]string{1: "must match the associated route's protocols"}},
+		"a certificate that a service needs": {before: []string{"certificate"}, items: func(*testing.T) []catalog.Item { return nil },
+			faults: map[int]string{-1: "an existing 'services' entity references this 'certificates' entity"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t)
+			options := catalog.ApplyOptions{}
+			if test.before != nil {
+				cert, key := selfSigned("x", false)
+				made := e.insert("certificates", mustJSON(map[string]any{"cert": cert, "key": key, "tags": []string{"go"}}))
+				e.insert("services", `{"host":"h","protocol":"https","client_certificate":{"id":"`+id(made)+`"}}`)
+				options = catalog.ApplyOptions{Delete: true, SelectTags: []string{"go"}}
+			}
+			head := e.head()
+			_, err := e.catalog.Apply(t.Context(), e.ws, catalog.Set{Items: test.items(t)}, options)
+			set, ok := errors.AsType[*catalog.SetError](err)
+			if !ok || fault.KindOf(err) != fault.Invalid {
+				t.Fatalf("Apply = %v, want a SetError", err)
+			}
+			if len(set.Faults) != len(test.faults) {
+				t.Errorf("%d faults, want %d: %v", len(set.Faults), len(test.faults), err)
+			}
+			for _, f := range set.Faults {
+				if part, ok := test.faults[f.Item]; !ok || !strings.Contains(f.Problem.Message, part) {
+					t.Errorf("item %d: %q, want %q", f.Item, f.Problem.Message, part)
+				}
+			}
+			if e.head() != head {
+				t.Error("something was written")
+			}
+		})
+	}
+}
+
+func TestApplyHashes(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.apply(shop(t), catalog.ApplyOptions{})
+	dump, err := e.catalog.Dump(t.Context(), e.ws, nil)
+	if err != nil || len(dump.Undecryptable) != 0 {
+		t.Fatalf("Dump: %v, %v", err, dump.Undecryptable)
+	}
+	set := catalog.Set{Hashes: true}
+	for _, table := range dump.Tables {
+		for _, m := range table.Entities {
+			entity, _ := testSchema().Entity(table.Table)
+			document, err := testSchema().Document(entity, m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			set.Items = append(set.Items, catalog.Item{Table: table.Table, Document: document})
+		}
+	}
+	if diff := e.apply(set, catalog.ApplyOptions{Delete: true}); len(diff.Entries) != 0 {
+		t.Errorf("a dump pushed back changes %v", lines(diff))
+	}
+	if diff := e.apply(shop(t), catalog.ApplyOptions{}); len(diff.Entries) != 0 {
+		t.Errorf("the password's check was lost on the way: %v", lines(diff))
+	}
+	fresh := newEnv(t)
+	fresh.apply(set, catalog.ApplyOptions{Delete: true})
+	if fresh.get("basicauth_credentials", "b")["password"] != e.get("basicauth_credentials", "b")["password"] {
+		t.Error("the hash did not survive the move to another database")
+	}
+	bad := catalog.Set{Hashes: true, Items: shop(t).Items}
+	if _, err := fresh.catalog.Apply(t.Context(), fresh.ws, bad, catalog.ApplyOptions{}); err == nil || !strings.Contains(err.Error(), "expected a password hash") {
+		t.Errorf("a password where hashes are declared: %v", err)
+	}
+}
+
+func TestApplyNamesOfCertificates(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	body := certificate(t, "a.com")
+	with := func(names ...string) catalog.Set {
+		one := body(names...)
+		one["id"] = absent
+		return catalog.Set{Items: []catalog.Item{item(t, "certificates", mustJSON(one))}}
+	}
+	e.apply(with("a.com", "b.com"), catalog.ApplyOptions{Delete: true})
+	if diff := e.apply(with("a.com", "b.com"), catalog.ApplyOptions{Delete: true}); len(diff.Entries) != 0 {
+		t.Errorf("the same names again: %v", lines(diff))
+	}
+	diff := e.apply(with("b.com", "c.com"), catalog.ApplyOptions{Delete: true})
+	if d := cmp.Diff([]string{"create snis c.com", "delete snis a.com"}, lines(diff)); d != "" {
+		t.Errorf("entries (-want +got):\n%s", d)
+	}
+}
+
+// A row whose key is lost is written again from the file.
+func TestApplyHealsUndecryptableRows(t *testing.T) {
+	t.Parallel()
+	e := forgetful(t)
+	cert, key := selfSigned("c.com", false)
+	set := catalog.Set{Items: []catalog.Item{item(t, "certificates", mustJSON(map[string]any{"id": absent, "cert": cert, "key": key}))}}
+	e.apply(set, catalog.ApplyOptions{})
+	e.start()
+	e.rotate()
+	if d := cmp.Diff([]string{"update certificates  key"}, lines(e.apply(set, catalog.ApplyOptions{}))); d != "" {
+		t.Errorf("entries (-want +got):\n%s", d)
+	}
+	if e.get("certificates", absent)["key"] != key {
+		t.Error("the certificate has another key")
+	}
+}
+
+// A key-auth key's id is its place in the file; the key itself says which row it is.
+func TestApplyFindsKeysByTheirValue(t *testing.T) {
+	t.Parallel()
+	for _, remove := range []bool{false, true} {
+		e := newEnv(t)
+		e.insert("consumers", `{"id":"`+named("consumers", "bob")+`","username":"bob"}`)
+		keys := func(list ...string) (set catalog.Set) {
+			set.Items = append(set.Items, item(t, "consumers", `{"id":"`+named("consumers", "bob")+`","username":"bob"}`))
+			for i, key := range list {
+				one := item(t, "keyauth_credentials", `{"id":"`+named("keyauth_credentials", fmt.Sprint(i))+`","key":"`+key+`","consumer":`+ref("consumers", "bob")+`}`)
+				one.MatchBy = "key"
+				set.Items = append(set.Items, one)
+			}
+			return set
+		}
+		options := catalog.ApplyOptions{Delete: remove}
+		e.apply(keys("A", "B"), options)
+		b := id(e.get("keyauth_credentials", "B"))
+		diff := e.apply(keys("B", "C"), options)
+		counts := diff.Tables["keyauth_credentials"]
+		want := catalog.Counts{Created: 1, Unchanged: 1}
+		if remove {
+			want.Deleted = 1
+		}
+		if counts != want || id(e.get("keyauth_credentials", "B")) != b {
+			t.Errorf("delete %t: counts %+v, want %+v", remove, counts, want)
+		}
+		e.get("keyauth_credentials", "C")
+		if again := e.apply(keys("B", "C"), options); len(again.Entries) != 0 {
+			t.Errorf("delete %t: the same again changes %v", remove, lines(again))
+		}
+	}
+}
+
+func TestApplyUnknownTable(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	for _, table := range []string{"nothing", "workspaces", "environments"} {
+		if _, err := e.catalog.Apply(t.Context(), e.ws, catalog.Set{Items: []catalog.Item{{Table: table}}}, catalog.ApplyOptions{}); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%s: %v, want invalid", table, err)
+		}
+	}
+}
