@@ -94,11 +94,3 @@ func (c Config) secure(conn *pgx.ConnConfig) error {
 	}
 	return nil
 }
-
-func orDefault[T comparable](value, fallback T) T {
-	var zero T
-	if value == zero {
-		return fallback
-	}
-	return value
-}

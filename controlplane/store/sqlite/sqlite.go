@@ -104,7 +104,7 @@ func (s *Store) prepare(config Config) error {
 	file, err := os.OpenFile(config.Path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
 	case err == nil:
-		err = file.Close()
+		err = errors.Join(file.Close(), syncFolder(filepath.Dir(config.Path)))
 	case errors.Is(err, fs.ErrExist):
 		err = os.Chmod(config.Path, 0o600)
 	}
@@ -112,6 +112,15 @@ func (s *Store) prepare(config Config) error {
 		return fault.New(fault.Unavailable, "sqlite.Open", "", fmt.Errorf("making the database file: %w", err))
 	}
 	return nil
+}
+
+// syncFolder makes a new file's name survive a power loss; SQLite syncs what is in the file.
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 func connect(config Config, readOnly bool, connections int) (*sql.DB, error) {
