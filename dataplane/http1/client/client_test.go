@@ -314,7 +314,11 @@ func TestUnsendable(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, upstream(t, func(_ int, _ net.Conn, br *bufio.Reader) { _, _ = br.ReadByte() }), client.Options{})
 	for _, head := range []client.Head{
-		{Target: "/a b", Host: "h"}, {Target: "/a\r\nX: y", Host: "h"}, {Target: "/", Host: "h\r\nX: y"}, {Target: "", Host: "h"}, {Target: "/", Host: ""},
+		{Target: "/a b", Host: "h"},
+		{Target: "/a\r\nX: y", Host: "h"},
+		{Target: "/", Host: "h\r\nX: y"},
+		{Target: "", Host: "h"},
+		{Target: "/", Host: ""},
 		{Target: "/", Host: "h", Method: "GET /x HTTP/1.1\r\nA:"},
 	} {
 		if e := kindOf(t, r.pool.Adopt(must(r.dial())).RoundTrip(exchangeOf("GET", ""), &head)); e.Kind != client.BadRequest || e.Sent {
