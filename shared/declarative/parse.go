@@ -1,6 +1,7 @@
 package declarative
 
 import (
+	"errors"
 	"maps"
 	"slices"
 
@@ -110,7 +111,7 @@ func (p *parser) settle(e *schema.Entity, entry *entry) {
 
 // violations reports what Build refused, at the lines of the fields.
 func (p *parser) violations(entry *entry, err error) {
-	v, ok := err.(*schema.Violations) //nolint:errorlint // Build returns it unwrapped
+	v, ok := errors.AsType[*schema.Violations](err)
 	if !ok {
 		p.whole(entry, err.Error())
 		return

@@ -236,6 +236,27 @@ consumers:
 	}
 }
 
+func TestSnisOfACertificate(t *testing.T) {
+	t.Parallel()
+	file, err := parse(t, header+`
+certificates:
+- {cert: "{vault://a/b}", key: "{vault://a/c}", snis: [{name: a.com}, b.com]}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(file.Entities) != 3 || file.Entities[0].Document["snis"] != nil {
+		t.Fatalf("entities = %+v", file.Entities)
+	}
+	for i, name := range []string{"a.com", "b.com"} {
+		got := file.Entities[i+1]
+		want := map[string]any{"id": file.Entities[0].ID}
+		if got.Table != "snis" || got.Document["name"] != name || !cmp.Equal(got.Document["certificate"], any(want)) {
+			t.Errorf("sni %d = %+v", i, got)
+		}
+	}
+}
+
 func TestAliasesAreBounded(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder

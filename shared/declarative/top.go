@@ -3,7 +3,6 @@ package declarative
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -256,10 +255,11 @@ func overlay(base, changes map[string]any) map[string]any {
 
 // migratePaths marks regular expressions, which formats before 3.0 told by their look.
 func migratePaths(doc schema.Document) {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~/%-"
 	paths, _ := doc["paths"].([]any)
 	for i, item := range paths {
 		path, ok := item.(string)
-		if ok && !regexp.MustCompile(`^[a-zA-Z0-9._~/%-]*$`).MatchString(path) && !strings.HasPrefix(path, "~") {
+		if ok && strings.Trim(path, plain) != "" && !strings.HasPrefix(path, "~") {
 			paths[i] = "~" + path
 		}
 	}

@@ -158,6 +158,7 @@ func TestBuildRefusesInKongsWords(t *testing.T) {
 		"bad cert":       {"certificates", `{"cert":"CERT","key":"KEY"}`, "2 schema violations (cert: invalid certificate: no PEM certificate found; key: invalid key: no PEM private key found)", nil},
 		"references":     {"certificates", `{"cert":"{vault://env/a}","key":"{vault://env/b}"}`, "", nil},
 		"half a pair":    {"certificates", `{"cert":"{vault://env/a}","key":"{vault://env/b}","cert_alt":"{vault://env/c}"}`, "schema violation (all or none of these fields must be set: 'cert_alt', 'key_alt')", nil},
+		"far future":     {"targets", `{"target":"a","upstream":{"id":"` + someID + `"},"created_at":1e300}`, "schema violation (created_at: value should be between 0 and 1099511627776)", nil},
 		"url":            {"services", `{"url":"http://"}`, "2 schema violations (host: required field missing; url: missing host in url)", nil},
 	}
 	for name, test := range tests {

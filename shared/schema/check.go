@@ -2,6 +2,7 @@ package schema
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -190,6 +191,9 @@ func isReference(s string) bool {
 	return strings.HasSuffix(s, "}") && (strings.HasPrefix(s, "{vault://") || strings.HasPrefix(s, "{kvm://"))
 }
 
+// maxSeconds bounds times with a fraction, so that their milliseconds are exact.
+const maxSeconds = 1 << 40
+
 func checkNumber(f *Field, v any) (any, any) {
 	number, ok := toFloat(v)
 	if _, isText := v.(string); isText || !ok {
@@ -197,6 +201,9 @@ func checkNumber(f *Field, v any) (any, any) {
 			return nil, expected(Number)
 		}
 		return nil, expected(f.Kind)
+	}
+	if f.marks.GetFractionalSeconds() && math.Abs(number) > maxSeconds {
+		return nil, fmt.Sprintf("value should be between 0 and %d", int64(maxSeconds))
 	}
 	var canonical any = number
 	if f.Kind == Integer && !f.marks.GetFractionalSeconds() {

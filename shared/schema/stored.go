@@ -15,7 +15,7 @@ import (
 // not have takes its default. A field that this build does not know is passed over: a newer node of the same
 // cluster may have written it.
 func (s *Schema) DecodeStored(e *Entity, body []byte) (proto.Message, error) {
-	doc, err := ParseJSON(body)
+	doc, err := readBody(body)
 	if err != nil {
 		return nil, fault.New(fault.Corrupt, "schema.DecodeStored", e.Table, err)
 	}
