@@ -192,8 +192,10 @@ func TestApplyRefusesAsAWhole(t *testing.T) {
 				item(t, "plugins", `{"name":"key-auth","route":{"id":"`+absent+`"}}`),
 			}
 		}, faults: map[int]string{1: "must match the associated route's protocols"}},
-		"a certificate that a service needs": {before: []string{"certificate"}, items: func(*testing.T) []catalog.Item { return nil },
-			faults: map[int]string{-1: "an existing 'services' entity references this 'certificates' entity"}},
+		"a certificate that a service needs": {
+			before: []string{"certificate"}, items: func(*testing.T) []catalog.Item { return nil },
+			faults: map[int]string{-1: "an existing 'services' entity references this 'certificates' entity"},
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

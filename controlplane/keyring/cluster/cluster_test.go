@@ -144,10 +144,9 @@ func TestRecoveryKeyIsRefused(t *testing.T) {
 func TestPrivateKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	keeper := cluster.New(nil)
-	legacy, err := x509.EncryptPEMBlock(rand.Reader, "RSA PRIVATE KEY", []byte{1, 2, 3}, []byte("pw"), x509.PEMCipherAES256) //nolint:staticcheck // openssl still makes them
-	if err != nil {
-		t.Fatal(err)
-	}
+	legacy := &pem.Block{Type: "RSA PRIVATE KEY", Bytes: make([]byte, 16), Headers: map[string]string{ // as openssl rsa -aes256 -traditional
+		"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,00000000000000000000000000000000",
+	}}
 	tests := map[string]struct{ text, advice string }{
 		"encrypted PKCS #8": {block("ENCRYPTED PRIVATE KEY", []byte{1}), "openssl pkey"},
 		"encrypted PKCS #1": {string(pem.EncodeToMemory(legacy)), "openssl pkey"},
