@@ -105,9 +105,7 @@ func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
 // that are in no table any more.
 func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	meters, timings := m.living()
-	for _, one := range append(meters, m.none) {
-		m.collectMeter(to, one)
-	}
+	m.collectRequests(to, append(meters, m.none))
 	for service, timing := range timings {
 		for _, h := range []struct {
 			desc *prometheus.Desc
@@ -141,25 +139,36 @@ func (m *Metrics) living() ([]*meter, map[string]*serviceTiming) {
 	return meters, timings
 }
 
-func (m *Metrics) collectMeter(to chan<- prometheus.Metric, one *meter) {
-	total := false
-	for i := range one.codes {
-		key, count := one.codes[i].key.Load(), one.codes[i].count.Load()
-		if key == 0 || count == 0 {
-			continue
+// series is what tells one counter from another: names are unique in a workspace only, so two routes may share one.
+type series struct{ service, route, code, source string }
+
+func (m *Metrics) collectRequests(to chan<- prometheus.Metric, meters []*meter) {
+	requests, ingress, egress := map[series]uint64{}, map[series]uint64{}, map[series]uint64{}
+	for _, one := range meters {
+		of := series{service: one.service, route: one.route}
+		for i := range one.codes {
+			key, count := one.codes[i].key.Load(), one.codes[i].count.Load()
+			if count > 0 {
+				source := "gateway"
+				if key&1 != 0 {
+					source = "upstream"
+				}
+				requests[series{one.service, one.route, strconv.Itoa(int(key >> 1)), source}] += count
+			}
 		}
-		total = true
-		source := "gateway"
-		if key&1 != 0 {
-			source = "upstream"
+		if others := one.others.Load(); others > 0 {
+			requests[series{one.service, one.route, "other", ""}] += others
 		}
-		to <- prometheus.MustNewConstMetric(m.requests, prometheus.CounterValue, float64(count), one.service, one.route, strconv.Itoa(int(key>>1)), source)
+		if n := one.egress.Load(); n > 0 {
+			ingress[of] += one.ingress.Load()
+			egress[of] += n
+		}
 	}
-	if others := one.others.Load(); others > 0 {
-		to <- prometheus.MustNewConstMetric(m.requests, prometheus.CounterValue, float64(others), one.service, one.route, "other", "")
+	for s, n := range requests {
+		to <- prometheus.MustNewConstMetric(m.requests, prometheus.CounterValue, float64(n), s.service, s.route, s.code, s.source)
 	}
-	if total {
-		to <- prometheus.MustNewConstMetric(m.bandwidth, prometheus.CounterValue, float64(one.ingress.Load()), one.service, one.route, "ingress")
-		to <- prometheus.MustNewConstMetric(m.bandwidth, prometheus.CounterValue, float64(one.egress.Load()), one.service, one.route, "egress")
+	for s, n := range egress {
+		to <- prometheus.MustNewConstMetric(m.bandwidth, prometheus.CounterValue, float64(ingress[s]), s.service, s.route, "ingress")
+		to <- prometheus.MustNewConstMetric(m.bandwidth, prometheus.CounterValue, float64(n), s.service, s.route, "egress")
 	}
 }
