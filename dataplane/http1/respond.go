@@ -89,7 +89,7 @@ func (c *conn) deliver(ex *exchange.Exchange, w, body []byte, now int64) bool {
 		ex.Sent.Err, ex.Sent.ClientGone = err, true
 		return false
 	}
-	ex.Sent.BodyBytes = int64(len(body))
+	ex.Sent.BodyBytes += int64(len(body))
 	return true
 }
 

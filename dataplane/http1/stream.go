@@ -97,7 +97,6 @@ func (c *conn) endStream(ex *exchange.Exchange, b, head []byte, how framing, lef
 		ex.Sent.Err = errTooShort
 		return false
 	}
-	sent := ex.Sent.BodyBytes
 	b = append(b, head...)
 	if how == chunked {
 		b = append(b, '0', '\r', '\n')
@@ -111,9 +110,7 @@ func (c *conn) endStream(ex *exchange.Exchange, b, head []byte, how framing, lef
 	if len(b) == 0 {
 		return true
 	}
-	ok := c.deliver(ex, b, nil, exchange.Now())
-	ex.Sent.BodyBytes = sent
-	return ok
+	return c.deliver(ex, b, nil, exchange.Now())
 }
 
 // tunnel writes the 101 and lends the connection to the tunnel.

@@ -83,6 +83,11 @@ func longResponses(t *testing.T, b bench) {
 			t.Fatalf("%d bytes", len(body))
 		}
 	}
+	for i, done := range b.proxy.Await(t, 6) {
+		if want := []int64{1_000_000, 100_000}[i%2]; done.Sent.BodyBytes != want || done.Sent.Err != nil {
+			t.Fatalf("Finish saw %d bytes and %v, want %d", done.Sent.BodyBytes, done.Sent.Err, want)
+		}
+	}
 	if idle, _ := b.proxy.Pool.Counts(); idle != 1 {
 		t.Fatalf("%d idle upstream connections, want one", idle)
 	}
