@@ -185,6 +185,9 @@ func TestFIPS(t *testing.T) {
 		verifier.Fingerprint(secret.Take(make([]byte, 32)), "x")
 		return
 	}
+	if testing.Short() {
+		t.Skip("-short: two processes of slow hashes are left out")
+	}
 	for _, mode := range []string{"on", "only"} {
 		command := exec.Command(os.Args[0], "-test.run=^TestFIPS$", "-test.v")
 		command.Env = append(os.Environ(), "GODEBUG=fips140="+mode, "KEEPGATE_TEST_FIPS="+mode)
