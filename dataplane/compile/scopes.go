@@ -18,10 +18,9 @@ type bound struct {
 
 // scopes are all instances, and the plans that were made of them.
 type scopes struct {
-	bound    map[scope]*bound
-	services map[string]bool // those that some scope names together with a route
-	plans    map[scope]plugin.Plan
-	secret   map[string]bool
+	bound  map[scope]*bound
+	plans  map[scope]plugin.Plan
+	secret map[string]bool
 }
 
 func (s *scopes) secretParameters() []string {

@@ -45,8 +45,10 @@ func TestKeyAuth(t *testing.T) {
 		challenge            string
 		upstream             map[string]string
 	}{
-		"in a header": {target: "/key", headers: []string{"APIKEY", aliceKey, "X-Consumer-Username", "root"}, status: 200,
-			upstream: map[string]string{"X-Consumer-Username": "Alice", "X-Consumer-Id": "alice", "X-Consumer-Custom-Id": "custom-alice", "X-Credential-Identifier": "alice-cred", "Apikey": aliceKey, "X-Anonymous-Consumer": ""}},
+		"in a header": {
+			target: "/key", headers: []string{"APIKEY", aliceKey, "X-Consumer-Username", "root"}, status: 200,
+			upstream: map[string]string{"X-Consumer-Username": "Alice", "X-Consumer-Id": "alice", "X-Consumer-Custom-Id": "custom-alice", "X-Credential-Identifier": "alice-cred", "Apikey": aliceKey, "X-Anonymous-Consumer": ""},
+		},
 		"in the second header":       {target: "/key", headers: []string{"x-key", aliceKey}, status: 200},
 		"in the query":               {target: "/key?a=b&apikey=" + encoded, status: 200, contains: "apikey=" + encoded},
 		"none":                       {target: "/key", status: 401, contains: "No API key found in request", challenge: `Key realm="a \"b\""`},
@@ -62,12 +64,18 @@ func TestKeyAuth(t *testing.T) {
 		"hidden in a header":         {target: "/hide", headers: []string{"apikey", aliceKey}, status: 200, upstream: map[string]string{"Apikey": "", "X-Consumer-Id": "alice"}},
 		"hidden in the query":        {target: "/hide?x=1&apikey=" + encoded + "&y=2", status: 200, contains: "GET /?x=1&y=2 "},
 		"hidden, the only parameter": {target: "/hide?apikey=" + encoded, status: 200, contains: "GET / "},
-		"hidden in a form": {method: "POST", target: "/hide", body: "apikey=" + encoded + "&b=2", headers: []string{"Content-Type", "application/x-www-form-urlencoded"},
-			status: 200, contains: "POST / b=2"},
-		"hidden in JSON": {method: "POST", target: "/hide", body: `{"apikey":"` + aliceKey + `","n":12345678901234567890}`, headers: []string{"Content-Type", "application/json; charset=utf-8"},
-			status: 200, contains: `POST / {"n":12345678901234567890}`},
-		"hidden in multipart": {method: "POST", target: "/hide", headers: []string{"Content-Type", "multipart/form-data; boundary=B"}, status: 200, contains: "other",
-			body: "--B\r\nContent-Disposition: form-data; name=\"apikey\"\r\n\r\n" + aliceKey + "\r\n--B\r\nContent-Disposition: form-data; name=\"b\"\r\n\r\nother\r\n--B--\r\n"},
+		"hidden in a form": {
+			method: "POST", target: "/hide", body: "apikey=" + encoded + "&b=2", headers: []string{"Content-Type", "application/x-www-form-urlencoded"},
+			status: 200, contains: "POST / b=2",
+		},
+		"hidden in JSON": {
+			method: "POST", target: "/hide", body: `{"apikey":"` + aliceKey + `","n":12345678901234567890}`, headers: []string{"Content-Type", "application/json; charset=utf-8"},
+			status: 200, contains: `POST / {"n":12345678901234567890}`,
+		},
+		"hidden in multipart": {
+			method: "POST", target: "/hide", headers: []string{"Content-Type", "multipart/form-data; boundary=B"}, status: 200, contains: "other",
+			body: "--B\r\nContent-Disposition: form-data; name=\"apikey\"\r\n\r\n" + aliceKey + "\r\n--B\r\nContent-Disposition: form-data; name=\"b\"\r\n\r\nother\r\n--B--\r\n",
+		},
 		"a body of no known form":  {method: "POST", target: "/hide", body: "x", headers: []string{"Content-Type", "image/png"}, status: 400, contains: "Cannot process request body"},
 		"broken JSON":              {method: "POST", target: "/hide", body: `{"apikey":`, headers: []string{"Content-Type", "application/json"}, status: 400, contains: "Cannot process request body"},
 		"anonymous":                {target: "/anon", status: 200, upstream: map[string]string{"X-Anonymous-Consumer": "true", "X-Consumer-Username": "nobody", "X-Credential-Identifier": ""}},
@@ -131,8 +139,10 @@ func TestBasicAuth(t *testing.T) {
 		challenge string
 		upstream  map[string]string
 	}{
-		"right": {target: "/basic", headers: []string{"Authorization", good}, status: 200,
-			upstream: map[string]string{"X-Consumer-Username": "Alice", "X-Credential-Identifier": "al", "Authorization": ""}},
+		"right": {
+			target: "/basic", headers: []string{"Authorization", good}, status: 200,
+			upstream: map[string]string{"X-Consumer-Username": "Alice", "X-Credential-Identifier": "al", "Authorization": ""},
+		},
 		"right, remembered":    {target: "/basic", headers: []string{"Authorization", "basic YWw6cGFzczp3b3Jk"}, status: 200},
 		"right, for a proxy":   {target: "/basic", headers: []string{"Proxy-Authorization", good}, status: 200, upstream: map[string]string{"Proxy-Authorization": ""}},
 		"wrong":                {target: "/basic", headers: []string{"Authorization", "Basic YWw6d3Jvbmc="}, status: 401, contains: "Unauthorized", challenge: `Basic realm="service"`},

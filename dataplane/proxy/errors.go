@@ -51,12 +51,16 @@ type form struct{ mime, before, between, after string }
 
 var (
 	jsonForm = form{"application/json; charset=utf-8", "{\n  \"message\":\"", "\",\n  \"request_id\":\"", "\"\n}"}
-	htmlForm = form{"text/html; charset=utf-8",
+	htmlForm = form{
+		"text/html; charset=utf-8",
 		"<!doctype html>\n<html>\n  <head>\n    <meta charset=\"utf-8\">\n    <title>Error</title>\n  </head>\n" +
-			"  <body>\n    <h1>Error</h1>\n    <p>", ".</p>\n    <p>request_id: ", "</p>\n  </body>\n</html>\n"}
+			"  <body>\n    <h1>Error</h1>\n    <p>", ".</p>\n    <p>request_id: ", "</p>\n  </body>\n</html>\n",
+	}
 	plainForm = form{"text/plain; charset=utf-8", "", "\nrequest_id: ", "\n"}
-	xmlForm   = form{"application/xml; charset=utf-8",
-		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<error>\n  <message>", "</message>\n  <requestid>", "</requestid>\n</error>"}
+	xmlForm   = form{
+		"application/xml; charset=utf-8",
+		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<error>\n  <message>", "</message>\n  <requestid>", "</requestid>\n</error>",
+	}
 )
 
 // writeError makes the body of a refusal to the client's taste.

@@ -225,9 +225,7 @@ func plug(t testing.TB, id, name string, config proto.Message, change ...func(*c
 }
 
 func onRoute(id string) func(*configv1.Plugin) { return func(m *configv1.Plugin) { m.Route = ref(id) } }
-func onService(id string) func(*configv1.Plugin) {
-	return func(m *configv1.Plugin) { m.Service = ref(id) }
-}
+
 func onConsumer(id string) func(*configv1.Plugin) {
 	return func(m *configv1.Plugin) { m.Consumer = ref(id) }
 }

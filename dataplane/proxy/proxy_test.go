@@ -34,8 +34,10 @@ func TestForwardTellsTheUpstream(t *testing.T) {
 	}{
 		"a stranger": {
 			target: "/foo/a%20b%2Fc?x=1&y",
-			headers: []string{"Host", "shop.test", "X-Forwarded-For", "10.9.9.9", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "evil",
-				"X-Real-IP", "6.6.6.6", "X-Forwarded-Prefix", "/evil", "X_Forwarded_Host", "evil", "Via", "1.0 fred", "Proxy", "http://evil"},
+			headers: []string{
+				"Host", "shop.test", "X-Forwarded-For", "10.9.9.9", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "evil",
+				"X-Real-IP", "6.6.6.6", "X-Forwarded-Prefix", "/evil", "X_Forwarded_Host", "evil", "Via", "1.0 fred", "Proxy", "http://evil",
+			},
 			uri: "/base/a%20b%2Fc?x=1&y",
 			want: map[string]string{
 				"X-Forwarded-For": "10.9.9.9, 127.0.0.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "shop.test",
@@ -46,8 +48,10 @@ func TestForwardTellsTheUpstream(t *testing.T) {
 		"a trusted peer": {
 			options: proxy.Options{TrustedIPs: local},
 			target:  "/foo/",
-			headers: []string{"X-Forwarded-For", "10.9.9.9", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "public.test", "X-Forwarded-Port", "444",
-				"X-Forwarded-Prefix", "/outer", "X-Forwarded-Path", "/outer/foo/", "X-Real-IP", "10.9.9.9"},
+			headers: []string{
+				"X-Forwarded-For", "10.9.9.9", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "public.test", "X-Forwarded-Port", "444",
+				"X-Forwarded-Prefix", "/outer", "X-Forwarded-Path", "/outer/foo/", "X-Real-IP", "10.9.9.9",
+			},
 			uri: "/base/",
 			want: map[string]string{
 				"X-Forwarded-For": "10.9.9.9, 127.0.0.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "public.test", "X-Forwarded-Port": "444",
@@ -169,16 +173,20 @@ func TestCasesThatFail(t *testing.T) {
 		o.service("s"), route("noservice", ""),
 		route("httpsonly", "s", func(m *configv1.Route) { m.Protocols = set("https") }),
 		route("redirect", "s", func(m *configv1.Route) { m.Protocols, m.HttpsRedirectStatusCode = set("https"), new(int64(301)) }),
-		{"services", "dead", &configv1.Service{Protocol: new("http"), Host: new("127.0.0.1"), Port: &dead}}, route("refused", "dead"),
-		{"services", "dns", &configv1.Service{Protocol: new("http"), Host: new("no-such-host.invalid"), Port: new(int64(80))}}, route("dns", "dns"),
+		{"services", "dead", &configv1.Service{Protocol: new("http"), Host: new("127.0.0.1"), Port: &dead}},
+		route("refused", "dead"),
+		{"services", "dns", &configv1.Service{Protocol: new("http"), Host: new("no-such-host.invalid"), Port: new(int64(80))}},
+		route("dns", "dns"),
 		slow.service("slow", func(m *configv1.Service) { m.ReadTimeout = new(int64(100)) }), route("slow", "slow"),
 		{"upstreams", "u", &configv1.Upstream{Name: new("empty.up")}},
-		{"services", "empty", &configv1.Service{Protocol: new("http"), Host: new("empty.up"), Port: new(int64(80))}}, route("empty", "empty"),
+		{"services", "empty", &configv1.Service{Protocol: new("http"), Host: new("empty.up"), Port: new(int64(80))}},
+		route("empty", "empty"),
 		route("orphan", "gone"), route("off", "disabled"),
 		o.service("disabled", func(m *configv1.Service) { m.Enabled = new(false) }),
 		route("regex", "s", func(m *configv1.Route) { m.Paths = array("~/regex/(?=x)") }),
 		plug(t, "p1", "no-such-plugin", &configv1.Ref{}, onRoute("unknown")), route("unknown", "s"),
-		{"services", "tls", &configv1.Service{Protocol: new("https"), Host: new("127.0.0.1"), Port: &o.port, CaCertificates: array("missing")}}, route("badca", "tls"),
+		{"services", "tls", &configv1.Service{Protocol: new("https"), Host: new("127.0.0.1"), Port: &o.port, CaCertificates: array("missing")}},
+		route("badca", "tls"),
 	}
 	g := newGateway(t, proxy.Options{}, list...)
 	for name, test := range map[string]struct {

@@ -27,8 +27,10 @@ func deadPort(t testing.TB) int64 {
 }
 
 func upstreamOf(targets ...string) []entity {
-	list := []entity{{"upstreams", "u", &configv1.Upstream{Name: new("pool.up")}},
-		{"services", "s", &configv1.Service{Protocol: new("http"), Host: new("pool.up"), Port: new(int64(80)), Path: new("/")}}}
+	list := []entity{
+		{"upstreams", "u", &configv1.Upstream{Name: new("pool.up")}},
+		{"services", "s", &configv1.Service{Protocol: new("http"), Host: new("pool.up"), Port: new(int64(80)), Path: new("/")}},
+	}
 	for i, target := range targets {
 		address, weight, _ := strings.Cut(target, "=")
 		w := int64(100)

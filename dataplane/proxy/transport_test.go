@@ -80,11 +80,13 @@ func TestUpstreamTLS(t *testing.T) {
 	address := origin.Listener.Addr().(*net.TCPAddr)
 	target := address.String()
 	list := []entity{
-		{"ca_certificates", "ca", &configv1.CaCertificate{Cert: &caPEM}}, {"ca_certificates", "other", &configv1.CaCertificate{Cert: &otherPEM}},
+		{"ca_certificates", "ca", &configv1.CaCertificate{Cert: &caPEM}},
+		{"ca_certificates", "other", &configv1.CaCertificate{Cert: &otherPEM}},
 		{"certificates", "client", &configv1.Certificate{Cert: &clientPEM, Key: &clientKey}},
 		{"upstreams", "u", &configv1.Upstream{Name: new("named.up"), HostHeader: new("origin.test")}},
 		{"upstreams", "w", &configv1.Upstream{Name: new("wrong.up"), HostHeader: new("wrong.test")}},
-		{"targets", "t", &configv1.Target{Upstream: ref("u"), Target: &target}}, {"targets", "t2", &configv1.Target{Upstream: ref("w"), Target: &target}},
+		{"targets", "t", &configv1.Target{Upstream: ref("u"), Target: &target}},
+		{"targets", "t2", &configv1.Target{Upstream: ref("w"), Target: &target}},
 	}
 	secure := func(id, host string, change func(m *configv1.Service)) {
 		m := &configv1.Service{Protocol: new("https"), Host: &host, Port: new(int64(address.Port))}

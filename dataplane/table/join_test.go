@@ -15,13 +15,28 @@ func TestJoinFollowsPathHandlingV0(t *testing.T) {
 		want       string
 	}{
 		// strip, base ends in "/"
-		{"/", "/fake", 5, "/"}, {"/", "/fake/", 5, "/"}, {"/", "/fake/x", 5, "/x"}, {"/", "/fakex", 5, "/x"},
-		{"/up/", "/fake", 5, "/up"}, {"/up/", "/fake/", 6, "/up/"}, {"/up/", "/fake/x", 5, "/up/x"}, {"/up/", "/fakex", 5, "/up/x"},
+		{"/", "/fake", 5, "/"},
+		{"/", "/fake/", 5, "/"},
+		{"/", "/fake/x", 5, "/x"},
+		{"/", "/fakex", 5, "/x"},
+		{"/up/", "/fake", 5, "/up"},
+		{"/up/", "/fake/", 6, "/up/"},
+		{"/up/", "/fake/x", 5, "/up/x"},
+		{"/up/", "/fakex", 5, "/up/x"},
 		// strip, base does not
-		{"/up", "/fake", 5, "/up"}, {"/up", "/fake/", 6, "/up/"}, {"/up", "/fake/", 5, "/up/"}, {"/up", "/fakex", 5, "/up/x"}, {"/up", "/", 1, "/up"},
+		{"/up", "/fake", 5, "/up"},
+		{"/up", "/fake/", 6, "/up/"},
+		{"/up", "/fake/", 5, "/up/"},
+		{"/up", "/fakex", 5, "/up/x"},
+		{"/up", "/", 1, "/up"},
 		{"/up", "/x", 1, "/up/x"},
 		// no strip
-		{"/", "/a", 0, "/a"}, {"/", "/", 0, "/"}, {"/up/", "/a", 0, "/up/a"}, {"/up", "/a", 0, "/up/a"}, {"/up", "/", 0, "/up"}, {"/up/", "/", 0, "/up/"},
+		{"/", "/a", 0, "/a"},
+		{"/", "/", 0, "/"},
+		{"/up/", "/a", 0, "/up/a"},
+		{"/up", "/a", 0, "/up/a"},
+		{"/up", "/", 0, "/up"},
+		{"/up/", "/", 0, "/up/"},
 	} {
 		if got := string(table.Join(nil, test.base, test.path, test.strip)); got != test.want {
 			t.Errorf("Join(%q, %q, %d) = %q, want %q", test.base, test.path, test.strip, got, test.want)
