@@ -58,6 +58,11 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.peer.Remote, c.peer.Local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
 	socket := nc
 	if t, ok := nc.(*tls.Conn); ok {
+		if !t.ConnectionState().HandshakeComplete { // else the first read would do it, too late to be seen here
+			_ = t.SetDeadline(time.Now().Add(s.options.HeadTimeout))
+			_ = t.Handshake() // a failure shows at the first read
+			_ = t.SetDeadline(time.Time{})
+		}
 		state := t.ConnectionState()
 		c.tls, c.scheme, socket = &state, "https", t.NetConn()
 	}

@@ -30,8 +30,13 @@ func Dial(t testing.TB, addr string) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = nc.Close() })
 	_ = nc.SetDeadline(time.Now().Add(5 * time.Second))
+	return Over(t, nc)
+}
+
+// Over makes a Client of a connection that exists.
+func Over(t testing.TB, nc net.Conn) *Client {
+	t.Cleanup(func() { _ = nc.Close() })
 	return &Client{t, nc, bufio.NewReader(nc)}
 }
 

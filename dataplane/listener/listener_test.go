@@ -1,0 +1,290 @@
+package listener_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/http1"
+	"github.com/keepgate/keepgate/dataplane/http1/std"
+	"github.com/keepgate/keepgate/dataplane/listener"
+)
+
+// handler says what it saw; "/hold" waits for hold.
+type handler struct{ entered, hold chan struct{} }
+
+func (h handler) Serve(ex *exchange.Exchange) {
+	if ex.Request.Path == "/hold" {
+		h.entered <- struct{}{}
+		<-h.hold
+	}
+	r := &ex.Request
+	ex.Response.Header.Set("X-Seen", ex.Join(r.Scheme, " ", r.SNI(), " ", string('0'+rune(r.Major))))
+	ex.Answer(200, "text/plain", []byte("ok"))
+}
+
+func (handler) Finish(*exchange.Exchange) {}
+
+type fixture struct {
+	handler handler
+	addrs   []string
+	stop    func() error
+}
+
+// start runs a Listener with both engines; native=false leaves the standard one alone.
+func start(t *testing.T, native bool, text string, options listener.Options) fixture {
+	t.Helper()
+	specs, err := listener.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := handler{make(chan struct{}), make(chan struct{})}
+	l := listener.New(specs, options)
+	standard := std.New(h, std.Options{})
+	if native {
+		l.Attach(http1.New(h, http1.Options{Preface: l.HandOver}), standard)
+	} else {
+		l.Attach(nil, standard)
+	}
+	if err := l.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(ctx) }()
+	stopped := false
+	f := fixture{handler: h, stop: func() error {
+		stopped = true
+		cancel()
+		return <-ended
+	}}
+	t.Cleanup(func() {
+		if !stopped {
+			if err := f.stop(); err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		}
+	})
+	for _, a := range l.Addrs() {
+		f.addrs = append(f.addrs, a.String())
+	}
+	return f
+}
+
+func client(addr, serverName string, roots *x509.CertPool, protocols func(*http.Protocols)) *http.Client {
+	p := new(http.Protocols)
+	protocols(p)
+	transport := &http.Transport{
+		Protocols:         p,
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: serverName, InsecureSkipVerify: roots == nil},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		},
+	}
+	return &http.Client{Transport: transport, Timeout: 5 * time.Second}
+}
+
+func TestProtocols(t *testing.T) {
+	t.Parallel()
+	cert, _, err := listener.SelfSigned(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, native := range map[string]bool{"native": true, "std": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, native, "127.0.0.1:0 http2 reuseport backlog=100 deferred, 127.0.0.1:0 ssl http2, 127.0.0.1:0 ssl", listener.Options{Default: &cert})
+			tests := map[string]struct {
+				addr, url, want string
+				protocols       func(*http.Protocols)
+			}{
+				"HTTP/1.1 in clear":  {f.addrs[0], "http://x.test/", "http  1", func(p *http.Protocols) { p.SetHTTP1(true) }},
+				"h2c":                {f.addrs[0], "http://x.test/", "http  2", func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }},
+				"HTTP/1.1 by TLS":    {f.addrs[1], "https://x.test/", "https x.test 1", func(p *http.Protocols) { p.SetHTTP1(true) }},
+				"HTTP/2 by TLS":      {f.addrs[1], "https://x.test/", "https x.test 2", func(p *http.Protocols) { p.SetHTTP2(true) }},
+				"TLS without http2":  {f.addrs[2], "https://x.test/", "https x.test 1", func(p *http.Protocols) { p.SetHTTP1(true); p.SetHTTP2(true) }},
+				"the better of both": {f.addrs[1], "https://x.test/", "https x.test 2", func(p *http.Protocols) { p.SetHTTP1(true); p.SetHTTP2(true) }},
+			}
+			for name, test := range tests {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					resp, err := client(test.addr, "x.test", nil, test.protocols).Get(test.url)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer resp.Body.Close()
+					if body, _ := io.ReadAll(resp.Body); string(body) != "ok" || resp.Header.Get("X-Seen") != test.want {
+						t.Fatalf("%q, seen %q, want %q", body, resp.Header.Get("X-Seen"), test.want)
+					}
+				})
+			}
+		})
+	}
+}
+
+func TestCertificateBySNI(t *testing.T) {
+	t.Parallel()
+	fallback, _, err := listener.SelfSigned(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _, err := listener.SelfSigned(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	verified := make(chan string, 10)
+	f := start(t, true, "127.0.0.1:0 ssl", listener.Options{
+		Default: &fallback,
+		Certificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if hello.ServerName == "other.test" {
+				return &other, nil
+			}
+			return nil, nil
+		},
+		Verify: func(cs tls.ConnectionState) error {
+			verified <- cs.ServerName
+			if cs.ServerName == "denied.test" {
+				return errors.New("denied")
+			}
+			return nil
+		},
+	})
+	for name, want := range map[string]*tls.Certificate{"other.test": &other, "unknown.test": &fallback, "": &fallback, "denied.test": nil} {
+		nc, err := tls.Dial("tcp", f.addrs[0], &tls.Config{ServerName: name, InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = nc.SetDeadline(time.Now().Add(5 * time.Second))
+		if want == nil { // in TLS 1.3 the refusal shows at the first read
+			if _, err := nc.Read(make([]byte, 1)); err == nil || isTimeout(err) {
+				t.Errorf("%q was let in: %v", name, err)
+			}
+		} else if got := nc.ConnectionState().PeerCertificates[0]; string(got.Raw) != string(want.Certificate[0]) {
+			t.Errorf("%q: another certificate", name)
+		}
+		if asked := <-verified; asked != name {
+			t.Errorf("Verify saw %q, want %q", asked, name)
+		}
+		_ = nc.Close()
+	}
+	if _, err := tls.Dial("tcp", f.addrs[0], &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10, InsecureSkipVerify: true}); err == nil {
+		t.Error("TLS 1.1 was served")
+	}
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := err.(net.Error)
+	return ok && timeout.Timeout()
+}
+
+func TestPrefaceOnASocketWithoutHTTP2(t *testing.T) {
+	t.Parallel()
+	f := start(t, true, "127.0.0.1:0", listener.Options{})
+	nc, err := net.Dial("tcp", f.addrs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	_ = nc.SetDeadline(time.Now().Add(5 * time.Second))
+	_, _ = io.WriteString(nc, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+	if got, err := io.ReadAll(nc); len(got) > 0 || isTimeout(err) {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
+func TestDraining(t *testing.T) {
+	t.Parallel()
+	f := start(t, true, "127.0.0.1:0", listener.Options{})
+	dial := func() (net.Conn, *bufio.Reader) {
+		nc, err := net.Dial("tcp", f.addrs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = nc.Close() })
+		_ = nc.SetDeadline(time.Now().Add(5 * time.Second))
+		return nc, bufio.NewReader(nc)
+	}
+	idle, idleReader := dial()
+	_, _ = io.WriteString(idle, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if resp, err := http.ReadResponse(idleReader, nil); err != nil || resp.Close {
+		t.Fatalf("%v, %v", resp, err)
+	} else {
+		_, _ = io.ReadAll(resp.Body)
+	}
+	busy, busyReader := dial()
+	_, _ = io.WriteString(busy, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
+	<-f.handler.entered
+
+	ended := make(chan error, 1)
+	go func() { ended <- f.stop() }()
+	if rest, err := io.ReadAll(idleReader); len(rest) > 0 || isTimeout(err) {
+		t.Fatalf("the idle connection stays: %q, %v", rest, err)
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("Run ended before the request: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	if _, err := net.Dial("tcp", f.addrs[0]); err == nil {
+		t.Fatal("still accepting")
+	}
+	f.handler.hold <- struct{}{}
+	resp, err := http.ReadResponse(busyReader, nil)
+	if err != nil || resp.StatusCode != 200 || !resp.Close {
+		t.Fatalf("the request in flight was lost: %v, %v", resp, err)
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenAllOrNone(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	l := listener.New([]listener.Spec{{Addr: "127.0.0.1:0"}, {Addr: taken.Addr().String()}}, listener.Options{})
+	if err := l.Open(t.Context()); err == nil || !strings.Contains(err.Error(), taken.Addr().String()) {
+		t.Fatalf("Open = %v", err)
+	}
+	if len(l.Addrs()) != 0 {
+		t.Fatal("a socket stayed open")
+	}
+}
+
+func TestSelfSigned(t *testing.T) {
+	t.Parallel()
+	prefix := t.TempDir()
+	first, made, err := listener.SelfSigned(prefix)
+	if err != nil || !made {
+		t.Fatalf("%v, %v", made, err)
+	}
+	again, made, err := listener.SelfSigned(prefix)
+	if err != nil || made || string(again.Certificate[0]) != string(first.Certificate[0]) {
+		t.Fatalf("the second start made another: %v, %v", made, err)
+	}
+	key := filepath.Join(prefix, "ssl", listener.DefaultKey)
+	if info, err := os.Stat(key); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("%v, %v", info.Mode(), err)
+	}
+	if err := os.WriteFile(key, []byte("torn"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := listener.SelfSigned(prefix); err == nil || strings.Contains(err.Error(), "torn") {
+		t.Fatalf("a broken key: %v", err)
+	}
+}
