@@ -16,6 +16,9 @@ const (
 	maxAttempts = 6
 	// A row costs some tens of microseconds; ten times that is granted.
 	patiencePerRow = time.Millisecond
+	// Up to that many rows, what is left to do while the revision row is held takes less than the round trips
+	// that would do it before.
+	smallBatch = 100
 )
 
 // Apply commits a batch and returns its revision.
@@ -67,13 +70,13 @@ func (a *application) run(ctx context.Context) (uint64, error) {
 			return 0, err
 		}
 	}
-	if check := a.store.dialect.CheckReferences; check != "" {
+	if check := a.store.dialect.CheckReferences; check != "" && a.plan.size > smallBatch {
 		if _, err := tx.exec(ctx, check); err != nil {
 			return 0, err
 		}
 	}
 	if !a.plan.silent {
-		if a.revision, err = a.store.appendChange(ctx, tx, a.batch, a.plan.groups); err != nil {
+		if a.revision, err = a.store.appendChange(ctx, tx, a.batch, a.plan); err != nil {
 			return 0, err
 		}
 	}

@@ -53,18 +53,20 @@ func decodeRefs(text []byte) ([]record.Ref, error) {
 	return refs, nil
 }
 
-// appendChange gives the transaction its revision. The refs, which may be megabytes, are written under a
-// number that nobody reads, before the revision row is locked, and only renumbered after.
-func (s *Store) appendChange(ctx context.Context, tx *transaction, batch string, groups []group) (uint64, error) {
-	refs, err := encodeRefs(groups)
+// appendChange gives the transaction its revision. The refs of a large batch, which may be megabytes, are
+// written under a number that nobody reads, before the revision row is locked, and only renumbered after.
+func (s *Store) appendChange(ctx context.Context, tx *transaction, batch string, p plan) (uint64, error) {
+	refs, err := encodeRefs(p.groups)
 	if err != nil {
 		return 0, err
 	}
 	changes, at := s.dialect.table("changes"), time.Now().Unix()
+	insert := "INSERT INTO " + changes + " (revision, at, batch, refs) VALUES (?, ?, ?, ?)"
 	draft := -1 - rand.Int64N(1<<62)
-	_, err = tx.exec(ctx, "INSERT INTO "+changes+" (revision, at, batch, refs) VALUES (?, ?, ?, ?)", draft, at, batch, refs)
-	if err != nil {
-		return 0, fmt.Errorf("writing the change: %w", err)
+	if p.size > smallBatch {
+		if _, err := tx.exec(ctx, insert, draft, at, batch, refs); err != nil {
+			return 0, fmt.Errorf("writing the change: %w", err)
+		}
 	}
 	var number int64
 	row := tx.conn.QueryRowContext(ctx, "UPDATE "+s.dialect.table("revision")+
@@ -72,7 +74,12 @@ func (s *Store) appendChange(ctx context.Context, tx *transaction, batch string,
 	if err := row.Scan(&number); err != nil {
 		return 0, fmt.Errorf("raising the revision: %w", err)
 	}
-	if _, err := tx.exec(ctx, "UPDATE "+changes+" SET revision = ? WHERE revision = ?", number, draft); err != nil {
+	if p.size > smallBatch {
+		_, err = tx.exec(ctx, "UPDATE "+changes+" SET revision = ? WHERE revision = ?", number, draft)
+	} else {
+		_, err = tx.exec(ctx, insert, number, at, batch, refs)
+	}
+	if err != nil {
 		return 0, fmt.Errorf("numbering the change: %w", err)
 	}
 	return uint64(number), nil

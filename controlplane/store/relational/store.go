@@ -2,7 +2,7 @@
 // controlplane/store have in common, which is everything but the words in [Dialect].
 //
 // A write is one transaction: the rows it touches are locked in the order of table and id and their
-// generations compared, rows are deleted and then written, foreign keys are checked, and only then the one
+// generations compared, rows are deleted and then written, foreign keys of many are checked, and only then the one
 // row of table revision is locked and raised. So revisions follow the order of commits, nobody who reads
 // the history in order misses one, and a large write holds up a small one no longer than its commit takes.
 //

@@ -58,7 +58,8 @@ func (a *application) write(ctx context.Context, tx *transaction, g group) error
 	return nil
 }
 
-// lock compares the stored generations with the expected ones and keeps them until the transaction ends.
+// lock compares the stored generations with the expected ones and keeps them until the transaction ends. A
+// row that must be absent is left to the primary key.
 func (a *application) lock(ctx context.Context, tx *transaction, g group, toDelete bool) error {
 	type stored struct {
 		workspace  string
@@ -68,7 +69,8 @@ func (a *application) lock(ctx context.Context, tx *transaction, g group, toDele
 	if toDelete {
 		lock = tx.dialect.LockRowsToDelete
 	}
-	for chunk := range slices.Chunk(g.changes, maxParameters) {
+	expected := slices.DeleteFunc(slices.Clone(g.changes), func(c record.Change) bool { return c.Expect == 0 })
+	for chunk := range slices.Chunk(expected, maxParameters) {
 		found := make(map[string]stored, len(chunk))
 		result, err := tx.query(ctx, "SELECT id, workspace, generation FROM "+tx.dialect.table(g.table.Name)+
 			" WHERE id IN "+marks(len(chunk))+" ORDER BY id"+lock, ids(chunk)...)
@@ -89,11 +91,7 @@ func (a *application) lock(ctx context.Context, tx *transaction, g group, toDele
 		}
 		for _, change := range chunk {
 			row, exists := found[change.Row.ID]
-			switch {
-			case change.Expect == 0 && exists:
-				return a.store.exists(change.Row.Table, change.Row.ID)
-			case change.Expect == 0:
-			case !exists || row.workspace != change.Row.Workspace || uint64(row.generation) != change.Expect:
+			if !exists || row.workspace != change.Row.Workspace || uint64(row.generation) != change.Expect {
 				return fault.Newf(fault.Conflict, a.store.dialect.Name+".Apply", change.Row.Table+"/"+change.Row.ID,
 					"the row was changed or deleted meanwhile")
 			}
