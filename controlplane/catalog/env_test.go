@@ -33,6 +33,7 @@ type env struct {
 	cipher  *encryption.Cipher
 	catalog *catalog.Catalog
 	ws      string // the default workspace
+	migrate bool   // declared: plaintext may be read
 }
 
 func newEnv(t testing.TB) *env {
@@ -50,6 +51,23 @@ func newEnvWith(t testing.TB, keeper keyring.Keeper) *env {
 		t.Fatal(err)
 	}
 	e.start()
+	return e
+}
+
+// newPlainEnv is an env whose keyring is off.
+func newPlainEnv(t testing.TB) *env {
+	t.Helper()
+	e := &env{t: t, path: filepath.Join(t.TempDir(), "keep.db")}
+	e.open()
+	t.Cleanup(func() { e.store.Close() })
+	if err := e.store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if e.cipher, err = encryption.NewIdentity(t.Context(), e.store); err != nil {
+		t.Fatal(err)
+	}
+	e.startCatalog()
 	return e
 }
 
@@ -74,9 +92,16 @@ func (e *env) start() {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	if e.cipher, err = encryption.New(ctx, e.store, e.ring, false); err != nil {
+	if e.cipher, err = encryption.New(ctx, e.store, e.ring, e.migrate); err != nil {
 		e.t.Fatal(err)
 	}
+	e.startCatalog()
+}
+
+func (e *env) startCatalog() {
+	e.t.Helper()
+	ctx := e.t.Context()
+	var err error
 	e.catalog = catalog.New(e.store, testSchema(), e.cipher, catalog.Options{Hashes: 4})
 	if err := e.catalog.Start(ctx); err != nil {
 		e.t.Fatal(err)

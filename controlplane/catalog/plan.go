@@ -192,9 +192,6 @@ func (p *plan) buildOver(w *planned, row *record.Row) (err error) {
 	if err != nil {
 		return built("Apply", w.e, err)
 	}
-	if base != nil && w.doc["created_at"] == nil {
-		copyField(w.message, base, "created_at")
-	}
 	if row == nil {
 		return nil
 	}

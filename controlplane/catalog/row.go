@@ -91,7 +91,11 @@ func (c *Catalog) seal(e *schema.Entity, workspace string, m proto.Message) (rec
 	place := aead.Place{Workspace: row.Workspace, Table: row.Table, Row: row.ID}
 	err = c.schema.Secrets(e, sealed, func(field, plaintext string) (string, error) {
 		place.Field = field
-		return c.cipher.Seal(place, plaintext)
+		text, err := c.cipher.Seal(place, plaintext)
+		if fault.KindOf(err) == fault.Invalid { // a plaintext that would pass for a sealed value
+			err = violation(field, "must not begin with '$ke$' or 'k8s:enc:' while the keyring is off").fault("Seal", subject(e.Table, row.ID))
+		}
+		return text, err
 	})
 	if err != nil {
 		return row, err

@@ -136,9 +136,6 @@ func (c *Catalog) build(ctx context.Context, w *writing) (proto.Message, error) 
 	if err != nil {
 		return nil, built(w.op, w.e, err)
 	}
-	if w.how == schema.Replace && base != nil && w.doc["created_at"] == nil {
-		copyField(m, base, "created_at")
-	}
 	view := storeView{ctx, c, w.at.Workspace}
 	if p, err := c.checkReferences(view, w.e, m, w.base); p != nil || err != nil {
 		return nil, w.refuse(p, err)
