@@ -1,0 +1,115 @@
+// Package admin is the Admin API: HTTP on the one side, the catalog, the keyring and the fleet on the other.
+//
+// A request goes through the guard (who may speak to the API at all), the table of paths, its handler, and
+// back through one place that writes answers, turns faults into Kong's error bodies and keeps the access log.
+// What the handlers do stands in the packages below: entities, declare, keys, node.
+//
+// No credential is written to a log, in a path or a query either.
+package admin
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/keepgate/keepgate/controlplane/admin/declare"
+	"github.com/keepgate/keepgate/controlplane/admin/entities"
+	"github.com/keepgate/keepgate/controlplane/admin/guard"
+	"github.com/keepgate/keepgate/controlplane/admin/keys"
+	"github.com/keepgate/keepgate/controlplane/admin/node"
+	"github.com/keepgate/keepgate/controlplane/admin/rest"
+	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/controlplane/fleet"
+	"github.com/keepgate/keepgate/shared/schema"
+	"github.com/keepgate/keepgate/shared/secret"
+)
+
+// Catalog is what the API reads and writes. *catalog.Catalog is one.
+type Catalog interface {
+	entities.Catalog
+	declare.Catalog
+	Schema() *schema.Schema
+}
+
+// Level is the log's level, by Kong's names: debug, info, notice, warn, error, crit, alert, emerg.
+type Level = node.Level
+
+// Deps is what the API stands on. All of it is needed but the keyring.
+type Deps struct {
+	Catalog Catalog
+	Keyring keys.Ring // nil: keyring_enabled is off; mind that a nil *keyring.Ring is not a nil Ring
+	Fleet   interface {
+		List(ctx context.Context) ([]fleet.Status, error)
+	}
+	// Newest is what data planes should hold; not ok before the database was read.
+	Newest func() (epoch, version uint64, hash string, ok bool)
+	// AcceptRestore raises the epoch and lets the publisher read everything again.
+	AcceptRestore func(ctx context.Context) (epoch uint64, err error)
+	Level         Level
+	Wake          func()       // hints that something was committed
+	Token         secret.Bytes // as LoadToken returns it
+	Log           *slog.Logger
+}
+
+// Options tunes the API. The zero value serves loopback names with Keepgate's header names.
+type Options struct {
+	Version        string // of this program
+	NodeID         string
+	Hostname       string
+	Configuration  map[string]any // effective settings without secrets, for GET /; "database" among them
+	HeaderNames    string         // keepgate (default), kong or both
+	AllowedHosts   []string
+	AllowedOrigins []string
+	PurgeDelay     time.Duration // of the fleet
+}
+
+// Server is the Admin API. It is safe for concurrent use.
+type Server struct {
+	deps    Deps
+	options Options
+	table   *rest.Table
+	guard   *guard.Guard
+	node    *node.API
+	counts  counts
+}
+
+// New makes the API and starts nothing.
+func New(deps Deps, options Options) (*Server, error) {
+	g, err := guard.New(options.AllowedHosts, options.AllowedOrigins, deps.Token)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{deps: deps, options: options, table: rest.NewTable(), guard: g}
+	entity := deps.Catalog.Schema()
+	about := node.Deps{
+		Catalog: deps.Catalog, Schema: entity, Fleet: deps.Fleet, Newest: deps.Newest, AcceptRestore: deps.AcceptRestore,
+		Level: deps.Level, Connections: s.counts.read,
+	}
+	if deps.Keyring != nil {
+		about.Keyring = deps.Keyring
+	}
+	s.node = node.New(about, node.Facts{
+		Version: options.Version, NodeID: options.NodeID, Hostname: options.Hostname,
+		Configuration: options.Configuration, PurgeDelay: options.PurgeDelay,
+	})
+	s.node.Mount(s.table)
+	keys.New(deps.Keyring, deps.Wake, deps.Log).Mount(s.table)
+	declare.New(deps.Catalog, entity, deps.Wake).Mount(s.table)
+	entities.New(deps.Catalog, entity, deps.Wake).Mount(s.table)
+	return s, nil
+}
+
+// LoadToken reads the admin token, and makes it if there is none; the notice then says so.
+func LoadToken(path string) (token secret.Bytes, notice string, err error) {
+	return guard.LoadToken(path)
+}
+
+// CheckListen refuses addresses on which the API would be open to other machines.
+func CheckListen(addresses []string, enforceRBAC bool) error {
+	return guard.CheckListen(addresses, enforceRBAC)
+}
+
+var _ Catalog = (*catalog.Catalog)(nil)
+
+var _ http.Handler = (*Server)(nil)

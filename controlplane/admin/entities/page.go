@@ -1,0 +1,145 @@
+package entities
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/keepgate/keepgate/controlplane/admin/rest"
+)
+
+const (
+	defaultSize = 100
+	maxSize     = 1000
+	maxTags     = 5
+)
+
+// filter is what a query asks of a collection.
+type filter struct {
+	size   int
+	after  string // the last id of the page before
+	tags   []string
+	anyTag bool
+	skip   bool // leave out what does not open, instead of refusing the page
+}
+
+func filterOf(r *rest.Request, top bool) (f filter, err error) {
+	query := r.URL.Query()
+	if f.size, err = sizeOf(query); err != nil {
+		return f, err
+	}
+	if f.after, err = offsetOf(query); err != nil {
+		return f, err
+	}
+	if top && query.Has("tags") {
+		if f.tags, f.anyTag, err = tagsOf(query.Get("tags")); err != nil {
+			return f, err
+		}
+	}
+	f.skip = query.Get("undecryptable") == "skip"
+	return f, nil
+}
+
+func sizeOf(query url.Values) (int, error) {
+	if !query.Has("size") {
+		return defaultSize, nil
+	}
+	number, err := strconv.ParseFloat(query.Get("size"), 64)
+	if err != nil {
+		return 0, rest.Coded(9, "invalid size", "size must be a number")
+	}
+	if number != float64(int(number)) || number < 1 || number > maxSize {
+		return 0, rest.Coded(9, "invalid size", "size must be an integer between 1 and %d", maxSize)
+	}
+	return int(number), nil
+}
+
+// offsetOf reads the base64 of a JSON array with the id that a page ended with.
+func offsetOf(query url.Values) (string, error) {
+	given := query.Get("offset")
+	if given == "" {
+		return "", nil
+	}
+	text, err := decodeOffset(given)
+	if err != nil {
+		return "", rest.Coded(7, "invalid offset", "'%s' is not a valid offset: bad base64 encoding", given)
+	}
+	var key []string
+	if json.Unmarshal(text, &key) != nil || len(key) != 1 {
+		return "", rest.Coded(7, "invalid offset", "'%s' is not a valid offset: bad json encoding", given)
+	}
+	return strings.ToLower(key[0]), nil
+}
+
+func decodeOffset(given string) ([]byte, error) {
+	given = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(given, "="))
+	return base64.RawStdEncoding.DecodeString(given)
+}
+
+func encodeOffset(key any) string {
+	text, _ := rest.Marshal(key) // of strings and numbers: cannot fail
+	return base64.RawStdEncoding.EncodeToString(text)
+}
+
+// tagsOf reads "a,b" (all of them) or "a/b" (one of them).
+func tagsOf(text string) (tags []string, anyTag bool, err error) {
+	if text == "" {
+		return nil, false, tagsRefused("cannot be null")
+	}
+	anyTag = strings.Contains(text, "/")
+	if anyTag && strings.Contains(text, ",") {
+		return nil, false, tagsRefused("invalid filter syntax")
+	}
+	separator := ","
+	if anyTag {
+		separator = "/"
+	}
+	tags = strings.Split(text, separator)
+	if len(tags) > maxTags {
+		return nil, false, tagsRefused("cannot have more than 5 tags")
+	}
+	for _, tag := range tags {
+		if tag == "" || strings.ContainsFunc(tag, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
+			return nil, false, tagsRefused("invalid filter syntax")
+		}
+	}
+	return tags, anyTag, nil
+}
+
+func tagsRefused(message string) error {
+	return &rest.Refusal{Status: http.StatusBadRequest, Body: map[string]any{
+		"code": 11, "name": "invalid options", "options": map[string]any{"tags": message},
+		"message": "invalid option (tags: " + message + ")",
+	}}
+}
+
+// page writes a list; offset is "" on the last page.
+func page(r *rest.Request, items [][]byte, offset string, keep ...string) rest.Answer {
+	b := []byte(`{"data":[`)
+	for i, item := range items {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, item...)
+	}
+	b = append(b, `],"next":`...)
+	if offset == "" {
+		return rest.Answer{Status: http.StatusOK, Body: append(b, `null}`...)}
+	}
+	next := url.Values{"offset": {offset}}
+	for _, name := range keep {
+		if r.URL.Query().Has(name) {
+			next.Set(name, r.URL.Query().Get(name))
+		}
+	}
+	path := strings.TrimSuffix(r.URL.EscapedPath(), "/") + "?" + next.Encode()
+	for _, text := range []string{path, offset} {
+		quoted, _ := rest.Marshal(text) // of a string: cannot fail
+		b = append(b, quoted...)
+		b = append(b, `,"offset":`...)
+	}
+	return rest.Answer{Status: http.StatusOK, Body: append(b[:len(b)-len(`,"offset":`)], '}')}
+}

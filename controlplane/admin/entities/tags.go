@@ -1,0 +1,124 @@
+package entities
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/keepgate/keepgate/controlplane/admin/rest"
+	"github.com/keepgate/keepgate/controlplane/catalog"
+)
+
+// tagged is one tag of one entity.
+type tagged struct {
+	Entity string `json:"entity_name"`
+	ID     string `json:"entity_id"`
+	Tag    string `json:"tag"`
+}
+
+// cursor says where a page of tags ended: after how many tags of which entity.
+type cursor struct {
+	Table, After string
+	Skip         int
+}
+
+func (a *API) tags(r *rest.Request) (rest.Answer, error) { return a.listTags(r, nil) }
+
+func (a *API) tag(r *rest.Request) (rest.Answer, error) {
+	tags, anyTag, err := tagsOf(r.Param(0))
+	if err != nil {
+		return rest.Answer{}, err
+	}
+	if len(tags) > 1 || anyTag {
+		return rest.Answer{}, tagsRefused("invalid filter syntax")
+	}
+	return a.listTags(r, tags)
+}
+
+// listTags walks the tables in the order of the schema until the page is full.
+func (a *API) listTags(r *rest.Request, only []string) (rest.Answer, error) {
+	size, err := sizeOf(r.URL.Query())
+	if err != nil {
+		return rest.Answer{}, err
+	}
+	from, err := cursorOf(r)
+	if err != nil {
+		return rest.Answer{}, err
+	}
+	workspace, err := r.Resolve()
+	if err != nil {
+		return rest.Answer{}, err
+	}
+	items := [][]byte{}
+	begun := from.Table == ""
+	for _, e := range a.schema.Entities() {
+		begun = begun || e.Table == from.Table
+		if e.Internal || e.Field("tags") == nil || !begun {
+			continue
+		}
+		at := cursor{Table: e.Table}
+		if e.Table == from.Table {
+			at = from
+		}
+		for more := true; more; {
+			found, err := a.catalog.List(r.Context(), catalog.Query{
+				Table: e.Table, Workspace: workspace, After: at.After, Size: size, Tags: only,
+			})
+			if err != nil {
+				return rest.Answer{}, err
+			}
+			for _, m := range found.Entities {
+				for i, tag := range e.Tags(m) {
+					if i < at.Skip || (only != nil && tag != only[0]) {
+						continue
+					}
+					if len(items) == size {
+						at.Skip = i
+						return page(r, items, encodeOffset(at), "size"), nil
+					}
+					item, _ := rest.Marshal(tagged{e.Table, e.ID(m), tag}) // of strings: cannot fail
+					items = append(items, item)
+				}
+				at.After, at.Skip = e.ID(m), 0
+			}
+			at.After, more = found.Last, found.More
+		}
+	}
+	return page(r, items, ""), nil
+}
+
+func cursorOf(r *rest.Request) (at cursor, err error) {
+	given := r.URL.Query().Get("offset")
+	if given == "" {
+		return at, nil
+	}
+	text, err := decodeOffset(given)
+	if err != nil || json.Unmarshal(text, &at) != nil {
+		return at, rest.Coded(7, "invalid offset", "'%s' is not a valid offset: bad base64 encoding", given)
+	}
+	return at, nil
+}
+
+// workspaceMeta counts what a workspace holds.
+func (a *API) workspaceMeta(r *rest.Request) (rest.Answer, error) {
+	e, _ := a.schema.Entity("workspaces")
+	workspace, err := a.catalog.Get(r.Context(), catalog.Address{Table: "workspaces", Key: r.Param(0)})
+	if err != nil {
+		return rest.Answer{}, plainly(err)
+	}
+	counts := map[string]int{}
+	for _, table := range a.schema.Entities() {
+		if table.Internal || !table.Workspaced {
+			continue
+		}
+		query := catalog.Query{Table: table.Table, Workspace: e.ID(workspace), Size: maxSize}
+		for more := true; more; {
+			found, err := a.catalog.List(r.Context(), query)
+			if err != nil {
+				return rest.Answer{}, err
+			}
+			counts[table.Table] += len(found.Entities) + len(found.Undecryptable)
+			query.After, more = found.Last, found.More
+		}
+	}
+	return rest.JSON(http.StatusOK, map[string]any{"counts": counts}), nil
+}

@@ -1,0 +1,138 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/keepgate/keepgate/controlplane/admin/node"
+	"github.com/keepgate/keepgate/controlplane/admin/rest"
+	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/schema"
+)
+
+// ServeHTTP answers one request and logs it.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	s.counts.requests.Add(1)
+	m, found := s.table.Find(r.URL.EscapedPath())
+	answer, err := s.answer(w, r, m, found)
+	if err != nil {
+		var report bool
+		if answer, report = rest.Of(err); report {
+			s.deps.Log.ErrorContext(r.Context(), "admin request failed", "method", method(r), "path", s.table.Loggable(r.URL.EscapedPath()),
+				"subject", fault.SubjectOf(err), "error", err)
+		}
+	}
+	s.write(w, r, answer, began)
+	s.deps.Log.InfoContext(r.Context(), "admin request", "method", method(r), "path", s.table.Loggable(r.URL.EscapedPath()),
+		"query", rest.LoggableQuery(r.URL.Query()), "status", answer.Status, "bytes", len(answer.Body),
+		"duration", time.Since(began), "client", r.RemoteAddr)
+}
+
+// method is a request's method as it may be logged.
+func method(r *http.Request) string {
+	switch r.Method {
+	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE":
+		return r.Method
+	}
+	return "other"
+}
+
+// answer finds the handler and calls it. A panic is a bug; it costs this request alone.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, m *rest.Match, found bool) (answer rest.Answer, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.deps.Log.ErrorContext(r.Context(), "a handler of the Admin API panicked", "cause", describe(cause), "stack", string(debug.Stack()))
+			answer, err = rest.Message(http.StatusInternalServerError, "An unexpected error occurred"), nil
+		}
+	}()
+	if err := s.guard.Check(r); err != nil {
+		return answer, err
+	}
+	if !found {
+		return answer, rest.NotFound()
+	}
+	if r.Method == http.MethodOptions {
+		answer = rest.NoContent()
+		answer.Header = http.Header{"Allow": {m.Allow()}}
+		s.guard.Mark(r, answer.Header, m.Allow())
+		return answer, nil
+	}
+	handler := m.Handler(r.Method)
+	if handler == nil {
+		answer = rest.Message(http.StatusMethodNotAllowed, "Method not allowed")
+		answer.Header = http.Header{"Allow": {m.Allow()}}
+		return answer, nil
+	}
+	if strings.Count(r.URL.RawQuery, "&") >= schema.MaxArguments {
+		return answer, schema.ErrTooManyArguments
+	}
+	request, err := s.request(w, r, m)
+	if err != nil {
+		return answer, err
+	}
+	return handler(request)
+}
+
+// request prepares what handlers get. A workspace that the path names must exist, whatever the path is about.
+func (s *Server) request(w http.ResponseWriter, r *http.Request, m *rest.Match) (*rest.Request, error) {
+	request := rest.NewRequest(w, r, m)
+	request.Privileged = s.guard.Privileged(r)
+	request.Resolve = func() (string, error) {
+		id, err := s.deps.Catalog.Workspace(r.Context(), m.Workspace)
+		if problem, ok := errors.AsType[*catalog.Problem](err); ok && problem.Code == catalog.NotFound {
+			return "", rest.Refuse(http.StatusNotFound, "Workspace '%s' not found", m.Workspace)
+		}
+		return id, err
+	}
+	if m.Workspace == "" {
+		return request, nil
+	}
+	id, err := request.Resolve()
+	request.Resolve = func() (string, error) { return id, nil }
+	return request, err
+}
+
+// describe names a panic without what it may hold.
+func describe(cause any) string {
+	if err, ok := cause.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("%T", cause)
+}
+
+func (s *Server) write(w http.ResponseWriter, r *http.Request, answer rest.Answer, began time.Time) {
+	header := w.Header()
+	for name, values := range answer.Header {
+		header[name] = values
+	}
+	if r.Method != http.MethodOptions {
+		s.guard.Mark(r, header, "")
+	}
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	ms := strconv.FormatInt(time.Since(began).Milliseconds(), 10)
+	server := "keepgate/" + s.options.Version
+	if s.options.HeaderNames == "kong" {
+		server = "kong/" + node.KongVersion
+	} else {
+		header.Set("X-Keepgate-Admin-Latency", ms)
+	}
+	if s.options.HeaderNames == "kong" || s.options.HeaderNames == "both" {
+		header.Set("X-Kong-Admin-Latency", ms)
+	}
+	header.Set("Server", server)
+	if answer.Body != nil {
+		header.Set("Content-Type", "application/json; charset=utf-8")
+		header.Set("Content-Length", strconv.Itoa(len(answer.Body)))
+	}
+	w.WriteHeader(answer.Status)
+	_, _ = w.Write(answer.Body) // a client that is gone needs no answer
+}
