@@ -1,7 +1,11 @@
 package encryption_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,6 +15,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/cluster"
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
+	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
 	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -310,5 +315,47 @@ func TestMigrationMustBeDeclared(t *testing.T) {
 	}
 	if _, err := encryption.NewIdentity(t.Context(), store); fault.KindOf(err) != fault.Denied {
 		t.Errorf("NewIdentity on an encrypted database = %v, want denied", err)
+	}
+}
+
+// What rests in databases must stay readable: a wrapped key with its check value, the index key sealed under
+// it, a stored value and a fingerprint, made together once. The key file's key is all zeros.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("testdata/database.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var golden struct {
+		ID, Value, Fingerprint, Check string
+		KeyCheck, Wrapped             []byte
+		Index                         json.RawMessage
+	}
+	if err := json.Unmarshal(text, &golden); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "keyring.key") // git does not keep the mode
+	if err := os.WriteFile(path, []byte("keepgate key file 1\n"+strings.Repeat("A", 43)+"=\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var index bytes.Buffer
+	if err := json.Compact(&index, golden.Index); err != nil {
+		t.Fatal(err)
+	}
+	store := newStore(t)
+	row := record.Key{ID: golden.ID, State: keyring.StateUsable, CreatedAt: 1, ActivatedAt: 1, Check: golden.KeyCheck, Wrapped: golden.Wrapped}
+	if err := errors.Join(store.InsertKey(t.Context(), row), store.SwapMeta(t.Context(), "keyring_active", nil, golden.ID),
+		store.SwapMeta(t.Context(), "index_key", nil, index.String())); err != nil {
+		t.Fatal(err)
+	}
+	cipher := newCipher(t, store, openRing(t, store, local.New(path), 1))
+	if value, stale, err := cipher.Open(place, golden.Value); value != "golden" || stale || err != nil {
+		t.Errorf("Open = %q, %t, %v", value, stale, err)
+	}
+	if fingerprint, err := cipher.Fingerprint("t", "f", "v"); fingerprint != golden.Fingerprint || err != nil {
+		t.Errorf("Fingerprint = %s, %v", fingerprint, err)
+	}
+	if check, err := cipher.Check("t", "f", "r", "v"); check != golden.Check || err != nil {
+		t.Errorf("Check = %s, %v", check, err)
 	}
 }

@@ -52,6 +52,17 @@ func (r *Ring) Activate(ctx context.Context, id string) error {
 	return r.point(ctx, id)
 }
 
+// Reload reads the rows again and restores what can be restored now: a key file that was put back, a key
+// that another process made. Material that is held stays held.
+func (r *Ring) Reload(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	return r.followed(ctx)
+}
+
 // Recovered says what became of each key. Reasons are by id.
 type Recovered struct {
 	Recovered    []string

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -414,6 +415,32 @@ func TestGenerateKeepsOthersOut(t *testing.T) {
 	wait.Wait()
 	if len(ring.Keys().IDs) != 9 {
 		t.Errorf("%d keys, want 9", len(ring.Keys().IDs))
+	}
+}
+
+func TestReloadFindsAKeyFileThatWasPutBack(t *testing.T) {
+	t.Parallel()
+	store, path := newStore(t), filepath.Join(t.TempDir(), "keyring.key")
+	text := sealWith(t, open(t, store, local.New(path), keyring.Options{}))
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	ring := open(t, store, local.New(path), keyring.Options{References: func(context.Context, string) (int, error) { return 0, nil }})
+	status := ring.Status()
+	if status.State != "missing" || !strings.Contains(strings.Join(status.Warnings, " "), "put it back") {
+		t.Errorf("Status = %+v, want missing with advice", status)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Fatal("a new key file appeared")
+	}
+	if _, _, err := ring.Generate(t.Context()); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("Generate without the key file = %v, want unavailable", err)
+	}
+	if err := os.Rename(path+".away", path); err != nil {
+		t.Fatal(err)
+	}
+	if err := ring.Reload(t.Context()); err != nil || opens(ring, text) != nil || ring.Status().State != "ready" {
+		t.Errorf("Reload = %v, then %v and %+v", err, opens(ring, text), ring.Status())
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/pem"
 	"math/big"
 	"os"
@@ -162,6 +163,30 @@ func TestPrivateKeyIsRefused(t *testing.T) {
 				t.Errorf("Recovery = %v, want invalid with %q", err, test.advice)
 			}
 		})
+	}
+}
+
+// The stored form must stay readable: this row was encrypted to the key beside it, which has no other use.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	private, err := os.ReadFile("testdata/recovery_test_only.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("testdata/recovery.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, err := cluster.New(nil).Recovery(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if restored, err := open(record.Key{ID: "Aa0Zz9Bb", Recovery: stored}); err != nil || !restored.Equal(material()) {
+		t.Fatalf("open = %v", err)
 	}
 }
 
