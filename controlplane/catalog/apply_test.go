@@ -3,6 +3,7 @@ package catalog_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ func named(table, name string) string {
 
 func item(t testing.TB, table, body string) catalog.Item {
 	t.Helper()
-	return catalog.Item{Table: table, Document: doc(t, body)}
+	return catalog.Item{Table: table, Document: doc(t, body), Derived: true}
 }
 
 func ref(table, name string) string { return `{"id":"` + named(table, name) + `"}` }
@@ -166,7 +167,7 @@ func TestApplySelectTags(t *testing.T) {
 func TestApplyRefusesAsAWhole(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		before []string // routes' service made by hand and not in the set
+		before []string // what was made by hand and is not in the set
 		items  func(t *testing.T) []catalog.Item
 		faults map[int]string // item, part of the message
 	}{
@@ -176,6 +177,11 @@ func TestApplyRefusesAsAWhole(t *testing.T) {
 		"the same name twice": {items: func(t *testing.T) []catalog.Item {
 			return []catalog.Item{item(t, "services", `{"name":"a","host":"h"}`), item(t, "services", `{"name":"a","host":"g"}`)}
 		}, faults: map[int]string{1: "UNIQUE violation detected on '{name=\"a\"}'"}},
+		"a name taken by another id": {before: []string{"service"}, items: func(t *testing.T) []catalog.Item {
+			explicit := item(t, "services", `{"id":"`+absent+`","name":"by-hand","host":"h"}`)
+			explicit.Derived = false
+			return []catalog.Item{explicit}
+		}, faults: map[int]string{0: "UNIQUE violation detected on '{name=\"by-hand\"}'"}},
 		"the same id twice": {items: func(t *testing.T) []catalog.Item {
 			body := `{"id":"` + absent + `","host":"h"}`
 			return []catalog.Item{item(t, "services", body), item(t, "services", body)}
@@ -202,7 +208,10 @@ func TestApplyRefusesAsAWhole(t *testing.T) {
 			t.Parallel()
 			e := newEnv(t)
 			options := catalog.ApplyOptions{}
-			if test.before != nil {
+			switch {
+			case slices.Contains(test.before, "service"):
+				e.insert("services", `{"name":"by-hand","host":"h"}`)
+			case slices.Contains(test.before, "certificate"):
 				cert, key := selfSigned("x", false)
 				made := e.insert("certificates", mustJSON(map[string]any{"cert": cert, "key": key, "tags": []string{"go"}}))
 				e.insert("services", `{"host":"h","protocol":"https","client_certificate":{"id":"`+id(made)+`"}}`)
@@ -284,6 +293,19 @@ func TestApplyNamesOfCertificates(t *testing.T) {
 	}
 }
 
+// A key that the file leaves to chance is made once.
+func TestApplyKeepsAGeneratedKey(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.insert("consumers", `{"id":"`+named("consumers", "bob")+`","username":"bob"}`)
+	set := catalog.Set{Items: []catalog.Item{item(t, "keyauth_credentials",
+		`{"id":"`+named("keyauth_credentials", "0")+`","consumer":`+ref("consumers", "bob")+`}`)}}
+	e.apply(set, catalog.ApplyOptions{})
+	if diff := e.apply(set, catalog.ApplyOptions{}); len(diff.Entries) != 0 {
+		t.Errorf("the same again changes %v", lines(diff))
+	}
+}
+
 // A row whose key is lost is written again from the file.
 func TestApplyHealsUndecryptableRows(t *testing.T) {
 	t.Parallel()
@@ -310,9 +332,8 @@ func TestApplyFindsKeysByTheirValue(t *testing.T) {
 		keys := func(list ...string) (set catalog.Set) {
 			set.Items = append(set.Items, item(t, "consumers", `{"id":"`+named("consumers", "bob")+`","username":"bob"}`))
 			for i, key := range list {
-				one := item(t, "keyauth_credentials", `{"id":"`+named("keyauth_credentials", fmt.Sprint(i))+`","key":"`+key+`","consumer":`+ref("consumers", "bob")+`}`)
-				one.MatchBy = "key"
-				set.Items = append(set.Items, one)
+				set.Items = append(set.Items, item(t, "keyauth_credentials",
+					`{"id":"`+named("keyauth_credentials", fmt.Sprint(i))+`","key":"`+key+`","consumer":`+ref("consumers", "bob")+`}`))
 			}
 			return set
 		}

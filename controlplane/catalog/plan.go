@@ -42,7 +42,6 @@ type planned struct {
 	e       *schema.Entity
 	doc     schema.Document
 	derived bool
-	matchBy string
 	id      string
 	base    *opened // nil: new
 	message proto.Message
@@ -107,7 +106,7 @@ func (p *plan) want() error {
 		if !ok || !declarable(e) {
 			return fault.Newf(fault.Invalid, "catalog.Apply", item.Table, "no entity of a declarative configuration")
 		}
-		byTable[item.Table] = append(byTable[item.Table], &planned{item: i, e: e, doc: maps.Clone(item.Document), derived: item.Derived, matchBy: item.MatchBy})
+		byTable[item.Table] = append(byTable[item.Table], &planned{item: i, e: e, doc: maps.Clone(item.Document), derived: item.Derived})
 	}
 	for _, e := range p.c.schema.Entities() {
 		p.wanted[e.Table] = make(map[string]*planned, len(byTable[e.Table]))
@@ -137,10 +136,10 @@ func (p *plan) wantOne(w *planned) error {
 	if lower, ok := asID(id); ok {
 		id = lower
 	}
-	if row, ok := p.stored[w.e.Table][id]; ok && w.matchBy == "" {
+	bySecret := w.derived && givesSecretKey(w.e, w.doc)
+	if row, ok := p.stored[w.e.Table][id]; ok && !bySecret {
 		return p.buildOver(w, &row)
 	}
-	w.derived = w.derived || w.matchBy != "" || nameBased(id)
 	if err := p.buildOver(w, nil); err != nil {
 		return err
 	}
@@ -163,7 +162,7 @@ func (p *plan) wantOne(w *planned) error {
 		return p.buildOver(w, &row)
 	}
 	_, taken := p.stored[w.e.Table][id]
-	if w.matchBy != "" && (taken || p.wanted[w.e.Table][id] != nil) {
+	if bySecret && (taken || p.wanted[w.e.Table][id] != nil) {
 		delete(w.doc, "id") // it is another's
 		if err := p.buildOver(w, nil); err != nil {
 			return err
@@ -172,10 +171,11 @@ func (p *plan) wantOne(w *planned) error {
 	return p.keep(w)
 }
 
-// nameBased reports whether id is a UUID of version 5 (RFC 9562 §5.5).
-func nameBased(id string) bool {
-	_, ok := asID(id)
-	return ok && id[14] == '5'
+// givesSecretKey reports whether the document says a unique secret, by which its row is known.
+func givesSecretKey(e *schema.Entity, doc schema.Document) bool {
+	return slices.ContainsFunc(e.Unique, func(u *schema.Unique) bool {
+		return u.Fingerprint && doc[u.Fields[0].Name] != nil
+	})
 }
 
 // buildOver builds the item as a replacement of row, or as a new one, and keeps it unless it is new: then

@@ -19,13 +19,10 @@ type Item struct {
 	// Document as for Insert. A foreign key is {"id": …} or {"<unique field>": …} of an entity of the set or
 	// of the database.
 	Document schema.Document
-	// Derived: the document's id was made of the entity's name, as a UUID of version 5 always is. It gives
-	// way to the id of an entity that has one of the same unique keys, so that what was made by hand is taken
-	// over and not doubled.
+	// Derived: nobody gave the document its id. It gives way to the id of an entity that has one of the same
+	// unique keys, so that what was made by hand is taken over and not doubled. No id is made of a secret, so
+	// where the unique key is one (a key-auth key) the id says nothing, and only the key counts.
 	Derived bool
-	// MatchBy names the unique encrypted field by which a row that is there already is found, where the
-	// document's id says nothing (a key's place in the file). "": by the id.
-	MatchBy string
 }
 
 // ApplyOptions says how a set meets what is there. The zero value writes what the set holds and leaves the
