@@ -23,12 +23,20 @@ func jsonEscape(b []byte, c byte) []byte {
 	return append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 }
 
+// plain are the bytes that stand in a line as they are.
+var plain = func() (t [256]bool) {
+	for c := ' '; c < 0x7F; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
 // appendQuoted writes text so that it can neither end the quotes around it nor the line.
 func appendQuoted(b []byte, text string, escape escaper) []byte {
 	from := 0
 	for i := 0; i < len(text); {
 		c := text[i]
-		if c >= ' ' && c != '"' && c != '\\' && c < 0x7F {
+		if plain[c] {
 			i++
 			continue
 		}

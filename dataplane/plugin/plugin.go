@@ -84,6 +84,7 @@ type Runtime struct {
 
 	stores []any
 	secret []string
+	global Plan // of plugins without a scope: what a handshake runs
 }
 
 // NewRuntime makes a Runtime with the stores by number.
@@ -99,8 +100,24 @@ func (r *Runtime) Store(number int) any {
 	return r.stores[number]
 }
 
-// SetSecretParameters says which query parameters hold secrets; for the compiler, before the table is published.
-func (r *Runtime) SetSecretParameters(names []string) { r.secret = names }
+// Complete adds what the plugins' instances make of a table: the names of query parameters that hold secrets
+// and the plan of the plugins without a scope. It is for the compiler, before the table is published.
+func (r *Runtime) Complete(secret []string, global Plan) { r.secret, r.global = secret, global }
+
+// Certificate runs the certificate phase, for the listener. There is no route yet, so the plugins that apply
+// everywhere take part. An error ends the handshake.
+func (r *Runtime) Certificate(hello *tls.ClientHelloInfo) error {
+	for i := range r.global.steps {
+		instance := r.global.steps[i].scopes.pick("")
+		if instance == nil || instance.certificate == nil {
+			continue
+		}
+		if err := instance.certificate.Certificate(hello, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // SecretParameters are the query parameters that some plugin takes a secret from.
 func (r *Runtime) SecretParameters() []string { return r.secret }

@@ -25,7 +25,8 @@ var (
 // Content-Type.
 func transport(r *plugin.Refusal) bool {
 	switch r {
-	case errBadGateway, errTimeout, errBadRequest, errSlowBody, errTooLarge:
+	case errBadGateway, errTimeout, errBadRequest, errSlowBody, errTooLarge, errNotAllowed, errLength, errURITooLong,
+		errExpectation, errHeadTooLong, errNotServed, errVersion:
 		return true
 	}
 	return false

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 
 	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/exchange"
@@ -38,6 +39,7 @@ func (p *Proxy) forward(ex *exchange.Exchange, s *state, route *table.Route) {
 		if try < service.Retries && repeatable(ex, err) {
 			continue
 		}
+		p.logFailure(ex, s, route, try, err)
 		p.fail(ex, err)
 		return
 	}
@@ -107,6 +109,19 @@ func repeatable(ex *exchange.Exchange, err error) bool {
 		return false
 	}
 	return !failure.BodyRead || ex.Rewind()
+}
+
+// logFailure tells the operator what the client is not told. The client's own doing is not worth a line.
+func (p *Proxy) logFailure(ex *exchange.Exchange, s *state, route *table.Route, tries int, err error) {
+	if failure, ok := errors.AsType[*client.Error](err); ok && (failure.Kind == client.ClientGone || failure.Kind == client.ClientBody) {
+		return
+	}
+	address := ""
+	if s.peer != nil {
+		address = s.peer.Address()
+	}
+	p.options.Errors.Warn("no response from the upstream", "route", route.ID, "service", route.Service.ID, "upstream", address,
+		"tries", tries+1, "request_id", strings.Clone(ex.ID()), "error", err)
 }
 
 // fail answers for an upstream that gave no response.

@@ -7,6 +7,7 @@ package proxy
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
 	"sync"
 
@@ -34,8 +35,9 @@ type Options struct {
 	DebugHeader bool   // answer X-Keepgate-Debug: 1 with what matched
 	PortMaps    map[uint16]uint16
 
-	Log   Log   // default: none
-	Meter Meter // counts requests without a route; default: none
+	Log    Log          // the access log; default: none
+	Errors *slog.Logger // hears why an upstream gave no response; default: discard
+	Meter  Meter        // counts requests without a route; default: none
 }
 
 // Log writes the access log; *accesslog.Log does.
@@ -61,6 +63,9 @@ func New(tables *table.Holder, options Options) *Proxy {
 	}
 	if options.ErrorType == "" {
 		options.ErrorType = "text/plain"
+	}
+	if options.Errors == nil {
+		options.Errors = slog.New(slog.DiscardHandler)
 	}
 	return &Proxy{tables: tables, options: options, words: newWords(options), states: sync.Pool{New: func() any { return new(state) }}}
 }
@@ -157,7 +162,7 @@ func (p *Proxy) demandHTTPS(ex *exchange.Exchange, s *state, route *table.Route)
 func (p *Proxy) Finish(ex *exchange.Exchange) {
 	s := stateOf(ex)
 	if s == nil {
-		return // the engine answered by itself, before there was a request to serve
+		return // the engine answered by itself and asked nobody
 	}
 	route := s.match.Route
 	meter := p.options.Meter

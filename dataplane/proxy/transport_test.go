@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -75,6 +76,7 @@ func TestUpstreamTLS(t *testing.T) {
 		fmt.Fprint(w, who, " asked ", r.TLS.ServerName)
 	}))
 	origin.TLS = &tls.Config{Certificates: []tls.Certificate{server}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: trusted}
+	origin.Config.ErrorLog = log.New(io.Discard, "", 0) // refused certificates are what is tested
 	origin.StartTLS()
 	t.Cleanup(origin.Close)
 	address := origin.Listener.Addr().(*net.TCPAddr)
@@ -183,4 +185,33 @@ func TestLargeBodiesStream(t *testing.T) {
 	if got := g.do(t, "POST", "/r/x", body); got.status != 200 || got.body != "POST /x "+body {
 		t.Fatalf("got %d, %d bytes", got.status, len(got.body))
 	}
+}
+
+// A request that the engine refuses gets an answer of the usual form and a line in the log.
+func TestMalformedRequests(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, proxy.Options{})
+	for request, want := range map[string]string{
+		"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nAccept: application/json\r\n\r\n": "HTTP/1.1 400 ",
+		"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n":                                "HTTP/1.1 501 ",
+		"GET / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\n\r\n":                       "HTTP/1.1 417 ",
+	} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		fmt.Fprint(conn, request)
+		got, _ := io.ReadAll(conn)
+		_ = conn.Close()
+		if !strings.HasPrefix(string(got), want) || !strings.Contains(string(got), "request_id") || !strings.Contains(string(got), "Server: keepgate/1.2.3") {
+			t.Errorf("%q: %s", request, got)
+		}
+	}
+	for start := time.Now(); time.Since(start) < 2*time.Second; time.Sleep(10 * time.Millisecond) {
+		if g.flush(); strings.Count(g.log.String(), "\n") == 3 {
+			return
+		}
+	}
+	t.Errorf("the log has %q", g.log.String())
 }
