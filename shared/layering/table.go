@@ -99,7 +99,7 @@ func plan() []room {
 		{"dataplane/uplink", []string{"dataplane/apply", "shared/configset", "shared/mtls", "shared/mtls/grpccreds"}},
 		{"dataplane/proxy", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/http1/client", "dataplane/plugin", "dataplane/table", "dataplane/upstream"}},
 		{"dataplane/listener", []string{"dataplane/exchange", "dataplane/table", "shared/mtls"}},
-		{"dataplane/status", nil},
+		{"dataplane/status", []string{"dataplane/exchange", "dataplane/table"}},
 		{"dataplane/accesslog", []string{"dataplane/exchange"}},
 		{"dataplane/cli/...", []string{
 			"dataplane/cli/...", "dataplane/localstore", "shared/configset", "shared/durable", "shared/localkeys", "shared/mtls", "shared/process", "shared/settings/...", "shared/telemetry",
