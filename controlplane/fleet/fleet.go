@@ -149,6 +149,13 @@ func (f *Fleet) List(ctx context.Context) ([]Status, error) {
 	return list, nil
 }
 
+// Linked counts the data planes that are linked to this node.
+func (f *Fleet) Linked() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.linked)
+}
+
 func (f *Fleet) session(id string) *Session {
 	f.mu.Lock()
 	defer f.mu.Unlock()

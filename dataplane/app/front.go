@@ -23,6 +23,7 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/process"
+	"github.com/keepgate/keepgate/shared/selfsigned"
 	"github.com/keepgate/keepgate/shared/settings/dpsettings"
 	"github.com/keepgate/keepgate/shared/settings/values"
 	"github.com/keepgate/keepgate/shared/version"
@@ -48,15 +49,14 @@ func (p *plane) front(instance *process.Instance) (*front, error) {
 	}
 	handler := &counted{Handler: next}
 	f.counted = handler
-	specs, err := sockets(p.settings.Proxy.Listen)
-	if err != nil {
+	if err := checkSockets(p.settings.Proxy.Listen); err != nil {
 		return nil, err
 	}
 	fallback, err := fallbackCertificates(p.settings, p.log)
 	if err != nil {
 		return nil, err
 	}
-	f.sockets = listener.New(specs, listener.Options{
+	f.sockets = listener.New(p.settings.Proxy.Listen, listener.Options{
 		Certificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			if chosen := p.tables.Current().Certificates.Certificate(hello); chosen != nil {
 				return chosen, nil
@@ -172,15 +172,13 @@ func (f *front) reload(ctx context.Context) error {
 	}
 }
 
-func sockets(listen values.Listen) ([]listener.Spec, error) {
-	var specs []listener.Spec
+func checkSockets(listen values.Listen) error {
 	for _, l := range listen {
 		if l.ProxyProtocol {
-			return nil, fault.Newf(fault.Invalid, "app.Run", "proxy_listen", "%s: this version does not speak proxy_protocol", l.Address)
+			return fault.Newf(fault.Invalid, "app.Run", "proxy_listen", "%s: this version does not speak proxy_protocol", l.Address)
 		}
-		specs = append(specs, listener.Spec{Addr: l.Address, TLS: l.TLS, HTTP2: l.HTTP2, ReusePort: l.ReusePort, Backlog: l.Backlog})
 	}
-	return specs, nil
+	return nil
 }
 
 // fallbackCertificates are what clients without a known server name get: the first that they can verify.
@@ -200,13 +198,14 @@ func fallbackCertificates(s dpsettings.DataPlane, log *slog.Logger) ([]tls.Certi
 	if len(certs) > 0 {
 		return certs, nil
 	}
-	cert, made, err := listener.SelfSigned(s.Process.Prefix)
+	dir := filepath.Join(s.Process.Prefix, "ssl")
+	cert, made, err := selfsigned.Load(dir, "keepgate-default")
 	if err != nil {
-		return nil, fmt.Errorf("making a certificate for clients without a server name: %w", err)
+		return nil, fmt.Errorf("the certificate for clients without a server name: %w", err)
 	}
 	if made {
 		log.Warn("made a self-signed certificate for clients whose server name has none; set ssl_cert and ssl_cert_key",
-			"file", filepath.Join(s.Process.Prefix, "ssl", listener.DefaultCert))
+			"folder", dir)
 	}
 	return []tls.Certificate{cert}, nil
 }

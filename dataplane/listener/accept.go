@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/keepgate/keepgate/shared/settings/values"
 )
 
 // accept serves each connection of s in a goroutine, until s is closed. Running out of files or memory is waited out.
@@ -76,7 +78,7 @@ func samePort(a, b net.Addr) bool {
 	return ok1 && ok2 && x.Port == y.Port && (x.IP.IsUnspecified() || x.IP.Equal(y.IP))
 }
 
-func (l *Listener) tlsConfig(spec Spec) *tls.Config {
+func (l *Listener) tlsConfig(spec values.Listener) *tls.Config {
 	c := &tls.Config{
 		MinVersion:       l.options.MinVersion,
 		NextProtos:       []string{"http/1.1"},

@@ -1,6 +1,6 @@
 // Package listener opens the gateway's sockets, terminates TLS and hands each connection to the engine that speaks its protocol.
 //
-// Sockets are described in Kong's syntax ([Parse]). On a TLS socket the certificate is chosen by server name through a callback;
+// Sockets are described in Kong's syntax (shared/settings/values). On a TLS socket the certificate is chosen by server name through a callback;
 // ALPN then decides: h2 goes to the standard library's server through a listener fed by a channel, everything else to the HTTP/1.1 engine
 // in the goroutine that shook hands. On a clear socket with the flag http2 the HTTP/1.1 engine notices HTTP/2's preface and calls
 // [Listener.HandOver]. Requests, routes and consumers are no concern of this package.
@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/keepgate/keepgate/shared/settings/values"
 )
 
 // Native is the HTTP/1.1 engine: it serves a connection to its end in the caller's goroutine.
@@ -67,7 +69,7 @@ func (o Options) withDefaults() Options {
 
 // Listener is the set of sockets of one proxy.
 type Listener struct {
-	specs    []Spec
+	specs    []values.Listener
 	options  Options
 	native   Native
 	standard Standard
@@ -79,12 +81,12 @@ type Listener struct {
 
 type socket struct {
 	net.Listener
-	spec Spec
+	spec values.Listener
 	tls  *tls.Config
 }
 
 // New makes a Listener and opens nothing.
-func New(specs []Spec, options Options) *Listener {
+func New(specs []values.Listener, options Options) *Listener {
 	return &Listener{specs: specs, options: options.withDefaults(), queue: newQueue()}
 }
 
@@ -94,13 +96,13 @@ func (l *Listener) Attach(native Native, standard Standard) { l.native, l.standa
 // Open opens all sockets, or none. Connections wait in the kernel until Run.
 func (l *Listener) Open(ctx context.Context) error {
 	for _, spec := range l.specs {
-		nl, err := spec.listen(ctx)
+		nl, err := open(ctx, spec)
 		if err != nil {
 			for _, s := range l.sockets {
 				_ = s.Close()
 			}
 			l.sockets = nil
-			return fmt.Errorf("listening on %s: %w", spec.Addr, err)
+			return fmt.Errorf("listening on %s: %w", spec.Address, err)
 		}
 		s := socket{Listener: nl, spec: spec}
 		if spec.TLS {

@@ -9,8 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +17,8 @@ import (
 	"github.com/keepgate/keepgate/dataplane/http1"
 	"github.com/keepgate/keepgate/dataplane/http1/std"
 	"github.com/keepgate/keepgate/dataplane/listener"
+	"github.com/keepgate/keepgate/shared/selfsigned"
+	"github.com/keepgate/keepgate/shared/settings/values"
 )
 
 // handler says what it saw; "/hold" waits for hold.
@@ -45,8 +45,8 @@ type fixture struct {
 // start runs a Listener with both engines; native=false leaves the standard one alone.
 func start(t *testing.T, native bool, text string, options listener.Options) fixture {
 	t.Helper()
-	specs, err := listener.Parse(text)
-	if err != nil {
+	var specs values.Listen
+	if err := specs.UnmarshalText([]byte(text)); err != nil {
 		t.Fatal(err)
 	}
 	h := handler{make(chan struct{}), make(chan struct{})}
@@ -98,7 +98,7 @@ func client(addr, serverName string, roots *x509.CertPool, protocols func(*http.
 
 func TestProtocols(t *testing.T) {
 	t.Parallel()
-	cert, _, err := listener.SelfSigned(t.TempDir())
+	cert, _, err := selfsigned.Load(t.TempDir(), "default")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,11 +136,11 @@ func TestProtocols(t *testing.T) {
 
 func TestCertificateBySNI(t *testing.T) {
 	t.Parallel()
-	fallback, _, err := listener.SelfSigned(t.TempDir())
+	fallback, _, err := selfsigned.Load(t.TempDir(), "default")
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, _, err := listener.SelfSigned(t.TempDir())
+	other, _, err := selfsigned.Load(t.TempDir(), "default")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,34 +257,11 @@ func TestOpenAllOrNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	l := listener.New([]listener.Spec{{Addr: "127.0.0.1:0"}, {Addr: taken.Addr().String()}}, listener.Options{})
+	l := listener.New([]values.Listener{{Address: "127.0.0.1:0"}, {Address: taken.Addr().String()}}, listener.Options{})
 	if err := l.Open(t.Context()); err == nil || !strings.Contains(err.Error(), taken.Addr().String()) {
 		t.Fatalf("Open = %v", err)
 	}
 	if len(l.Addrs()) != 0 {
 		t.Fatal("a socket stayed open")
-	}
-}
-
-func TestSelfSigned(t *testing.T) {
-	t.Parallel()
-	prefix := t.TempDir()
-	first, made, err := listener.SelfSigned(prefix)
-	if err != nil || !made {
-		t.Fatalf("%v, %v", made, err)
-	}
-	again, made, err := listener.SelfSigned(prefix)
-	if err != nil || made || string(again.Certificate[0]) != string(first.Certificate[0]) {
-		t.Fatalf("the second start made another: %v, %v", made, err)
-	}
-	key := filepath.Join(prefix, "ssl", listener.DefaultKey)
-	if info, err := os.Stat(key); err != nil || info.Mode().Perm() != 0o600 {
-		t.Fatalf("%v, %v", info.Mode(), err)
-	}
-	if err := os.WriteFile(key, []byte("torn"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := listener.SelfSigned(prefix); err == nil || strings.Contains(err.Error(), "torn") {
-		t.Fatalf("a broken key: %v", err)
 	}
 }

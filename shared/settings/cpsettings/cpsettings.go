@@ -72,5 +72,6 @@ type Keyring struct {
 	Enabled           bool   `key:"keyring_enabled" default:"off" help:"Encrypt secrets in the database."`
 	Strategy          string `key:"keyring_strategy" oneof:"local|cluster" help:"Where keys live: local wraps them by keyring_local_key_file, cluster holds them in memory alone. Empty means local with sqlite and cluster with postgres."`
 	LocalKeyFile      string `key:"keyring_local_key_file" default:"keyring.key" path:"prefix" help:"The file that strategy local wraps the keys with; made at the first start with mode 0600. Who has it and the database has the secrets."`
+	MigratePlaintext  bool   `key:"keyring_migrate_plaintext" default:"off" help:"Let a database that was used without a keyring get one: its plaintext stays readable until each value has been written again."`
 	RecoveryPublicKey string `key:"keyring_recovery_public_key" help:"An RSA public key or certificate (PEM file, PEM text, or that in base64) that the keys are encrypted to, so that its private key can bring them back."`
 }

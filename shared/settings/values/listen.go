@@ -18,7 +18,10 @@ type Listener struct {
 	HTTP2         bool // offered by ALPN with TLS, by prior knowledge without
 	ProxyProtocol bool
 	ReusePort     bool
-	Backlog       int // 0: the system's own
+	Deferred      bool // wake on the first data, not on the connection
+	DualStack     bool // ipv6only=off: an IPv6 socket takes IPv4 too
+	NoKeepAlive   bool // so_keepalive=off
+	Backlog       int  // 0: the system's own
 }
 
 // Listen is a list of listeners in Kong's form: "0.0.0.0:8000 reuseport backlog=16384, 0.0.0.0:8443 ssl
@@ -64,14 +67,20 @@ func parseListener(words []string) (Listener, error) {
 			listener.ProxyProtocol = true
 		case flag == "reuseport":
 			listener.ReusePort = true
+		case flag == "deferred":
+			listener.Deferred = true
 		case name == "backlog":
 			if listener.Backlog, err = strconv.Atoi(value); err != nil || listener.Backlog < 1 {
 				return Listener{}, fmt.Errorf("backlog wants a number above 0, not %q", value)
 			}
-		case flag == "deferred", flag == "bind", name == "ipv6only", name == "so_keepalive":
-			// nginx's tuning of the socket; the Go runtime keeps connections alive and binds one by one anyway
+		case flag == "ipv6only=on", flag == "ipv6only=off":
+			listener.DualStack = value == "off"
+		case flag == "so_keepalive=on", flag == "so_keepalive=off":
+			listener.NoKeepAlive = value == "off"
+		case flag == "bind": // always so here
 		default:
-			return Listener{}, fmt.Errorf("unknown flag %q; known are ssl, http2, proxy_protocol, reuseport, backlog=N", flag)
+			return Listener{}, fmt.Errorf("unknown flag %q; known are ssl, http2, proxy_protocol, reuseport, deferred, bind, backlog=N, "+
+				"ipv6only=on|off, so_keepalive=on|off", flag)
 		}
 	}
 	return listener, nil
@@ -104,6 +113,9 @@ func (l Listen) String() string {
 			{listener.TLS, "ssl"},
 			{listener.ProxyProtocol, "proxy_protocol"},
 			{listener.ReusePort, "reuseport"},
+			{listener.Deferred, "deferred"},
+			{listener.DualStack, "ipv6only=off"},
+			{listener.NoKeepAlive, "so_keepalive=off"},
 			{listener.Backlog > 0, "backlog=" + strconv.Itoa(listener.Backlog)},
 		} {
 			if flag.set {

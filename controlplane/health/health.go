@@ -1,0 +1,92 @@
+// Package health shows how a control plane node is: GET /status, /status/ready and /metrics on a port of its own.
+//
+// The port is for operators and load balancers and needs no credentials, so it shows no secret and nothing of what
+// is configured.
+package health
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// patience is how long the database may take to answer a question about its health.
+const patience = 2 * time.Second
+
+// Node is what is asked.
+type Node interface {
+	// Head reads the newest revision from the database.
+	Head(ctx context.Context) (uint64, error)
+	// Seen is the newest revision that data planes are offered.
+	Seen() uint64
+	// Keyring returns "", or why secrets cannot be written.
+	Keyring() (why string)
+	// Linked counts the data planes that are linked to this node.
+	Linked() int
+}
+
+// Handler serves the endpoints.
+func Handler(node Node, version string) http.Handler {
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		gauge("keepgate_database_reachable", "1 while the database answers.", func() float64 {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			if _, err := node.Head(ctx); err != nil {
+				return 0
+			}
+			return 1
+		}),
+		gauge("keepgate_published_revision", "The newest revision that data planes are offered.", func() float64 { return float64(node.Seen()) }),
+		gauge("keepgate_data_planes_linked", "Data planes linked to this node.", func() float64 { return float64(node.Linked()) }),
+		gauge("keepgate_keyring_usable", "1 while secrets can be written.", func() float64 {
+			if node.Keyring() != "" {
+				return 0
+			}
+			return 1
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "keepgate_node_info", Help: "The version of this node.", ConstLabels: prometheus.Labels{"version": version},
+		}, func() float64 { return 1 }),
+	)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		defer cancel()
+		_, err := node.Head(ctx)
+		answer(w, http.StatusOK, map[string]any{"database": map[string]any{"reachable": err == nil}})
+	})
+	mux.HandleFunc("GET /status/ready", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		defer cancel()
+		if _, err := node.Head(ctx); err != nil {
+			answer(w, http.StatusServiceUnavailable, map[string]any{"message": "failed to connect to database"})
+			return
+		}
+		if why := node.Keyring(); why != "" {
+			answer(w, http.StatusServiceUnavailable, map[string]any{"message": why})
+			return
+		}
+		answer(w, http.StatusOK, map[string]any{"message": "ready"})
+	})
+	return mux
+}
+
+func gauge(name, help string, value func() float64) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+}
+
+func answer(w http.ResponseWriter, status int, body map[string]any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	if err := json.NewEncoder(w).Encode(body); err != nil {
+		return // the client left; there is nobody to tell
+	}
+}

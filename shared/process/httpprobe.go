@@ -1,0 +1,32 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// HTTPProbe asks a URL; any status but 200 means not ready, and the body says why.
+func HTTPProbe(url string) Probe {
+	return func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return fmt.Errorf("asking the status port: %w", err)
+		}
+		defer response.Body.Close()
+		if response.StatusCode == http.StatusOK {
+			return nil
+		}
+		body, err := io.ReadAll(io.LimitReader(response.Body, 4096))
+		if err != nil {
+			return fmt.Errorf("asking the status port: %w", err)
+		}
+		return fmt.Errorf("not ready: %s", strings.TrimSpace(string(body)))
+	}
+}
