@@ -45,6 +45,7 @@ type plane struct {
 	source   *mtls.Source
 	store    *localstore.Store
 	names    *balancer.Names
+	pools    *upstream.Pools
 	tables   *table.Holder
 	metrics  *status.Metrics
 	applier  *apply.Applier
@@ -105,12 +106,12 @@ func (p *plane) build() error {
 	if err != nil {
 		return err
 	}
-	pools := upstream.NewPools(new(wire.Blocks), client.Options{
+	p.pools = upstream.NewPools(new(wire.Blocks), client.Options{
 		MaxIdle: orNone(s.Upstream.KeepalivePoolSize), MaxRequests: orNone(s.Upstream.KeepaliveMaxRequests),
 		IdleTimeout: s.Upstream.KeepaliveIdleTimeout,
 	})
 	entities := schema.New(plugins.All())
-	compiler := compile.New(all.Kinds(verifier.Options{}), p.names, pools, compile.Options{
+	compiler := compile.New(all.Kinds(verifier.Options{}), p.names, p.pools, compile.Options{
 		Observer: p.metrics, Roots: roots, Depth: s.Upstream.VerifyDepth,
 	})
 	p.applier = apply.New(&tableCompiler{compiler, p.tables}, &keeper{p.store, entities, p.log})
@@ -134,6 +135,7 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 	return lifecycle.Run(ctx,
 		lifecycle.Part{Name: "cluster certificates", Run: p.source.Run},
 		lifecycle.Part{Name: "names", Run: p.names.Run},
+		lifecycle.Part{Name: "upstream connections", Run: p.pools.Run},
 		lifecycle.Part{Name: "control plane link", Run: p.uplink.Run},
 		lifecycle.Part{Name: "proxy", Run: front.Run},
 	)

@@ -37,6 +37,7 @@ type front struct {
 	engine   *http1.Server
 	counted  *counted
 	log      *accesslog.Log // nil when it is off
+	errors   *logFile       // nil when it is off
 	operator []net.Listener
 }
 
@@ -47,7 +48,7 @@ func (p *plane) front(instance *process.Instance) (*front, error) {
 	if err != nil {
 		return nil, err
 	}
-	handler := &counted{Handler: next}
+	handler := &counted{Proxy: next}
 	f.counted = handler
 	if err := checkSockets(p.settings.Proxy.Listen); err != nil {
 		return nil, err
@@ -104,10 +105,14 @@ func (p *plane) handler(f *front) (*proxy.Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
+	failures, err := p.errorLog(f)
+	if err != nil {
+		return nil, err
+	}
 	unmatched, _ := p.metrics.Unmatched().(proxy.Meter)
 	options := proxy.Options{
 		Names: names, Headers: headers, Version: version.Text, TrustedIPs: s.TrustedIPs.Ranges, RealIPHeader: s.RealIPHeader,
-		MaxBody: int64(s.MaxBody), ErrorType: s.ErrorDefaultType, DebugHeader: s.AllowDebugHeader, Meter: unmatched,
+		MaxBody: int64(s.MaxBody), ErrorType: s.ErrorDefaultType, DebugHeader: s.AllowDebugHeader, Meter: unmatched, Errors: failures,
 	}
 	if s.AccessLog != "off" {
 		if f.log, err = accesslog.Open(inPrefix(p.settings.Process.Prefix, s.AccessLog), accesslog.Common); err != nil {
@@ -168,6 +173,11 @@ func (f *front) reload(ctx context.Context) error {
 				f.plane.log.Error("the access log was not reopened", "error", err)
 			}
 		}
+		if f.errors != nil {
+			if err := f.errors.Reopen(); err != nil {
+				f.plane.log.Error("the error log was not reopened", "error", err)
+			}
+		}
 		f.plane.log.Info("reloaded")
 	}
 }
@@ -219,13 +229,13 @@ func inPrefix(prefix, path string) string {
 
 // counted counts requests of all engines.
 type counted struct {
-	exchange.Handler
+	*proxy.Proxy
 	requests atomic.Int64
 }
 
 func (c *counted) Serve(ex *exchange.Exchange) {
 	c.requests.Add(1)
-	c.Handler.Serve(ex)
+	c.Proxy.Serve(ex)
 }
 
 // node is what the status port says of this data plane.

@@ -39,7 +39,9 @@ func (l *Listen) UnmarshalText(text []byte) error {
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(*l, func(other Listener) bool { return other.Address == listener.Address }) {
+		if slices.ContainsFunc(*l, func(other Listener) bool {
+			return other.Address == listener.Address && !strings.HasSuffix(other.Address, ":0")
+		}) {
 			return fmt.Errorf("%s is listed twice", listener.Address)
 		}
 		*l = append(*l, listener)
