@@ -126,3 +126,8 @@ func wrong(ok bool, format string, args ...any) string {
 	}
 	return fmt.Sprintf(format, args...)
 }
+
+// Program makes a process of any other program, as a server to compare with, and starts nothing.
+func (c *Cluster) Program(name, program string, args ...string) *Process {
+	return c.newProcess(name, program, args, "")
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/keepgate/keepgate/e2e/harness"
+)
+
+// applyFigures measures how long a data plane takes to hold a whole configuration: sent by the control plane, and
+// found in its own sealed store with no control plane there.
+func applyFigures(b *bench) {
+	for _, n := range b.effort.entities {
+		b.applyOne(n)
+	}
+}
+
+func (b *bench) applyOne(n int) {
+	c := harness.New(b)
+	cp := c.ControlPlane("cp")
+	cp.Start()
+	pushed := b.timed(func() { cp.Admin().Push(entitiesFile(n)) })
+	dp := c.DataPlane("edge", cp)
+	const times = 3
+	var whole, cold []float64
+	for range times {
+		if err := os.RemoveAll(dp.Store()); err != nil {
+			b.Fatalf("%v", err)
+		}
+		whole = append(whole, b.untilReady(dp))
+		dp.Stop()
+	}
+	cp.Kill()
+	for range times {
+		cold = append(cold, b.untilReady(dp))
+		if answer := dp.MustGet("/probe"); answer.Status != 200 {
+			b.Fatalf("a cold start serves %d %s", answer.Status, answer.Body)
+		}
+		dp.Stop()
+	}
+	aim := 0.0
+	if n == 100_000 {
+		aim = 2
+	}
+	name := fmt.Sprintf("%d entities", n)
+	b.report.spread(figure{Name: name + ": cold start from the sealed store until ready", Unit: "s", Aim: aim}, cold)
+	b.report.spread(figure{Name: name + ": start with an empty store until ready", Unit: "s", Note: "linking, snapshot, compiling, sealing to disk"}, whole)
+	b.report.add(figure{Name: name + ": push, one transaction", Value: pushed, Unit: "s", Note: "SQLite, keyring on; by the control plane"})
+}
+
+func (b *bench) timed(do func()) float64 {
+	begun := time.Now()
+	do()
+	return time.Since(begun).Seconds()
+}
+
+// untilReady is how long a data plane takes from its start until it is ready, in seconds.
+func (b *bench) untilReady(dp *harness.DataPlane) float64 {
+	return b.timed(func() {
+		dp.Launch()
+		deadline := time.Now().Add(2 * time.Minute)
+		for time.Now().Before(deadline) {
+			answer, err := harness.Get("http://" + dp.Status + "/status/ready")
+			if err == nil && answer.Status == 200 {
+				return
+			}
+			if dp.Pid() == 0 {
+				b.Fatalf("the data plane ended: %s", dp.Log())
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+		b.Fatalf("the data plane was not ready in time: %s", dp.Log())
+	})
+}
