@@ -66,8 +66,9 @@ type Publisher struct {
 	wire        *wire
 	log         *slog.Logger
 	environment *environment
-	epoch       uint64        // touched by Run alone
-	seen        atomic.Uint64 // revision that environment shows
+	epoch       uint64                                  // touched by Run alone
+	seen        atomic.Uint64                           // revision that environment shows
+	end         atomic.Pointer[context.CancelCauseFunc] // ends the present round of Run
 }
 
 // New makes a Publisher and starts nothing.
@@ -93,17 +94,33 @@ func (p *Publisher) Current(environment string) (epoch, number uint64, hash conf
 	return v.epoch, v.number, v.set.Hash(), true
 }
 
+var errAgain = errors.New("asked to read everything again")
+
+// Reload has Run read everything again, the epoch too.
+func (p *Publisher) Reload() {
+	if end := p.end.Load(); end != nil {
+		(*end)(errAgain)
+	}
+}
+
 // Run reads the database and follows its history until ctx ends. It outlives every fault of the database.
 func (p *Publisher) Run(ctx context.Context) error {
 	pause := firstPause
 	for {
-		revision, err := p.load(ctx)
+		round, end := context.WithCancelCause(ctx)
+		p.end.Store(&end)
+		revision, err := p.load(round)
 		if err == nil {
 			pause = firstPause
-			err = p.follow(ctx, revision)
+			err = p.follow(round, revision)
 		}
+		again := errors.Is(context.Cause(round), errAgain)
+		end(nil)
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if again {
+			continue
 		}
 		p.log.Warn("the configuration must be read as a whole; data planes keep what they have", "why", err, "retry_in", pause)
 		select {
