@@ -26,12 +26,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		var report bool
 		if answer, report = rest.Of(err); report {
-			s.deps.Log.ErrorContext(r.Context(), "admin request failed", "method", method(r), "path", s.table.Loggable(r.URL.EscapedPath()),
+			s.deps.Log.ErrorContext(r.Context(), "admin request failed", "method", method(r), "path", s.table.Loggable(r.URL.EscapedPath(), m, found),
 				"subject", fault.SubjectOf(err), "error", err)
 		}
 	}
 	s.write(w, r, answer, began)
-	s.deps.Log.InfoContext(r.Context(), "admin request", "method", method(r), "path", s.table.Loggable(r.URL.EscapedPath()),
+	s.deps.Log.InfoContext(r.Context(), "admin request", "method", method(r), "path", s.table.Loggable(r.URL.EscapedPath(), m, found),
 		"query", rest.LoggableQuery(r.URL.Query()), "status", answer.Status, "bytes", len(answer.Body),
 		"duration", time.Since(began), "client", r.RemoteAddr)
 }
@@ -96,7 +96,7 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request, m *rest.Match) 
 		return request, nil
 	}
 	id, err := request.Resolve()
-	request.Resolve = func() (string, error) { return id, nil }
+	request.Resolve, m.Known = func() (string, error) { return id, nil }, err == nil
 	return request, err
 }
 

@@ -73,6 +73,7 @@ func (t *Table) Reserved(name string) bool { return t.root.literals[name] != nil
 // Match is a path of the table.
 type Match struct {
 	Workspace string // name or id in front of the path, "" when there is none
+	Known     bool   // there is such a workspace, so that its name may be logged
 	params    []string
 	trail     []*node
 }
@@ -147,19 +148,18 @@ func (m *Match) Allow() string {
 // redacted stands for what may not be written.
 const redacted = "REDACTED"
 
-// Loggable writes an escaped path without secrets: of a path of the table the parameters that may be secret,
-// and of any other path everything that is neither a word of the table nor a UUID.
-func (t *Table) Loggable(path string) string {
+// Loggable writes an escaped path, for which Find found m, without secrets: it hides, of a path of the table,
+// the parameters that may be secret, and of any other everything that is neither a word of the table nor a UUID.
+func (t *Table) Loggable(path string, m *Match, found bool) string {
 	elements, ok := unescape(path)
 	if !ok {
 		return redacted
 	}
-	m, found := t.Find(path)
 	shown := make([]string, len(elements))
 	for i, element := range elements {
 		hide := !t.literals[element]
 		if found {
-			hide = m.hides(len(elements), i)
+			hide = m.hides(i)
 		}
 		shown[i] = url.PathEscape(element)
 		if hide && !isID(element) {
@@ -169,11 +169,13 @@ func (t *Table) Loggable(path string) string {
 	return "/" + strings.Join(shown, "/")
 }
 
-// hides reports whether the i-th of n elements belongs to a parameter that may be secret.
-func (m *Match) hides(n, i int) bool {
+// hides reports whether the i-th element is a parameter that may be secret, or a workspace that is not there.
+func (m *Match) hides(i int) bool {
 	step := i + 1
 	if m.Workspace != "" {
-		step = i
+		if step = i; i == 0 {
+			return !m.Known
+		}
 	}
 	return step < len(m.trail) && m.trail[step].secret
 }
