@@ -1,0 +1,232 @@
+package adminclient_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keepgate/keepgate/controlplane/admin"
+	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/controlplane/cli/adminclient"
+	"github.com/keepgate/keepgate/controlplane/cli/configcmd"
+	"github.com/keepgate/keepgate/controlplane/cli/fleetcmd"
+	"github.com/keepgate/keepgate/controlplane/cli/keyringcmd"
+	"github.com/keepgate/keepgate/controlplane/encryption"
+	"github.com/keepgate/keepgate/controlplane/fleet"
+	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/controlplane/keyring/local"
+	"github.com/keepgate/keepgate/controlplane/store/sqlite"
+	"github.com/keepgate/keepgate/shared/plugins"
+	"github.com/keepgate/keepgate/shared/schema"
+)
+
+// keep is a control plane's Admin API on a real database, and a folder for files.
+type keep struct {
+	t   *testing.T
+	url string
+	dir string
+}
+
+func newKeep(t *testing.T) *keep {
+	t.Helper()
+	ctx, dir := t.Context(), t.TempDir()
+	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(dir, "keep.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	if err := store.Migrate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	ring, err := keyring.Open(ctx, store, local.New(filepath.Join(dir, "keyring.key")), keyring.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cipher, err := encryption.New(ctx, store, ring, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := catalog.New(store, schema.New(plugins.All()), cipher, catalog.Options{Hashes: 4})
+	if err := c.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	nodes := fleet.New(store, fleet.Options{})
+	nodes.Join(ctx, fleet.Certificate{Name: "edge-1", Environment: "default"}, fleet.Label{NodeID: "n1", Hostname: "host-1"}, fleet.Held{Version: 3})
+	server, err := admin.New(admin.Deps{
+		Catalog: c, Keyring: ring, Fleet: nodes, Log: slog.New(slog.DiscardHandler), Wake: func() {},
+		Newest:        func() (uint64, uint64, string, bool) { return 1, 3, "", true },
+		AcceptRestore: func(context.Context) (uint64, error) { return 9, nil },
+	}, admin.Options{Version: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listening := httptest.NewServer(server)
+	t.Cleanup(listening.Close)
+	return &keep{t, listening.URL, dir}
+}
+
+// run runs a command as the process would.
+func (k *keep) run(command *cobra.Command, arguments ...string) (string, error) {
+	k.t.Helper()
+	var out bytes.Buffer
+	command.SetOut(&out)
+	command.SetErr(&out)
+	command.SilenceErrors = true
+	command.SetArgs(append(arguments, "--admin-url", k.url))
+	err := command.ExecuteContext(k.t.Context())
+	return out.String(), err
+}
+
+func (k *keep) config(arguments ...string) (string, error) {
+	k.t.Helper()
+	return k.run(configcmd.Command(), arguments...)
+}
+
+func (k *keep) file(name, text string) string {
+	k.t.Helper()
+	path := filepath.Join(k.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		k.t.Fatal(err)
+	}
+	return path
+}
+
+const (
+	services  = "_format_version: '3.0'\nservices:\n- name: s\n  host: h\n  routes: [{name: r, paths: [/a]}]\n"
+	consumers = "_format_version: '3.0'\nservices: [{name: t, host: h}]\nconsumers:\n- username: bob\n  keyauth_credentials: [{key: bobs-key}]\n"
+)
+
+func TestConfigCommands(t *testing.T) {
+	t.Parallel()
+	k := newKeep(t)
+	one, two := k.file("one.yaml", services), k.file("two.yaml", consumers)
+	steps := []struct {
+		say  []string
+		want string // in what is printed
+		fail string // in the error
+	}{
+		{[]string{"validate", one, two}, "5 entities, all good", ""},
+		{[]string{"validate", one, "--online"}, "nothing was written", ""},
+		{[]string{"diff", one, two, "--exit-code"}, "create  services/t", "5 changes"},
+		{[]string{"push", one, two, "--dry-run"}, "5 created, 0 updated, 0 deleted, 0 unchanged: a dry run", ""},
+		{[]string{"push", one, two}, "5 created, 0 updated, 0 deleted, 0 unchanged: version", ""},
+		{[]string{"push", one, two}, "nothing to do", ""},
+		{[]string{"diff", one, two, "--exit-code"}, "5 unchanged", ""},
+		{[]string{"push", one, "--keep"}, "0 deleted", ""},
+		{[]string{"push", k.file("changed.yaml", strings.Replace(services, "host: h", "host: other", 1)), "--keep"}, "update  services/s  (host)", ""},
+		{[]string{"dump"}, "_transform: false", ""},
+		{[]string{"dump", "-o", filepath.Join(k.dir, "dump.yaml")}, "", ""},
+		{[]string{"dump", "-o", filepath.Join(k.dir, "dump.yaml")}, "", "--force"},
+		{[]string{"push", filepath.Join(k.dir, "dump.yaml")}, "nothing to do", ""},
+		{[]string{"push", k.file("none.yaml", "_format_version: '3.0'\n")}, "", "--allow-empty"},
+		{[]string{"push", k.file("none.yaml", "_format_version: '3.0'\n"), "--allow-empty"}, "5 deleted", ""},
+		{[]string{"push", one, "--workspace", "nope"}, "", "Workspace 'nope' not found"},
+		{[]string{"push", filepath.Join(k.dir, "absent.yaml")}, "", "no such file"},
+	}
+	for _, step := range steps {
+		out, err := k.config(step.say...)
+		if (err == nil) != (step.fail == "") || (err != nil && !strings.Contains(err.Error(), step.fail)) {
+			t.Fatalf("config %v: %v, want %q", step.say, err, step.fail)
+		}
+		if !strings.Contains(out, step.want) {
+			t.Fatalf("config %v printed\n%s\nwithout %q", step.say, out, step.want)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(k.dir, "dump.yaml")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the dump's mode: %v, %v", info.Mode(), err)
+	}
+	_, err := k.config("push", one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = k.config("diff", two, "--exit-code")
+	if differs, ok := errors.AsType[configcmd.Differs](err); !ok || differs.ExitCode() != 2 {
+		t.Errorf("diff --exit-code: %v", err)
+	}
+}
+
+// TestRefusalsNameFileLineAndField does so for one file and for several, offline and by the control plane.
+func TestRefusalsNameFileLineAndField(t *testing.T) {
+	t.Parallel()
+	k := newKeep(t)
+	good := k.file("good.yaml", services)
+	bad := k.file("bad.yaml", "_format_version: '3.0'\n\nservices:\n- &x\n  name: b\n  host: h\n  routes:\n  - paths: [/a]\n  - paths:\n    - /b\n    - nope\n")
+	for _, say := range [][]string{{"validate", bad}, {"validate", good, bad}, {"push", bad}, {"push", good, bad}} {
+		_, err := k.config(say...)
+		if err == nil || !strings.Contains(err.Error(), bad+":11: services[") || !strings.Contains(err.Error(), "].routes[1].paths[1]: should start with: /") {
+			t.Errorf("config %v: %v", say, err)
+		}
+	}
+	other := k.file("other.yaml", "_format_version: '3.0'\n_transform: false\nservices: []\n")
+	third := k.file("third.yaml", "_format_version: '3.0'\n_transform: true\n")
+	if _, err := k.config("push", other, third); err == nil || !strings.Contains(err.Error(), third+":2: _transform is not the same") {
+		t.Errorf("files that contradict each other: %v", err)
+	}
+}
+
+func TestKeyringCommands(t *testing.T) {
+	t.Parallel()
+	k := newKeep(t)
+	made, err := k.run(keyringcmd.Command(), "generate", "--activate")
+	if err != nil || !strings.Contains(made, "is active") || strings.Contains(made, "key  ") {
+		t.Fatalf("generate: %s, %v", made, err)
+	}
+	shown, err := k.run(keyringcmd.Command(), "generate", "--show-material")
+	if err != nil || !strings.Contains(shown, "key  ") {
+		t.Errorf("generate --show-material: %v", err)
+	}
+	status, err := k.run(keyringcmd.Command(), "status")
+	if err != nil || !strings.Contains(status, "keyring   ready, strategy local") || strings.Count(status, "standby") != 2 {
+		t.Errorf("status: %s, %v", status, err)
+	}
+	if _, err := k.run(keyringcmd.Command(), "activate", "unknown1"); err == nil {
+		t.Error("an unknown key was activated")
+	}
+	if _, err := k.run(keyringcmd.Command(), "recover", "--key", k.file("x.pem", "x")); err == nil || !strings.Contains(err.Error(), "no recovery") {
+		t.Errorf("recover: %v", err)
+	}
+}
+
+func TestFleetCommands(t *testing.T) {
+	t.Parallel()
+	k := newKeep(t)
+	list, err := k.run(fleetcmd.Command(), "list")
+	if err != nil || !strings.Contains(list, "edge-1") || !strings.Contains(list, "version 3 of epoch 1") {
+		t.Errorf("list: %s, %v", list, err)
+	}
+	if _, err := k.run(fleetcmd.Command(), "accept-restore"); err == nil || !strings.Contains(err.Error(), "--yes") {
+		t.Errorf("without --yes: %v", err)
+	}
+	if out, err := k.run(fleetcmd.Command(), "accept-restore", "--yes"); err != nil || !strings.Contains(out, "epoch 9") {
+		t.Errorf("accept-restore: %s, %v", out, err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("0123456789abcdef\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, o := range map[string]adminclient.Options{
+		"no address":                 {URL: "localhost:8001"},
+		"a token in clear elsewhere": {URL: "http://keep.example.com:8001", TokenFile: token},
+		"a token that is not there":  {URL: "http://localhost:8001", TokenFile: token + "x"},
+		"a CA that is none":          {URL: "https://localhost:8444", CAFile: token},
+	} {
+		if _, err := o.Open(); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+	if _, err := (adminclient.Options{URL: "http://127.0.0.1:8001", TokenFile: token}).Open(); err != nil {
+		t.Errorf("a token to this machine: %v", err)
+	}
+}
