@@ -27,6 +27,7 @@ import (
 	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/nodeid"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/schema"
@@ -78,7 +79,7 @@ func (p *plane) open() (err error) {
 	if err != nil {
 		return fmt.Errorf("reading this node's certificate (make a key and a request here with: keepgate-dp certs request): %w", err)
 	}
-	if p.nodeID, err = nodeID(filepath.Join(p.settings.Process.Prefix, "node.id")); err != nil {
+	if p.nodeID, err = nodeid.Load(filepath.Join(p.settings.Process.Prefix, "node.id")); err != nil {
 		return err
 	}
 	var held opened

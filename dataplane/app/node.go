@@ -2,21 +2,14 @@ package app
 
 import (
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
-
-	"github.com/google/uuid"
 
 	"github.com/keepgate/keepgate/dataplane/localstore"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
-	"github.com/keepgate/keepgate/shared/durable"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/localkeys"
 	"github.com/keepgate/keepgate/shared/mtls"
@@ -27,26 +20,6 @@ import (
 
 // storeKeyLabel separates the local store's keys from whatever else is derived from the cluster key.
 const storeKeyLabel = "localstore"
-
-// nodeID reads the name by which this installation is known in the fleet, and makes one at the first start.
-func nodeID(path string) (string, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		id := uuid.NewString()
-		return id, durable.Replace(path, 0o644, func(w io.Writer) error {
-			_, err := fmt.Fprintln(w, id)
-			return err
-		})
-	}
-	if err != nil {
-		return "", fmt.Errorf("reading the node's id: %w", err)
-	}
-	id, err := uuid.Parse(strings.TrimSpace(string(text)))
-	if err != nil {
-		return "", fmt.Errorf("%s holds no UUID; remove it to be given a new one: %w", path, err)
-	}
-	return id.String(), nil
-}
 
 // openStore opens the local store under keys derived from this node's cluster key.
 func openStore(s dpsettings.DataPlane, source *mtls.Source, verify func(localstore.State) error, log *slog.Logger) (*localstore.Store, localstore.State, error) {

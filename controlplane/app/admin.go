@@ -1,0 +1,150 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/keepgate/keepgate/controlplane/admin"
+	"github.com/keepgate/keepgate/controlplane/publish"
+	"github.com/keepgate/keepgate/shared/lifecycle"
+	"github.com/keepgate/keepgate/shared/nodeid"
+	"github.com/keepgate/keepgate/shared/selfsigned"
+	"github.com/keepgate/keepgate/shared/settings/cpsettings"
+	"github.com/keepgate/keepgate/shared/telemetry"
+	"github.com/keepgate/keepgate/shared/version"
+)
+
+// admin opens the Admin API's sockets and returns what serves them.
+func (p *plane) admin() (lifecycle.Part, error) {
+	s := p.settings.Admin
+	var addresses []string
+	for _, at := range s.Listen {
+		addresses = append(addresses, at.Address)
+	}
+	if err := admin.CheckListen(addresses, s.EnforceRBAC); err != nil {
+		return lifecycle.Part{}, err
+	}
+	api, err := p.adminAPI()
+	if err != nil {
+		return lifecycle.Part{}, err
+	}
+	cert, err := adminCertificate(p.settings, p.log)
+	if err != nil {
+		return lifecycle.Part{}, err
+	}
+	var endpoints []admin.Endpoint
+	for _, at := range s.Listen {
+		socket, err := net.Listen("tcp", at.Address)
+		if err != nil {
+			return lifecycle.Part{}, fmt.Errorf("admin_listen: %w", err)
+		}
+		endpoint := admin.Endpoint{Listener: socket, HTTP2: at.HTTP2}
+		if at.TLS {
+			endpoint.TLS = &tls.Config{Certificates: []tls.Certificate{*cert}, MinVersion: tls.VersionTLS12}
+		}
+		endpoints = append(endpoints, endpoint)
+	}
+	return lifecycle.Part{Name: "Admin API", Run: func(ctx context.Context) error { return api.Serve(ctx, endpoints...) }}, nil
+}
+
+func (p *plane) adminAPI() (*admin.Server, error) {
+	s := p.settings
+	token, notice, err := admin.LoadToken(inPrefix(s.Process.Prefix, s.Admin.TokenFile))
+	if err != nil {
+		return nil, fmt.Errorf("admin_token_file: %w", err)
+	}
+	if notice != "" {
+		p.log.Warn(notice)
+	}
+	id, err := nodeid.Load(filepath.Join(s.Process.Prefix, "node.id"))
+	if err != nil {
+		return nil, err
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("asking for the host name: %w", err)
+	}
+	deps := admin.Deps{
+		Catalog: p.catalog, Fleet: p.fleet, Newest: p.newest, AcceptRestore: p.acceptRestore, Level: logLevel{p.level},
+		Wake: p.feed.Wake, Token: token, Log: p.log,
+	}
+	if p.ring != nil {
+		deps.Keyring = p.ring
+	}
+	return admin.New(deps, admin.Options{
+		Version: version.Text, NodeID: id, Hostname: hostname, Configuration: p.configuration(), HeaderNames: s.Admin.HeaderNames,
+		AllowedHosts: s.Admin.AllowedHosts, AllowedOrigins: s.Admin.AllowedOrigins, PurgeDelay: s.Cluster.PurgeDelay,
+	})
+}
+
+// configuration is the effective settings as GET / shows them: secrets are hidden already.
+func (p *plane) configuration() map[string]any {
+	shown := map[string]any{}
+	for _, setting := range p.effective.Settings {
+		shown[setting.Key] = setting.Value
+	}
+	return shown
+}
+
+func (p *plane) newest() (epoch, number uint64, hash string, ok bool) {
+	epoch, number, sum, ok := p.publisher.Current(publish.DefaultEnvironment)
+	return epoch, number, hex.EncodeToString(sum[:]), ok
+}
+
+// acceptRestore tells data planes that the database's history began anew.
+func (p *plane) acceptRestore(ctx context.Context) (epoch uint64, err error) {
+	epoch, err = publish.RaiseEpoch(ctx, p.store)
+	if err == nil {
+		p.publisher.Reload()
+	}
+	return epoch, err
+}
+
+// logLevel is the log's level by Kong's names.
+type logLevel struct{ *slog.LevelVar }
+
+func (l logLevel) Name() string { return telemetry.LevelName(l.Level()) }
+
+func (l logLevel) Set(name string) error {
+	level, err := telemetry.ParseLevel(name)
+	if err == nil {
+		l.LevelVar.Set(level)
+	}
+	return err
+}
+
+// adminCertificate is what the Admin API's TLS listeners show; nil when there are none.
+func adminCertificate(s cpsettings.ControlPlane, log *slog.Logger) (*tls.Certificate, error) {
+	if s.Admin.SSLCert != "" || s.Admin.SSLKey != "" {
+		cert, err := tls.LoadX509KeyPair(s.Admin.SSLCert, s.Admin.SSLKey)
+		if err != nil {
+			return nil, fmt.Errorf("admin_ssl_cert: %w", err)
+		}
+		return &cert, nil
+	}
+	for _, at := range s.Admin.Listen {
+		if !at.TLS {
+			continue
+		}
+		dir := filepath.Join(s.Process.Prefix, "ssl")
+		cert, made, err := selfsigned.Load(dir, "keepgate-admin")
+		if made {
+			log.Warn("made a self-signed certificate for the Admin API; set admin_ssl_cert and admin_ssl_cert_key", "folder", dir)
+		}
+		return &cert, err
+	}
+	return nil, nil
+}
+
+func inPrefix(prefix, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(prefix, path)
+}

@@ -1,0 +1,117 @@
+// Package app builds the control plane of its parts, by hand and in order, and runs them.
+//
+// Nothing else sees all of the plane. The order is that of need: database, keyring, cipher, catalog; what
+// follows its history; what serves it.
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/controlplane/changefeed"
+	"github.com/keepgate/keepgate/controlplane/fleet"
+	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/controlplane/publish"
+	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/lifecycle"
+	"github.com/keepgate/keepgate/shared/plugins"
+	"github.com/keepgate/keepgate/shared/process"
+	"github.com/keepgate/keepgate/shared/schema"
+	"github.com/keepgate/keepgate/shared/settings"
+	"github.com/keepgate/keepgate/shared/settings/cpsettings"
+	"github.com/keepgate/keepgate/shared/telemetry"
+)
+
+// plane is the control plane once everything is opened.
+type plane struct {
+	settings  cpsettings.ControlPlane
+	effective *settings.Loaded
+	log       *slog.Logger
+	level     *slog.LevelVar
+	store     record.Store
+	ring      *keyring.Ring // nil when the keyring is off
+	catalog   *catalog.Catalog
+	feed      *changefeed.Feed
+	publisher *publish.Publisher
+	fleet     *fleet.Fleet
+}
+
+// Run runs the control plane until ctx ends.
+func Run(ctx context.Context, instance *process.Instance, s cpsettings.ControlPlane, loaded *settings.Loaded) error {
+	p, err := open(ctx, s, loaded)
+	if err != nil {
+		return err
+	}
+	err = p.run(ctx, instance)
+	if closeErr := p.store.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("closing the database: %w", closeErr)
+	}
+	return err
+}
+
+func open(ctx context.Context, s cpsettings.ControlPlane, loaded *settings.Loaded) (*plane, error) {
+	level := &slog.LevelVar{}
+	parsed, err := telemetry.ParseLevel(s.Process.LogLevel)
+	if err != nil {
+		return nil, err
+	}
+	level.Set(parsed)
+	log := telemetry.NewLogger(os.Stderr, telemetry.Options{Level: level, JSON: s.Process.LogFormat == "json"})
+	loaded.Log(log)
+	store, err := OpenStore(ctx, s, false)
+	if err != nil {
+		return nil, fmt.Errorf("opening the database: %w", err)
+	}
+	p := &plane{settings: s, effective: loaded, log: log, level: level, store: store}
+	if err := p.build(ctx); err != nil {
+		store.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// build makes the parts over an open database.
+func (p *plane) build(ctx context.Context) error {
+	if err := migrated(ctx, p.store, p.settings.Database.Engine, p.log); err != nil {
+		return err
+	}
+	ring, cipher, err := secrets(ctx, p.settings, p.store, p.log)
+	if err != nil {
+		return err
+	}
+	p.ring = ring
+	entities := schema.New(plugins.All())
+	p.catalog = catalog.New(p.store, entities, cipher, catalog.Options{Log: p.log})
+	if err := p.catalog.Start(ctx); err != nil {
+		return fmt.Errorf("starting the catalog: %w", err)
+	}
+	p.feed = changefeed.New(p.store, changefeed.Options{Poll: p.settings.Database.UpdateFrequency})
+	p.publisher = publish.New(p.store, p.feed, p.catalog, entities, p.log)
+	p.fleet = fleet.New(p.store, fleet.Options{PurgeDelay: p.settings.Cluster.PurgeDelay, Log: p.log})
+	return nil
+}
+
+// run serves. What needs the database ends before it is closed.
+func (p *plane) run(ctx context.Context, instance *process.Instance) error {
+	links, err := newLinks(p.settings, p.publisher, p.fleet, p.log)
+	if err != nil {
+		return err
+	}
+	parts := []lifecycle.Part{
+		{Name: "publisher", Run: p.publisher.Run},
+		{Name: "fleet", Run: p.fleet.Run},
+	}
+	if links != nil {
+		parts = append(parts, lifecycle.Part{Name: "data planes", Run: links.Run})
+	} else {
+		p.log.Warn("no cluster_cert: data planes cannot connect; make certificates with: keepgate-cp certs init --with-control-plane")
+	}
+	serving, err := p.serving(instance, links)
+	if err != nil {
+		return err
+	}
+	return lifecycle.Run(ctx, append(parts, serving...)...)
+}

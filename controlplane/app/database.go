@@ -1,0 +1,61 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/controlplane/store/postgres"
+	"github.com/keepgate/keepgate/controlplane/store/sqlite"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/settings/cpsettings"
+)
+
+// OpenStore opens the database that the settings name. Nothing but Status and Migrate works on one that is not
+// migrated. With readOnly it may be in use by a running control plane.
+func OpenStore(ctx context.Context, s cpsettings.ControlPlane, readOnly bool) (record.Store, error) {
+	if s.Database.Engine == "sqlite" {
+		path := inPrefix(s.Process.Prefix, s.Database.SQLitePath)
+		return sqlite.Open(ctx, sqlite.Config{Path: path, ReadOnly: readOnly})
+	}
+	pg := s.Database.Postgres
+	config := postgres.Config{
+		Host: pg.Host, Port: pg.Port, User: pg.User, Password: pg.Password, Database: pg.Name, Schema: pg.Schema, Timeout: pg.Timeout,
+		SSL: pg.SSL, SSLRequired: pg.SSLRequired, SSLVerify: pg.SSLVerify, Cert: pg.SSLCert, Key: pg.SSLKey,
+	}
+	for _, authority := range pg.Trusted {
+		if authority == "system" {
+			continue
+		}
+		if config.CA != "" {
+			return nil, fault.Newf(fault.Invalid, "app.OpenStore", "ssl_trusted_certificate",
+				"give one file: put the authorities %s and %s into one PEM file", config.CA, authority)
+		}
+		config.CA = authority
+	}
+	return postgres.Open(ctx, config)
+}
+
+// migrated makes sure that the database is one this program can use. An empty database, and the embedded one of
+// a single node, are migrated right away; any other waits for the operator, since other nodes may be using it.
+func migrated(ctx context.Context, store record.Store, engine string, log *slog.Logger) error {
+	schema, err := store.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if schema.Current() {
+		return nil
+	}
+	if !schema.First() && engine != "sqlite" {
+		return fault.Newf(fault.Denied, "app.Run", "database",
+			"it is of version %d and this program needs %d (%s); run: keepgate-cp migrate up",
+			schema.Stored, schema.Known, strings.Join(schema.Pending, ", "))
+	}
+	if err := store.Migrate(ctx); err != nil {
+		return fmt.Errorf("migrating the database: %w", err)
+	}
+	log.Info("database migrated", "from", schema.Stored, "to", schema.Known)
+	return nil
+}

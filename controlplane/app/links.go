@@ -1,0 +1,92 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/keepgate/keepgate/controlplane/fleet"
+	"github.com/keepgate/keepgate/controlplane/publish"
+	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/lifecycle"
+	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/settings"
+	"github.com/keepgate/keepgate/shared/settings/cpsettings"
+	"github.com/keepgate/keepgate/shared/version"
+)
+
+// links serves the stream to data planes.
+type links struct {
+	source  *mtls.Source
+	listens []net.Listener
+	server  *publish.Server
+	log     *slog.Logger
+}
+
+// newLinks opens the sockets for data planes; nil when no cluster certificate is configured.
+func newLinks(s cpsettings.ControlPlane, publisher *publish.Publisher, nodes *fleet.Fleet, log *slog.Logger) (*links, error) {
+	source, err := clusterSource(s.Cluster.Cluster, log)
+	if err != nil || source == nil {
+		return nil, err
+	}
+	if role := source.Identity().Role; role != mtls.ControlPlane {
+		return nil, fault.Newf(fault.Invalid, "app.Run", "cluster_cert", "it is a certificate of role %s; issue one of role control-plane", role)
+	}
+	l := &links{source: source, log: log}
+	name, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("asking for the host name: %w", err)
+	}
+	l.server = publish.NewServer(publisher, nodes, source, publish.ServerOptions{Name: name, Version: version.Text, Log: log})
+	for _, at := range s.Cluster.Listen {
+		listen, err := net.Listen("tcp", at.Address)
+		if err != nil {
+			return nil, fmt.Errorf("cluster_listen: %w", err)
+		}
+		l.listens = append(l.listens, listen)
+	}
+	return l, nil
+}
+
+func clusterSource(c settings.Cluster, log *slog.Logger) (*mtls.Source, error) {
+	if c.Cert == "" && c.Key == "" && c.CACert == "" {
+		return nil, nil
+	}
+	return mtls.OpenWith(mtls.Files{Cert: c.Cert, Key: c.Key, CA: c.CACert, CRL: c.CRL}, mtls.Options{Log: log})
+}
+
+// Run serves until ctx ends.
+func (l *links) Run(ctx context.Context) error {
+	server := grpc.NewServer(
+		grpc.Creds(grpccreds.Server(l.source, l.log, mtls.DataPlane)),
+		grpc.ConnectionTimeout(10*time.Second),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	)
+	syncv1.RegisterSyncServiceServer(server, l.server)
+	parts := []lifecycle.Part{
+		{Name: "cluster certificates", Run: l.source.Run},
+		{Name: "stop", Run: func(ctx context.Context) error {
+			<-ctx.Done()
+			server.Stop() // data planes go on without us; there is nothing to drain
+			return ctx.Err()
+		}},
+	}
+	for _, listen := range l.listens {
+		l.log.Info("waiting for data planes", "address", listen.Addr().String())
+		parts = append(parts, lifecycle.Part{Name: "cluster listener", Run: func(ctx context.Context) error {
+			if err := server.Serve(listen); err != nil && ctx.Err() == nil {
+				return err
+			}
+			return ctx.Err()
+		}})
+	}
+	return lifecycle.Run(ctx, parts...)
+}

@@ -1,0 +1,91 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/keepgate/keepgate/controlplane/health"
+	"github.com/keepgate/keepgate/shared/lifecycle"
+	"github.com/keepgate/keepgate/shared/process"
+	"github.com/keepgate/keepgate/shared/version"
+)
+
+// serving opens the sockets of the Admin API and of the status port, and returns what serves them.
+func (p *plane) serving(instance *process.Instance, links *links) ([]lifecycle.Part, error) {
+	api, err := p.admin()
+	if err != nil {
+		return nil, err
+	}
+	parts := []lifecycle.Part{api}
+	server := &http.Server{
+		Handler: health.Handler(node{p}, version.Text), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+	}
+	for _, at := range p.settings.StatusListen {
+		socket, err := net.Listen("tcp", at.Address)
+		if err != nil {
+			return nil, fmt.Errorf("status_listen: %w", err)
+		}
+		parts = append(parts, lifecycle.Part{Name: "status listener", Run: func(ctx context.Context) error {
+			stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+			defer stop()
+			if err := server.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return ctx.Err()
+		}})
+	}
+	return append(parts, lifecycle.Part{Name: "reload", Run: func(ctx context.Context) error {
+		if err := instance.Ready(); err != nil {
+			return fmt.Errorf("saying that this node serves: %w", err)
+		}
+		return p.reload(ctx, instance, links)
+	}}), nil
+}
+
+// reload answers SIGHUP: certificates are read again, and key material that was put back. Everything else needs a
+// restart.
+func (p *plane) reload(ctx context.Context, instance *process.Instance, links *links) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-instance.Reloads():
+		}
+		if links != nil {
+			if err := links.source.Reload(); err != nil {
+				p.log.Error("the cluster certificates on disk are not usable; going on with those in use", "error", err)
+			}
+		}
+		if p.ring != nil {
+			if err := p.ring.Reload(ctx); err != nil {
+				p.log.Error("the keyring was not read again; going on with the keys that are held", "error", err)
+			}
+		}
+		p.log.Info("reloaded")
+	}
+}
+
+// node is what the status port says of this control plane.
+type node struct{ plane *plane }
+
+func (n node) Head(ctx context.Context) (uint64, error) { return n.plane.store.Head(ctx) }
+
+func (n node) Seen() uint64 { return n.plane.publisher.Seen() }
+
+func (n node) Linked() int { return n.plane.fleet.Linked() }
+
+func (n node) Keyring() string {
+	if n.plane.ring == nil {
+		return ""
+	}
+	if _, _, err := n.plane.ring.Active(); err != nil {
+		return err.Error()
+	}
+	return ""
+}

@@ -1,0 +1,67 @@
+// Package cli is keepgate-cp's command line.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keepgate/keepgate/controlplane/cli/certscmd"
+	"github.com/keepgate/keepgate/controlplane/cli/configcmd"
+	"github.com/keepgate/keepgate/controlplane/cli/databasecmd"
+	"github.com/keepgate/keepgate/controlplane/cli/fleetcmd"
+	"github.com/keepgate/keepgate/controlplane/cli/keyringcmd"
+	"github.com/keepgate/keepgate/shared/process"
+	"github.com/keepgate/keepgate/shared/settings/cpsettings"
+	"github.com/keepgate/keepgate/shared/version"
+)
+
+const long = `keepgate-cp is Keepgate's control plane: it keeps the configuration in an encrypted database, is
+administered through the Admin API, and sends data planes what they need.
+
+A first run, with nothing but this program:
+
+  keepgate-cp certs init --dir certs --with-control-plane
+  keepgate-cp run --keyring-enabled=on --cluster-cert certs/control-plane.crt \
+      --cluster-cert-key certs/control-plane.key --cluster-ca-cert certs/ca.crt --cluster-crl certs/crl.pem
+
+Settings come from a file (--conf), from KEEPGATE_* variables, and from flags, the later ones above the earlier.`
+
+// Root builds the whole command line over the plane's entry points.
+func Root(run process.Main[cpsettings.ControlPlane], probe func(cpsettings.ControlPlane) process.Probe, open databasecmd.Open) (*cobra.Command, error) {
+	root := &cobra.Command{
+		Use: "keepgate-cp", Short: "the control plane", Long: long, Version: version.Text, SilenceErrors: true, SilenceUsage: true,
+	}
+	program := process.Program[cpsettings.ControlPlane]{
+		Name: "keepgate-cp", Run: run, Probe: probe,
+		Prefix: func(s cpsettings.ControlPlane) string { return s.Process.Prefix },
+	}
+	daemon, err := program.Commands()
+	database, databaseErr := databasecmd.Commands(open)
+	root.AddCommand(daemon...)
+	root.AddCommand(database...)
+	root.AddCommand(certscmd.Command(), configcmd.Command(), fleetcmd.Command(), keyringcmd.Command())
+	return root, errors.Join(err, databaseErr)
+}
+
+// Main runs the command line of this process and returns its exit status.
+func Main(ctx context.Context, run process.Main[cpsettings.ControlPlane], probe func(cpsettings.ControlPlane) process.Probe, open databasecmd.Open) int {
+	root, err := Root(run, probe, open)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "keepgate-cp:", err)
+	if coded, ok := errors.AsType[interface {
+		error
+		ExitCode() int
+	}](err); ok {
+		return coded.ExitCode()
+	}
+	return 1
+}

@@ -1,0 +1,14 @@
+// Command keepgate-cp is the control plane.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/keepgate/keepgate/controlplane/app"
+	"github.com/keepgate/keepgate/controlplane/cli"
+)
+
+func main() {
+	os.Exit(cli.Main(context.Background(), app.Run, app.Probe, app.OpenStore))
+}
