@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what tests and benchmarks need beside Go, where it is missing: for `test` gcc (the race detector
-# is cgo) and PostgreSQL's server binaries, for `bench` nginx. It asks for Debian's packages, only as root,
+# is cgo), PostgreSQL's server binaries, and curl and openssl as second opinions, for `bench` nginx. It asks for Debian's packages, only as root,
 # and neither starts a service nor makes a database cluster.
 set -euo pipefail
 
@@ -14,6 +14,8 @@ for purpose in "${@:-test}"; do
     test)
       has gcc && has_headers || packages+=(gcc libc6-dev)
       has_postgres || packages+=(postgresql)
+      has curl || packages+=(curl)
+      has openssl || packages+=(openssl)
       ;;
     bench)
       has nginx || packages+=(nginx-light)
@@ -29,7 +31,7 @@ done
 if [[ $(id -u) -ne 0 ]] || ! has apt-get; then
   echo "missing here: ${packages[*]}" >&2
   echo "on Debian or Ubuntu install them with: sudo apt-get install ${packages[*]}" >&2
-  echo "elsewhere install gcc with the C headers, PostgreSQL 13 or newer (initdb and postgres), and for bench nginx" >&2
+  echo "elsewhere install gcc with the C headers, PostgreSQL 13 or newer (initdb and postgres), curl, openssl, and for bench nginx" >&2
   exit 1
 fi
 

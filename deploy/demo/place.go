@@ -16,6 +16,9 @@ import (
 // ports are where everything listens, on loopback.
 type ports struct{ admin, cluster, cpStatus, proxy, dpStatus, upstream int }
 
+// defaultAdmin is where the commands look for the Admin API.
+const defaultAdmin = 8001
+
 // choosePorts takes the defaults where they are free, and free ones where not.
 func choosePorts() (ports, error) {
 	var p ports
@@ -23,7 +26,7 @@ func choosePorts() (ports, error) {
 	for _, wish := range []struct {
 		port      *int
 		preferred int
-	}{{&p.admin, 8001}, {&p.cluster, 8005}, {&p.cpStatus, 8100}, {&p.proxy, 8000}, {&p.dpStatus, 8007}, {&p.upstream, 9900}} {
+	}{{&p.admin, defaultAdmin}, {&p.cluster, 8005}, {&p.cpStatus, 8100}, {&p.proxy, 8000}, {&p.dpStatus, 8007}, {&p.upstream, 9900}} {
 		listener, err := net.Listen("tcp", address(wish.preferred))
 		if err != nil {
 			listener, err = net.Listen("tcp", address(0))

@@ -66,6 +66,14 @@ func (d *demo) curl(key string) string {
 	return "curl -i" + header + " http://" + address(d.ports.proxy) + "/hello"
 }
 
+// adminURL is the flag that the commands need where the Admin API is not at its default.
+func (d *demo) adminURL() string {
+	if d.ports.admin == defaultAdmin {
+		return ""
+	}
+	return " --admin-url http://" + address(d.ports.admin)
+}
+
 // admin posts a form to the Admin API, or gets where form is nil, and shows the same as a curl line.
 func (d *demo) admin(path string, form url.Values) (answer, error) {
 	target, data := "http://"+address(d.ports.admin)+path, ""

@@ -75,7 +75,7 @@ func (d *demo) byHand() {
 		"curl -s http://" + address(d.ports.admin) + "/services",
 		"curl -s http://" + address(d.ports.admin) + "/keyring",
 		"curl -s http://" + address(d.ports.admin) + "/clustering/data-planes",
-		"keepgate-cp config dump --admin http://" + address(d.ports.admin),
+		"keepgate-cp config dump" + d.adminURL(),
 		"keepgate-cp certs show --dir certs",
 		"tail cp.log dp.log dp/logs/access.log",
 	} {

@@ -80,7 +80,7 @@ func (d *demo) startBoth() error {
 }
 
 func (d *demo) push() error {
-	if _, err := d.run("keepgate-cp config push keepgate.yaml --admin http://" + address(d.ports.admin)); err != nil {
+	if _, err := d.run("keepgate-cp config push keepgate.yaml" + d.adminURL()); err != nil {
 		return err
 	}
 	begun := time.Now()

@@ -23,6 +23,7 @@ type Plan struct {
 	Request     []byte // one whole request
 	Connections int
 	For         time.Duration
+	Until       <-chan struct{} // closed to end it sooner; optional
 	Core        int // which core alone to run on; -1: any
 }
 
@@ -100,7 +101,7 @@ func drive(plan Plan) (result Result, err error) {
 		}
 	}
 	events := make([]unix.EpollEvent, plan.Connections)
-	for time.Since(begun) < plan.For {
+	for time.Since(begun) < plan.For && !closed(plan.Until) {
 		n, err := unix.EpollWait(poll, events, 100)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return result, fmt.Errorf("epoll_wait: %w", err)
@@ -175,6 +176,15 @@ func (l *link) step(request []byte, result *Result) error {
 	}
 	l.buffer, l.length = l.buffer[:0], 0
 	return l.send(request)
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default: // a nil channel never closes
+		return false
+	}
 }
 
 // measure returns the length of the response that begins here; 0 while its head is not complete.

@@ -37,11 +37,16 @@ var shared struct {
 // body of TestMain:
 //
 //	func TestMain(m *testing.M) { pgtest.Main(m) }
-func Main(m *testing.M) {
+//
+// What else is to be tidied away at the end may follow.
+func Main(m *testing.M, after ...func()) {
 	shared.main = true
 	code := m.Run()
 	if shared.server != nil {
 		shared.server.stop()
+	}
+	for _, tidy := range after {
+		tidy()
 	}
 	os.Exit(code)
 }
