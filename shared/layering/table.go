@@ -8,7 +8,7 @@ type room struct {
 
 // everywhere may be imported by every package.
 func everywhere() []string {
-	return []string{"shared/fault", "shared/secret", "shared/lifecycle", "proto/..."}
+	return []string{"shared/fault", "shared/secret", "shared/lifecycle", "shared/version", "proto/..."}
 }
 
 // plan is the house, from the ground up. The first row that matches a package is its row. Rows may stand
@@ -20,8 +20,11 @@ func plan() []room {
 		{"shared/fault", nil},
 		{"shared/secret", nil},
 		{"shared/lifecycle", nil},
+		{"shared/version", nil},
 		{"shared/layering", nil},
 		{"shared/durable", nil},
+		{"shared/nodeid", []string{"shared/durable"}},
+		{"shared/selfsigned", []string{"shared/durable"}},
 		{"shared/verifier", nil},
 		{"shared/aead", nil},
 		{"shared/configset", nil},
@@ -60,6 +63,7 @@ func plan() []room {
 		{"controlplane/peer", []string{"shared/aead", "shared/mtls"}},
 		{"controlplane/changefeed", []string{"controlplane/record"}},
 		{"controlplane/fleet", []string{"controlplane/record"}},
+		{"controlplane/health", nil},
 		{"controlplane/certs", []string{"controlplane/record", "shared/durable", "shared/mtls"}},
 		{"controlplane/publish", []string{
 			"controlplane/catalog", "controlplane/changefeed", "controlplane/fleet", "controlplane/record",
@@ -98,7 +102,7 @@ func plan() []room {
 		{"dataplane/apply", []string{"dataplane/compile", "dataplane/localstore", "dataplane/table", "shared/configset"}},
 		{"dataplane/uplink", []string{"dataplane/apply", "shared/configset", "shared/mtls", "shared/mtls/grpccreds"}},
 		{"dataplane/proxy", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/http1/client", "dataplane/plugin", "dataplane/table", "dataplane/upstream"}},
-		{"dataplane/listener", []string{"dataplane/exchange", "dataplane/table", "shared/mtls"}},
+		{"dataplane/listener", []string{"dataplane/exchange", "dataplane/table", "shared/mtls", "shared/settings/values"}},
 		{"dataplane/status", []string{"dataplane/exchange", "dataplane/table"}},
 		{"dataplane/accesslog", []string{"dataplane/exchange"}},
 		{"dataplane/cli/...", []string{
