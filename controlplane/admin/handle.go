@@ -3,6 +3,7 @@ package admin
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime"
 	"runtime/debug"
@@ -31,9 +32,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.write(w, r, answer, began)
-	s.deps.Log.InfoContext(r.Context(), "admin request", "method", method(r), "path", s.table.Loggable(r.URL.EscapedPath(), m, found),
+	s.deps.Log.Log(r.Context(), levelOf(r), "admin request", "method", method(r), "path", s.table.Loggable(r.URL.EscapedPath(), m, found),
 		"query", rest.LoggableQuery(r.URL.Query()), "status", answer.Status, "bytes", len(answer.Body),
 		"duration", time.Since(began), "client", r.RemoteAddr)
+}
+
+// levelOf is "info" for reads and Kong's "notice", the default of log_level, for what may change something.
+func levelOf(r *http.Request) slog.Level {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return slog.LevelInfo
+	}
+	return slog.LevelInfo + 2
 }
 
 // method is a request's method as it may be logged.

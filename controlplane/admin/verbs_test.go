@@ -213,6 +213,9 @@ func TestWorkspaces(t *testing.T) {
 	if a := e.post("/workspaces", "name=services"); a.status != 400 {
 		t.Errorf("a workspace named services: %d, want it refused", a.status)
 	}
+	if a := e.put("/workspaces/kong", ""); a.status != 400 {
+		t.Errorf("a workspace named kong: %d, want it refused", a.status)
+	}
 	if a := e.do("DELETE", "/workspaces/w", "", ""); a.status != 400 {
 		t.Errorf("deleting a workspace in use: %d", a.status)
 	}

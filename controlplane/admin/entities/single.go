@@ -105,7 +105,8 @@ func addressable(e *schema.Entity, key string) bool {
 }
 
 func (a *API) apply(r *rest.Request, e *schema.Entity, at catalog.Address, doc schema.Document, write change) (proto.Message, error) {
-	if name, ok := doc["name"].(string); ok && e.Table == "workspaces" && a.table.Reserved(name) {
+	name, _ := doc["name"].(string)
+	if e.Table == "workspaces" && (a.table.Reserved(name) || a.table.Reserved(at.Key)) {
 		return nil, schema.FieldViolation("name", "must not be a name that paths of the Admin API begin with")
 	}
 	m, err := write(r.Context(), at, doc)

@@ -64,8 +64,6 @@ func ofFault(err error) (Answer, bool) {
 		return Message(http.StatusNotFound, message), false
 	case fault.Conflict:
 		return Message(http.StatusConflict, message), false
-	case fault.Denied:
-		return Message(http.StatusForbidden, message), false
 	case fault.Unavailable:
 		return JSON(http.StatusServiceUnavailable, Unavailable(err)), true
 	case fault.Corrupt:

@@ -84,7 +84,7 @@ func (t *Table) Find(path string) (m *Match, found bool) {
 	if !ok {
 		return nil, false
 	}
-	if m, found = t.find(elements); found || len(elements) < 2 || t.Reserved(elements[0]) {
+	if m, found = t.find(elements); found || len(elements) < 2 || elements[0] == "" || t.Reserved(elements[0]) {
 		return m, found
 	}
 	rest := elements[1:]

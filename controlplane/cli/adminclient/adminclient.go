@@ -5,6 +5,7 @@ package adminclient
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -36,7 +37,7 @@ type Options struct {
 // Flags adds the options to a command and its subcommands.
 func (o *Options) Flags(cmd *cobra.Command) {
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&o.URL, "admin-url", "", "where the Admin API is (default $KEEPGATE_ADMIN_URL, $KONG_ADMIN_URL, or "+defaultURL+")")
+	flags.StringVar(&o.URL, "admin-url", "", "where the Admin API is (default $KONG_ADMIN_URL, or "+defaultURL+")")
 	flags.StringVar(&o.TokenFile, "token-file", "", "the admin token's file (admin_token_file of the control plane)")
 	flags.StringVar(&o.CAFile, "admin-ca", "", "the certificate that an https --admin-url is verified against (default: the system's)")
 }
@@ -50,15 +51,7 @@ type Client struct {
 
 // Open reads what the options name; it calls nobody yet.
 func (o Options) Open() (*Client, error) {
-	text := o.URL
-	for _, name := range []string{"KEEPGATE_ADMIN_URL", "KONG_ADMIN_URL"} {
-		if text == "" {
-			text = os.Getenv(name)
-		}
-	}
-	if text == "" {
-		text = defaultURL
-	}
+	text := cmp.Or(o.URL, os.Getenv("KONG_ADMIN_URL"), defaultURL) // KEEPGATE_* are the programs' settings alone
 	base, err := url.Parse(strings.TrimSuffix(text, "/"))
 	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
 		return nil, fmt.Errorf("--admin-url %q is no address as %s", text, defaultURL)
