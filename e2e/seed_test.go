@@ -57,7 +57,9 @@ func TestKongsOwnLines(t *testing.T) {
 	if again := curl(t, cp, "curl -s localhost:8001/consumers/bob/basic-auth/"+id+" | jq"); again["password"] != hash {
 		t.Errorf("read again it is %v", again)
 	}
-	stored := func() string { return db.column(t, cp, "select password from basicauth_credentials where id = '"+id+"'")[0] }
+	stored := func() string {
+		return db.column(t, cp, "select password from basicauth_credentials where id = '"+id+"'")[0]
+	}
 	if row := stored(); !strings.HasPrefix(row, "$ke$1$-"+first+"-") {
 		t.Errorf("the row holds %.20q", row)
 	}

@@ -155,11 +155,23 @@ func (p *Process) AwaitEnd() {
 	Eventually(p.cluster.T, p.Name+" ending", func() string { return wrong(p.Pid() == 0, "it runs") })
 }
 
+// AwaitEndOr returns when it has ended by itself, or when something else has come about.
+func (p *Process) AwaitEndOr(other func() bool) {
+	p.cluster.T.Helper()
+	Eventually(p.cluster.T, p.Name+" ending", func() string { return wrong(p.Pid() == 0 || other(), "it runs") })
+}
+
 // AwaitLog returns when its log says all of the texts, in any order.
 func (p *Process) AwaitLog(texts ...string) {
 	p.cluster.T.Helper()
+	p.AwaitLogSince(0, texts...)
+}
+
+// AwaitLogSince is [Process.AwaitLog] for what was written after the log had a length.
+func (p *Process) AwaitLogSince(length int, texts ...string) {
+	p.cluster.T.Helper()
 	Eventually(p.cluster.T, fmt.Sprintf("the log of %s saying %q", p.Name, texts), func() string {
-		log := p.Log()
+		log := p.Log()[length:]
 		missing := slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return strings.Contains(log, text) })
 		return wrong(len(missing) == 0, "no word of %q in:\n%s", missing, tail(log, 3000))
 	})

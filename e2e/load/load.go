@@ -24,7 +24,7 @@ type Plan struct {
 	Connections int
 	For         time.Duration
 	Until       <-chan struct{} // closed to end it sooner; optional
-	Core        int // which core alone to run on; -1: any
+	Core        int             // which core alone to run on; -1: any
 }
 
 // Result is what a run saw.
