@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 
 	"github.com/keepgate/keepgate/controlplane/admin"
 	"github.com/keepgate/keepgate/controlplane/publish"
 	"github.com/keepgate/keepgate/shared/lifecycle"
-	"github.com/keepgate/keepgate/shared/nodeid"
 	"github.com/keepgate/keepgate/shared/selfsigned"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 	"github.com/keepgate/keepgate/shared/telemetry"
@@ -55,20 +53,12 @@ func (p *plane) admin() (lifecycle.Part, error) {
 
 func (p *plane) adminAPI() (*admin.Server, error) {
 	s := p.settings
-	token, notice, err := admin.LoadToken(inPrefix(s.Process.Prefix, s.Admin.TokenFile))
+	token, notice, err := admin.LoadToken(s.Admin.TokenFile)
 	if err != nil {
 		return nil, fmt.Errorf("admin_token_file: %w", err)
 	}
 	if notice != "" {
 		p.log.Warn(notice)
-	}
-	id, err := nodeid.Load(filepath.Join(s.Process.Prefix, "node.id"))
-	if err != nil {
-		return nil, err
-	}
-	hostname, err := os.Hostname()
-	if err != nil {
-		return nil, fmt.Errorf("asking for the host name: %w", err)
 	}
 	deps := admin.Deps{
 		Catalog: p.catalog, Fleet: p.fleet, Newest: p.newest, AcceptRestore: p.acceptRestore, Level: logLevel{p.level},
@@ -78,7 +68,7 @@ func (p *plane) adminAPI() (*admin.Server, error) {
 		deps.Keyring = p.ring
 	}
 	return admin.New(deps, admin.Options{
-		Version: version.Text, NodeID: id, Hostname: hostname, Configuration: p.configuration(), HeaderNames: s.Admin.HeaderNames,
+		Version: version.Text, NodeID: p.id, Hostname: p.hostname, Configuration: p.configuration(), HeaderNames: s.Admin.HeaderNames,
 		AllowedHosts: s.Admin.AllowedHosts, AllowedOrigins: s.Admin.AllowedOrigins, PurgeDelay: s.Cluster.PurgeDelay,
 	})
 }
@@ -140,11 +130,4 @@ func adminCertificate(s cpsettings.ControlPlane, log *slog.Logger) (*tls.Certifi
 		return &cert, err
 	}
 	return nil, nil
-}
-
-func inPrefix(prefix, path string) string {
-	if filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(prefix, path)
 }

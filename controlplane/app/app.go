@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/changefeed"
@@ -17,6 +18,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/publish"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/lifecycle"
+	"github.com/keepgate/keepgate/shared/nodeid"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/schema"
@@ -32,6 +34,9 @@ type plane struct {
 	log       *slog.Logger
 	level     *slog.LevelVar
 	store     record.Store
+	id        string // of this node
+	hostname  string
+	sole      *sole         // nil with the embedded database, which is locked as a file
 	ring      *keyring.Ring // nil when the keyring is off
 	catalog   *catalog.Catalog
 	feed      *changefeed.Feed
@@ -78,6 +83,9 @@ func (p *plane) build(ctx context.Context) error {
 	if err := migrated(ctx, p.store, p.settings.Database.Engine, p.log); err != nil {
 		return err
 	}
+	if err := p.identify(ctx); err != nil {
+		return err
+	}
 	ring, cipher, err := secrets(ctx, p.settings, p.store, p.log)
 	if err != nil {
 		return err
@@ -94,15 +102,33 @@ func (p *plane) build(ctx context.Context) error {
 	return nil
 }
 
+// identify finds this node's name, and takes a database that other nodes could reach.
+func (p *plane) identify(ctx context.Context) (err error) {
+	if p.id, err = nodeid.Load(filepath.Join(p.settings.Process.Prefix, "node.id")); err != nil {
+		return err
+	}
+	if p.hostname, err = os.Hostname(); err != nil {
+		return fmt.Errorf("asking for the host name: %w", err)
+	}
+	if p.settings.Database.Engine == "sqlite" {
+		return nil
+	}
+	p.sole = &sole{store: p.store, log: p.log, mine: soleRow{ID: p.id, Host: p.hostname}}
+	return p.sole.take(ctx)
+}
+
 // run serves. What needs the database ends before it is closed.
 func (p *plane) run(ctx context.Context, instance *process.Instance) error {
-	links, err := newLinks(p.settings, p.publisher, p.fleet, p.log)
+	links, err := newLinks(p)
 	if err != nil {
 		return err
 	}
 	parts := []lifecycle.Part{
 		{Name: "publisher", Run: p.publisher.Run},
 		{Name: "fleet", Run: p.fleet.Run},
+	}
+	if p.sole != nil {
+		parts = append(parts, lifecycle.Part{Name: "sole control plane node", Run: p.sole.Run})
 	}
 	if links != nil {
 		parts = append(parts, lifecycle.Part{Name: "data planes", Run: links.Run})

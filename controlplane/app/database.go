@@ -17,8 +17,7 @@ import (
 // migrated. With readOnly it may be in use by a running control plane.
 func OpenStore(ctx context.Context, s cpsettings.ControlPlane, readOnly bool) (record.Store, error) {
 	if s.Database.Engine == "sqlite" {
-		path := inPrefix(s.Process.Prefix, s.Database.SQLitePath)
-		return sqlite.Open(ctx, sqlite.Config{Path: path, ReadOnly: readOnly})
+		return sqlite.Open(ctx, sqlite.Config{Path: s.Database.SQLitePath, ReadOnly: readOnly})
 	}
 	pg := s.Database.Postgres
 	config := postgres.Config{

@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
-	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/publish"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -19,7 +17,6 @@ import (
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
 	"github.com/keepgate/keepgate/shared/settings"
-	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 	"github.com/keepgate/keepgate/shared/version"
 )
 
@@ -32,21 +29,17 @@ type links struct {
 }
 
 // newLinks opens the sockets for data planes; nil when no cluster certificate is configured.
-func newLinks(s cpsettings.ControlPlane, publisher *publish.Publisher, nodes *fleet.Fleet, log *slog.Logger) (*links, error) {
-	source, err := clusterSource(s.Cluster.Cluster, log)
+func newLinks(p *plane) (*links, error) {
+	source, err := clusterSource(p.settings.Cluster.Cluster, p.log)
 	if err != nil || source == nil {
 		return nil, err
 	}
 	if role := source.Identity().Role; role != mtls.ControlPlane {
 		return nil, fault.Newf(fault.Invalid, "app.Run", "cluster_cert", "it is a certificate of role %s; issue one of role control-plane", role)
 	}
-	l := &links{source: source, log: log}
-	name, err := os.Hostname()
-	if err != nil {
-		return nil, fmt.Errorf("asking for the host name: %w", err)
-	}
-	l.server = publish.NewServer(publisher, nodes, source, publish.ServerOptions{Name: name, Version: version.Text, Log: log})
-	for _, at := range s.Cluster.Listen {
+	l := &links{source: source, log: p.log}
+	l.server = publish.NewServer(p.publisher, p.fleet, source, publish.ServerOptions{Name: p.hostname, Version: version.Text, Log: p.log})
+	for _, at := range p.settings.Cluster.Listen {
 		listen, err := net.Listen("tcp", at.Address)
 		if err != nil {
 			return nil, fmt.Errorf("cluster_listen: %w", err)

@@ -62,8 +62,7 @@ func keeperOf(s cpsettings.ControlPlane) (keyring.Keeper, error) {
 	case !s.Keyring.Enabled:
 		return nil, nil
 	case strategy == "local":
-		path := inPrefix(s.Process.Prefix, s.Keyring.LocalKeyFile)
-		return local.New(path), nil
+		return local.New(s.Keyring.LocalKeyFile), nil
 	}
 	recovery, err := cluster.LoadRecoveryKey(s.Keyring.RecoveryPublicKey)
 	if err != nil {

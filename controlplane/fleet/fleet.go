@@ -1,9 +1,9 @@
 // Package fleet knows which data plane holds what, and what it refused.
 //
 // Who a data plane is comes from its certificate; what it says of itself (host name, version, labels) is kept
-// as a label and trusted for nothing. The newest state of a linked data plane is in memory; a row in the
-// database follows it, at most once in half a minute while nothing happens, so that every control plane node
-// can show the whole fleet.
+// as a label and trusted for nothing. The newest state of a linked data plane is in memory; [Fleet.Run] writes
+// its row within a second of a change, and once in half a minute while nothing happens, so that every control
+// plane node can show the whole fleet. A database that is away costs nothing but the rows' freshness.
 package fleet
 
 import (
@@ -11,6 +11,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +31,15 @@ const (
 
 // persistEvery is how often a quiet data plane's row is renewed.
 const persistEvery = 30 * time.Second
+
+const (
+	saveEvery   = time.Second
+	forgetEvery = time.Hour
+	// lastSave bounds writing the rows at the end.
+	lastSave = 2 * time.Second
+	// maxLeft bounds the rows that are remembered for a database that is away.
+	maxLeft = 10_000
+)
 
 // Certificate is who a data plane is.
 type Certificate struct {
@@ -98,7 +109,9 @@ type Fleet struct {
 	options Options
 
 	mu     sync.Mutex
-	linked map[string]*Session // guarded by mu; by row id
+	linked map[string][]*Session // guarded by mu; by row id, the newest link last
+	left   map[string]*Session   // guarded by mu; ended before their row was written
+	failed bool                  // touched by Run alone: the last row was not written
 }
 
 // New makes a Fleet and starts nothing.
@@ -109,22 +122,79 @@ func New(store Store, options Options) *Fleet {
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Fleet{store: store, options: options, linked: map[string]*Session{}}
+	return &Fleet{store: store, options: options, linked: map[string][]*Session{}, left: map[string]*Session{}}
 }
 
-// Run drops the rows of data planes that have not been seen for the purge delay.
+// Run writes rows, and drops those of data planes that have not been seen for the purge delay.
 func (f *Fleet) Run(ctx context.Context) error {
-	tick := time.NewTicker(time.Hour)
-	defer tick.Stop()
+	save := time.NewTicker(saveEvery)
+	defer save.Stop()
+	forget := time.NewTicker(forgetEvery)
+	defer forget.Stop()
+	f.forget(ctx)
 	for {
-		if err := f.store.ForgetNodes(ctx, time.Now().Add(-f.options.PurgeDelay).Unix()); err != nil && ctx.Err() == nil {
-			f.options.Log.Warn("rows of data planes that are gone stay for now", "error", err)
-		}
 		select {
 		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSave)
+			defer cancel()
+			f.save(last)
 			return ctx.Err()
-		case <-tick.C:
+		case <-save.C:
+			f.save(ctx)
+		case <-forget.C:
+			f.forget(ctx)
 		}
+	}
+}
+
+func (f *Fleet) forget(ctx context.Context) {
+	if err := f.store.ForgetNodes(ctx, time.Now().Add(-f.options.PurgeDelay).Unix()); err != nil && ctx.Err() == nil {
+		f.options.Log.Warn("rows of data planes that are gone stay for now", "error", err)
+	}
+}
+
+// save writes the rows that changed, and stops at the first that the database does not take.
+func (f *Fleet) save(ctx context.Context) {
+	for _, s := range f.sessions() {
+		row, changed, err := s.row()
+		if !changed {
+			continue
+		}
+		if err == nil {
+			err = f.store.PutNode(ctx, row)
+		}
+		if err != nil {
+			s.unsaved()
+			if !f.failed && ctx.Err() == nil {
+				f.options.Log.Warn("the row of a data plane was not renewed; trying again", "data_plane", s.id, "error", err)
+			}
+			f.failed = true
+			return
+		}
+		f.failed = false
+		f.written(s)
+	}
+}
+
+// sessions returns whose row may have to be written.
+func (f *Fleet) sessions() []*Session {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := make([]*Session, 0, len(f.linked)+len(f.left))
+	for _, s := range f.left {
+		list = append(list, s)
+	}
+	for _, links := range f.linked {
+		list = append(list, links[len(links)-1])
+	}
+	return list
+}
+
+func (f *Fleet) written(s *Session) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.left[s.id] == s {
+		delete(f.left, s.id)
 	}
 }
 
@@ -134,17 +204,21 @@ func (f *Fleet) List(ctx context.Context) ([]Status, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading data planes: %w", err)
 	}
-	list := make([]Status, 0, len(nodes))
+	all := map[string]Status{}
 	for _, node := range nodes {
 		status := Status{SyncStatus: Unknown}
 		if err := json.Unmarshal(node.Body, &status); err != nil {
 			return nil, fmt.Errorf("reading data plane %s: %w", node.ID, err)
 		}
 		status.Organisation, status.Environment, status.LastSeen = node.Organisation, node.Environment, node.Seen
-		if s := f.session(node.ID); s != nil {
-			status = s.Status()
-		}
-		list = append(list, status)
+		all[node.ID] = status
+	}
+	for _, s := range f.sessions() {
+		all[s.id] = s.Status()
+	}
+	list := make([]Status, 0, len(all))
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		list = append(list, all[id])
 	}
 	return list, nil
 }
@@ -154,10 +228,4 @@ func (f *Fleet) Linked() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.linked)
-}
-
-func (f *Fleet) session(id string) *Session {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.linked[id]
 }

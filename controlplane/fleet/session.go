@@ -1,111 +1,135 @@
 package fleet
 
 import (
-	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/record"
 )
 
-// Session is one data plane's link to this node. Its methods are safe for concurrent use.
+// Session is one data plane's link to this node. Its methods are safe for concurrent use and never wait for the
+// database: the row follows.
 type Session struct {
 	fleet *Fleet
 	id    string
 
-	mu        sync.Mutex
-	status    Status    // guarded by mu
-	persisted time.Time // guarded by mu
+	mu     sync.Mutex
+	status Status    // guarded by mu
+	dirty  bool      // guarded by mu; status says what the row does not
+	stored time.Time // guarded by mu; when the row was last written
 }
 
-// Join begins a session. A second link of the same data plane replaces the first in what the fleet shows.
-func (f *Fleet) Join(ctx context.Context, who Certificate, says Label, held Held) *Session {
+// Join begins a session. Of several links of one data plane the last is what the fleet shows: the others are
+// most likely links that broke without a word.
+func (f *Fleet) Join(who Certificate, says Label, held Held) *Session {
 	s := &Session{fleet: f, id: who.Name + "/" + says.NodeID, status: Status{
 		Label: says, Name: who.Name, Organisation: who.Organisation, Environment: who.Environment,
 		Serial: who.Serial, CertExpiresAt: who.Expires.Unix(), SyncStatus: Unknown, Held: held, Linked: true,
 	}}
+	s.change(func(*Status) {})
 	f.mu.Lock()
-	f.linked[s.id] = s
-	f.mu.Unlock()
-	s.change(ctx, func(*Status) {})
+	defer f.mu.Unlock()
+	f.linked[s.id] = append(f.linked[s.id], s)
+	if n := len(f.linked[s.id]); n > 1 {
+		f.options.Log.Warn("a data plane is linked more than once; if this goes on, its folder was copied to another machine",
+			"data_plane", s.id, "links", n)
+	}
 	return s
 }
 
 // Leave ends the session.
-func (s *Session) Leave(ctx context.Context) {
-	s.fleet.mu.Lock()
-	if s.fleet.linked[s.id] == s {
-		delete(s.fleet.linked, s.id)
+func (s *Session) Leave() {
+	s.mu.Lock()
+	s.status.Linked = false
+	dirty := s.dirty
+	s.mu.Unlock()
+	f := s.fleet
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	rest := slices.DeleteFunc(f.linked[s.id], func(other *Session) bool { return other == s })
+	if f.linked[s.id] = rest; len(rest) > 0 {
+		return // the row is theirs
 	}
-	s.fleet.mu.Unlock()
-	s.change(ctx, func(status *Status) { status.Linked = false })
+	delete(f.linked, s.id)
+	if dirty && len(f.left) < maxLeft {
+		f.left[s.id] = s
+	}
 }
 
 // Acked notes that the data plane holds and serves a configuration.
-func (s *Session) Acked(ctx context.Context, held Held, quarantined []Quarantined) {
-	s.change(ctx, func(status *Status) {
+func (s *Session) Acked(held Held, quarantined []Quarantined) {
+	s.change(func(status *Status) {
 		status.Held, status.Quarantined = held, quarantined
 		status.SyncStatus, status.Refusal = Normal, ""
 	})
 }
 
+// Holds notes that what the data plane holds is the newest already.
+func (s *Session) Holds(held Held) {
+	s.change(func(status *Status) { status.Held, status.SyncStatus, status.Refusal = held, Normal, "" })
+}
+
 // Nacked notes that the data plane refused a configuration and serves what it had.
-func (s *Session) Nacked(ctx context.Context, why string) {
-	s.change(ctx, func(status *Status) { status.SyncStatus, status.Refusal = Refused, why })
+func (s *Session) Nacked(why string) {
+	s.change(func(status *Status) { status.SyncStatus, status.Refusal = Refused, why })
 }
 
 // IsAhead notes that the data plane holds a configuration which the database never had.
-func (s *Session) IsAhead(ctx context.Context) {
-	s.change(ctx, func(status *Status) { status.SyncStatus = Ahead })
+func (s *Session) IsAhead() {
+	s.change(func(status *Status) { status.SyncStatus = Ahead })
 }
 
 // Reported notes what the data plane says of its health.
-func (s *Session) Reported(ctx context.Context, ready bool, quarantined []Quarantined) {
-	s.change(ctx, func(status *Status) { status.Ready, status.Quarantined = ready, quarantined })
+func (s *Session) Reported(ready bool, quarantined []Quarantined) {
+	s.change(func(status *Status) { status.Ready, status.Quarantined = ready, quarantined })
 }
 
 // Seen notes a sign of life.
-func (s *Session) Seen(ctx context.Context) {
+func (s *Session) Seen() {
 	now := time.Now()
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.status.LastSeen = now.Unix()
-	due := now.Sub(s.persisted) >= persistEvery
-	s.mu.Unlock()
-	if due {
-		s.persist(ctx)
-	}
+	s.dirty = s.dirty || now.Sub(s.stored) >= persistEvery
 }
 
 // Status returns the data plane as this node sees it.
 func (s *Session) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.status
+	status := s.status
+	status.Labels, status.Quarantined = maps.Clone(status.Labels), slices.Clone(status.Quarantined)
+	return status
 }
 
-func (s *Session) change(ctx context.Context, to func(*Status)) {
+func (s *Session) change(to func(*Status)) {
 	now := time.Now().Unix()
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	to(&s.status)
-	s.status.LastSeen, s.status.UpdatedAt = now, now
-	s.mu.Unlock()
-	s.persist(ctx)
+	s.status.LastSeen, s.status.UpdatedAt, s.dirty = now, now, true
 }
 
-// persist writes the row. A database that is away costs nothing but the row's freshness.
-func (s *Session) persist(ctx context.Context) {
+// row returns what the database should hold, and false when it does.
+func (s *Session) row() (record.Node, bool, error) {
 	s.mu.Lock()
-	status := s.status
-	s.persisted = time.Now()
-	s.mu.Unlock()
-	body, err := json.Marshal(status)
-	if err == nil {
-		err = s.fleet.store.PutNode(ctx, record.Node{
-			ID: s.id, Organisation: status.Organisation, Environment: status.Environment, Seen: status.LastSeen, Body: body,
-		})
+	defer s.mu.Unlock()
+	if !s.dirty {
+		return record.Node{}, false, nil
 	}
-	if err != nil && ctx.Err() == nil {
-		s.fleet.options.Log.Warn("the row of a data plane was not renewed", "data_plane", s.id, "error", err)
-	}
+	s.dirty, s.stored = false, time.Now()
+	body, err := json.Marshal(s.status)
+	return record.Node{
+		ID: s.id, Organisation: s.status.Organisation, Environment: s.status.Environment, Seen: s.status.LastSeen, Body: body,
+	}, true, err
+}
+
+// unsaved says that the row was not written after all.
+func (s *Session) unsaved() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dirty = true
 }

@@ -54,7 +54,7 @@ func (p *plane) errorLog(f *front) (*slog.Logger, error) {
 	if p.settings.Proxy.ErrorLog == "off" {
 		return slog.New(slog.DiscardHandler), nil
 	}
-	file, err := openLogFile(inPrefix(p.settings.Process.Prefix, p.settings.Proxy.ErrorLog))
+	file, err := openLogFile(p.settings.Proxy.ErrorLog)
 	if err != nil {
 		return nil, fmt.Errorf("proxy_error_log: %w", err)
 	}

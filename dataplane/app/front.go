@@ -115,7 +115,7 @@ func (p *plane) handler(f *front) (*proxy.Proxy, error) {
 		MaxBody: int64(s.MaxBody), ErrorType: s.ErrorDefaultType, DebugHeader: s.AllowDebugHeader, Meter: unmatched, Errors: failures,
 	}
 	if s.AccessLog != "off" {
-		if f.log, err = accesslog.Open(inPrefix(p.settings.Process.Prefix, s.AccessLog), accesslog.Common); err != nil {
+		if f.log, err = accesslog.Open(s.AccessLog, accesslog.Common); err != nil {
 			return nil, fmt.Errorf("proxy_access_log: %w", err)
 		}
 		options.Log = f.log
@@ -218,13 +218,6 @@ func fallbackCertificates(s dpsettings.DataPlane, log *slog.Logger) ([]tls.Certi
 			"folder", dir)
 	}
 	return []tls.Certificate{cert}, nil
-}
-
-func inPrefix(prefix, path string) string {
-	if filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(prefix, path)
 }
 
 // counted counts requests of all engines.

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 
 	"github.com/keepgate/keepgate/dataplane/localstore"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
@@ -34,12 +33,8 @@ func openStore(s dpsettings.DataPlane, source *mtls.Source, verify func(localsto
 	if err != nil {
 		return nil, localstore.State{}, err
 	}
-	folder := s.Store.Folder
-	if !filepath.IsAbs(folder) {
-		folder = filepath.Join(s.Process.Prefix, folder)
-	}
 	who := source.Identity()
-	return localstore.Open(folder, localstore.Options{
+	return localstore.Open(s.Store.Folder, localstore.Options{
 		Mode: mode, Keys: keys, Node: who.Organisation + "/" + who.Environment, Verify: verify, Log: log,
 	})
 }
