@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
 	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/shared/schema"
 )
 
 // tagged is one tag of one entity.
@@ -48,7 +51,7 @@ func (a *API) listTags(r *rest.Request, only []string) (rest.Answer, error) {
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	items := [][]byte{}
+	full := tagPage{size: size}
 	begun := from.Table == ""
 	for _, e := range a.schema.Entities() {
 		begun = begun || e.Table == from.Table
@@ -59,31 +62,46 @@ func (a *API) listTags(r *rest.Request, only []string) (rest.Answer, error) {
 		if e.Table == from.Table {
 			at = from
 		}
+		query := catalog.Query{Table: e.Table, Workspace: workspace, Size: size, Tags: only}
 		for more := true; more; {
-			found, err := a.catalog.List(r.Context(), catalog.Query{
-				Table: e.Table, Workspace: workspace, After: at.After, Size: size, Tags: only,
-			})
+			query.After = at.After
+			found, err := a.catalog.List(r.Context(), query)
 			if err != nil {
 				return rest.Answer{}, err
 			}
 			for _, m := range found.Entities {
-				for i, tag := range e.Tags(m) {
-					if i < at.Skip || (only != nil && tag != only[0]) {
-						continue
-					}
-					if len(items) == size {
-						at.Skip = i
-						return page(r, items, encodeOffset(at), "size"), nil
-					}
-					item, _ := rest.Marshal(tagged{e.Table, e.ID(m), tag}) // of strings: cannot fail
-					items = append(items, item)
+				if !full.add(e, m, &at, only) {
+					return page(r, full.items, encodeOffset(at), "size"), nil
 				}
-				at.After, at.Skip = e.ID(m), 0
 			}
 			at.After, more = found.Last, found.More
 		}
 	}
-	return page(r, items, ""), nil
+	return page(r, full.items, ""), nil
+}
+
+// tagPage collects tags until it is full.
+type tagPage struct {
+	size  int
+	items [][]byte
+}
+
+// add takes the tags of an entity and moves the cursor behind it; false leaves the cursor at the tag for which
+// there was no room.
+func (p *tagPage) add(e *schema.Entity, m proto.Message, at *cursor, only []string) bool {
+	for i, tag := range e.Tags(m) {
+		if i < at.Skip || (only != nil && tag != only[0]) {
+			continue
+		}
+		if len(p.items) == p.size {
+			at.Skip = i
+			return false
+		}
+		item, _ := rest.Marshal(tagged{e.Table, e.ID(m), tag}) // of strings: cannot fail
+		p.items = append(p.items, item)
+	}
+	at.After, at.Skip = e.ID(m), 0
+	return true
 }
 
 func cursorOf(r *rest.Request) (at cursor, err error) {

@@ -81,5 +81,6 @@ func (a *API) Close() {
 	if a.level.timer != nil {
 		a.level.timer.Stop()
 		a.level.timer = nil
+		_ = a.deps.Level.Set(a.level.before) // it was the level before
 	}
 }
