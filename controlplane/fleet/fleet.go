@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/fault"
 )
 
 // SyncStatus says how a data plane stands to the configuration that it should hold.
@@ -153,26 +154,28 @@ func (f *Fleet) forget(ctx context.Context) {
 	}
 }
 
-// save writes the rows that changed, and stops at the first that the database does not take.
+// save writes the rows that changed, as long as the database is there.
 func (f *Fleet) save(ctx context.Context) {
 	for _, s := range f.sessions() {
 		row, changed, err := s.row()
-		if !changed {
-			continue
-		}
-		if err == nil {
+		if changed && err == nil {
 			err = f.store.PutNode(ctx, row)
 		}
-		if err != nil {
+		switch fault.KindOf(err) {
+		case fault.Unavailable:
 			s.unsaved()
 			if !f.failed && ctx.Err() == nil {
-				f.options.Log.Warn("the row of a data plane was not renewed; trying again", "data_plane", s.id, "error", err)
+				f.options.Log.Warn("the rows of data planes are not renewed for now", "data_plane", s.id, "error", err)
 			}
 			f.failed = true
 			return
+		default:
+			if err != nil { // this row only, and again with its next change
+				f.options.Log.Warn("the row of a data plane was not renewed", "data_plane", s.id, "error", err)
+			}
+			f.failed = f.failed && !changed
+			f.written(s)
 		}
-		f.failed = false
-		f.written(s)
 	}
 }
 

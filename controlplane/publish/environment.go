@@ -1,7 +1,6 @@
 package publish
 
 import (
-	"context"
 	"sync"
 
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
@@ -17,10 +16,13 @@ const kept = 1024
 type version struct {
 	epoch, number uint64
 	set           configset.Set
+	emptied       bool // it is empty, and that is meant
+	packer        *packer
 
 	mu       sync.Mutex
-	snapshot []*syncv1.StreamResponse                    // guarded by mu; nil until asked for
-	deltas   map[configset.Hash][]*syncv1.StreamResponse // guarded by mu; by hash of the base
+	past     bool                       // guarded by mu; nobody new is sent this version
+	snapshot *update                    // guarded by mu; nil until asked for
+	deltas   map[configset.Hash]*update // guarded by mu; by hash of the base
 }
 
 func (v *version) position() *syncv1.Position {
@@ -28,12 +30,23 @@ func (v *version) position() *syncv1.Position {
 	return &syncv1.Position{Epoch: v.epoch, Version: v.number, Hash: hash[:]}
 }
 
-// environment is the newest version of a group of data planes and the way to wait for the next.
+// is reports whether p names v.
+func (v *version) is(p *syncv1.Position) bool {
+	return p.GetEpoch() == v.epoch && p.GetVersion() == v.number && v.content(p)
+}
+
+// content reports whether who holds p holds what v is, under whatever number.
+func (v *version) content(p *syncv1.Position) bool {
+	hash := v.set.Hash()
+	return p != nil && p.Epoch == v.epoch && string(p.Hash) == string(hash[:])
+}
+
+// environment is the newest version of a group of data planes, and the way to wait for the next.
 type environment struct {
 	mu      sync.Mutex
 	current *version                    // guarded by mu; nil until the first snapshot of the database was read
 	known   map[configset.Hash]*version // guarded by mu: current and up to kept earlier ones
-	order   []configset.Hash            // guarded by mu: of known, oldest first
+	order   []*version                  // guarded by mu: as they came, oldest first; known has the last of each hash
 	changed chan struct{}               // guarded by mu; closed when current changes
 }
 
@@ -41,23 +54,25 @@ func newEnvironment() *environment {
 	return &environment{known: map[configset.Hash]*version{}, changed: make(chan struct{})}
 }
 
-// set makes v current. A version with the hash of the current one is no change.
+// set makes v current. A version with the content of the current one is no change.
 func (e *environment) set(v *version) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	hash := v.set.Hash()
 	if e.current != nil {
-		if e.current.epoch == v.epoch && e.current.set.Hash() == hash {
+		if e.current.epoch == v.epoch && e.current.set.Hash() == hash && e.current.emptied == v.emptied {
 			return
 		}
 		e.current.forget()
 	}
-	if _, again := e.known[hash]; !again {
-		e.order = append(e.order, hash)
-	}
 	e.known[hash] = v
-	if len(e.order) > kept {
-		delete(e.known, e.order[0])
+	e.order = append(e.order, v)
+	if len(e.order) > kept+1 {
+		oldest := e.order[0]
+		if hash := oldest.set.Hash(); e.known[hash] == oldest { // else it came again later
+			delete(e.known, hash)
+		}
+		e.order[0] = nil
 		e.order = e.order[1:]
 	}
 	e.current = v
@@ -72,21 +87,6 @@ func (e *environment) newest() (*version, <-chan struct{}) {
 	return e.current, e.changed
 }
 
-// wait returns the current version as soon as there is one.
-func (e *environment) wait(ctx context.Context) (*version, error) {
-	for {
-		v, changed := e.newest()
-		if v != nil {
-			return v, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-changed:
-		}
-	}
-}
-
 // held returns the version that a data plane says it holds, if it is one that this environment remembers.
 func (e *environment) held(p *syncv1.Position) *version {
 	if p == nil || len(p.Hash) != len(configset.Hash{}) {
@@ -99,11 +99,4 @@ func (e *environment) held(p *syncv1.Position) *version {
 		return nil
 	}
 	return v
-}
-
-// forget drops the encoded updates that lead to a version which nobody is sent any more.
-func (v *version) forget() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.snapshot, v.deltas = nil, nil
 }

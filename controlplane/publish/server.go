@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"log/slog"
+	"maps"
+	"net"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,8 +20,14 @@ import (
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
 )
 
-// Heartbeat is how often both sides of a stream say that they are there.
-const Heartbeat = 10 * time.Second
+const (
+	// Heartbeat is how often both sides of a stream say that they are there.
+	Heartbeat = 10 * time.Second
+	// helloTimeout is how long a data plane may take to say what it holds.
+	helloTimeout = 10 * time.Second
+	// maxLabels bounds how many labels of a data plane are kept.
+	maxLabels = 64
+)
 
 // Guard says who is at the other end of a connection and for how long that holds; mtls.Source is one.
 type Guard interface {
@@ -40,6 +48,7 @@ type Server struct {
 type ServerOptions struct {
 	Name, Version string
 	Heartbeat     time.Duration // default Heartbeat
+	StorageRetry  time.Duration // before an update is sent again to a node whose disk failed; default 1 min
 	Log           *slog.Logger  // default: discard
 }
 
@@ -47,6 +56,9 @@ type ServerOptions struct {
 func NewServer(publisher *Publisher, nodes *fleet.Fleet, guard Guard, options ServerOptions) *Server {
 	if options.Heartbeat <= 0 {
 		options.Heartbeat = Heartbeat
+	}
+	if options.StorageRetry <= 0 {
+		options.StorageRetry = storageRetry
 	}
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
@@ -68,37 +80,52 @@ func (s *Server) Stream(stream syncv1.SyncService_StreamServer) error {
 		s.options.Log.Warn("a data plane of an unknown environment was refused", "data_plane", who.String(), "environment", who.Environment)
 		return status.Errorf(codes.PermissionDenied, "there is no environment %q", who.Environment)
 	}
-	hello, err := receiveHello(stream)
-	if err != nil {
-		return err
-	}
 	go func() { cancel(s.guard.Watch(ctx, connection, mtls.DataPlane)) }() // ends with ctx
-	session := s.fleet.Join(ctx, certificateOf(who), labelOf(ctx, hello), heldOf(hello.Held))
-	defer session.Leave(context.WithoutCancel(ctx))
-	s.options.Log.Info("data plane linked", "data_plane", who.String(), "hostname", hello.Hostname, "version", hello.Version,
-		"holds_version", hello.Held.GetVersion())
-	l := &link{server: s, stream: stream, session: session, who: who, held: hello.Held, partial: hello.Partial}
-	err = l.run(ctx)
-	if cause := context.Cause(ctx); cause != nil && stream.Context().Err() == nil {
-		err = status.Error(codes.PermissionDenied, cause.Error())
+	c := converse(ctx, stream)
+	hello, err := helloFrom(ctx, c)
+	if err != nil {
+		return outcome(ctx, stream, err)
 	}
+	session := s.fleet.Join(certificateOf(who), labelOf(ctx, hello), heldOf(hello.Held))
+	defer session.Leave()
+	s.options.Log.Info("data plane linked", "data_plane", who.String(), "hostname", cut(hello.Hostname), "version", cut(hello.Version),
+		"holds_version", hello.Held.GetVersion())
+	l := &link{server: s, session: session, who: who, held: hello.Held, partial: hello.Partial}
+	err = outcome(ctx, stream, l.run(ctx, c))
 	s.options.Log.Info("data plane unlinked", "data_plane", who.String(), "why", err)
 	return err
 }
 
-func receiveHello(stream syncv1.SyncService_StreamServer) (*syncv1.Hello, error) {
-	message, err := stream.Recv()
-	if err != nil {
+// outcome tells a data plane that may no longer stay why.
+func outcome(ctx context.Context, stream syncv1.SyncService_StreamServer, err error) error {
+	if cause := context.Cause(ctx); cause != nil && stream.Context().Err() == nil {
+		return status.Error(codes.PermissionDenied, cause.Error())
+	}
+	return err
+}
+
+func helloFrom(ctx context.Context, c conversation) (*syncv1.Hello, error) {
+	late := time.NewTimer(helloTimeout)
+	defer late.Stop()
+	select {
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case err := <-c.broken:
 		return nil, err
+	case <-late.C:
+		return nil, status.Error(codes.DeadlineExceeded, "no Hello came")
+	case message := <-c.received:
+		hello := message.GetHello()
+		if hello == nil {
+			return nil, status.Error(codes.InvalidArgument, "the first message must be a Hello")
+		}
+		id, err := uuid.Parse(hello.NodeId)
+		if err != nil {
+			return nil, status.Error(codes.InvalidArgument, "node_id must be a UUID")
+		}
+		hello.NodeId = id.String()
+		return hello, nil
 	}
-	hello := message.GetHello()
-	if hello == nil {
-		return nil, status.Error(codes.InvalidArgument, "the first message must be a Hello")
-	}
-	if _, err := uuid.Parse(hello.NodeId); err != nil {
-		return nil, status.Error(codes.InvalidArgument, "node_id must be a UUID")
-	}
-	return hello, nil
 }
 
 func certificateOf(who mtls.Identity) fleet.Certificate {
@@ -109,7 +136,13 @@ func certificateOf(who mtls.Identity) fleet.Certificate {
 }
 
 func labelOf(ctx context.Context, hello *syncv1.Hello) fleet.Label {
-	label := fleet.Label{NodeID: hello.NodeId, Hostname: hello.Hostname, Version: hello.Version, Labels: hello.Labels}
+	label := fleet.Label{NodeID: hello.NodeId, Hostname: cut(hello.Hostname), Version: cut(hello.Version)}
+	if len(hello.Labels) <= maxLabels {
+		label.Labels = maps.Clone(hello.Labels)
+		for name, value := range label.Labels {
+			label.Labels[name] = cut(value)
+		}
+	}
 	if other, ok := peer.FromContext(ctx); ok {
 		label.IP = host(other.Addr.String())
 	}
@@ -121,4 +154,12 @@ func heldOf(p *syncv1.Position) fleet.Held {
 		return fleet.Held{}
 	}
 	return fleet.Held{Epoch: p.Epoch, Version: p.Version, Hash: hex.EncodeToString(p.Hash)}
+}
+
+func host(address string) string {
+	h, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return h
 }

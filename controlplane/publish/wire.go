@@ -17,8 +17,12 @@ import (
 	"github.com/keepgate/keepgate/shared/verifier"
 )
 
-// tableFingerprintKeys is the kind of the entry that carries the environment's key; no such table exists.
-const tableFingerprintKeys = "fingerprint_keys"
+const (
+	tableWorkspaces   = "workspaces"
+	tableEnvironments = "environments"
+	// tableFingerprintKeys is the kind of the entry that carries the environment's key; no such table exists.
+	tableFingerprintKeys = "fingerprint_keys"
+)
 
 // wire makes the form in which entities of one environment travel.
 type wire struct {
@@ -31,7 +35,7 @@ type wire struct {
 // begin finds the environment among the rows and opens its fingerprint key.
 func (w *wire) begin(ctx context.Context, rows []record.Row) error {
 	for _, row := range rows {
-		if row.Table != "environments" || row.Unique["name"] != DefaultEnvironment {
+		if row.Table != tableEnvironments || row.Unique["name"] != DefaultEnvironment {
 			continue
 		}
 		opened, err := w.catalog.Open(ctx, row)
@@ -58,11 +62,11 @@ func (w *wire) begin(ctx context.Context, rows []record.Row) error {
 }
 
 // concerns reports whether a changed row changes the form of all others.
-func (w *wire) concerns(ref record.Ref) bool { return ref.Table == "environments" }
+func (w *wire) concerns(ref record.Ref) bool { return ref.Table == tableEnvironments }
 
 // entry returns the form in which a row travels; false for rows that never do.
 func (w *wire) entry(ctx context.Context, row record.Row) (configset.Entry, bool, error) {
-	if row.Table == "workspaces" || row.Table == "environments" {
+	if !travels(row.Table) {
 		return configset.Entry{}, false, nil
 	}
 	entity, err := w.catalog.Open(ctx, row)

@@ -5,6 +5,9 @@
 // asked for, or a step back. An entity that cannot be used does not refuse it: the compiler quarantines it, its
 // routes fail closed, and everything else, revocations above all, takes effect. Nothing is served before it is
 // durable.
+//
+// A configuration is empty when it holds no entity; the fingerprint key, which every configuration has, is none.
+// The control plane says when an empty one is meant; a later epoch alone does not say it.
 package apply
 
 import (
@@ -138,11 +141,24 @@ func (a *Applier) merge(u Update) (State, *Refusal) {
 		return State{}, refuse(syncv1.NackReason_NACK_REASON_MISMATCH,
 			"version %d comes out as %x, its hash is %x", next.Version, hash[:8], prefix(u.Target.Hash))
 	}
-	if next.Set.Len() == 0 && holds && held.Set.Len() > 0 && !u.ExplicitEmpty {
+	if holds && bare(next.Set) && !bare(held.Set) && !u.ExplicitEmpty {
 		return State{}, refuse(syncv1.NackReason_NACK_REASON_EMPTY,
 			"version %d is empty and does not say that this is meant", next.Version)
 	}
 	return next, nil
+}
+
+// fingerprintKeys is the kind that every configuration has, also an empty one.
+const fingerprintKeys = "fingerprint_keys"
+
+// bare reports whether a configuration is empty: it holds nothing but what every one holds.
+func bare(set configset.Set) bool {
+	for e := range set.All() {
+		if e.Kind != fingerprintKeys {
+			return false
+		}
+	}
+	return true
 }
 
 func (a *Applier) keep(next State, u Update) error {

@@ -7,73 +7,118 @@ import (
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 )
 
-// heartbeat is assumed until the control plane's Welcome says another.
-const heartbeat = 10 * time.Second
+// heartbeat is assumed until the control plane's Welcome says another; what it says is held between the bounds.
+const (
+	heartbeat        = 10 * time.Second
+	fastestHeartbeat = 10 * time.Millisecond
+	slowestHeartbeat = time.Hour
+)
 
-// follow takes what the control plane sends until the link breaks. Only this goroutine sends on the stream;
-// another one receives.
-func (u *Uplink) follow(ctx context.Context, stream syncv1.SyncService_StreamClient) error {
-	received := make(chan *syncv1.StreamResponse)
-	broken := make(chan error, 1)
-	go func() { // ends with the stream, whose context the caller cancels
-		for {
-			message, err := stream.Recv()
-			if err != nil {
-				broken <- err
-				return
-			}
-			select {
-			case received <- message:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	beat := time.NewTicker(heartbeat)
-	defer beat.Stop()
-	silence := time.NewTimer(3 * heartbeat)
-	defer silence.Stop()
-	report := time.NewTicker(u.options.Report)
-	defer report.Stop()
-	interval := heartbeat
+// conversation is one stream once it is open. Only follow's goroutine sends; another one receives, and a third
+// applies an update, so that heartbeats go on meanwhile.
+type conversation struct {
+	stream   syncv1.SyncService_StreamClient
+	received chan *syncv1.StreamResponse
+	broken   chan error
+	silence  *time.Timer // ends the session
+	interval time.Duration
+	verdict  chan *syncv1.StreamRequest // of the update that is being applied, nil when none is
+}
+
+// receive ends with the stream, whose context the session cancels.
+func (c *conversation) receive(ctx context.Context) {
 	for {
-		var answer *syncv1.StreamRequest
+		message, err := c.stream.Recv()
+		if err != nil {
+			c.broken <- err
+			return
+		}
 		select {
-		case err := <-broken:
-			return err
-		case <-silence.C:
-			return errSilent
-		case <-beat.C:
-			answer = &syncv1.StreamRequest{Message: &syncv1.StreamRequest_Heartbeat{Heartbeat: &syncv1.Heartbeat{}}}
-		case <-report.C:
-			answer = u.report()
-		case message := <-received:
-			if welcome := message.GetWelcome(); welcome != nil {
-				interval = welcomed(welcome, beat)
-				u.connected.Store(true)
-				u.options.Log.Info("linked to the control plane", "control_plane", welcome.ControlPlane, "version", welcome.Version)
-				answer = u.report()
-			} else if chunk := message.GetChunk(); chunk != nil {
-				answer = u.take(chunk)
-			}
-			silence.Reset(3 * interval)
-		}
-		if answer == nil {
-			continue
-		}
-		if err := stream.Send(answer); err != nil {
-			return streamError(stream, err)
+		case c.received <- message:
+		case <-ctx.Done():
+			return
 		}
 	}
 }
 
-func welcomed(w *syncv1.Welcome, beat *time.Ticker) time.Duration {
-	interval := time.Duration(w.HeartbeatIntervalMs) * time.Millisecond
-	if interval <= 0 {
-		interval = heartbeat
+// follow takes what the control plane sends until the link breaks. It returns when no update is being applied.
+func (u *Uplink) follow(ctx context.Context, c *conversation) error {
+	defer func() {
+		if c.verdict != nil {
+			<-c.verdict // the next hello says what came of it
+		}
+	}()
+	beat := time.NewTicker(c.interval)
+	defer beat.Stop()
+	report := time.NewTicker(u.options.Report)
+	defer report.Stop()
+	for {
+		received := c.received
+		if c.verdict != nil {
+			received = nil
+		}
+		var answer *syncv1.StreamRequest
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case err := <-c.broken:
+			return err
+		case <-beat.C:
+			answer = &syncv1.StreamRequest{Message: &syncv1.StreamRequest_Heartbeat{Heartbeat: &syncv1.Heartbeat{}}}
+		case <-report.C:
+			answer = u.report()
+		case answer = <-c.verdict:
+			c.verdict = nil
+			c.silence.Reset(3 * c.interval)
+		case message := <-received:
+			c.silence.Reset(3 * c.interval)
+			answer = u.hear(c, message, beat)
+		}
+		if answer == nil {
+			continue
+		}
+		if err := c.stream.Send(answer); err != nil {
+			return c.sendError(ctx, err)
+		}
 	}
-	beat.Reset(interval)
-	return interval
+}
+
+// hear takes one message and returns the answer that is due at once. What this build does not know counts as a
+// sign of life.
+func (u *Uplink) hear(c *conversation, message *syncv1.StreamResponse, beat *time.Ticker) *syncv1.StreamRequest {
+	if welcome := message.GetWelcome(); welcome != nil {
+		if said := time.Duration(welcome.HeartbeatIntervalMs) * time.Millisecond; said > 0 {
+			c.interval = min(max(said, fastestHeartbeat), slowestHeartbeat)
+		}
+		beat.Reset(c.interval)
+		c.silence.Reset(3 * c.interval)
+		u.connected.Store(true)
+		u.options.Log.Info("linked to the control plane", "control_plane", welcome.ControlPlane, "version", welcome.Version)
+		return u.report()
+	}
+	chunk := message.GetChunk()
+	if chunk == nil {
+		return nil
+	}
+	in, answer := u.take(chunk)
+	if in != nil {
+		c.silence.Stop() // nothing is read until the verdict
+		c.verdict = make(chan *syncv1.StreamRequest, 1)
+		go func(verdict chan<- *syncv1.StreamRequest) { verdict <- u.judge(in) }(c.verdict) // follow waits for it
+	}
+	return answer
+}
+
+// sendError finds the status behind the io.EOF that Send answers once the other side has ended the stream.
+func (c *conversation) sendError(ctx context.Context, sendErr error) error {
+	select {
+	case err := <-c.broken:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-c.received: // what it still said does not matter
+		return sendErr
+	}
 }
 
 func (u *Uplink) report() *syncv1.StreamRequest {

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
@@ -56,7 +57,12 @@ type Uplink struct {
 	node        Node
 	options     Options
 	connected   atomic.Bool
-	partial     *incoming // a snapshot that was cut off; touched by Run alone
+
+	// Touched by Run alone.
+	partial *incoming        // an update of which chunks are missing; a snapshot outlives its link
+	spurned *syncv1.Position // what was refused before its last chunk
+	decoder *zstd.Decoder    // nil until the first chunk
+	plain   []byte           // the decoder's buffer
 }
 
 // New makes an Uplink and starts nothing. The address is host:port.
@@ -115,32 +121,45 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 var errSilent = errors.New("the control plane was silent for three heartbeats")
 
-// session runs one link from dialling to its end. It always returns an error.
+// session runs one link from dialling to its end. It always returns an error, and leaves nothing running.
 func (u *Uplink) session(ctx context.Context) error {
 	connection, err := grpc.NewClient("passthrough:///"+u.address, grpc.WithTransportCredentials(u.credentials),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)))
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)), grpc.WithNoProxy(), grpc.WithDisableServiceConfig())
 	if err != nil {
 		return fmt.Errorf("dialling: %w", err)
 	}
 	defer connection.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(3*heartbeat, func() { cancel(errSilent) }) // ends a blocked dial or send as well
+	defer silence.Stop()
 	stream, err := syncv1.NewSyncServiceClient(connection).Stream(ctx)
 	if err != nil {
-		return fmt.Errorf("opening the stream: %w", err)
+		return fmt.Errorf("opening the stream: %w", cause(ctx, err))
 	}
+	c := &conversation{
+		stream: stream, received: make(chan *syncv1.StreamResponse), broken: make(chan error, 1),
+		silence: silence, interval: heartbeat,
+	}
+	u.spurned = nil
+	if u.partial != nil && u.partial.kind != syncv1.UpdateKind_UPDATE_KIND_SNAPSHOT {
+		u.partial = nil // a delta is sent again from its beginning
+	}
+	received := make(chan struct{})
+	go func() { defer close(received); c.receive(ctx) }()
+	defer func() { cancel(nil); <-received }()
 	if err := stream.Send(u.hello()); err != nil {
-		return streamError(stream, err)
+		return c.sendError(ctx, err)
 	}
-	return u.follow(ctx, stream)
+	return cause(ctx, u.follow(ctx, c))
 }
 
-// streamError finds the status behind the io.EOF that Send answers once the other side has ended the stream.
-func streamError(stream syncv1.SyncService_StreamClient, sendErr error) error {
-	if _, err := stream.Recv(); err != nil {
-		return err
+// cause is why the session was ended, where it was this side that did.
+func cause(ctx context.Context, err error) error {
+	if why := context.Cause(ctx); why != nil {
+		return why
 	}
-	return sendErr
+	return err
 }
 
 func (u *Uplink) hello() *syncv1.StreamRequest {
