@@ -59,7 +59,7 @@ func newKeep(t *testing.T) *keep {
 		t.Fatal(err)
 	}
 	nodes := fleet.New(store, fleet.Options{})
-	nodes.Join(ctx, fleet.Certificate{Name: "edge-1", Environment: "default"}, fleet.Label{NodeID: "n1", Hostname: "host-1"}, fleet.Held{Version: 3})
+	nodes.Join(fleet.Certificate{Name: "edge-1", Environment: "default"}, fleet.Label{NodeID: "n1", Hostname: "host-1"}, fleet.Held{Version: 3})
 	server, err := admin.New(admin.Deps{
 		Catalog: c, Keyring: ring, Fleet: nodes, Log: slog.New(slog.DiscardHandler), Wake: func() {},
 		Newest:        func() (uint64, uint64, string, bool) { return 1, 3, "", true },
