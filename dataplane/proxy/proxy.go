@@ -89,11 +89,14 @@ func stateOf(ex *exchange.Exchange) *state {
 	return s
 }
 
+// slots is how many slots an exchange needs. The table before the first configuration knows of none.
+func slots(t *table.Table) int { return max(t.Plugins.Slots, plugin.ProxySlot+1) }
+
 // Serve implements [exchange.Handler].
 func (p *Proxy) Serve(ex *exchange.Exchange) {
 	s := p.states.Get().(*state)
 	s.table = p.tables.Current()
-	ex.NeedSlots(s.table.Plugins.Slots)
+	ex.NeedSlots(slots(s.table))
 	ex.SetSlot(plugin.ProxySlot, s)
 	if p.options.MaxBody > 0 {
 		ex.Request.BodyLimit = p.options.MaxBody

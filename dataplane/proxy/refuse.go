@@ -36,7 +36,7 @@ func malformed(status int) *plugin.Refusal {
 func (p *Proxy) Refuse(ex *exchange.Exchange, status int, reason string) {
 	s := p.states.Get().(*state)
 	s.table = p.tables.Current()
-	ex.NeedSlots(s.table.Plugins.Slots)
+	ex.NeedSlots(slots(s.table))
 	ex.SetSlot(plugin.ProxySlot, s)
 	plugin.Refuse(ex, malformed(status))
 	p.finishResponse(ex, s)
