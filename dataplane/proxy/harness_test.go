@@ -18,7 +18,6 @@ import (
 	"github.com/keepgate/keepgate/dataplane/accesslog"
 	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/compile"
-	"github.com/keepgate/keepgate/dataplane/http1"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
 	"github.com/keepgate/keepgate/dataplane/plugin/all"
@@ -65,6 +64,7 @@ type gateway struct {
 	log      *syncBuffer
 	flush    func()
 	metrics  *status.Metrics
+	engine   engine
 }
 
 // syncBuffer is a log file.
@@ -96,7 +96,8 @@ func newGateway(t testing.TB, options proxy.Options, list ...entity) *gateway {
 	options.Log = log
 	options.Version = "1.2.3"
 	g.apply(t, list...)
-	server := http1.New(proxy.New(g.holder, options), http1.Options{Panicked: func(v any, stack []byte) { t.Errorf("panic: %v\n%s", v, stack) }})
+	g.engine = engineOf(t)
+	server := g.engine.server(t, proxy.New(g.holder, options))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -147,7 +148,7 @@ func (g *gateway) do(t testing.TB, method, target, body string, pairs ...string)
 		}
 		request.Header.Add(pairs[i], pairs[i+1])
 	}
-	transport := &http.Transport{DisableCompression: true}
+	transport := g.engine.transport()
 	defer transport.CloseIdleConnections()
 	response, err := transport.RoundTrip(request)
 	if err != nil {

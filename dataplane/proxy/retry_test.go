@@ -111,7 +111,7 @@ func TestSwapLosesNoRequest(t *testing.T) {
 	var served atomic.Int64
 	for range 4 {
 		wg.Go(func() {
-			client := &http.Client{Transport: &http.Transport{}}
+			client := &http.Client{Transport: g.engine.transport()}
 			defer client.CloseIdleConnections()
 			for {
 				select {

@@ -1,0 +1,85 @@
+package proxy_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/http1"
+	"github.com/keepgate/keepgate/dataplane/http1/std"
+)
+
+// engine is what stands between a test's client and the proxy.
+type engine string
+
+const (
+	native   engine = "native"   // our own HTTP/1.1
+	standard engine = "standard" // the standard library's HTTP/1.1
+	http2    engine = "http2"    // the standard library's HTTP/2
+)
+
+// everyEngine names the parent of the tests that run on another engine than the native one.
+const everyEngine = "TestOnEveryEngine"
+
+// engineOf is the engine that a test runs on; its name says.
+func engineOf(t testing.TB) engine {
+	parts := strings.Split(t.Name(), "/")
+	if parts[0] == everyEngine && len(parts) > 1 {
+		return engine(parts[1])
+	}
+	return native
+}
+
+// TestOnEveryEngine runs the end-to-end tests once more on the standard library's server. By themselves they run
+// on the native engine. What is raw HTTP/1.1 stays out of HTTP/2.
+func TestOnEveryEngine(t *testing.T) {
+	t.Parallel()
+	both := map[string]func(*testing.T){
+		"TestForwardTellsTheUpstream": TestForwardTellsTheUpstream, "TestResponseHeaders": TestResponseHeaders,
+		"TestErrorsTakeTheFormAskedFor": TestErrorsTakeTheFormAskedFor, "TestCasesThatFail": TestCasesThatFail,
+		"TestUpstreamTLS": TestUpstreamTLS, "TestBodyLimit": TestBodyLimit, "TestLargeBodiesStream": TestLargeBodiesStream,
+		"TestRetriesReachALiveTarget": TestRetriesReachALiveTarget, "TestOnlyIdempotentRequestsAreRepeated": TestOnlyIdempotentRequestsAreRepeated,
+		"TestSwapLosesNoRequest": TestSwapLosesNoRequest, "TestKeyAuth": TestKeyAuth, "TestBasicAuth": TestBasicAuth,
+		"TestBasicAuthOverflows": TestBasicAuthOverflows, "TestRequestTermination": TestRequestTermination,
+	}
+	raw := map[string]func(*testing.T){"TestWebSocketPassesThrough": TestWebSocketPassesThrough}
+	for _, on := range []engine{standard, http2} {
+		t.Run(string(on), func(t *testing.T) {
+			t.Parallel()
+			for name, test := range both {
+				t.Run(name, test)
+			}
+			for name, test := range raw {
+				if on != http2 {
+					t.Run(name, test)
+				}
+			}
+		})
+	}
+}
+
+// server is what http1.Server and std.Server have in common.
+type server interface {
+	Serve(l net.Listener) error
+	Shutdown(ctx context.Context) error
+}
+
+func (e engine) server(t testing.TB, handler exchange.Handler) server {
+	if e != native {
+		return std.New(handler, std.Options{})
+	}
+	return http1.New(handler, http1.Options{Panicked: func(v any, stack []byte) { t.Errorf("panic: %v\n%s", v, stack) }})
+}
+
+// transport is a client's end.
+func (e engine) transport() *http.Transport {
+	transport := &http.Transport{DisableCompression: true}
+	if e == http2 {
+		transport.Protocols = new(http.Protocols)
+		transport.Protocols.SetUnencryptedHTTP2(true)
+	}
+	return transport
+}
