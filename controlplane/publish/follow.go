@@ -163,7 +163,7 @@ func (p *Publisher) lookAround(ctx context.Context) error {
 			healed, set = append(healed, ref), set.Put(entry)
 		}
 	}
-	if set.Hash() == current.set.Hash() {
+	if len(healed) == 0 {
 		return nil
 	}
 	if head, err := p.store.Head(ctx); err != nil || head != p.Seen() {

@@ -1,0 +1,208 @@
+package publish
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/controlplane/changefeed"
+	"github.com/keepgate/keepgate/controlplane/encryption"
+	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/controlplane/keyring/local"
+	"github.com/keepgate/keepgate/controlplane/store/sqlite"
+	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
+	"github.com/keepgate/keepgate/shared/configset"
+	"github.com/keepgate/keepgate/shared/plugins"
+	"github.com/keepgate/keepgate/shared/schema"
+)
+
+var testSchema = sync.OnceValue(func() *schema.Schema { return schema.New(plugins.All()) })
+
+// env is a control plane from the database to the publisher, all of it real.
+type env struct {
+	t         testing.TB
+	path, key string
+	store     *sqlite.Store
+	ring      *keyring.Ring
+	catalog   *catalog.Catalog
+	feed      *changefeed.Feed
+	publisher *Publisher
+	ws        string
+	stop      func() // ends Run
+}
+
+func newEnv(t testing.TB) *env {
+	t.Helper()
+	e := &env{t: t, path: filepath.Join(t.TempDir(), "keep.db"), key: filepath.Join(t.TempDir(), "keyring.key")}
+	e.open()
+	return e
+}
+
+// open does what a start of the control plane does, up to the publisher, which does not run yet.
+func (e *env) open() {
+	e.t.Helper()
+	ctx := e.t.Context()
+	var err error
+	if e.store, err = sqlite.Open(ctx, sqlite.Config{Path: e.path}); err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() { e.store.Close() })
+	e.must(e.store.Migrate(ctx))
+	e.ring, err = keyring.Open(ctx, e.store, local.New(e.key), keyring.Options{References: func(ctx context.Context, id string) (int, error) {
+		return keyring.CountSealed(ctx, e.store, id, "environments")
+	}})
+	e.must(err)
+	cipher, err := encryption.New(ctx, e.store, e.ring, false)
+	e.must(err)
+	e.catalog = catalog.New(e.store, testSchema(), cipher, catalog.Options{Hashes: 4})
+	e.must(e.catalog.Start(ctx))
+	e.ws, err = e.catalog.Workspace(ctx, "")
+	e.must(err)
+	e.feed = changefeed.New(e.store, changefeed.Options{Poll: 20 * time.Millisecond})
+	e.publisher = New(e.store, e.feed, e.catalog, testSchema(), slog.New(slog.DiscardHandler))
+}
+
+// run starts the publisher.
+func (e *env) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	publisher := e.publisher
+	go func() { defer close(done); _ = publisher.Run(ctx) }()
+	e.stop = sync.OnceFunc(func() { cancel(); <-done })
+	e.t.Cleanup(e.stop)
+}
+
+// again starts the control plane anew over the same database.
+func (e *env) again() {
+	e.t.Helper()
+	if e.stop != nil {
+		e.stop()
+	}
+	e.must(e.store.Close())
+	e.open()
+}
+
+func (e *env) must(err error) {
+	e.t.Helper()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+func (e *env) at(table, key string) catalog.Address {
+	return catalog.Address{Table: table, Workspace: e.ws, Key: key}
+}
+
+func (e *env) doc(text string) schema.Document {
+	e.t.Helper()
+	document, err := schema.ParseJSON([]byte(text))
+	e.must(err)
+	return document
+}
+
+func (e *env) insert(table, body string) {
+	e.t.Helper()
+	_, err := e.catalog.Insert(e.t.Context(), e.at(table, ""), e.doc(body))
+	e.must(err)
+	e.feed.Wake()
+}
+
+func (e *env) insertBelow(parent, key, table, body string) {
+	e.t.Helper()
+	at := e.at(table, "")
+	at.Parent = &catalog.Parent{Table: parent, Key: key}
+	_, err := e.catalog.Insert(e.t.Context(), at, e.doc(body))
+	e.must(err)
+	e.feed.Wake()
+}
+
+func (e *env) update(table, key, body string) {
+	e.t.Helper()
+	_, err := e.catalog.Update(e.t.Context(), e.at(table, key), e.doc(body))
+	e.must(err)
+	e.feed.Wake()
+}
+
+func (e *env) delete(table, key string) {
+	e.t.Helper()
+	e.must(e.catalog.Delete(e.t.Context(), e.at(table, key)))
+	e.feed.Wake()
+}
+
+// sql changes the database behind everybody's back.
+func (e *env) sql(statement string, arguments ...any) {
+	e.t.Helper()
+	db, err := sql.Open("sqlite", e.path)
+	e.must(err)
+	defer db.Close()
+	_, err = db.Exec(statement, arguments...)
+	e.must(err)
+}
+
+// caughtUp waits until the publisher shows all that is committed, and returns what data planes are offered.
+func (e *env) caughtUp() *version {
+	e.t.Helper()
+	var v *version
+	e.eventually("the publisher shows the newest revision", func() bool {
+		head, err := e.store.Head(e.t.Context())
+		e.must(err)
+		v, _ = e.publisher.environment.newest()
+		return v != nil && e.publisher.Seen() == head
+	})
+	return v
+}
+
+func (e *env) eventually(what string, holds func() bool) {
+	e.t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if holds() {
+			return
+		}
+	}
+	e.t.Fatalf("it never happened that %s", what)
+}
+
+// count counts the entries of a kind.
+func count(set configset.Set, kind string) (n int) {
+	for e := range set.All() {
+		if e.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// unpack returns all that the chunks carry, as a data plane reads it, and the bytes themselves.
+func unpack(t testing.TB, chunks []*syncv1.StreamResponse) (all syncv1.Entries, plain []byte) {
+	t.Helper()
+	decoder, err := zstd.NewReader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer decoder.Close()
+	for i, message := range chunks {
+		chunk := message.GetChunk()
+		if int(chunk.Number) != i || chunk.Last != (i == len(chunks)-1) {
+			t.Fatalf("chunk %d of %d has number %d, last %v", i, len(chunks), chunk.Number, chunk.Last)
+		}
+		from := len(plain)
+		if plain, err = decoder.DecodeAll(chunk.Payload, plain); err != nil {
+			t.Fatal(err)
+		}
+		var entries syncv1.Entries
+		if err := proto.Unmarshal(plain[from:], &entries); err != nil {
+			t.Fatal(err)
+		}
+		all.Puts = append(all.Puts, entries.Puts...)
+		all.Deletes = append(all.Deletes, entries.Deletes...)
+	}
+	return all, plain
+}

@@ -1,0 +1,349 @@
+package publish
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/controlplane/record"
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
+	"github.com/keepgate/keepgate/shared/configset"
+	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/verifier"
+)
+
+func TestAChangeTravelsAsItself(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	for i := range 50 {
+		e.insert("services", fmt.Sprintf(`{"name":"s%d","host":"s%d.example"}`, i, i))
+	}
+	e.run()
+	before := e.caughtUp()
+	if before.set.Len() != 51 || count(before.set, "services") != 50 {
+		t.Fatalf("%d entries, %d services", before.set.Len(), count(before.set, "services"))
+	}
+	snapshot, err := before.snapshotTo()
+	e.must(err)
+	if all, _ := unpack(t, snapshot); len(all.Puts) != 51 || len(all.Deletes) != 0 {
+		t.Errorf("the snapshot carries %d and deletes %d", len(all.Puts), len(all.Deletes))
+	}
+
+	e.update("services", "s7", `{"host":"other.example"}`)
+	e.delete("services", "s8")
+	after := e.caughtUp()
+	chunks, err := after.deltaFrom(before)
+	e.must(err)
+	all, _ := unpack(t, chunks)
+	if len(all.Puts) != 1 || len(all.Deletes) != 1 || !bytes.Contains(all.Puts[0].Body, []byte("other.example")) {
+		t.Errorf("the delta carries %d puts and %d deletes, want the one and the other", len(all.Puts), len(all.Deletes))
+	}
+	if head := chunks[0].GetChunk(); !before.is(head.Base) || !after.is(head.Target) || head.ExplicitEmpty {
+		t.Errorf("the delta says it leads from %v to %v", head.Base, head.Target)
+	}
+	again, err := after.deltaFrom(before)
+	e.must(err)
+	if again[0] != chunks[0] {
+		t.Error("a second data plane has the change encoded again")
+	}
+
+	e.again()
+	e.run()
+	loaded := e.caughtUp()
+	if loaded.set.Hash() != after.set.Hash() || loaded.epoch != after.epoch || loaded.number < after.number {
+		t.Error("reading everything and following lead to different configurations")
+	}
+}
+
+func TestALargeUpdateGoesInChunks(t *testing.T) {
+	t.Parallel()
+	set, deletes := configset.Set{}, []configset.Ref{}
+	for i := range 3000 {
+		set = set.Put(configset.Entry{Kind: "routes", ID: fmt.Sprint(i), Body: bytes.Repeat([]byte{byte(i)}, 700)})
+		deletes = append(deletes, configset.Ref{Kind: "routes", ID: strings.Repeat(fmt.Sprint(i), 70)})
+	}
+	v := &version{number: 1, set: set, packer: newPacker()}
+	chunks, err := v.snapshotTo()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, plain := unpack(t, chunks); len(all.Puts) != 3000 || len(chunks) < len(plain)/chunkBytes {
+		t.Errorf("%d entries in %d chunks", len(all.Puts), len(chunks))
+	}
+	gone, err := v.packer.encode(chunks[0].GetChunk(), func(func(configset.Entry) bool) {}, deletes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, _ := unpack(t, gone); len(all.Deletes) != 3000 || len(gone) < 2 {
+		t.Errorf("%d deletes in %d chunks", len(all.Deletes), len(gone))
+	}
+}
+
+func TestOnlyWhatAGateNeedsLeaves(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.insert("consumers", `{"username":"bob"}`)
+	e.insertBelow("consumers", "bob", "keyauth_credentials", `{"key":"CANARY-api-key"}`)
+	e.insertBelow("consumers", "bob", "basicauth_credentials", `{"username":"bob","password":"CANARY-password"}`)
+	e.run()
+	first := e.caughtUp()
+	e.insertBelow("consumers", "bob", "keyauth_credentials", `{"key":"CANARY-second-key"}`)
+	e.update("basicauth_credentials", id(e, first.set, "basicauth_credentials"), `{"password":"CANARY-other-password"}`)
+	second := e.caughtUp()
+
+	snapshot, err := second.snapshotTo()
+	e.must(err)
+	delta, err := second.deltaFrom(first)
+	e.must(err)
+	all, plain := unpack(t, snapshot)
+	changed, more := unpack(t, delta)
+	for what, sent := range map[string][]byte{"snapshot": plain, "delta": more} {
+		for _, leak := range []string{"CANARY", "$ke$", "workspaces", "environments", e.key} {
+			if bytes.Contains(sent, []byte(leak)) {
+				t.Errorf("the %s holds %q", what, leak)
+			}
+		}
+	}
+	if len(changed.Puts) != 2 {
+		t.Errorf("the delta carries %d entries, want the two that changed", len(changed.Puts))
+	}
+	var key configv1.FingerprintKey
+	wanted := map[string]bool{}
+	for _, entry := range all.Puts {
+		if entry.Kind == tableFingerprintKeys {
+			e.must(proto.Unmarshal(entry.Body, &key))
+		}
+	}
+	if len(key.Key) != 32 {
+		t.Fatal("the environment's fingerprint key is not among the entries")
+	}
+	printer := verifier.NewFingerprinter(secret.Take(bytes.Clone(key.Key)))
+	for _, text := range []string{"CANARY-api-key", "CANARY-second-key"} {
+		sum := printer.Sum("keyauth_credentials", "key", text)
+		wanted[hex.EncodeToString(sum[:])] = true
+	}
+	for _, entry := range all.Puts {
+		switch entry.Kind {
+		case "keyauth_credentials":
+			var c configv1.KeyauthCredential
+			e.must(proto.Unmarshal(entry.Body, &c))
+			if c.Key != nil || len(c.Fingerprints) != 1 || !wanted[c.Fingerprints[0]] {
+				t.Errorf("key-auth travels with key %v and %d fingerprints", c.Key != nil, len(c.Fingerprints))
+			}
+			delete(wanted, c.Fingerprints[0])
+		case "basicauth_credentials":
+			var c configv1.BasicauthCredential
+			e.must(proto.Unmarshal(entry.Body, &c))
+			if !strings.HasPrefix(c.GetPassword(), "$argon2id$") || c.PasswordCheck != nil {
+				t.Errorf("basic-auth travels with a hash: %v, a check: %v", strings.HasPrefix(c.GetPassword(), "$argon2id$"), c.PasswordCheck != nil)
+			}
+		}
+	}
+	if len(wanted) != 0 {
+		t.Errorf("%d fingerprints never left", len(wanted))
+	}
+}
+
+// id returns the id of the only entry of a kind.
+func id(e *env, set configset.Set, kind string) string {
+	e.t.Helper()
+	for entry := range set.All() {
+		if entry.Kind == kind {
+			return entry.ID
+		}
+	}
+	e.t.Fatalf("no entry of %s", kind)
+	return ""
+}
+
+// damage has the sealed password of a credential changed by somebody who can write the database, as a revision.
+func damage(e *env, ref record.Ref, password string) (before string) {
+	e.t.Helper()
+	ctx := e.t.Context()
+	row, err := e.store.Get(ctx, ref.Table, e.ws, ref.ID)
+	e.must(err)
+	before = row.Sealed["password"]
+	row.Sealed["password"], row.Tags = password, []string{"written later"}
+	_, err = e.store.Apply(ctx, record.Batch{Changes: []record.Change{{Row: row, Expect: row.Generation}}})
+	e.must(err)
+	e.feed.Wake()
+	return before
+}
+
+func TestARowThatDoesNotOpenKeepsItsLastForm(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.insert("consumers", `{"username":"bob"}`)
+	e.insertBelow("consumers", "bob", "basicauth_credentials", `{"username":"bob","password":"one"}`)
+	e.run()
+	good := e.caughtUp()
+	ref := record.Ref{Table: "basicauth_credentials", ID: id(e, good.set, "basicauth_credentials")}
+	form, _ := good.set.Get(ref.Table, ref.ID)
+
+	sealed := damage(e, ref, "$ke$1$-00000000-"+strings.Repeat("0", 48)+"-"+strings.Repeat("0", 64))
+	e.insert("consumers", `{"username":"carol"}`)
+	v := e.caughtUp()
+	if kept, _ := v.set.Get(ref.Table, ref.ID); !bytes.Equal(kept.Body, form.Body) {
+		t.Error("the row's last good form is gone")
+	}
+	if count(v.set, "consumers") != 2 {
+		t.Error("a row that does not open stops another")
+	}
+
+	// It opens again, and no revision says so.
+	e.sql("UPDATE basicauth_credentials SET password = ? WHERE id = ?", sealed, ref.ID)
+	e.eventually("the row is tried again", func() bool {
+		v, _ := e.publisher.environment.newest()
+		now, _ := v.set.Get(ref.Table, ref.ID)
+		return bytes.Contains(now.Body, []byte("written later"))
+	})
+}
+
+func TestAtTheFirstReadAMissingKeyIsWaitedForAndADamagedRowIsNot(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.insert("consumers", `{"username":"bob"}`)
+	e.insertBelow("consumers", "bob", "basicauth_credentials", `{"username":"bob","password":"one"}`)
+	e.run()
+	ref := record.Ref{Table: "basicauth_credentials", ID: id(e, e.caughtUp().set, "basicauth_credentials")}
+	e.again()
+	sealed := damage(e, ref, "$ke$1$-00000000-"+strings.Repeat("0", 48)+"-"+strings.Repeat("0", 64)) // a key nobody has
+	e.run()
+	time.Sleep(firstPause / 2)
+	if v, _ := e.publisher.environment.newest(); v != nil {
+		t.Fatal("a configuration was published without the rows of a key that may come back")
+	}
+	flipped := []byte(sealed)
+	flipped[len(flipped)-1] ^= 1
+	damage(e, ref, string(flipped)) // damage does not heal: the rest goes on without it
+	if v := e.caughtUp(); count(v.set, ref.Table) != 0 || count(v.set, "consumers") != 1 {
+		t.Errorf("%d credentials and %d consumers", count(v.set, ref.Table), count(v.set, "consumers"))
+	}
+}
+
+func TestAMissingKeyringIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.insert("consumers", `{"username":"bob"}`)
+	e.run()
+	before := e.caughtUp()
+	e.must(os.Rename(e.key, e.key+".away"))
+	e.again()
+	e.run()
+	time.Sleep(firstPause / 2)
+	if v, _ := e.publisher.environment.newest(); v != nil {
+		t.Fatal("a configuration was published without the keyring")
+	}
+	e.must(os.Rename(e.key+".away", e.key))
+	e.must(e.ring.Reload(t.Context()))
+	if v := e.caughtUp(); v.set.Hash() != before.set.Hash() {
+		t.Error("the configuration is another one after the keyring came back")
+	}
+}
+
+func TestWhenFollowingIsNotEnoughEverythingIsReadAgain(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.insert("consumers", `{"username":"bob"}`)
+	e.run()
+	start := e.caughtUp()
+	e.stop()
+	for i := range 5 {
+		e.insert("consumers", fmt.Sprintf(`{"username":"c%d"}`, i))
+	}
+	head, err := e.store.Head(t.Context())
+	e.must(err)
+	e.must(e.store.Trim(t.Context(), head))
+	e.run() // begins with a load; history is followed from there
+	if v := e.caughtUp(); count(v.set, "consumers") != 6 {
+		t.Errorf("%d consumers after the history was trimmed", count(v.set, "consumers"))
+	}
+	// A restored backup: the same database at an earlier revision.
+	e.sql("DELETE FROM consumers WHERE username = 'c4'")
+	e.sql("DELETE FROM changes WHERE revision >= ?", head)
+	e.sql("UPDATE revision SET number = ?", head-1)
+	e.eventually("the rewound database shows", func() bool {
+		v, _ := e.publisher.environment.newest()
+		return e.publisher.Seen() == head-1 && v.number == head-1 && count(v.set, "consumers") == 5
+	})
+	ahead, err := e.publisher.ahead(t.Context(), start.epoch, head)
+	if err != nil || !ahead {
+		t.Errorf("ahead = %v, %v: version %d was never given out by this database", ahead, err, head)
+	}
+	if ahead, _ = e.publisher.ahead(t.Context(), start.epoch, head-1); ahead {
+		t.Error("a data plane that holds the newest revision is called ahead")
+	}
+	epoch, err := RaiseEpoch(t.Context(), e.store)
+	e.must(err)
+	e.eventually("the raised epoch shows", func() bool {
+		v, _ := e.publisher.environment.newest()
+		return v.epoch == epoch && epoch > start.epoch
+	})
+}
+
+func TestManyRowsAtOnceAreReadAtOnce(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.run()
+	e.caughtUp()
+	var batch record.Batch
+	template := func(i int) record.Row {
+		return record.Row{
+			Table: "consumers", Workspace: e.ws, ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i),
+			Unique: map[string]string{"username": fmt.Sprint("u", i)}, Body: []byte(`{"created_at":1,"updated_at":1}`),
+		}
+	}
+	for i := range manyRows + 200 {
+		batch.Changes = append(batch.Changes, record.Change{Row: template(i)})
+	}
+	_, err := e.store.Apply(t.Context(), batch)
+	e.must(err)
+	if v := e.caughtUp(); count(v.set, "consumers") != manyRows+200 {
+		t.Errorf("%d consumers", count(v.set, "consumers"))
+	}
+}
+
+func TestAnEmptyConfigurationSaysWhetherItIsMeant(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.run()
+	if v := e.caughtUp(); !bare(v.set) || v.emptied {
+		t.Error("a new database says that its emptiness is meant")
+	}
+	e.insert("consumers", `{"username":"bob"}`)
+	full := e.caughtUp()
+	e.delete("consumers", "bob")
+	v := e.caughtUp()
+	delta, err := v.deltaFrom(full)
+	e.must(err)
+	snapshot, err := v.snapshotTo()
+	e.must(err)
+	if !bare(v.set) || !delta[0].GetChunk().ExplicitEmpty || !snapshot[0].GetChunk().ExplicitEmpty {
+		t.Error("the deletion of the last entity does not say that it is meant")
+	}
+	_, err = e.catalog.Insert(t.Context(), catalog.Address{Table: "workspaces"}, e.doc(`{"name":"other"}`)) // concerns no data plane
+	e.must(err)
+	e.again()
+	e.run()
+	if v = e.caughtUp(); !v.emptied {
+		t.Error("a restart forgets that the emptiness is meant")
+	}
+	e.insert("consumers", `{"username":"bob"}`)
+	if v = e.caughtUp(); bare(v.set) || v.emptied {
+		t.Error("a configuration with an entity claims to be empty")
+	}
+	e.stop()
+	e.sql("DELETE FROM consumers")
+	e.again()
+	e.run()
+	if v = e.caughtUp(); !bare(v.set) || v.emptied {
+		t.Error("a database that was emptied with SQL says that it is meant")
+	}
+}
