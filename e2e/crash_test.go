@@ -27,7 +27,7 @@ routes:
 consumers:
 `, number)
 	for i := range 200 {
-		fmt.Fprintf(&f, "- {username: user-%d, custom_id: \"%d\", keyauth_credentials: [{key: key-of-user-%d-%d}]}\n", i, number*(i%3), i, number*(i%2))
+		fmt.Fprintf(&f, "- {username: user-%d, custom_id: id-%d-%d, keyauth_credentials: [{key: key-of-user-%d-%d}]}\n", i, i, number*(i%3), i, number*(i%2))
 	}
 	return f.String()
 }
@@ -116,6 +116,7 @@ func TestFlippedByte(t *testing.T) {
 	cp := c.ControlPlane("cp")
 	cp.Start()
 	dp := c.DataPlane("edge-1", cp)
+	cp.Admin().Push(probeFile(0)) // so that the oldest version answers, too
 	dp.Launch()
 	const last = 6
 	for i := range last + 1 {

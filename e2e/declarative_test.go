@@ -21,7 +21,7 @@ func TestBadFileChangesNothing(t *testing.T) {
 	before := admin.Do(200, http.MethodGet, "/consumers?size=1000", nil)
 	const good = "_format_version: '3.0'\nconsumers:\n- {username: new-one}\n"
 	tests := map[string]struct{ file, says string }{
-		"no YAML":            {"_format_version: '3.0'\nconsumers: [\n", "line"},
+		"no YAML":            {"_format_version: '3.0'\nconsumers: [\n", "cannot parse"},
 		"an unknown field":   {good + "- {username: b, colour: red}\n", "colour"},
 		"a wrong type":       {good + "services:\n- {name: s, url: 'http://a', retries: many}\n", "retries"},
 		"a bad value":        {good + "services:\n- {name: s, host: a, protocol: gopher}\n", "protocol"},

@@ -66,16 +66,16 @@ func demonstrate(ctx context.Context, bin, file string, leave bool) (err error) 
 
 // demo is what the steps share.
 type demo struct {
-	ctx            context.Context
-	out            *printer
-	folder         string // temporary; every command runs in it
-	bin            string // absolute
-	file           string // the declarative file to push, absolute
-	ports          ports
-	controlPlane   *child
-	dataPlane      *child
-	upstream       func() // stops it
-	alice, created string // the key in the file; the id of its row
+	ctx          context.Context
+	out          *printer
+	folder       string // temporary; every command runs in it
+	bin          string // absolute
+	file         string // the declarative file to push, absolute
+	ports        ports
+	controlPlane *child
+	dataPlane    *child
+	upstream     *upstream
+	alice        string // the key that the file gives her
 }
 
 func newDemo(ctx context.Context, folder, bin, file string) (*demo, error) {
@@ -93,15 +93,17 @@ func newDemo(ctx context.Context, folder, bin, file string) (*demo, error) {
 	if d.upstream, err = serveUpstream(d.ports.upstream); err != nil {
 		return nil, err
 	}
-	return d, d.writeSettings()
+	if err := d.writeSettings(); err != nil {
+		d.upstream.stop()
+		return nil, err
+	}
+	return d, nil
 }
 
 func (d *demo) endAll() {
 	d.dataPlane.end(syscall.SIGTERM)
 	d.controlPlane.end(syscall.SIGTERM)
-	if d.upstream != nil {
-		d.upstream()
-	}
+	d.upstream.stop()
 }
 
 func (d *demo) showLogs() {

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -86,19 +87,35 @@ cluster_crl = certs/crl.pem
 	)
 }
 
-// serveUpstream runs the service behind the gate. It answers with whom the gate says the caller is.
-func serveUpstream(port int) (stop func(), err error) {
+// upstream is the service behind the gate. It answers with whom the gate says the caller is.
+type upstream struct {
+	server *http.Server
+	ended  chan struct{}
+	asked  atomic.Int64
+}
+
+func serveUpstream(port int) (*upstream, error) {
 	listener, err := net.Listen("tcp", address(port))
 	if err != nil {
 		return nil, fmt.Errorf("starting the upstream: %w", err)
 	}
-	server := &http.Server{
-		ReadHeaderTimeout: 10 * time.Second,
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			fmt.Fprintf(w, "hello %s, says the upstream\n", r.Header.Get("X-Consumer-Username"))
-		}),
+	u := &upstream{ended: make(chan struct{})}
+	u.server = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: u}
+	go func() { defer close(u.ended); _ = u.server.Serve(listener) }() // ends by Close
+	return u, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	u.asked.Add(1)
+	shown := "no key"
+	if r.Header.Get("apikey") != "" {
+		shown = "a key"
 	}
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = server.Serve(listener) }() // ends by Close
-	return func() { _ = server.Close(); <-ended }, nil
+	fmt.Fprintf(w, "hello %s, says the upstream, which was shown %s\n", r.Header.Get("X-Consumer-Username"), shown)
+}
+
+func (u *upstream) stop() {
+	_ = u.server.Close()
+	<-u.ended
 }

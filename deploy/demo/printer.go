@@ -69,7 +69,7 @@ func (p *printer) output(text string) {
 			p.line("      " + p.paint(faint, fmt.Sprintf("… %d more lines", len(lines)-most)))
 			return
 		}
-		p.line("      " + shorten(line))
+		p.line(strings.TrimRight("      "+shorten(line), " "))
 	}
 }
 

@@ -12,14 +12,15 @@ import (
 // client keeps no connection, so that each request stands for itself.
 var client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
-// answer is a response, read whole.
+// answer is a response, read whole. Its headers are left out of the story.
 type answer struct {
 	status int
+	line   string // the status line
 	body   string
 }
 
 func (a answer) String() string {
-	return fmt.Sprintf("HTTP %d %s\n%s", a.status, http.StatusText(a.status), strings.TrimSpace(a.body))
+	return a.line + "\n…\n" + strings.TrimSpace(a.body)
 }
 
 func send(request *http.Request) (answer, error) {
@@ -29,7 +30,7 @@ func send(request *http.Request) (answer, error) {
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
-	return answer{response.StatusCode, string(body)}, err
+	return answer{response.StatusCode, response.Proto + " " + response.Status, string(body)}, err
 }
 
 // knock asks the gate for /hello, with a key or without.
@@ -72,6 +73,15 @@ func (d *demo) adminURL() string {
 		return ""
 	}
 	return " --admin-url http://" + address(d.ports.admin)
+}
+
+// ask gets from the Admin API and shows nothing.
+func (d *demo) ask(path string) (answer, error) {
+	request, err := http.NewRequestWithContext(d.ctx, http.MethodGet, "http://"+address(d.ports.admin)+path, http.NoBody)
+	if err != nil {
+		return answer{}, err
+	}
+	return send(request)
 }
 
 // admin posts a form to the Admin API, or gets where form is nil, and shows the same as a curl line.

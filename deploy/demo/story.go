@@ -75,7 +75,20 @@ func (d *demo) startBoth() error {
 	if d.dataPlane, err = d.start(runDP, "dp.log", "http://"+address(d.ports.dpStatus)+"/status"); err != nil {
 		return err
 	}
-	d.out.proves("The database made itself (SQLite, keyring on) and the data plane dialled in over mutual TLS.")
+	err = d.await("the data plane's link", func() error {
+		got, err := d.ask("/clustering/data-planes")
+		if err == nil && !strings.Contains(got.body, `"name":"edge-1"`) {
+			err = errors.New("the control plane knows no data plane")
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := d.admin("/clustering/data-planes", nil); err != nil {
+		return err
+	}
+	d.out.proves("The database made itself (SQLite, keyring on) and edge-1 dialled in over mutual TLS.")
 	return nil
 }
 
@@ -99,8 +112,12 @@ func (d *demo) push() error {
 }
 
 func (d *demo) shut() error {
+	before := d.upstream.asked.Load()
 	if err := d.expect(401, ""); err != nil {
 		return err
+	}
+	if d.upstream.asked.Load() != before {
+		return errors.New("the request reached the upstream")
 	}
 	d.out.proves("The request never reached the upstream.")
 	return nil
@@ -110,7 +127,14 @@ func (d *demo) open() error {
 	if err := d.expect(200, d.alice); err != nil {
 		return err
 	}
-	d.out.proves("The upstream learns who called; it never needs to see the key.")
+	got, err := d.knock(d.alice)
+	if err != nil {
+		return fmt.Errorf("asking the gate: %w", err)
+	}
+	if !strings.Contains(got.body, "hello alice") || !strings.Contains(got.body, "no key") {
+		return fmt.Errorf("the upstream was told otherwise: %s", got)
+	}
+	d.out.proves("The upstream learns who called, and never sees the key.")
 	return nil
 }
 
@@ -120,8 +144,11 @@ func (d *demo) database() error {
 		return err
 	}
 	var page struct{ Data []struct{ ID string } }
-	if err := json.Unmarshal([]byte(got.body), &page); err != nil || len(page.Data) != 1 {
-		return fmt.Errorf("alice has no one key: %w", err)
+	if err := json.Unmarshal([]byte(got.body), &page); err != nil {
+		return fmt.Errorf("reading alice's keys: %w", err)
+	}
+	if len(page.Data) != 1 {
+		return fmt.Errorf("alice has %d keys", len(page.Data))
 	}
 	row, err := d.run("keepgate-cp store show keyauth_credentials " + page.Data[0].ID + " -c cp.conf")
 	if err != nil {

@@ -23,6 +23,7 @@ type Seen struct {
 	Method, URI, Host string
 	Header            http.Header
 	Body              string
+	Whole             bool // all of the body came
 }
 
 // NewUpstream starts an upstream. It ends with the test.
@@ -36,7 +37,7 @@ func NewUpstream(t T) *Upstream {
 
 func (u *Upstream) serve(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	seen := Seen{r.Method, r.RequestURI, r.Host, r.Header, string(body)}
+	seen := Seen{r.Method, r.RequestURI, r.Host, r.Header, string(body), err == nil}
 	u.mu.Lock()
 	u.seen = append(u.seen, seen)
 	u.mu.Unlock()
