@@ -107,6 +107,8 @@ func number(x float64) string {
 		return fmt.Sprintf("%.0f", x)
 	case x >= 100:
 		return fmt.Sprintf("%.1f", x)
+	case x < 0.1:
+		return fmt.Sprintf("%.4f", x)
 	default:
 		return fmt.Sprintf("%.2f", x)
 	}

@@ -1,0 +1,194 @@
+package stream_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/keepgate/keepgate/dataplane/apply"
+	"github.com/keepgate/keepgate/dataplane/localstore"
+	"github.com/keepgate/keepgate/dataplane/uplink"
+	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
+	"github.com/keepgate/keepgate/shared/configset"
+	"github.com/keepgate/keepgate/shared/localkeys"
+	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+)
+
+// dataPlane is one from the socket to the disk; its folder and certificate outlive a restart.
+type dataPlane struct {
+	t         testing.TB
+	id        string
+	folder    string
+	pair      mtlstest.Pair
+	files     mtls.Files
+	address   string
+	diskFull  atomic.Bool
+	slow      atomic.Int64 // milliseconds that a compile takes
+	installed atomic.Int64
+	log       logged
+
+	applier *apply.Applier
+	link    *uplink.Uplink
+	stop    func()
+}
+
+func defaultLeaf(name string) mtlstest.Leaf {
+	return mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.DataPlane, Organisation: "default", Environment: "default", Name: name}}
+}
+
+func (cp *controlPlane) dataPlane(leaf mtlstest.Leaf) *dataPlane {
+	cp.t.Helper()
+	pair := cp.ca.Issue(cp.t, leaf)
+	return &dataPlane{t: cp.t, id: uuid.NewString(), folder: cp.t.TempDir(), pair: pair, files: cp.ca.Files(cp.t, pair), address: cp.address}
+}
+
+// linked starts a data plane and waits until it holds what it should.
+func (cp *controlPlane) linked(name string) *dataPlane {
+	cp.t.Helper()
+	dp := cp.dataPlane(defaultLeaf(name))
+	dp.start()
+	cp.holds(dp)
+	return dp
+}
+
+// holds waits until a data plane serves the newest configuration, and the fleet says so.
+func (cp *controlPlane) holds(dp *dataPlane) {
+	cp.t.Helper()
+	epoch, _, hash := cp.caughtUp()
+	eventually(cp.t, "the data plane holds the newest configuration", func() bool {
+		state, ok := dp.applier.Held()
+		return ok && state.Epoch == epoch && state.Set.Hash() == hash && cp.status(dp).SyncStatus == "normal"
+	})
+}
+
+func (dp *dataPlane) start() {
+	dp.t.Helper()
+	source, err := mtls.OpenWith(dp.files, mtls.Options{Poll: 200 * time.Millisecond})
+	if err != nil {
+		dp.t.Fatal(err)
+	}
+	secret, err := source.DeriveKey("localstore", 32)
+	if err != nil {
+		dp.t.Fatal(err)
+	}
+	ring, err := localkeys.New(secret)
+	if err != nil {
+		dp.t.Fatal(err)
+	}
+	store, found, err := localstore.Open(filepath.Join(dp.folder, "store"), localstore.Options{Mode: localstore.AES256GCM, Keys: ring, Node: dp.id})
+	if err != nil {
+		dp.t.Fatal(err)
+	}
+	dp.applier = apply.New(dp, &disk{dp, store})
+	if store.Report().Status != localstore.Fresh {
+		dp.applier.Start(apply.State{Epoch: found.Epoch, Version: found.Version, Set: setOf(found.Entries)})
+	}
+	dp.link = uplink.New(dp.address, grpccreds.Client(source, serverName, mtls.ControlPlane), dp.applier, uplink.Node{
+		ID: dp.id, Hostname: "host", Version: "test", CertificateExpires: func() time.Time { return source.Identity().NotAfter },
+	}, uplink.Options{FirstPause: 20 * time.Millisecond, LongestPause: 200 * time.Millisecond, Report: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&dp.log, nil))})
+	ctx, cancel := context.WithCancel(context.Background())
+	var parts sync.WaitGroup
+	parts.Go(func() { _ = source.Run(ctx) })
+	parts.Go(func() { _ = dp.link.Run(ctx) })
+	dp.stop = sync.OnceFunc(func() {
+		cancel()
+		parts.Wait()
+		_ = store.Close()
+	})
+	dp.t.Cleanup(dp.stop)
+}
+
+func (dp *dataPlane) restart() {
+	dp.t.Helper()
+	dp.stop()
+	dp.start()
+}
+
+func (dp *dataPlane) state() apply.State {
+	state, _ := dp.applier.Held()
+	return state
+}
+
+// Compile does as little as a table of nothing; it may be slow.
+func (dp *dataPlane) Compile(configset.Set) (func(), []*syncv1.Quarantined) {
+	time.Sleep(time.Duration(dp.slow.Load()) * time.Millisecond)
+	return func() { dp.installed.Add(1) }, nil
+}
+
+// disk is the local store of a disk that may be full.
+type disk struct {
+	dp    *dataPlane
+	store *localstore.Store
+}
+
+var errFull = errors.New("no space left on device")
+
+func (d *disk) Replace(s apply.State) error {
+	if d.dp.diskFull.Load() {
+		return errFull
+	}
+	return d.store.Replace(localstore.State{Epoch: s.Epoch, Version: s.Version, Hash: s.Set.Hash(), Entries: func(yield func(localstore.Entry) bool) {
+		for e := range s.Set.All() {
+			if !yield(stored(e)) {
+				return
+			}
+		}
+	}})
+}
+
+func (d *disk) Append(next apply.State, delta configset.Delta) error {
+	if d.dp.diskFull.Load() {
+		return errFull
+	}
+	change := localstore.Change{Epoch: next.Epoch, Version: next.Version, Hash: next.Set.Hash()}
+	for _, e := range delta.Puts {
+		change.Puts = append(change.Puts, stored(e))
+	}
+	for _, r := range delta.Deletes {
+		change.Deletes = append(change.Deletes, localstore.Ref{Kind: r.Kind, ID: r.ID})
+	}
+	return d.store.Append(change)
+}
+
+func stored(e configset.Entry) localstore.Entry {
+	return localstore.Entry{Kind: e.Kind, ID: e.ID, Class: localkeys.KMS, Bytes: e.Body}
+}
+
+func setOf(entries iter.Seq[localstore.Entry]) configset.Set {
+	return configset.Of(func(yield func(configset.Entry) bool) {
+		for e := range entries {
+			if !yield(configset.Entry{Kind: e.Kind, ID: e.ID, Body: e.Bytes}) {
+				return
+			}
+		}
+	})
+}
+
+// logged is a log that may be read while it is written.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer // guarded by mu
+}
+
+func (l *logged) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logged) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Contains(l.text.Bytes(), []byte(text))
+}
