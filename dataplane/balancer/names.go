@@ -2,10 +2,12 @@ package balancer
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 )
 
 // Resolver looks a name up; *net.Resolver is one.
@@ -47,16 +49,20 @@ type Names struct {
 	refresh  chan *name
 	running  atomic.Bool
 
-	mu    sync.Mutex
-	known map[string]*name // guarded by mu
+	mu      sync.Mutex
+	known   map[string]weak.Pointer[name] // guarded by mu
+	sweepAt int                           // guarded by mu; how many names make it worth looking for those that are gone
 }
+
+// minSweep is how many names may come before those that no balancer asks for are looked for.
+const minSweep = 256
 
 // NewNames makes a Names over resolver.
 func NewNames(resolver Resolver, options NameOptions) *Names {
-	return &Names{resolver: resolver, options: options.withDefaults(), refresh: make(chan *name, 1024), known: map[string]*name{}}
+	return &Names{resolver: resolver, options: options.withDefaults(), refresh: make(chan *name, 1024), known: map[string]weak.Pointer[name]{}, sweepAt: minSweep}
 }
 
-// name is one host name. It is never forgotten: configurations name few hosts.
+// name is one host name. It is forgotten with the last balancer that asks for it.
 type name struct {
 	names  *Names
 	host   string
@@ -75,12 +81,16 @@ type answer struct {
 func (n *Names) name(host string) *name {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	known := n.known[host]
-	if known == nil {
-		known = &name{names: n, host: host}
-		n.known[host] = known
+	if known := n.known[host].Value(); known != nil {
+		return known
 	}
-	return known
+	if len(n.known) >= n.sweepAt {
+		maps.DeleteFunc(n.known, func(_ string, one weak.Pointer[name]) bool { return one.Value() == nil })
+		n.sweepAt = 2*len(n.known) + minSweep
+	}
+	fresh := &name{names: n, host: host}
+	n.known[host] = weak.Make(fresh)
+	return fresh
 }
 
 // Run refreshes names until ctx ends.

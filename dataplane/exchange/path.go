@@ -1,6 +1,9 @@
 package exchange
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 // ErrPath is a path that cannot be normalised without guessing.
 var ErrPath = errors.New("path cannot be normalised")
@@ -75,8 +78,17 @@ func endSegment(dst []byte, root, start int, slash bool) []byte {
 	return dst
 }
 
-// hidesDots says whether a server that takes backslashes or encoded slashes for "/" or cuts path
-// parameters would find "." or ".." in segment.
+// HidesDots says whether the first segment of path, which is normalised or the rest of what was, is "." or ".." to some
+// server: plainly, or where it takes backslashes or encoded slashes for "/" or cuts path parameters. Whoever cuts a
+// normalised path inside a segment has to ask: "/foo../x" without "/foo" is "../x".
+func HidesDots(path string) bool {
+	if i := strings.IndexByte(path, '/'); i >= 0 {
+		path = path[:i]
+	}
+	return path != "" && hidesDots([]byte(path))
+}
+
+// hidesDots is HidesDots of one segment.
 func hidesDots(segment []byte) bool {
 	part, params := 0, false // length of the part so far; after ";" it is over
 	dots := true
@@ -87,9 +99,9 @@ func hidesDots(segment []byte) bool {
 			switch c := segment[i]; {
 			case c == '\\':
 				end = true
-			case c == '%' && segment[i+1] == '2' && segment[i+2] == 'F':
+			case c == '%' && escapes(segment[i:], "%2F"):
 				end, skip = true, 2
-			case c == ';', c == '%' && segment[i+1] == '3' && segment[i+2] == 'B':
+			case c == ';', c == '%' && escapes(segment[i:], "%3B"):
 				params = true
 			}
 		}
@@ -108,6 +120,9 @@ func hidesDots(segment []byte) bool {
 	}
 	return false
 }
+
+// escapes says whether s begins with that escape. A path that was cut may end inside one.
+func escapes(s []byte, escape string) bool { return len(s) >= 3 && string(s[:3]) == escape }
 
 // AppendEscaped appends path in the form that may stand in a request target: bytes which may not are
 // percent-encoded, everything else, "%2F" included, stays.

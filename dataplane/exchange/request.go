@@ -136,14 +136,19 @@ const (
 )
 
 // Tunnel carries bytes both ways after "101 Switching Protocols". early holds what the client sent
-// already. Run returns when both directions are done; the engine closes the client's end.
+// already. Run returns when both directions are done; the engine closes the client's end. A tunnel that is not run
+// is closed: by the engine when the head could not be written, or by whoever answers otherwise.
 type Tunnel interface {
 	Run(client io.ReadWriteCloser, early []byte) error
+	Close() error
 }
 
 func (r *Response) reset() {
 	if r.Stream != nil {
 		_ = r.Stream.Close()
+	}
+	if r.Tunnel != nil {
+		_ = r.Tunnel.Close()
 	}
 	header, trailer := r.Header, r.Trailer
 	header.Reset()

@@ -44,8 +44,12 @@ func TestOnEveryEngine(t *testing.T) {
 		"TestRetriesReachALiveTarget": TestRetriesReachALiveTarget, "TestOnlyIdempotentRequestsAreRepeated": TestOnlyIdempotentRequestsAreRepeated,
 		"TestSwapLosesNoRequest": TestSwapLosesNoRequest, "TestKeyAuth": TestKeyAuth, "TestBasicAuth": TestBasicAuth,
 		"TestBasicAuthOverflows": TestBasicAuthOverflows, "TestRequestTermination": TestRequestTermination,
+		"TestUpstreamsThatMisbehave": TestUpstreamsThatMisbehave,
 	}
-	raw := map[string]func(*testing.T){"TestWebSocketPassesThrough": TestWebSocketPassesThrough}
+	raw := map[string]func(*testing.T){
+		"TestWebSocketPassesThrough": TestWebSocketPassesThrough, "TestPathsThatClimb": TestPathsThatClimb,
+		"TestHeadersThatSmuggle": TestHeadersThatSmuggle, "TestHostsAndMethods": TestHostsAndMethods,
+	}
 	for _, on := range []engine{standard, http2} {
 		t.Run(string(on), func(t *testing.T) {
 			t.Parallel()

@@ -21,6 +21,11 @@ func (p *Proxy) forward(ex *exchange.Exchange, s *state, route *table.Route) {
 	stripped := 0
 	if route.StripPath {
 		stripped = s.match.Matched(ex.Request.Path)
+		if stripped > 0 && exchange.HidesDots(ex.Request.Path[stripped:]) {
+			// "/foo" of "/foo../admin": what is left would climb out of the service's path.
+			plugin.Refuse(ex, errBadRequest)
+			return
+		}
 	}
 	p.describe(ex, s, route, stripped)
 	s.head = client.Head{

@@ -26,7 +26,7 @@ func (p *Proxy) describe(ex *exchange.Exchange, s *state, route *table.Route, st
 		header.AddParsed("X-Forwarded-For", ex.Join(f.chain, ", ", addrText(ex, request.Remote.Addr().Unmap())))
 	}
 	header.AddParsed("X-Forwarded-Proto", or(f.proto, request.Scheme))
-	header.AddParsed("X-Forwarded-Host", or(f.host, request.Hostname()))
+	header.AddParsed("X-Forwarded-Host", or(f.host, hostOf(request.Host)))
 	header.AddParsed("X-Forwarded-Port", or(f.port, p.portText(ex)))
 	header.AddParsed("X-Forwarded-Path", or(f.path, pathOf(request.Target)))
 	if f.prefix == "" && route.StripPath && stripped > 0 && request.Path[:stripped] != "/" {
@@ -99,19 +99,22 @@ func forwardedField(name string, f *forwarded) *string {
 }
 
 // removed says whether a header is dropped without a look: Proxy (a CGI upstream would take it for its own
-// configuration), our own names, and the forms of forwarding headers that are spelled with "_".
+// configuration), our own names, and the forms of forwarding and framing headers that are spelled with "_", which some
+// upstreams cannot tell from the real ones.
 func removed(name string) bool {
 	switch len(name) {
 	case 5:
 		return exchange.EqualFold(name, "Proxy")
 	case 9:
 		return looseEqual(name, "X-Real-IP")
+	case 14:
+		return looseEqual(name, "Content-Length")
 	case 15:
 		return looseEqual(name, "X-Forwarded-For")
 	case 16:
 		return looseEqual(name, "X-Forwarded-Host") || looseEqual(name, "X-Forwarded-Port") || looseEqual(name, "X-Forwarded-Path")
 	case 17:
-		return looseEqual(name, "X-Forwarded-Proto") || looseEqual(name, "X-Kong-Request-Id")
+		return looseEqual(name, "X-Forwarded-Proto") || looseEqual(name, "Transfer-Encoding") || looseEqual(name, "X-Kong-Request-Id")
 	case 18:
 		return looseEqual(name, "X-Forwarded-Prefix")
 	case 21:
@@ -139,6 +142,12 @@ func or(value, otherwise string) string {
 		return value
 	}
 	return otherwise
+}
+
+// hostOf is the host of host:port, an IPv6 address in its brackets.
+func hostOf(hostport string) string {
+	host, _ := exchange.SplitHost(hostport)
+	return host
 }
 
 // pathOf is the path of a request target, as it was received.

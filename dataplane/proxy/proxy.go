@@ -102,7 +102,9 @@ func (p *Proxy) Serve(ex *exchange.Exchange) {
 		ex.Request.BodyLimit = p.options.MaxBody
 	}
 	p.identify(ex, s)
-	if match, found := s.table.Router.Match(&ex.Request); found {
+	if ex.Request.Method == "TRACE" {
+		plugin.Refuse(ex, errNotAllowed) // an upstream would show what the gateway added; nginx, and so Kong, refuses it too
+	} else if match, found := s.table.Router.Match(&ex.Request); found {
 		s.match = match
 		p.serveRoute(ex, s, match.Route)
 	} else {
@@ -153,7 +155,12 @@ func (p *Proxy) demandHTTPS(ex *exchange.Exchange, s *state, route *table.Route)
 		ex.Response.Upgrade = "TLS/1.2, HTTP/1.1"
 		return
 	}
-	host := ex.Request.Hostname()
+	host, _ := exchange.SplitHost(ex.Request.Host)
+	if host == "" { // HTTP/1.0
+		if host = addrText(ex, ex.Request.Local.Addr()); ex.Request.Local.Addr().Is6() {
+			host = ex.Join("[", host, "]")
+		}
+	}
 	if named := ex.Request.Header.Get("X-Forwarded-Host"); s.trusted && named != "" {
 		host = named
 	}

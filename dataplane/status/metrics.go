@@ -1,6 +1,7 @@
 package status
 
 import (
+	"maps"
 	"strconv"
 	"sync"
 	"weak"
@@ -24,6 +25,7 @@ type Metrics struct {
 	mu       sync.Mutex
 	routes   map[string]observed       // guarded by mu; by route id
 	services map[string]*serviceTiming // guarded by mu; by service name
+	sweepAt  int                       // guarded by mu; how many routes make it worth looking for those that are gone
 }
 
 // observed is a meter and one of the routes that it was given to last.
@@ -38,7 +40,7 @@ type serviceTiming struct{ request, gateway, upstream *latencies }
 // NewMetrics makes the metrics of a node.
 func NewMetrics(nodeID, version string) *Metrics {
 	m := &Metrics{
-		registry: prometheus.NewRegistry(), routes: map[string]observed{}, services: map[string]*serviceTiming{},
+		registry: prometheus.NewRegistry(), routes: map[string]observed{}, sweepAt: minSweep, services: map[string]*serviceTiming{},
 		requests:       prometheus.NewDesc("keepgate_http_requests_total", "Requests by status and by who answered.", []string{"service", "route", "code", "source"}, nil),
 		bandwidth:      prometheus.NewDesc("keepgate_bandwidth_bytes", "Bytes from and to clients.", []string{"service", "route", "direction"}, nil),
 		requestLatency: prometheus.NewDesc("keepgate_request_latency_ms", "From the head of a request to the last byte of its response.", []string{"service"}, nil),
@@ -74,7 +76,32 @@ func (m *Metrics) Observe(r *table.Route) any {
 		known = m.newMeter(r.ID, route, service)
 	}
 	m.routes[r.ID] = observed{known, weak.Make(r)}
+	if len(m.routes) >= m.sweepAt { // else a node that nobody scrapes would keep every route it ever had
+		m.forget()
+		m.sweepAt = 2*len(m.routes) + minSweep
+	}
 	return known
+}
+
+// minSweep is how many routes may come before those that are gone are looked for.
+const minSweep = 1024
+
+// forget drops the routes that are in no table any more. m.mu is held.
+func (m *Metrics) forget() {
+	for id, one := range m.routes {
+		if one.route.Value() == nil {
+			delete(m.routes, id)
+		}
+	}
+	living := map[string]bool{m.none.service: true}
+	for _, one := range m.routes {
+		living[one.meter.service] = true
+	}
+	for service := range m.services {
+		if !living[service] {
+			delete(m.services, service)
+		}
+	}
 }
 
 func nameOf(name, id string) string {
@@ -121,22 +148,12 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 func (m *Metrics) living() ([]*meter, map[string]*serviceTiming) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var meters []*meter
-	timings := map[string]*serviceTiming{m.none.service: m.services[m.none.service]}
-	for id, one := range m.routes {
-		if one.route.Value() == nil {
-			delete(m.routes, id)
-			continue
-		}
+	m.forget()
+	meters := make([]*meter, 0, len(m.routes)+1)
+	for _, one := range m.routes {
 		meters = append(meters, one.meter)
-		timings[one.meter.service] = m.services[one.meter.service]
 	}
-	for service := range m.services {
-		if timings[service] == nil {
-			delete(m.services, service)
-		}
-	}
-	return meters, timings
+	return meters, maps.Clone(m.services)
 }
 
 // series is what tells one counter from another: names are unique in a workspace only, so two routes may share one.

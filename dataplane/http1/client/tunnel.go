@@ -17,6 +17,12 @@ func (c *Conn) becomeTunnel(ex *exchange.Exchange) {
 	_ = c.nc.SetDeadline(time.Time{})
 }
 
+// Close implements [exchange.Tunnel].
+func (t tunnel) Close() error {
+	t.c.finish(false)
+	return nil
+}
+
 // Run implements [exchange.Tunnel]. The end of either direction ends both, as the protocols that use it say goodbye inside.
 func (t tunnel) Run(client io.ReadWriteCloser, early []byte) error {
 	c := t.c

@@ -80,6 +80,10 @@ func (s *Server) fill(ex *exchange.Exchange, r *http.Request, b *body) error {
 	if r.Host == "" && q.AtLeast(1, 1) {
 		return wire.NoHost
 	}
+	// HTTP/2's :authority comes as r.Host; a Host beside it must not say otherwise, RFC 9113 §8.3.1.
+	if hosts := r.Header["Host"]; len(hosts) > 1 || len(hosts) == 1 && !exchange.EqualFold(hosts[0], r.Host) {
+		return wire.HostMismatch
+	}
 	return wire.ParseTarget(ex, []byte(r.RequestURI), ex.Join(r.Host), r.Host != "")
 }
 

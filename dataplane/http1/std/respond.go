@@ -83,7 +83,7 @@ func (s *Server) head(ex *exchange.Exchange, w http.ResponseWriter, r *http.Requ
 	}
 	n := resp.ContentLength
 	switch {
-	case resp.Status == 204 || resp.Status == 304 && n <= 0:
+	case resp.Status == 204 || resp.Status == 304 && (n <= 0 || r.ProtoMajor == 2): // some HTTP/2 clients, Go's own too, then wait for a body
 		return
 	case wire.Bodiless(r.Method, resp.Status):
 	case resp.Stream == nil:

@@ -66,16 +66,17 @@ func requestLine(r *exchange.Request, line []byte) (target []byte, err error) {
 	if r.Method == "CONNECT" {
 		return nil, MethodNotServed
 	}
-	target = line[sp1+1 : sp2]
-	if len(target) == 0 {
-		return nil, BadTarget
-	}
+	return line[sp1+1 : sp2], nil
+}
+
+// validTarget says whether a target holds only bytes that have one reading.
+func validTarget(target []byte) bool {
 	for _, b := range target {
 		if b <= ' ' || b == 0x7F || b == '#' {
-			return nil, BadTarget
+			return false
 		}
 	}
-	return target, nil
+	return len(target) > 0
 }
 
 func digit(c byte) bool { return '0' <= c && c <= '9' }
@@ -119,6 +120,9 @@ func NoteUpgrade(r *exchange.Request, protocol string) {
 // the same host, absolute form are served; "*" and authority form are not. Both arguments lie in ex's arena.
 func ParseTarget(ex *exchange.Exchange, target []byte, hostField string, hasHost bool) error {
 	r := &ex.Request
+	if !validTarget(target) {
+		return BadTarget
+	}
 	if hasHost {
 		host, ok := lowerHost(hostField)
 		if !ok {

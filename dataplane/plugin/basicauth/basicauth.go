@@ -117,11 +117,11 @@ func (i *instance) check(ex *exchange.Exchange, on *plugin.Runtime) *plugin.Refu
 		if !ok {
 			continue
 		}
+		if i.hide { // right or wrong, as Kong does: with anonymous set a wrong one would go on to the upstream
+			ex.Request.Header.Del(header)
+		}
 		var found *credential
 		if refusal, found = i.verify(ex, users, user, password); refusal == nil {
-			if i.hide {
-				ex.Request.Header.Del(header)
-			}
 			plugin.Identify(ex, found.consumer, plugin.Credential{ID: found.id, Kind: name, Identifier: ex.Copy([]byte(user))})
 			return nil
 		}

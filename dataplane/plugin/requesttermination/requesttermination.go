@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -100,12 +101,12 @@ type instance struct {
 }
 
 // Access implements plugin.Accesser.
-func (i *instance) Access(ex *exchange.Exchange, _ *plugin.Runtime) {
+func (i *instance) Access(ex *exchange.Exchange, on *plugin.Runtime) {
 	if i.trigger != "" && !triggered(ex, i.trigger) {
 		return
 	}
 	if i.echo {
-		ex.Answer(i.status, jsonType, encode(i.report(ex)))
+		ex.Answer(i.status, jsonType, encode(i.report(ex, on.SecretParameters())))
 		return
 	}
 	ex.Answer(i.status, i.contentType, i.body)
@@ -121,17 +122,38 @@ func query(ex *exchange.Exchange) url.Values {
 	return values
 }
 
-// report is what echo shows: the request as the plugin saw it, and where it was going.
-func (i *instance) report(ex *exchange.Exchange) map[string]any {
+// redacted stands where a credential was.
+const redacted = "REDACTED"
+
+// isCredential says whether a header or parameter is one that requests prove themselves by. secret are the names that
+// some plugin of the table takes keys from.
+func isCredential(name string, secret []string) bool {
+	for _, known := range [...]string{"Authorization", "Proxy-Authorization", "Cookie"} {
+		if exchange.EqualFold(name, known) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(secret, func(known string) bool { return exchange.EqualFold(name, known) })
+}
+
+// report is what echo shows: the request as the plugin saw it, and where it was going. Kong shows credentials too; we do not:
+// a script could read by an echo the cookie or password that a browser keeps from it (RFC 9110 §9.3.8 says so of TRACE).
+func (i *instance) report(ex *exchange.Exchange, secret []string) map[string]any {
 	request := &ex.Request
 	host, port := exchange.SplitHost(request.Host)
 	headers := map[string]any{}
 	for header, value := range request.Header.All() {
+		if isCredential(header, secret) {
+			value = redacted
+		}
 		merge(headers, strings.ToLower(header), value)
 	}
 	arguments := map[string]any{}
 	for argument, values := range query(ex) {
 		for _, value := range values {
+			if isCredential(argument, secret) {
+				value = redacted
+			}
 			merge(arguments, argument, value)
 		}
 	}
