@@ -73,8 +73,18 @@ func (l *loader) write(f *field, one given) (problem, remedy string) {
 		if err := f.value.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(one.text)); err != nil {
 			return fmt.Sprintf("%s has an invalid value: '%s'", f.key, one.text), err.Error()
 		}
+		return f.notClear()
 	}
 	return "", ""
+}
+
+// notClear refuses ssl where nothing would come of it.
+func (f *field) notClear() (problem, remedy string) {
+	listen, ok := f.value.Interface().(interface{ AnyTLS() bool })
+	if !f.clear || !ok || !listen.AnyTLS() {
+		return "", ""
+	}
+	return f.key + " is not available with ssl in this version", "leave ssl out, and listen where only your own machines reach it"
 }
 
 func (f *field) writeText(text string) (problem, remedy string) {

@@ -33,6 +33,7 @@ type field struct {
 	min, max string
 	unit     string
 	path     string
+	clear    bool // of listeners: what is served there speaks no TLS
 	help     string
 	section  string
 	value    reflect.Value
@@ -82,7 +83,7 @@ func walk(structure reflect.Value, section string) (fields []*field, err error) 
 		}
 		f := &field{
 			key: key, fallback: tag.Get("default"), min: tag.Get("min"), max: tag.Get("max"), unit: tag.Get("unit"),
-			path: tag.Get("path"), help: tag.Get("help"), section: section, value: value,
+			path: tag.Get("path"), clear: tag.Get("clear") == "true", help: tag.Get("help"), section: section, value: value,
 		}
 		if f.help == "" {
 			return nil, fmt.Errorf("%s has no help", key)

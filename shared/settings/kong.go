@@ -8,7 +8,8 @@ import (
 // kongOnly reports whether a key is one of Kong's that Keepgate has no use for: what tunes nginx, Lua or
 // the parts of Kong that Keepgate does not have, or not yet. Such keys warn, in our own file too, so that an
 // existing kong.conf can be renamed and kept. Families stand here by their prefix only where Keepgate has no
-// key that begins like it; elsewhere a misspelt key would pass as one of Kong's.
+// key that begins like it; elsewhere a misspelt key would pass as one of Kong's. Those whose loss would go
+// unnoticed and matter, [promises] refuses first.
 func kongOnly(key string) bool {
 	for _, family := range []string{
 		"nginx_", "lua_", "pg_ro_", "pg_iam_", "wasm", "portal_", "admin_gui_", "tracing_", "opentelemetry_", "vitals",
@@ -31,6 +32,6 @@ func kongOnly(key string) bool {
 		"cluster_max_payload", "cluster_rpc", "declarative_config", "declarative_config_string", "keyring_blob_path",
 		"keyring_public_key", "keyring_private_key", "keyring_encrypt_license", "fips", "untrusted_lua",
 		"untrusted_lua_sandbox_requires", "untrusted_lua_sandbox_environment", "legacy_worker_events",
-		"upstream_keepalive", "route_validation_strategy", "custom_plugins_enabled",
+		"upstream_keepalive", "route_validation_strategy", "custom_plugins_enabled", "license_data", "license_path",
 	}, key)
 }

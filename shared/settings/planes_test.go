@@ -74,7 +74,8 @@ func TestReferencePage(t *testing.T) {
 		"A setting is a line `key = value` of the settings file, a variable `KEEPGATE_<KEY>`, or a flag `--<key>` with dashes\n" +
 		"for underscores. Flags are stronger than `KEEPGATE_*` variables, those than `KONG_*` variables, those than the file\n" +
 		"(`-c`, else `/etc/keepgate/keepgate.conf`, `/etc/keepgate.conf`; a file whose name begins with `kong` is read as Kong's).\n" +
-		"An empty value counts as not given. Unknown keys stop the start; keys that only Kong has a use for warn.\n")
+		"An empty value counts as not given. Unknown keys stop the start; keys that only Kong has a use for warn,\n" +
+		"unless they ask for a protection that this version does not have: those stop it too.\n")
 	for i, plane := range planes() {
 		table, err := settings.Markdown(plane)
 		if err != nil {

@@ -13,6 +13,7 @@
 //	min max  bounds of a number or a duration
 //	unit     of a duration's bare number: ms, s
 //	path     "file" (a path, never the content), "prefix" (a path, relative ones below the prefix)
+//	clear    "true" refuses ssl: nothing that listens there speaks TLS
 //	help     what it does, in a sentence or two
 //
 // A field is a string, bool (on, off, true, false), int, int64, time.Duration, []string (by commas), a
@@ -21,7 +22,8 @@
 //
 // From strong to weak: flags, KEEPGATE_* variables, KONG_* variables, the file, the default; an empty value
 // counts as not given. Unknown names are refused with a suggestion, everywhere but under KONG_ and in a
-// kong.conf: names that Kong knows and Keepgate has no use for are warned about and do not stop. All that is
+// kong.conf: names that Kong knows and Keepgate has no use for are warned about and do not stop, unless they
+// promise a protection that would then be missing. All that is
 // wrong is reported at once. Nothing here opens sockets, makes folders, or checks that a file exists, but
 // for the secrets that it reads.
 package settings

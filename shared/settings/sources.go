@@ -65,6 +65,7 @@ func (l *loader) take(s *source, name, text string) {
 			s.from[f.key] = map[string]given{}
 		}
 		s.from[f.key][name] = given{name, text, s.origin(name)}
+	case l.unavailable(s, name, text):
 	case isOtherPlane(name): // one file and one environment may serve both binaries
 	case s.kong || kongOnly(name):
 		l.warn("%s has no meaning here and is ignored (%s)", s.show(name), s.origin(name))

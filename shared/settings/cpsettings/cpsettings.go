@@ -18,7 +18,7 @@ type ControlPlane struct {
 	Cluster  Cluster          `section:"Data planes"`
 	Keyring  Keyring          `section:"Encryption"`
 
-	StatusListen values.Listen `key:"status_listen" default:"127.0.0.1:8100" help:"Where health, readiness and metrics are served."`
+	StatusListen values.Listen `key:"status_listen" default:"127.0.0.1:8100" clear:"true" help:"Where health, readiness and metrics are served."`
 }
 
 // Database is where the configuration is kept.

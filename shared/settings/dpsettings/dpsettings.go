@@ -17,7 +17,7 @@ type DataPlane struct {
 	Cluster  Cluster          `section:"Control plane"`
 	Store    Store            `section:"Local store"`
 
-	StatusListen values.Listen `key:"status_listen" default:"127.0.0.1:8007" help:"Where health, readiness and metrics are served."`
+	StatusListen values.Listen `key:"status_listen" default:"127.0.0.1:8007" clear:"true" help:"Where health, readiness and metrics are served."`
 }
 
 // Proxy is the side that clients see.

@@ -138,3 +138,8 @@ func (l Listener) Loopback() bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
+
+// AnyTLS reports whether one of the listeners is to speak TLS.
+func (l Listen) AnyTLS() bool {
+	return slices.ContainsFunc(l, func(one Listener) bool { return one.TLS })
+}

@@ -1,0 +1,87 @@
+package settings
+
+import (
+	"slices"
+	"strings"
+)
+
+// promise is a setting of Kong's that protects something by means this version does not have. Ignored with a
+// warning, as other settings of Kong's are, it would let its operator believe in a protection that is not there:
+// it stops the start instead.
+type promise struct {
+	keys    []string
+	beside  string   // a setting of the binary that it concerns; the other one takes no notice
+	kept    []string // what is asked for and done anyway, in lower case
+	ignored []string // what asks for less than is done: it warns
+	remedy  string
+}
+
+// promises are told by the same rule everywhere, under KONG_ and in a kong.conf too.
+func promises() []promise {
+	return []promise{
+		{
+			keys: []string{"keyring_encrypt_license"}, beside: "keyring_enabled", kept: []string{"off", "false"},
+			remedy: "this version keeps no licenses; take it out",
+		},
+		{
+			keys: []string{"keyring_public_key", "keyring_private_key", "keyring_blob_path"}, beside: "keyring_enabled",
+			remedy: "nothing would be exported by it; set keyring_recovery_public_key, whose private half brings the keys back",
+		},
+		{
+			keys: []string{"cluster_mtls"}, beside: "cluster_cert", kept: []string{"pki"},
+			remedy: "write pki, with certificates as keepgate-cp certs makes them",
+		},
+		{
+			keys: []string{"cluster_allowed_common_names"}, beside: "cluster_cert",
+			remedy: "who may connect stands in the certificates; keepgate-cp certs revoke and cluster_crl shut one out",
+		},
+		{
+			keys: []string{"cluster_ocsp"}, beside: "cluster_cert", kept: []string{"off"},
+			remedy: "revoke certificates with keepgate-cp certs revoke and set cluster_crl",
+		},
+		{
+			keys: []string{"audit_log"}, beside: "admin_listen", kept: []string{"off", "false"},
+			remedy: "the log at level notice names every request to the Admin API; take it out",
+		},
+		{
+			keys: []string{"fips"}, beside: "log_level", kept: []string{"off", "false"},
+			remedy: "take it out, or build with GOFIPS140",
+		},
+		{
+			keys: []string{"ssl_protocols"}, beside: "proxy_listen", kept: []string{"tlsv1.2 tlsv1.3"}, ignored: olderTLS(),
+			remedy: "TLS 1.2 and 1.3 are spoken; write TLSv1.2 TLSv1.3",
+		},
+		{
+			keys: []string{"lua_ssl_protocols"}, beside: "ssl_trusted_certificate", kept: []string{"tlsv1.2 tlsv1.3"}, ignored: olderTLS(),
+			remedy: "TLS 1.2 and 1.3 are spoken; write TLSv1.2 TLSv1.3",
+		},
+		{
+			keys: []string{"ssl_cipher_suite"}, beside: "proxy_listen", kept: []string{"intermediate"}, ignored: []string{"old"},
+			remedy: "the suites are those of intermediate; take it out",
+		},
+	}
+}
+
+func olderTLS() []string {
+	return []string{"tlsv1.2", "tlsv1.1 tlsv1.2", "tlsv1.1 tlsv1.2 tlsv1.3", "tlsv1 tlsv1.1 tlsv1.2", "tlsv1 tlsv1.1 tlsv1.2 tlsv1.3"}
+}
+
+// unavailable deals with a name that promises what this version does not do. It reports false for all others,
+// and where only a warning is due.
+func (l *loader) unavailable(s *source, name, text string) bool {
+	all := promises()
+	at := slices.IndexFunc(all, func(p promise) bool { return slices.Contains(p.keys, name) })
+	if at < 0 || l.byName[all[at].beside] == nil || text == "" {
+		return false
+	}
+	words := strings.Fields(strings.ToLower(strings.ReplaceAll(text, ",", " ")))
+	slices.Sort(words)
+	switch asked := strings.Join(words, " "); {
+	case slices.Contains(all[at].kept, asked):
+		return true
+	case slices.Contains(all[at].ignored, asked):
+		return false
+	}
+	l.fault(name, s.origin(name), s.show(name)+" is not available in this version as it is given", all[at].remedy)
+	return true
+}

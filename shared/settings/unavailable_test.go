@@ -1,0 +1,58 @@
+package settings_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/settings"
+	"github.com/keepgate/keepgate/shared/settings/values"
+)
+
+// What protects nothing here must not be taken: its operator would count on it.
+func TestPromisesThatAreNotKeptStop(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		refused bool
+		warns   bool
+	}{
+		"keyring_encrypt_license = on":             {refused: true},
+		"keyring_encrypt_license = off":            {},
+		"keyring_public_key = /path/cert.pem":      {refused: true},
+		"keyring_private_key = /path/key.pem":      {refused: true},
+		"keyring_blob_path = /path/blob":           {refused: true},
+		"keyring_vault_host = http://vault:8200":   {warns: true}, // the strategy vault is refused by its name
+		"cluster_mtls = pki":                       {},
+		"cluster_mtls = shared":                    {refused: true},
+		"cluster_mtls = pki_check_cn":              {refused: true},
+		"cluster_ocsp = optional":                  {refused: true},
+		"cluster_ocsp =":                           {warns: true},
+		"cluster_allowed_common_names = a.example": {refused: true},
+		"fips = on":                           {refused: true},
+		"lua_ssl_protocols = TLSv1.3":         {refused: true},
+		"lua_ssl_protocols = TLSv1.2 TLSv1.3": {},
+		"lua_ssl_protocols = TLSv1.1 TLSv1.2": {warns: true},
+		"ssl_protocols = TLSv1.3":             {refused: true},
+		"audit_log = on":                      {warns: true}, // the other plane's
+		"license_data = {}":                   {warns: true},
+		"status_listen = 127.0.0.1:0 ssl":     {refused: true},
+		"status_listen = 127.0.0.1:0":         {},
+	}
+	for line, test := range tests {
+		for _, file := range []string{"kong.conf", "keepgate.conf"} {
+			var into struct {
+				sample
+				Enabled bool          `key:"keyring_enabled" help:"h"`
+				Cert    string        `key:"cluster_cert" help:"h"`
+				Status  values.Listen `key:"status_listen" clear:"true" help:"h"`
+			}
+			loaded, err := settings.Load(&into, settings.Sources{File: write(t, file, line+"\n")})
+			if refused := fault.KindOf(err) == fault.Invalid && strings.Contains(err.Error(), "not available"); refused != test.refused || !refused && err != nil {
+				t.Errorf("%s in %s: Load = %v, want refused %v", line, file, err, test.refused)
+			}
+			if err == nil && (len(loaded.Warnings) > 0) != test.warns {
+				t.Errorf("%s in %s warns %q, want a warning: %v", line, file, loaded.Warnings, test.warns)
+			}
+		}
+	}
+}
