@@ -83,6 +83,9 @@ func (c *Cluster) DP(args ...string) string {
 // TryCP is [Cluster.CP] for a command that may fail.
 func (c *Cluster) TryCP(args ...string) (output string, err error) { return run(c.cp, args) }
 
+// TryDP is [Cluster.DP] for a command that may fail.
+func (c *Cluster) TryDP(args ...string) (output string, err error) { return run(c.dp, args) }
+
 func (c *Cluster) command(program string, args []string) string {
 	c.T.Helper()
 	output, err := run(program, args)

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keepgate/keepgate/controlplane/fleet"
@@ -17,8 +16,6 @@ import (
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	snapshotKind = syncv1.UpdateKind_UPDATE_KIND_SNAPSHOT
