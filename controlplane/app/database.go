@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -23,16 +24,10 @@ func OpenStore(ctx context.Context, s cpsettings.ControlPlane, readOnly bool) (r
 	config := postgres.Config{
 		Host: pg.Host, Port: pg.Port, User: pg.User, Password: pg.Password, Database: pg.Name, Schema: pg.Schema, Timeout: pg.Timeout,
 		SSL: pg.SSL, SSLRequired: pg.SSLRequired, SSLVerify: pg.SSLVerify, Cert: pg.SSLCert, Key: pg.SSLKey,
+		Trusted: pg.Trusted, Depth: pg.VerifyDepth,
 	}
-	for _, authority := range pg.Trusted {
-		if authority == "system" {
-			continue
-		}
-		if config.CA != "" {
-			return nil, fault.Newf(fault.Invalid, "app.OpenStore", "ssl_trusted_certificate",
-				"give one file: put the authorities %s and %s into one PEM file", config.CA, authority)
-		}
-		config.CA = authority
+	if pg.SSLVersion == "tlsv1_3" {
+		config.MinVersion = tls.VersionTLS13
 	}
 	return postgres.Open(ctx, config)
 }

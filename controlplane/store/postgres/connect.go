@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,16 +69,13 @@ func (c Config) secure(conn *pgx.ConnConfig) error {
 	case strings.HasPrefix(conn.Host, "/"):
 		return nil
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: conn.Host, InsecureSkipVerify: !c.SSLVerify}
-	if c.CA != "" {
-		pem, err := os.ReadFile(c.CA)
-		if err != nil {
-			return fmt.Errorf("reading the CA: %w", err)
+	config := &tls.Config{MinVersion: max(c.MinVersion, tls.VersionTLS12), ServerName: conn.Host, InsecureSkipVerify: !c.SSLVerify}
+	if c.SSLVerify {
+		var err error
+		if config.RootCAs, err = c.authorities(); err != nil {
+			return err
 		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("there is no certificate in %s", c.CA)
-		}
+		config.VerifyConnection = c.notTooDeep
 	}
 	if c.Cert != "" || c.Key != "" {
 		if _, err := tls.LoadX509KeyPair(c.Cert, c.Key); err != nil {
@@ -93,4 +91,36 @@ func (c Config) secure(conn *pgx.ConnConfig) error {
 		conn.Fallbacks = []*pgconn.FallbackConfig{{Host: conn.Host, Port: conn.Port}}
 	}
 	return nil
+}
+
+// authorities are whom the server's certificate is verified against.
+func (c Config) authorities() (pool *x509.CertPool, err error) {
+	pool = x509.NewCertPool()
+	if len(c.Trusted) == 0 || slices.Contains(c.Trusted, "system") {
+		if pool, err = x509.SystemCertPool(); err != nil {
+			return nil, fmt.Errorf("reading the system's authorities: %w", err)
+		}
+	}
+	for _, path := range c.Trusted {
+		if path == "system" {
+			continue
+		}
+		pem, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("reading the authorities: %w", err)
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("there is no certificate in %s", path)
+		}
+	}
+	return pool, nil
+}
+
+func (c Config) notTooDeep(state tls.ConnectionState) error {
+	for _, chain := range state.VerifiedChains {
+		if len(chain)-2 <= c.Depth { // less the server's own certificate and the authority
+			return nil
+		}
+	}
+	return fmt.Errorf("the server's certificate chain has more than %d intermediate certificates (ssl_verify_depth)", c.Depth)
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -30,14 +31,14 @@ hostssl  all mtls     127.0.0.1/32  cert
 host     all keepgate 127.0.0.1/32  trust
 `
 
-// TestLogin runs a server with a certificate for "localhost" and rules as an operator would write them.
+// TestLogin runs a server with a certificate for "localhost" below an intermediate one, TLS 1.2 at most, and rules as an operator would write them.
 func TestLogin(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Own(t, pgtest.Options{TCP: true})
 	dsn := server.Database(t)
-	ca := newAuthority(t, server.Socket())
+	ca, other := newAuthority(t, server.Socket(), "ca"), newAuthority(t, server.Socket(), "other")
 	base := config(t, server, dsn)
-	base.Host, base.Port = "localhost", server.Port()
+	base.Host, base.Port, base.Depth = "localhost", server.Port(), 1
 	execute(t, dsn, "CREATE ROLE scram LOGIN PASSWORD 'a '' b'; CREATE ROLE mtls LOGIN")
 
 	if plain, err := postgres.Open(t.Context(), with(base, func(c *postgres.Config) { c.SSL = true })); err != nil {
@@ -56,7 +57,9 @@ func TestLogin(t *testing.T) {
 	}
 	certificate := func(name string) func(*postgres.Config) {
 		cert, key := ca.issue(t, name)
-		return func(c *postgres.Config) { c.User, c.SSLVerify, c.CA, c.Cert, c.Key = "mtls", true, ca.cert, cert, key }
+		return func(c *postgres.Config) {
+			c.User, c.SSLVerify, c.Trusted, c.Cert, c.Key = "mtls", true, []string{ca.cert}, cert, key
+		}
 	}
 	tests := map[string]struct {
 		change func(*postgres.Config)
@@ -64,9 +67,12 @@ func TestLogin(t *testing.T) {
 	}{
 		"opportunistic":                 {func(*postgres.Config) {}, fault.Internal},
 		"required":                      {func(c *postgres.Config) { c.SSLRequired = true }, fault.Internal},
-		"verified":                      {func(c *postgres.Config) { c.SSLVerify, c.CA = true, ca.cert }, fault.Internal},
+		"verified":                      {func(c *postgres.Config) { c.SSLVerify, c.Trusted = true, []string{ca.cert} }, fault.Internal},
+		"among other authorities":       {func(c *postgres.Config) { c.SSLVerify, c.Trusted = true, []string{"system", other.cert, ca.cert} }, fault.Internal},
+		"a chain that is too long":      {func(c *postgres.Config) { c.SSLVerify, c.Trusted, c.Depth = true, []string{ca.cert}, 0 }, fault.Unavailable},
+		"a newer TLS than the server's": {func(c *postgres.Config) { c.SSLRequired, c.MinVersion = true, tls.VersionTLS13 }, fault.Unavailable},
 		"an unknown CA":                 {func(c *postgres.Config) { c.SSLVerify = true }, fault.Unavailable},
-		"another server's name":         {func(c *postgres.Config) { c.SSLVerify, c.CA, c.Host = true, ca.cert, "127.0.0.1" }, fault.Unavailable},
+		"another server's name":         {func(c *postgres.Config) { c.SSLVerify, c.Trusted, c.Host = true, []string{ca.cert}, "127.0.0.1" }, fault.Unavailable},
 		"a password":                    {password("a ' b"), fault.Internal},
 		"a wrong password":              {password("wrong"), fault.Denied},
 		"no password":                   {password(""), fault.Denied},
@@ -101,32 +107,51 @@ type authority struct {
 	cert    string
 	root    *x509.Certificate
 	private *ecdsa.PrivateKey
+	chain   []byte // what follows a certificate that it issues
 }
 
-func newAuthority(t *testing.T, folder string) *authority {
+func newAuthority(t *testing.T, folder, name string) *authority {
 	t.Helper()
-	a := &authority{folder: folder, root: &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}}
-	var err error
-	if a.private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-		t.Fatal(err)
-	}
+	a := &authority{folder: folder, root: issuer(name), private: newKey(t)}
 	der, err := x509.CreateCertificate(rand.Reader, a.root, a.root, &a.private.PublicKey, a.private)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.cert = a.write(t, "ca.crt", "CERTIFICATE", der)
+	a.cert = a.write(t, name+".crt", "CERTIFICATE", der)
 	return a
 }
 
-func (a *authority) issue(t *testing.T, name string) (cert, key string) {
+// below makes an intermediate authority.
+func (a *authority) below(t *testing.T) *authority {
+	t.Helper()
+	b := &authority{folder: a.folder, root: issuer("intermediate"), private: newKey(t)}
+	der, err := x509.CreateCertificate(rand.Reader, b.root, a.root, &b.private.PublicKey, a.private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.chain = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return b
+}
+
+func issuer(name string) *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return private
+}
+
+func (a *authority) issue(t *testing.T, name string) (cert, key string) {
+	t.Helper()
+	private := newKey(t)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
 		NotBefore: a.root.NotBefore, NotAfter: a.root.NotAfter,
@@ -146,7 +171,7 @@ func (a *authority) issue(t *testing.T, name string) (cert, key string) {
 func (a *authority) write(t *testing.T, name, kind string, der []byte) string {
 	t.Helper()
 	path := filepath.Join(a.folder, name)
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+	if err := os.WriteFile(path, append(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), a.chain...), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(a.folder)
@@ -166,7 +191,7 @@ func (a *authority) write(t *testing.T, name, kind string, der []byte) string {
 // install switches TLS on in a running server and gives it the rules.
 func (a *authority) install(t *testing.T, dsn string) {
 	t.Helper()
-	cert, key := a.issue(t, "localhost")
+	cert, key := a.below(t).issue(t, "localhost")
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +204,9 @@ func (a *authority) install(t *testing.T, dsn string) {
 	if err := os.WriteFile(hba, []byte(rules), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for setting, value := range map[string]string{"ssl": "on", "ssl_cert_file": cert, "ssl_key_file": key, "ssl_ca_file": a.cert} {
+	for setting, value := range map[string]string{
+		"ssl": "on", "ssl_cert_file": cert, "ssl_key_file": key, "ssl_ca_file": a.cert, "ssl_max_protocol_version": "TLSv1.2",
+	} {
 		if _, err := conn.Exec(t.Context(), "ALTER SYSTEM SET "+setting+" = '"+value+"'"); err != nil {
 			t.Fatal(err)
 		}

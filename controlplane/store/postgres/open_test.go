@@ -82,7 +82,9 @@ func TestOpenRefuses(t *testing.T) {
 		"TLS required but off":           {func(c *postgres.Config) { c.SSLRequired = true }, fault.Invalid},
 		"TLS over a UNIX socket":         {func(c *postgres.Config) { c.SSL, c.SSLVerify = true, true }, fault.Invalid},
 		"a CA file without certificates": {
-			func(c *postgres.Config) { c.Host, c.SSL, c.SSLVerify, c.CA = "localhost", true, true, "open_test.go" }, fault.Invalid,
+			func(c *postgres.Config) {
+				c.Host, c.SSL, c.SSLVerify, c.Trusted = "localhost", true, true, []string{"open_test.go"}
+			}, fault.Invalid,
 		},
 		"a client certificate that is missing": {
 			func(c *postgres.Config) { c.Host, c.SSL, c.Cert = "localhost", true, "absent.pem" }, fault.Invalid,

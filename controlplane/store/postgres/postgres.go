@@ -40,11 +40,13 @@ type Config struct {
 	Timeout  time.Duration // to connect, and for one read; default 5 s. Writes have more, by their size
 	PoolSize int           // connections at most; default 10
 
-	SSL         bool   // use TLS where the server offers it
-	SSLRequired bool   // refuse to go without
-	SSLVerify   bool   // verify the server's certificate and name; implies SSLRequired
-	CA          string // PEM file; default: the system's
-	Cert, Key   string // PEM files of a client certificate, read for each new connection
+	SSL         bool     // use TLS where the server offers it
+	SSLRequired bool     // refuse to go without
+	SSLVerify   bool     // verify the server's certificate and name; implies SSLRequired
+	Trusted     []string // the authorities: PEM files, and the word system; default: the system's
+	Depth       int      // most intermediate certificates in the server's chain, if it is verified
+	MinVersion  uint16   // of TLS; default 1.2, the least there is
+	Cert, Key   string   // PEM files of a client certificate, read for each new connection
 }
 
 const (
