@@ -64,7 +64,7 @@ type wiretap struct {
 func newControlPlane(t testing.TB) *controlPlane {
 	t.Helper()
 	ca := mtlstest.NewCA(t, "cluster")
-	pair := ca.Issue(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: "cp"}, DNS: []string{serverName}})
+	pair := ca.Issue(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Organisation: "default", Name: "cp"}, DNS: []string{serverName}})
 	cp := &controlPlane{t: t, ca: ca, folder: t.TempDir(), files: ca.Files(t, pair), heartbeat: 100 * time.Millisecond, retry: 100 * time.Millisecond, address: "127.0.0.1:0"}
 	cp.start()
 	return cp
@@ -221,7 +221,7 @@ func (cp *controlPlane) status(dp *dataPlane) fleet.Status {
 
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if holds() {
 			return
 		}

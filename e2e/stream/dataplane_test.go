@@ -106,7 +106,12 @@ func (dp *dataPlane) start() {
 		parts.Wait()
 		_ = store.Close()
 	})
-	dp.t.Cleanup(dp.stop)
+	dp.t.Cleanup(func() {
+		dp.stop()
+		if dp.t.Failed() {
+			dp.t.Logf("the log of a data plane:\n%s", dp.log.tail())
+		}
+	})
 }
 
 func (dp *dataPlane) restart() {
@@ -191,4 +196,11 @@ func (l *logged) has(text string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return bytes.Contains(l.text.Bytes(), []byte(text))
+}
+
+func (l *logged) tail() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := l.text.Bytes()
+	return string(all[max(0, len(all)-1200):])
 }

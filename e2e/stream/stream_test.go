@@ -340,8 +340,8 @@ func TestManyDataPlanesGetTheSameBytes(t *testing.T) {
 func TestACutOffSnapshotGoesOnWhereItStopped(t *testing.T) {
 	t.Parallel()
 	cp := newControlPlane(t)
-	for i := range 40 { // incompressible enough for several chunks
-		cp.insert("services", fmt.Sprintf(`{"name":"s%d","host":"h","tags":[%s]}`, i, noise(i, 400)))
+	for i := range 60 { // incompressible enough for several chunks
+		cp.insert("services", fmt.Sprintf(`{"name":"s%d","host":"h","tags":[%s]}`, i, noise(i, 1000)))
 	}
 	cp.caughtUp()
 	dp := cp.dataPlane(defaultLeaf("edge-1"))
