@@ -2,7 +2,8 @@
 //
 // It never fails: an entity at fault is quarantined. What depends on it fails closed (its routes answer 503,
 // its credentials are unknown), it is reported by kind, id, name and reason, and everything else applies,
-// so that revocations keep arriving. Disabled services and plugins are left out without a word.
+// so that revocations keep arriving. What cannot even be decoded closes what it may have been for (salvage.go), the whole
+// gate if need be. Disabled services and plugins are left out without a word.
 //
 // A [Compiler] remembers what it decoded and parsed, by kind, id and bytes, so that a change costs what it
 // changes and a walk over the rest. The result depends on the entities alone.

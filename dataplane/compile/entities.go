@@ -56,6 +56,7 @@ type entity struct {
 type shelf struct {
 	byID    map[string]*entity
 	sorted  []*entity // by id; made when asked for
+	lost    []*entity // those that cannot be decoded
 	changed bool      // against the compilation before
 }
 
@@ -100,7 +101,8 @@ func (r *run) load(all Entities) *entities {
 		}
 		for _, e := range own.byID {
 			if e.message == nil {
-				r.report(kind, e.id, "", "its bytes cannot be decoded")
+				own.lost = append(own.lost, e)
+				r.report(kind, e.id, "", undecodable)
 			}
 		}
 	}

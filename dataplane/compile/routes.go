@@ -48,7 +48,7 @@ func (r *run) routes() []table.Routed {
 		}
 		routed = append(routed, table.Routed{Pattern: pattern, Route: route})
 	}
-	return routed
+	return append(routed, r.lostRoutes()...)
 }
 
 func (r *run) route(e *entity, m *configv1.Route, protocols []string) *table.Route {
@@ -101,7 +101,17 @@ func prepare(e *entity, m *configv1.Route) (*table.Pattern, string) {
 	if done, ok := e.parsed.(prepared); ok {
 		return done.pattern, done.fault
 	}
-	conditions := table.Conditions{ID: e.id, RegexPriority: m.GetRegexPriority()}
+	done := prepared{}
+	var err error
+	if done.pattern, err = table.Prepare(conditionsOf(e.id, m)); err != nil {
+		done.fault = err.Error()
+	}
+	e.parsed = done
+	return done.pattern, done.fault
+}
+
+func conditionsOf(id string, m *configv1.Route) table.Conditions {
+	conditions := table.Conditions{ID: id, RegexPriority: m.GetRegexPriority()}
 	if m.Methods != nil {
 		conditions.Methods = m.Methods.Values
 	}
@@ -120,11 +130,5 @@ func prepare(e *entity, m *configv1.Route) (*table.Pattern, string) {
 			conditions.Headers[name] = values.GetValues()
 		}
 	}
-	done := prepared{}
-	var err error
-	if done.pattern, err = table.Prepare(conditions); err != nil {
-		done.fault = err.Error()
-	}
-	e.parsed = done
-	return done.pattern, done.fault
+	return conditions
 }

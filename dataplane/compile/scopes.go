@@ -50,6 +50,7 @@ func (r *run) buildScopes() {
 		}
 		r.scopes.bind(scope{m.GetRoute().GetId(), m.GetService().GetId()}, m.GetConsumer().GetId(), instance)
 	}
+	r.bindLostPlugins()
 }
 
 // speaksHTTP says whether a plugin is meant for requests at all.

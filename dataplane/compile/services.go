@@ -25,6 +25,8 @@ type service struct {
 type backends struct {
 	upstreams map[string]*entity
 	targets   map[string][]*entity
+	lost      map[string]bool // names of those that cannot be decoded
+	unsure    bool            // some of those names are not known
 }
 
 // buildServices builds every service that is switched on. One whose parts are as before keeps its balancer.
@@ -35,6 +37,11 @@ func (r *run) buildServices() {
 		m := e.message.(*configv1.Service)
 		if m.Enabled != nil && !m.GetEnabled() {
 			r.disabled[e.id] = true
+			continue
+		}
+		if b.hides(m.GetHost()) {
+			r.faults[e.id] = "its upstream cannot be decoded"
+			r.report("services", e.id, m.GetName(), r.faults[e.id])
 			continue
 		}
 		from := r.partsOf(e, m, b)
@@ -54,7 +61,8 @@ func (r *run) buildServices() {
 
 // backends sorts targets to their upstreams and reports what is at fault with them.
 func (r *run) backends() backends {
-	b := backends{map[string]*entity{}, map[string][]*entity{}}
+	b := backends{upstreams: map[string]*entity{}, targets: map[string][]*entity{}}
+	b.lost, b.unsure = r.lostUpstreams()
 	for _, e := range r.each("upstreams") {
 		m := e.message.(*configv1.Upstream)
 		b.upstreams[strings.ToLower(m.GetName())] = e

@@ -3,6 +3,7 @@ package table
 import (
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ type Conditions struct {
 	SNIs          []string
 	Headers       map[string][]string
 	RegexPriority int64
+	Unsure        bool // other conditions are not known: the pattern takes what these allow, before all other routes
 }
 
 // Pattern is a route's conditions ready to be built into a [Router]. It is immutable and may be built into
@@ -46,8 +48,7 @@ type pathCondition struct {
 
 // Prepare compiles the conditions of one route. When an expression does not compile, the error says which,
 // and the pattern covers at least what the expression can have covered, in its place in the order, so that
-// the caller can fail those requests closed instead of letting them fall through to another route. What
-// would then take every request of the gateway is left out.
+// the caller can fail those requests closed instead of letting them fall through to another route.
 func Prepare(c Conditions) (*Pattern, error) {
 	p := &Pattern{id: c.ID, rest: conditions{methods: c.Methods, snis: lowered(c.SNIs)}}
 	var faults []error
@@ -63,16 +64,20 @@ func Prepare(c Conditions) (*Pattern, error) {
 		p.rest.headers = append(p.rest.headers, header)
 	}
 	slices.SortFunc(p.rest.headers, func(a, b headerCondition) int { return strings.Compare(a.name, b.name) })
-	pathsAlone := len(p.hosts)+len(c.Methods)+len(p.rest.headers)+len(c.SNIs) == 0
-	if pathsAlone && len(c.Paths) == 0 {
-		return p, errors.Join(faults...)
+	if len(c.Hosts)+len(c.Methods)+len(c.Headers)+len(c.SNIs)+len(c.Paths) == 0 && !c.Unsure {
+		return p, nil // a route without conditions matches nothing
 	}
-	p.split(c, pathsAlone, &faults)
+	p.split(c, &faults)
+	for i := range p.parts {
+		if c.Unsure {
+			p.parts[i].priority = math.MaxUint64
+		}
+	}
 	return p, errors.Join(faults...)
 }
 
 // split makes the parts of the paths as Kong does. A path at fault is replaced by its literal beginning.
-func (p *Pattern) split(c Conditions, pathsAlone bool, faults *[]error) {
+func (p *Pattern) split(c Conditions, faults *[]error) {
 	regexes := part{priority: priorityOf(c, true, 0)}
 	var prefixes []part // by length, as they come
 	for _, path := range c.Paths {
@@ -81,9 +86,7 @@ func (p *Pattern) split(c Conditions, pathsAlone bool, faults *[]error) {
 			if err != nil {
 				*faults = append(*faults, err)
 			}
-			if err == nil || !pathsAlone || len(condition.prefix) > 1 {
-				regexes.paths = append(regexes.paths, condition)
-			}
+			regexes.paths = append(regexes.paths, condition)
 			continue
 		}
 		if normal, err := exchange.Normalise(nil, path); err == nil {

@@ -91,9 +91,10 @@ func TestPrepareFailsClosed(t *testing.T) {
 		not   []string
 	}{
 		"look-ahead":                  {table.Conditions{Paths: []string{`~/admin/(?=x)`}}, []string{"x/admin/x"}, []string{"x/other"}},
-		"back reference":              {table.Conditions{Paths: []string{`~/(a)\1`, "/fine"}}, []string{"x/fine"}, []string{"x/aa"}}, // would take everything
+		"back reference":              {table.Conditions{Paths: []string{`~/(a)\1`, "/fine"}}, []string{"x/fine", "x/aa"}, nil},
 		"within a host":               {table.Conditions{Hosts: []string{"x"}, Paths: []string{`~/(?!a)`}}, []string{"x/b"}, []string{"y/b"}},
 		"repetition of the last byte": {table.Conditions{Paths: []string{`~/ab*+`}}, []string{"x/a"}, []string{"x/b"}},
+		"a header alone":              {table.Conditions{Headers: map[string][]string{"a": {"~*(?=x)"}}}, []string{"x/h"}, nil},
 		"header":                      {table.Conditions{Paths: []string{"/h"}, Headers: map[string][]string{"a": {"~*(?=x)"}}}, []string{"x/h"}, []string{"x/i"}},
 	}
 	for name, test := range tests {

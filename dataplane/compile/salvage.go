@@ -1,0 +1,140 @@
+package compile
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/keepgate/keepgate/dataplane/plugin"
+	"github.com/keepgate/keepgate/dataplane/table"
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
+)
+
+const undecodable = "its bytes cannot be decoded"
+
+// salvaged is what can be read of an entity that cannot be decoded: those of its fields that can be. What it was for must
+// fail closed, and the less is known of that the wider it fails: a plugin of unknown scope or a route of unknown
+// conditions closes the whole gate. Such bytes passed the hash, so they are as the control plane sent them; a gate that
+// serves as if the entity were not there would serve what somebody wanted to protect.
+type salvaged struct {
+	message proto.Message
+	lost    map[protoreflect.Name]bool // fields that were there and cannot be read
+	whole   bool                       // the bytes divide into fields to their end, so that a field which is not there never was
+}
+
+// salvage reads body into m, which it owns, field by field.
+func salvage(body []byte, m proto.Message) *salvaged {
+	s := &salvaged{message: m, lost: map[protoreflect.Name]bool{}, whole: true}
+	fields := m.ProtoReflect().Descriptor().Fields()
+	for len(body) > 0 {
+		number, _, n := protowire.ConsumeField(body)
+		if n < 0 {
+			s.whole = false
+			break
+		}
+		field := fields.ByNumber(number)
+		if err := (proto.UnmarshalOptions{Merge: true}).Unmarshal(body[:n], m); err != nil && field != nil {
+			s.lost[field.Name()] = true
+		}
+		body = body[n:]
+	}
+	for name := range s.lost {
+		m.ProtoReflect().Clear(fields.ByName(name)) // it may be there in part
+	}
+	return s
+}
+
+// sure says whether the message holds all that these fields ever held.
+func (s *salvaged) sure(fields ...protoreflect.Name) bool {
+	return s.whole && !slices.ContainsFunc(fields, func(name protoreflect.Name) bool { return s.lost[name] })
+}
+
+// lost visits the entities of a kind that cannot be decoded, by id.
+func (e *entities) lost(kind string) []*entity {
+	own := e.shelves[kind]
+	if own == nil || len(own.lost) == 0 {
+		return nil
+	}
+	slices.SortFunc(own.lost, func(a, b *entity) int { return strings.Compare(a.id, b.id) })
+	for _, one := range own.lost {
+		if _, done := one.parsed.(*salvaged); !done {
+			one.parsed = salvage(one.body, messageOf(kind))
+		}
+	}
+	return own.lost
+}
+
+// bindLostPlugins lets requests be refused that a plugin which cannot be decoded may have been for.
+func (r *run) bindLostPlugins() {
+	for _, e := range r.lost("plugins") {
+		s := e.parsed.(*salvaged)
+		m := s.message.(*configv1.Plugin)
+		if s.sure("enabled") && m.Enabled != nil && !m.GetEnabled() || s.sure("protocols") && !speaksHTTP(m.GetProtocols()) {
+			continue
+		}
+		exact := s.sure("route", "service", "consumer")
+		if exact && r.missingParent(m) != "" {
+			continue // nothing that it could have been for
+		}
+		at, consumer := scope{m.GetRoute().GetId(), m.GetService().GetId()}, m.GetConsumer().GetId()
+		if !exact && r.missingParent(m) != "" {
+			at, consumer = scope{}, ""
+		}
+		name := "undecodable/" + e.id // of its own: no other instance takes precedence
+		var kind plugin.Kind
+		number := -1
+		if known, ok := r.kinds[m.GetName()]; ok && exact {
+			name, kind, number = m.GetName(), known, r.numbers[m.GetName()]
+		}
+		r.scopes.bind(at, consumer, plugin.NewBroken(name, kind, number, consumer != ""))
+	}
+}
+
+// lostRoutes are the routes that cannot be decoded. Each takes, before all others, what it may have been for.
+func (r *run) lostRoutes() []table.Routed {
+	var routed []table.Routed
+	for _, e := range r.lost("routes") {
+		s := e.parsed.(*salvaged)
+		m := s.message.(*configv1.Route)
+		if s.sure("service") && r.disabled[m.GetService().GetId()] || s.sure("protocols") && streams(m.GetProtocols().GetValues()) != "" {
+			continue
+		}
+		conditions := conditionsOf(e.id, m)
+		conditions.Unsure = !s.sure("methods", "hosts", "paths", "snis", "headers", "regex_priority")
+		pattern, _ := table.Prepare(conditions) // reported already
+		route := &table.Route{ID: e.id, Name: m.GetName(), Fault: undecodable}
+		if r.options.Observer != nil {
+			route.Observed = r.options.Observer.Observe(route)
+		}
+		routed = append(routed, table.Routed{Pattern: pattern, Route: route})
+	}
+	return routed
+}
+
+// lostUpstreams are the names of the upstreams that cannot be decoded. unsure means that some name is not known.
+func (r *run) lostUpstreams() (names map[string]bool, unsure bool) {
+	names = map[string]bool{}
+	for _, e := range r.lost("upstreams") {
+		s := e.parsed.(*salvaged)
+		if name := s.message.(*configv1.Upstream).GetName(); name != "" {
+			names[strings.ToLower(name)] = true
+		} else {
+			unsure = true
+		}
+	}
+	return names, unsure
+}
+
+// hides says whether host may be an upstream that cannot be decoded. To take it for a host name would send requests to
+// whoever has that name.
+func (b *backends) hides(host string) bool {
+	host = strings.ToLower(host)
+	if _, err := netip.ParseAddr(host); err == nil || b.upstreams[host] != nil {
+		return false
+	}
+	return b.unsure || b.lost[host]
+}
