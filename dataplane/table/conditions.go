@@ -12,7 +12,7 @@ import (
 // conditions are those that are checked after host and path.
 type conditions struct {
 	methods []string
-	snis    []string
+	snis    []string // lower-cased
 	headers []headerCondition
 }
 
@@ -84,14 +84,14 @@ func matchesSNI(names []string, sni string) bool {
 	for _, name := range names {
 		switch {
 		case strings.HasPrefix(name, "*"):
-			if strings.HasSuffix(sni, name[1:]) {
+			if n := len(sni) - len(name) + 1; n >= 0 && exchange.EqualFold(sni[n:], name[1:]) {
 				return true
 			}
 		case strings.HasSuffix(name, "*"):
-			if strings.HasPrefix(sni, name[:len(name)-1]) {
+			if n := len(name) - 1; len(sni) >= n && exchange.EqualFold(sni[:n], name[:n]) {
 				return true
 			}
-		case sni == name:
+		case exchange.EqualFold(sni, name): // clients send it as they like, RFC 6066 §3
 			return true
 		}
 	}

@@ -141,7 +141,7 @@ func drawRoutes(t *rapid.T) []table.Conditions {
 		return rapid.SliceOfNDistinct(rapid.SampledFrom(from), 0, 3, rapid.ID[string]).Draw(t, label)
 	}
 	var routes []table.Conditions
-	for i := range rapid.IntRange(1, 12).Draw(t, "routes") {
+	for i := range rapid.IntRange(1, rapid.SampledFrom([]int{4, 12, 100}).Draw(t, "at most")).Draw(t, "routes") {
 		c := table.Conditions{
 			ID:      fmt.Sprintf("%04x", rapid.IntRange(0, 0xff).Draw(t, "id")*0x100+i),
 			Methods: list("methods", "GET", "POST"),

@@ -60,8 +60,10 @@ func NewRouter(routes []Routed) *Router {
 	for _, trees := range []map[string]*node{r.hosts.exact, r.hosts.suffix, r.hosts.prefix} {
 		for _, tree := range trees {
 			tree.squeeze()
+			tree.finish()
 		}
 	}
+	r.hosts.every.finish()
 	return r
 }
 

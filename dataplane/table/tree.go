@@ -13,6 +13,7 @@ type node struct {
 	children   []*node
 	candidates []candidate // best first
 	best       uint32      // the best rank in this node and below
+	sieve      *sieve      // of many candidates
 }
 
 // candidate is one way for a request to reach a route.
@@ -78,15 +79,10 @@ func (n *node) search(q *query) {
 			return
 		}
 		path = path[len(n.label):]
-		for i := range n.candidates {
-			c := &n.candidates[i]
-			if c.rank <= q.rank {
-				break
-			}
-			if c.matches(q) {
-				q.rank, q.found = c.rank, c
-				break
-			}
+		if n.sieve != nil {
+			n.sieve.search(n.candidates, q)
+		} else {
+			n.look(q)
 		}
 		if path == "" {
 			return
@@ -96,6 +92,20 @@ func (n *node) search(q *query) {
 			return
 		}
 		n = n.children[i]
+	}
+}
+
+// look tries the candidates one by one.
+func (n *node) look(q *query) {
+	for i := range n.candidates {
+		c := &n.candidates[i]
+		if c.rank <= q.rank {
+			return
+		}
+		if c.matches(q) {
+			q.rank, q.found = c.rank, c
+			return
+		}
 	}
 }
 
