@@ -58,8 +58,12 @@ func TestApply(t *testing.T) {
 	otherEpoch.Base = at(2, 5, held)
 	cut := delta
 	cut.Delta = configset.Delta{}
-	meant := snapshot(1, 6, empty)
+	key := configset.Set{}.Put(configset.Entry{Kind: "fingerprint_keys", ID: "k", Body: []byte("key")})
+	meant := snapshot(1, 6, key)
 	meant.ExplicitEmpty = true
+	nothing := snapshot(1, 6, empty)
+	nothing.ExplicitEmpty = true
+	last := apply.Update{Base: at(1, 5, held), Target: at(1, 6, key), Delta: configset.Diff(held, key)}
 	tests := map[string]struct {
 		update apply.Update
 		disk   error
@@ -71,7 +75,11 @@ func TestApply(t *testing.T) {
 		"snapshot of the same version":    {update: snapshot(1, 5, changed), serves: changed},
 		"snapshot of a later epoch":       {update: snapshot(2, 1, changed), serves: changed},
 		"with an entity nobody can use":   {update: snapshot(1, 6, entries("bad", "c")), serves: entries("bad", "c")},
-		"an empty one that is meant":      {update: meant, serves: empty},
+		"an empty one that is meant":      {update: meant, serves: key},
+		"not even a key, and meant":       {update: nothing, serves: empty},
+		"an empty one of a later epoch":   {update: snapshot(2, 1, key), want: syncv1.NackReason_NACK_REASON_EMPTY, serves: held},
+		"a delta that leaves a key alone": {update: last, want: syncv1.NackReason_NACK_REASON_EMPTY, serves: held},
+		"entities beside the key":         {update: snapshot(1, 6, key.Put(configset.Entry{Kind: "routes", ID: "z"})), serves: key.Put(configset.Entry{Kind: "routes", ID: "z"})},
 		"an empty one that is not":        {update: snapshot(1, 6, empty), want: syncv1.NackReason_NACK_REASON_EMPTY, serves: held},
 		"delta from another base":         {update: foreign, want: syncv1.NackReason_NACK_REASON_MISMATCH, serves: held},
 		"delta from another epoch":        {update: otherEpoch, want: syncv1.NackReason_NACK_REASON_MISMATCH, serves: held},
