@@ -126,7 +126,11 @@ func (c *Catalog) endMigration(ctx context.Context) error {
 		c.options.Log.WarnContext(ctx, "secrets of the time before the keyring still rest in clear; writing a row seals it", "rows", count)
 		return nil
 	}
-	return c.cipher.EndMigration(ctx)
+	if err := c.cipher.EndMigration(ctx); err != nil {
+		return err
+	}
+	c.options.Log.WarnContext(ctx, "no secret of the time before the keyring rests in clear any more: set keyring_migrate_plaintext = off")
+	return nil
 }
 
 // Plaintexts counts the rows that hold a secret in clear.

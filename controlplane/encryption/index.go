@@ -89,7 +89,7 @@ func (c *Cipher) syncIndex(ctx context.Context) error {
 	return c.changeIndex(ctx, func(record indexRecord, found bool) (indexRecord, *index, error) {
 		if (record.Clear != "" || record.Migrating) && !c.declared {
 			return record, nil, fault.Newf(fault.Denied, "encryption.New", metaIndex, "the database still holds plaintext of the time before its keyring: "+
-				"set keyring_migrate_plaintext = on until none is left, or keyring_enabled = off")
+				"set keyring_migrate_plaintext = on until a start says that none is left")
 		}
 		next := indexRecord{Sealed: maps.Clone(record.Sealed), Migrating: record.Migrating}
 		if next.Sealed == nil {

@@ -41,7 +41,7 @@ func Agree(ctx context.Context, store Store, a Agreement) error {
 			return err
 		}
 	case a.Strategy == Off:
-		if err := a.nothingSealed(ctx); err != nil {
+		if err := a.neverHadKeys(ctx, store); err != nil {
 			return err
 		}
 	}
@@ -54,7 +54,7 @@ func Agree(ctx context.Context, store Store, a Agreement) error {
 func (a Agreement) mayChange(ctx context.Context, store Store, recorded string) error {
 	switch {
 	case a.Strategy == Off:
-		return a.nothingSealed(ctx)
+		return a.neverHadKeys(ctx, store)
 	case recorded == Off && a.AllowMigration:
 		return nil
 	case recorded == Off:
@@ -72,7 +72,16 @@ func (a Agreement) mayChange(ctx context.Context, store Store, recorded string) 
 	return nil
 }
 
-func (a Agreement) nothingSealed(ctx context.Context) error {
+// neverHadKeys: a database that has keys stays encrypted, also while no row is sealed under them, since its
+// index key is.
+func (a Agreement) neverHadKeys(ctx context.Context, store Store) error {
+	keys, err := store.Keys(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the keys: %w", err)
+	}
+	if len(keys) > 0 {
+		return refuse("the database is encrypted, under %d keys: set keyring_enabled = on, or begin with an empty database", len(keys))
+	}
 	count, err := a.Sealed(ctx)
 	if err != nil {
 		return fmt.Errorf("counting sealed rows: %w", err)

@@ -55,13 +55,14 @@ func (r *Ring) needsKey() bool {
 
 // load reads the rows and what material can be restored, and keeps what this process already holds.
 func (r *Ring) load(ctx context.Context) error {
-	rows, err := r.store.Keys(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the keys: %w", err)
-	}
 	active, stored, err := r.store.Meta(ctx, metaActive)
 	if err != nil {
 		return fmt.Errorf("reading the active key: %w", err)
+	}
+	// After the pointer, which is set when the row is there: the key it names cannot be missed.
+	rows, err := r.store.Keys(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the keys: %w", err)
 	}
 	before, after := r.state.Load(), &state{byID: make(map[string]*entry, len(rows)), active: active, stored: stored}
 	for _, row := range rows {

@@ -15,6 +15,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/cluster"
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
+	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
@@ -86,6 +87,33 @@ func TestFirstStartOfSeveralNodes(t *testing.T) {
 	}
 	if rows, err := store.Keys(t.Context()); err != nil || len(rows) != 1 {
 		t.Errorf("%d keys (%v), want one", len(rows), err)
+	}
+}
+
+// interrupted lets something happen between the first two reads of the ring.
+type interrupted struct {
+	keyring.Store
+	once      sync.Once
+	interrupt func()
+}
+
+func (s *interrupted) Keys(ctx context.Context) ([]record.Key, error) {
+	defer s.once.Do(s.interrupt)
+	return s.Store.Keys(ctx)
+}
+
+func (s *interrupted) Meta(ctx context.Context, name string) (string, bool, error) {
+	defer s.once.Do(s.interrupt)
+	return s.Store.Meta(ctx, name)
+}
+
+func TestAnotherNodeMakesTheFirstKeyBetweenTwoReads(t *testing.T) {
+	t.Parallel()
+	store, keeper := newStore(t), local.New(filepath.Join(t.TempDir(), "keyring.key"))
+	var other *keyring.Ring
+	ring := open(t, &interrupted{Store: store, interrupt: func() { other = open(t, store, keeper, keyring.Options{}) }}, keeper, keyring.Options{})
+	if id, _, err := ring.Active(); err != nil || id != other.Keys().Active {
+		t.Errorf("Active = %q, %v, want the other node's %q", id, err, other.Keys().Active)
 	}
 }
 
