@@ -21,13 +21,6 @@ import (
 // admin opens the Admin API's sockets and returns what serves them.
 func (p *plane) admin() (lifecycle.Part, error) {
 	s := p.settings.Admin
-	var addresses []string
-	for _, at := range s.Listen {
-		addresses = append(addresses, at.Address)
-	}
-	if err := admin.CheckListen(addresses, s.EnforceRBAC); err != nil {
-		return lifecycle.Part{}, err
-	}
 	api, err := p.adminAPI()
 	if err != nil {
 		return lifecycle.Part{}, err

@@ -66,6 +66,9 @@ func open(ctx context.Context, s cpsettings.ControlPlane, loaded *settings.Loade
 	level.Set(parsed)
 	log := telemetry.NewLogger(os.Stderr, telemetry.Options{Level: level, JSON: s.Process.LogFormat == "json"})
 	loaded.Log(log)
+	if err := Check(s); err != nil {
+		return nil, err
+	}
 	store, err := OpenStore(ctx, s, false)
 	if err != nil {
 		return nil, fmt.Errorf("opening the database: %w", err)

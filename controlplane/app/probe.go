@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"errors"
 
+	"github.com/keepgate/keepgate/controlplane/admin"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
@@ -13,4 +15,15 @@ func Probe(s cpsettings.ControlPlane) process.Probe {
 		return func(context.Context) error { return nil }
 	}
 	return process.HTTPProbe("http://" + s.StatusListen[0].Address + "/status/ready")
+}
+
+// Check finds what the settings ask for and this version does not do. A start checks it before it touches the
+// database.
+func Check(s cpsettings.ControlPlane) error {
+	var addresses []string
+	for _, at := range s.Admin.Listen {
+		addresses = append(addresses, at.Address)
+	}
+	_, err := keeperOf(s)
+	return errors.Join(admin.CheckListen(addresses, s.Admin.EnforceRBAC), err)
 }

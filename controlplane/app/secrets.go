@@ -9,6 +9,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/keyring/cluster"
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
 	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
 
@@ -61,6 +62,9 @@ func keeperOf(s cpsettings.ControlPlane) (keyring.Keeper, error) {
 	switch {
 	case !s.Keyring.Enabled:
 		return nil, nil
+	case strategy == "local" && s.Keyring.RecoveryPublicKey != "":
+		return nil, fault.Newf(fault.Invalid, "app.Run", "keyring_recovery_public_key", "keyring_strategy = local keeps no copy of the keys for a "+
+			"recovery key: take it out and keep a copy of keyring_local_key_file, or set keyring_strategy = cluster")
 	case strategy == "local":
 		return local.New(s.Keyring.LocalKeyFile), nil
 	}

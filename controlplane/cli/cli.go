@@ -30,17 +30,25 @@ A first run, with nothing but this program:
 
 Settings come from a file (--conf), from KEEPGATE_* variables, and from flags, the later ones above the earlier.`
 
+// Plane is the control plane's entry points.
+type Plane struct {
+	Run   process.Main[cpsettings.ControlPlane]
+	Probe func(cpsettings.ControlPlane) process.Probe
+	Check func(cpsettings.ControlPlane) error
+	Open  databasecmd.Open
+}
+
 // Root builds the whole command line over the plane's entry points.
-func Root(run process.Main[cpsettings.ControlPlane], probe func(cpsettings.ControlPlane) process.Probe, open databasecmd.Open) (*cobra.Command, error) {
+func Root(plane Plane) (*cobra.Command, error) {
 	root := &cobra.Command{
 		Use: "keepgate-cp", Short: "the control plane", Long: long, Version: version.Text, SilenceErrors: true, SilenceUsage: true,
 	}
 	program := process.Program[cpsettings.ControlPlane]{
-		Name: "keepgate-cp", Run: run, Probe: probe,
+		Name: "keepgate-cp", Run: plane.Run, Probe: plane.Probe, Check: plane.Check,
 		Prefix: func(s cpsettings.ControlPlane) string { return s.Process.Prefix },
 	}
 	daemon, err := program.Commands()
-	database, databaseErr := databasecmd.Commands(open)
+	database, databaseErr := databasecmd.Commands(plane.Open)
 	root.AddCommand(daemon...)
 	root.AddCommand(database...)
 	root.AddCommand(certscmd.Command(), configcmd.Command(), fleetcmd.Command(), keyringcmd.Command())
@@ -48,8 +56,8 @@ func Root(run process.Main[cpsettings.ControlPlane], probe func(cpsettings.Contr
 }
 
 // Main runs the command line of this process and returns its exit status.
-func Main(ctx context.Context, run process.Main[cpsettings.ControlPlane], probe func(cpsettings.ControlPlane) process.Probe, open databasecmd.Open) int {
-	root, err := Root(run, probe, open)
+func Main(ctx context.Context, plane Plane) int {
+	root, err := Root(plane)
 	if err == nil {
 		err = root.ExecuteContext(ctx)
 	}

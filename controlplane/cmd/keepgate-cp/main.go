@@ -10,5 +10,5 @@ import (
 )
 
 func main() {
-	os.Exit(cli.Main(context.Background(), app.Run, app.Probe, app.OpenStore))
+	os.Exit(cli.Main(context.Background(), cli.Plane{Run: app.Run, Probe: app.Probe, Check: app.Check, Open: app.OpenStore}))
 }
