@@ -60,7 +60,7 @@ func rawOrigin(t testing.TB) (host string, port int64) {
 }
 
 // keyedProxy is a proxy with 10,000 routes behind a global key-auth, with log and metrics on.
-func keyedProxy(t testing.TB) (*proxy.Proxy, func(ex *exchange.Exchange)) {
+func keyedProxy(t testing.TB, log proxy.Log) (*proxy.Proxy, func(ex *exchange.Exchange)) {
 	t.Helper()
 	host, port := rawOrigin(t)
 	k := newKeys()
@@ -82,7 +82,7 @@ func keyedProxy(t testing.TB) (*proxy.Proxy, func(ex *exchange.Exchange)) {
 	}
 	holder := table.NewHolder()
 	holder.Swap(compiled)
-	p := proxy.New(holder, proxy.Options{Version: "1", Log: accesslog.New(io.Discard, accesslog.JSON)})
+	p := proxy.New(holder, proxy.Options{Version: "1", Log: log})
 	peer := exchange.Peer{Remote: netip.MustParseAddrPort("192.0.2.1:4000"), Local: netip.MustParseAddrPort("192.0.2.2:8000")}
 	return p, func(ex *exchange.Exchange) {
 		r := &ex.Request
@@ -96,7 +96,7 @@ func keyedProxy(t testing.TB) (*proxy.Proxy, func(ex *exchange.Exchange)) {
 }
 
 func TestSteadyStateAllocatesNothing(t *testing.T) {
-	p, fill := keyedProxy(t)
+	p, fill := keyedProxy(t, accesslog.New(io.Discard, accesslog.JSON))
 	var pool exchange.Pool
 	once := func() {
 		ex := pool.Take()
@@ -116,7 +116,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkServeKeyAuth10k(b *testing.B) {
-	p, fill := keyedProxy(b)
+	p, fill := keyedProxy(b, accesslog.New(io.Discard, accesslog.JSON))
 	var pool exchange.Pool
 	b.ReportAllocs()
 	for b.Loop() {
