@@ -181,8 +181,9 @@ func count(set configset.Set, kind string) (n int) {
 }
 
 // unpack returns all that the chunks carry, as a data plane reads it, and the bytes themselves.
-func unpack(t testing.TB, chunks []*syncv1.StreamResponse) (all syncv1.Entries, plain []byte) {
+func unpack(t testing.TB, chunks []*syncv1.StreamResponse) (all *syncv1.Entries, plain []byte) {
 	t.Helper()
+	all = &syncv1.Entries{}
 	decoder, err := zstd.NewReader(nil)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,109 @@
+package publish
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/controlplane/record"
+)
+
+func TestWhenFollowingIsNotEnoughEverythingIsReadAgain(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.insert("consumers", `{"username":"bob"}`)
+	e.run()
+	start := e.caughtUp()
+	e.stop()
+	for i := range 5 {
+		e.insert("consumers", fmt.Sprintf(`{"username":"c%d"}`, i))
+	}
+	head, err := e.store.Head(t.Context())
+	e.must(err)
+	e.must(e.store.Trim(t.Context(), head))
+	e.run() // begins with a load; history is followed from there
+	if v := e.caughtUp(); count(v.set, "consumers") != 6 {
+		t.Errorf("%d consumers after the history was trimmed", count(v.set, "consumers"))
+	}
+	// A restored backup: the same database at an earlier revision.
+	e.sql("DELETE FROM consumers WHERE username = 'c4'")
+	e.sql("DELETE FROM changes WHERE revision >= ?", head)
+	e.sql("UPDATE revision SET number = ?", head-1)
+	e.eventually("the rewound database shows", func() bool {
+		v, _ := e.publisher.environment.newest()
+		return e.publisher.Seen() == head-1 && v.number == head-1 && count(v.set, "consumers") == 5
+	})
+	ahead, err := e.publisher.ahead(t.Context(), start.epoch, head)
+	if err != nil || !ahead {
+		t.Errorf("ahead = %v, %v: version %d was never given out by this database", ahead, err, head)
+	}
+	if ahead, _ = e.publisher.ahead(t.Context(), start.epoch, head-1); ahead {
+		t.Error("a data plane that holds the newest revision is called ahead")
+	}
+	epoch, err := RaiseEpoch(t.Context(), e.store)
+	e.must(err)
+	e.eventually("the raised epoch shows", func() bool {
+		v, _ := e.publisher.environment.newest()
+		return v.epoch == epoch && epoch > start.epoch
+	})
+}
+
+func TestManyRowsAtOnceAreReadAtOnce(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.run()
+	e.caughtUp()
+	var batch record.Batch
+	template := func(i int) record.Row {
+		return record.Row{
+			Table: "consumers", Workspace: e.ws, ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i),
+			Unique: map[string]string{"username": fmt.Sprint("u", i)}, Body: []byte(`{"created_at":1,"updated_at":1}`),
+		}
+	}
+	for i := range manyRows + 200 {
+		batch.Changes = append(batch.Changes, record.Change{Row: template(i)})
+	}
+	_, err := e.store.Apply(t.Context(), batch)
+	e.must(err)
+	if v := e.caughtUp(); count(v.set, "consumers") != manyRows+200 {
+		t.Errorf("%d consumers", count(v.set, "consumers"))
+	}
+}
+
+func TestAnEmptyConfigurationSaysWhetherItIsMeant(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.run()
+	if v := e.caughtUp(); !bare(v.set) || v.emptied {
+		t.Error("a new database says that its emptiness is meant")
+	}
+	e.insert("consumers", `{"username":"bob"}`)
+	full := e.caughtUp()
+	e.delete("consumers", "bob")
+	v := e.caughtUp()
+	delta, err := v.deltaFrom(full)
+	e.must(err)
+	snapshot, err := v.snapshotTo()
+	e.must(err)
+	if !bare(v.set) || !delta[0].GetChunk().ExplicitEmpty || !snapshot[0].GetChunk().ExplicitEmpty {
+		t.Error("the deletion of the last entity does not say that it is meant")
+	}
+	_, err = e.catalog.Insert(t.Context(), catalog.Address{Table: "workspaces"}, e.doc(`{"name":"other"}`)) // concerns no data plane
+	e.must(err)
+	e.again()
+	e.run()
+	if v = e.caughtUp(); !v.emptied {
+		t.Error("a restart forgets that the emptiness is meant")
+	}
+	e.insert("consumers", `{"username":"bob"}`)
+	if v = e.caughtUp(); bare(v.set) || v.emptied {
+		t.Error("a configuration with an entity claims to be empty")
+	}
+	e.stop()
+	e.sql("DELETE FROM consumers")
+	e.again()
+	e.run()
+	if v = e.caughtUp(); !bare(v.set) || v.emptied {
+		t.Error("a database that was emptied with SQL says that it is meant")
+	}
+}
