@@ -18,7 +18,7 @@ func TestBadFileChangesNothing(t *testing.T) {
 	cp.Start()
 	admin := cp.Admin()
 	admin.Push(probeFile(1))
-	before := admin.Do(200, http.MethodGet, "/consumers?size=1000", nil)
+	before := dump(t, admin)
 	const good = "_format_version: '3.0'\nconsumers:\n- {username: new-one}\n"
 	tests := map[string]struct{ file, says string }{
 		"no YAML":            {"_format_version: '3.0'\nconsumers: [\n", "cannot parse"},
@@ -48,10 +48,19 @@ func TestBadFileChangesNothing(t *testing.T) {
 			t.Errorf("%s, by the command line: %v", name, err)
 		}
 	}
-	after := admin.Do(200, http.MethodGet, "/consumers?size=1000", nil)
-	if was, is := len(before["data"].([]any)), len(after["data"].([]any)); was != is {
-		t.Errorf("%d consumers became %d", was, is)
+	if after := dump(t, admin); after != before {
+		t.Errorf("the configuration was\n%s\nand is\n%s", before, after)
 	}
+}
+
+// dump is the whole configuration as a declarative file.
+func dump(t *testing.T, admin *harness.Admin) string {
+	t.Helper()
+	answer, err := admin.Try(http.MethodGet, "/config", nil)
+	if err != nil || answer.Status != 200 || !strings.Contains(answer.Body, "user-199") {
+		t.Fatalf("GET /config: %d %.300s, %v", answer.Status, answer.Body, err)
+	}
+	return answer.Body
 }
 
 // What the command line pushes it also shows, checks and writes out again, and pushing it twice changes nothing.

@@ -29,7 +29,7 @@ type effort struct {
 }
 
 func full() effort {
-	return effort{rounds: 9, perRun: 4 * time.Second, changes: 200, entities: []int{10_000, 100_000}, idle: 4000, benchCount: "5"}
+	return effort{rounds: 15, perRun: 3 * time.Second, changes: 200, entities: []int{10_000, 100_000}, idle: 4000, benchCount: "5"}
 }
 
 func quick() effort {

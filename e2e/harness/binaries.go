@@ -48,7 +48,7 @@ func build() (string, error) {
 	command := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace", "-ldflags", "-s -w",
 		"-o", folder+string(filepath.Separator), "./controlplane/cmd/keepgate-cp", "./dataplane/cmd/keepgate-dp")
 	command.Dir = root
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly")
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := command.CombinedOutput(); err != nil {
 		return folder, fmt.Errorf("building the binaries: %w\n%s", err, output)
 	}
