@@ -87,6 +87,11 @@ func (s *syncBuffer) String() string {
 
 func newGateway(t testing.TB, options proxy.Options, list ...entity) *gateway {
 	t.Helper()
+	return newGatewayOn(t, engineOf(t), options, list...)
+}
+
+func newGatewayOn(t testing.TB, on engine, options proxy.Options, list ...entity) *gateway {
+	t.Helper()
 	g := &gateway{holder: table.NewHolder(), log: &syncBuffer{}, metrics: status.NewMetrics("node", "test")}
 	names := balancer.NewNames(net.DefaultResolver, balancer.NameOptions{})
 	pools := upstream.NewPools(&wire.Blocks{}, client.Options{})
@@ -96,7 +101,7 @@ func newGateway(t testing.TB, options proxy.Options, list ...entity) *gateway {
 	options.Log = log
 	options.Version = "1.2.3"
 	g.apply(t, list...)
-	g.engine = engineOf(t)
+	g.engine = on
 	server := g.engine.server(t, proxy.New(g.holder, options))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
