@@ -114,6 +114,29 @@ func TestPushModes(t *testing.T) {
 	}
 }
 
+// An option that is not understood must not let the file through: it deletes what it does not name.
+func TestPushRefusesOptionsItDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.made("/services", "name=old&host=h")
+	before := e.head()
+	form := url.Values{"config": {shop}, "dry_run": {"1"}}.Encode()
+	part := "--b\r\nContent-Disposition: form-data; name=\"config\"\r\n\r\n" + shop +
+		"\r\n--b\r\nContent-Disposition: form-data; name=\"dry_run\"\r\n\r\n1\r\n--b--\r\n"
+	tests := map[string]struct{ query, mediaType, body string }{
+		"misspelt":       {"?dryrun=1", yamlType, shop},
+		"in a form":      {"", "application/x-www-form-urlencoded", form},
+		"in a multipart": {"", "multipart/form-data; boundary=b", part},
+		"in JSON":        {"", "application/json", fmt.Sprintf(`{"config":%q,"dry_run":true}`, shop)},
+	}
+	for name, test := range tests {
+		a := e.do("POST", "/config"+test.query, test.mediaType, test.body)
+		if a.status != 400 || !strings.Contains(a.text, "dry_run") || e.head() != before {
+			t.Errorf("%s: %d %s, head %d after %d", name, a.status, a.text, e.head(), before)
+		}
+	}
+}
+
 func TestPushForms(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

@@ -59,7 +59,14 @@ type options struct {
 	tags                                           []string
 }
 
+// optionsOf refuses what it does not know: a misspelt dry_run would delete.
 func optionsOf(r *rest.Request) (o options, err error) {
+	known := []string{"check_hash", "flatten_errors", "dry_run", "allow_empty", "mode", "select_tags"}
+	for _, name := range slices.Sorted(maps.Keys(r.URL.Query())) {
+		if !slices.Contains(known, name) {
+			return o, rest.Refuse(http.StatusBadRequest, "no such option: '%s'; there are %s", name, strings.Join(known, ", "))
+		}
+	}
 	for name, into := range map[string]*bool{
 		"check_hash": &o.checkHash, "flatten_errors": &o.flatten, "dry_run": &o.dryRun, "allow_empty": &o.allowEmpty,
 	} {
@@ -174,6 +181,15 @@ func textOf(r *rest.Request) ([]byte, error) {
 	}
 	if err == nil && len(text) == 0 {
 		return nil, rest.Refuse(http.StatusBadRequest, "expected a declarative configuration")
+	}
+	if err != nil {
+		return nil, err
+	}
+	names, err := rest.NamesOf(body, mediaType, params)
+	for _, name := range names {
+		if name != "config" {
+			return nil, rest.Refuse(http.StatusBadRequest, "beside config the body may hold nothing; '%s' belongs into the query, as in POST /config?dry_run=1", name)
+		}
 	}
 	return text, err
 }

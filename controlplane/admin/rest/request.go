@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/keepgate/keepgate/shared/schema"
@@ -131,6 +133,32 @@ func ArgumentOf(body []byte, mediaType string, params map[string]string, name st
 		return partValue(body, params["boundary"], name)
 	}
 	return nil, &Refusal{Status: http.StatusUnsupportedMediaType}
+}
+
+// NamesOf are the names of what a body of any type holds, as ArgumentOf reads it.
+func NamesOf(body []byte, mediaType string, params map[string]string) (names []string, err error) {
+	switch mediaType {
+	case TypeJSON:
+		doc, err := schema.ParseJSON(body)
+		return slices.Sorted(maps.Keys(doc)), err
+	case TypeForm:
+		values, err := url.ParseQuery(string(body))
+		return slices.Sorted(maps.Keys(values)), err
+	case TypeMultipart:
+		reader := multipart.NewReader(bytes.NewReader(body), params["boundary"])
+		for range schema.MaxArguments {
+			part, err := reader.NextRawPart()
+			if errors.Is(err, io.EOF) {
+				return names, nil
+			}
+			if err != nil {
+				return nil, schema.ErrForm
+			}
+			names = append(names, part.FormName())
+		}
+		return nil, schema.ErrTooManyArguments
+	}
+	return nil, nil
 }
 
 func formValue(body []byte, name string) ([]byte, error) {
