@@ -213,7 +213,7 @@ func TestRequestTermination(t *testing.T) {
 	end := func(id string, c *pluginv1.RequestTermination) []entity {
 		return []entity{route(id, "s"), plug(t, "p-"+id, "request-termination", c, onRoute(id))}
 	}
-	list := []entity{o.service("s")}
+	list := []entity{o.service("s"), route("keyed", "s"), plug(t, "keys", "key-auth", keyAuth(), onRoute("keyed"))}
 	for id, c := range map[string]*pluginv1.RequestTermination{
 		"default": {}, "teapot": {StatusCode: new(int64(418))}, "message": {StatusCode: new(int64(403)), Message: new("a <b>")},
 		"body": {Body: new("<p/>"), ContentType: new("text/xml")}, "trigger": {Trigger: new("x-stop")}, "echo": {Echo: new(true), StatusCode: new(int64(200))},
@@ -243,6 +243,12 @@ func TestRequestTermination(t *testing.T) {
 	for _, part := range []string{`"raw_body":"hello"`, `"host":"shop.test"`, `"port":81`, `"a":["1","2"]`, `"matched_route":{"id":"echo"`, `"method":"POST"`} {
 		if !strings.Contains(echo.body, part) {
 			t.Errorf("echo lacks %s: %s", part, echo.body)
+		}
+	}
+	secret := g.do(t, "GET", "/echo?a=1&APIKEY=canary", "", "Authorization", "Basic canary", "Cookie", "s=canary", "apikey", "canary")
+	for _, part := range []string{`"authorization":"REDACTED"`, `"cookie":"REDACTED"`, `"apikey":"REDACTED"`, `"APIKEY":"REDACTED"`, `"a":"1"`} {
+		if !strings.Contains(secret.body, part) || strings.Contains(secret.body, "canary") {
+			t.Errorf("echo lacks %s, or shows a credential: %s", part, secret.body)
 		}
 	}
 }
