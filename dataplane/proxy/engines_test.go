@@ -47,7 +47,8 @@ func TestOnEveryEngine(t *testing.T) {
 		"TestUpstreamsThatMisbehave": TestUpstreamsThatMisbehave,
 	}
 	raw := map[string]func(*testing.T){
-		"TestWebSocketPassesThrough": TestWebSocketPassesThrough, "TestPathsThatClimb": TestPathsThatClimb,
+		"TestWebSocketPassesThrough": TestWebSocketPassesThrough, "TestSilentTunnelsEnd": TestSilentTunnelsEnd,
+		"TestPathsThatClimb":     TestPathsThatClimb,
 		"TestHeadersThatSmuggle": TestHeadersThatSmuggle, "TestHostsAndMethods": TestHostsAndMethods,
 	}
 	for _, on := range []engine{standard, http2} {

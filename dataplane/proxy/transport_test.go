@@ -176,6 +176,53 @@ func TestWebSocketPassesThrough(t *testing.T) {
 	}
 }
 
+// A tunnel that is silent for the read timeout is closed on both sides; one in use is not.
+func TestSilentTunnelsEnd(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t)
+	gone := make(chan struct{})
+	o.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		defer close(gone)
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+		_ = rw.Flush()
+		_, _ = io.Copy(io.Discard, rw)
+	})
+	const silence = 200 * time.Millisecond
+	g := newGateway(t, proxy.Options{}, o.service("s", func(m *configv1.Service) { m.ReadTimeout = new(silence.Milliseconds()) }), route("ws", "s"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	fmt.Fprint(conn, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+	reader := bufio.NewReader(conn)
+	if response, err := http.ReadResponse(reader, nil); err != nil || response.StatusCode != 101 {
+		t.Fatalf("got %v, %v", response, err)
+	}
+	for range 20 { // one direction is enough to keep it
+		time.Sleep(silence / 4)
+		if _, err := conn.Write([]byte("x")); err != nil {
+			t.Fatalf("closed while in use: %v", err)
+		}
+	}
+	start := time.Now()
+	if _, err := reader.ReadByte(); err == nil || isTimeout(err) || time.Since(start) < silence/2 {
+		t.Errorf("ended after %v: %v", time.Since(start), err)
+	}
+	<-gone
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := err.(net.Error)
+	return ok && timeout.Timeout()
+}
+
 // A body larger than any buffer goes both ways, as it comes.
 func TestLargeBodiesStream(t *testing.T) {
 	t.Parallel()
