@@ -24,6 +24,7 @@ func TestCheck(t *testing.T) {
 			map[string]string{"keyring_enabled": "on", "keyring_strategy": "cluster", "keyring_recovery_public_key": "/no/recovery.pem"}, "no such file",
 		},
 		"the Admin API for everybody": {map[string]string{"admin_listen": "0.0.0.0:8001"}, "enforce_rbac"},
+		"a proxy protocol":            {map[string]string{"admin_listen": "127.0.0.1:1 proxy_protocol"}, "proxy_protocol"},
 		"roles":                       {map[string]string{"enforce_rbac": "on"}, "not available"},
 	}
 	for name, test := range tests {

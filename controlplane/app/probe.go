@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/keepgate/keepgate/controlplane/admin"
+	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
@@ -21,9 +22,13 @@ func Probe(s cpsettings.ControlPlane) process.Probe {
 // database.
 func Check(s cpsettings.ControlPlane) error {
 	var addresses []string
+	var errs []error
 	for _, at := range s.Admin.Listen {
 		addresses = append(addresses, at.Address)
+		if at.ProxyProtocol {
+			errs = append(errs, fault.Newf(fault.Invalid, "app.Run", "admin_listen", "%s: this version does not speak proxy_protocol", at.Address))
+		}
 	}
 	_, err := keeperOf(s)
-	return errors.Join(admin.CheckListen(addresses, s.Admin.EnforceRBAC), err)
+	return errors.Join(append(errs, admin.CheckListen(addresses, s.Admin.EnforceRBAC), err)...)
 }

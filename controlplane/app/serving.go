@@ -48,8 +48,8 @@ func (p *plane) serving(instance *process.Instance, links *links) ([]lifecycle.P
 	}}), nil
 }
 
-// reload answers SIGHUP: certificates are read again, and key material that was put back. Everything else needs a
-// restart.
+// reload answers SIGHUP: the log level and certificates are read again, and key material that was put back.
+// Everything else needs a restart, and is named.
 func (p *plane) reload(ctx context.Context, instance *process.Instance, links *links) error {
 	for {
 		select {
@@ -57,6 +57,7 @@ func (p *plane) reload(ctx context.Context, instance *process.Instance, links *l
 			return ctx.Err()
 		case <-instance.Reloads():
 		}
+		p.resettle(instance)
 		if links != nil {
 			if err := links.source.Reload(); err != nil {
 				p.log.Error("the cluster certificates on disk are not usable; going on with those in use", "error", err)
@@ -68,6 +69,29 @@ func (p *plane) reload(ctx context.Context, instance *process.Instance, links *l
 			}
 		}
 		p.log.Info("reloaded")
+	}
+}
+
+// resettle applies what can change while running, and says what else changed.
+func (p *plane) resettle(instance *process.Instance) {
+	again, err := instance.Reread()
+	if err != nil {
+		p.log.Error("the settings are not usable now; going on with those in effect", "error", err)
+		return
+	}
+	for _, setting := range again.Settings {
+		if setting.Key == "log_level" {
+			_ = (logLevel{p.level}).Set(setting.Value) // one of the words it may be, or it were not read
+		}
+	}
+	var waiting []string
+	for _, setting := range p.effective.Changed(again) {
+		if setting.Key != "log_level" {
+			waiting = append(waiting, setting.Key)
+		}
+	}
+	if len(waiting) > 0 {
+		p.log.Warn("these settings changed and take effect at the next start", "keys", waiting)
 	}
 }
 

@@ -86,10 +86,12 @@ func (p Program[S]) run(i *invocation[S]) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		in := *i.into // before anything reads the settings again
+		instance.reread = i.flags.Load
 		ctx, stop := signal.NotifyContext(command.Context(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
 		context.AfterFunc(ctx, stop) // a second signal ends the process at once
-		return errors.Join(p.Run(ctx, instance, *i.into, loaded), instance.Release())
+		return errors.Join(p.Run(ctx, instance, in, loaded), instance.Release())
 	}
 	return command
 }

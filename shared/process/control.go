@@ -84,7 +84,7 @@ func (p Program[S]) restart(i *invocation[S]) *cobra.Command {
 }
 
 func (p Program[S]) reload(i *invocation[S]) *cobra.Command {
-	command := &cobra.Command{Use: "reload", Short: "read files and settings that can change while running again"}
+	command := &cobra.Command{Use: "reload", Short: "read certificates and keys again, and settings that can change while running"}
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		place, _, err := i.load()
 		if err != nil {

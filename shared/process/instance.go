@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/settings"
 )
 
 // Instance is this process as the one that runs in its place.
@@ -15,6 +16,7 @@ type Instance struct {
 	place   Place
 	file    *os.File // holds the lock
 	reloads chan struct{}
+	reread  func() (*settings.Loaded, error) // nil where no command line made the instance
 }
 
 // Hold makes this process the one that runs in a place. It is a fault.Conflict when one runs already.
@@ -105,6 +107,15 @@ func (i *Instance) Ready() error {
 
 // Reloads delivers a value for each request to reload, of which several may come as one.
 func (i *Instance) Reloads() <-chan struct{} { return i.reloads }
+
+// Reread reads the settings once more from where this process has them, for one who answers a reload. What it
+// returns is not in effect.
+func (i *Instance) Reread() (*settings.Loaded, error) {
+	if i.reread == nil {
+		return nil, fault.Newf(fault.Invalid, "process.Reread", i.place.subject(), "it was not started from a command line")
+	}
+	return i.reread()
+}
 
 // Place is where the instance runs.
 func (i *Instance) Place() Place { return i.place }

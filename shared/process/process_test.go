@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func serve(ctx context.Context, instance *process.Instance, s sample, _ *settings.Loaded) error {
+func serve(ctx context.Context, instance *process.Instance, s sample, loaded *settings.Loaded) error {
 	switch s.Mode {
 	case "fail":
 		return errors.New("the port is taken")
@@ -64,7 +64,11 @@ func serve(ctx context.Context, instance *process.Instance, s sample, _ *setting
 		case <-ctx.Done():
 			return nil
 		case <-instance.Reloads():
-			fmt.Println("reloaded")
+			again, err := instance.Reread()
+			if err != nil {
+				return err
+			}
+			fmt.Println("reloaded", loaded.Changed(again))
 		}
 	}
 }

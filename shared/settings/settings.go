@@ -95,6 +95,20 @@ func (l *Loaded) Log(log *slog.Logger) {
 	}
 }
 
+// Changed lists the settings of later that differ from these. A secret that changed does not show.
+func (l *Loaded) Changed(later *Loaded) (changed []Setting) {
+	before := make(map[string]string, len(l.Settings))
+	for _, setting := range l.Settings {
+		before[setting.Key] = setting.Value
+	}
+	for _, setting := range later.Settings {
+		if setting.Value != before[setting.Key] {
+			changed = append(changed, setting)
+		}
+	}
+	return changed
+}
+
 // Effective lists every setting with its origin, for the check command.
 func (l *Loaded) Effective() string {
 	var text strings.Builder
