@@ -123,7 +123,9 @@ func TestRevocationCutsALiveLink(t *testing.T) {
 	begun := time.Now()
 	c.CP("certs", "revoke", "doomed", "--dir", c.Certs())
 	cp.AwaitLogSince(before, "data plane unlinked", "doomed")
-	if took := time.Since(begun); took > 5*time.Second {
+	took := time.Since(begun)
+	t.Logf("the link ended %v after the revocation", took)
+	if took > 5*time.Second {
 		t.Errorf("the link lived for another %v", took)
 	}
 	cp.Admin().Push(probeFile(2))

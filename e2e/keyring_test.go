@@ -76,6 +76,7 @@ func lostAndRecovered(t *testing.T, db database) {
 			}
 			quickest = min(quickest, time.Since(begun))
 		}
+		t.Logf("%s: refused within %v", what, quickest)
 		if quickest > 100*time.Millisecond {
 			t.Errorf("%s took %v", what, quickest)
 		}
