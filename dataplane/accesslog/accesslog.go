@@ -49,6 +49,7 @@ type Log struct {
 	shards  []shard
 	turn    atomic.Uint32
 	dropped atomic.Uint64
+	ended   atomic.Bool // Run has returned: nobody empties the buffers any more
 	clock   atomic.Pointer[second]
 }
 
@@ -104,7 +105,8 @@ func (l *Log) Reopen() error {
 	return nil
 }
 
-// Run writes what is buffered every second until ctx ends, and then once more.
+// Run writes what is buffered every second until ctx ends, and then once more. The lines of requests that end later, while
+// the listeners drain, are written at once.
 func (l *Log) Run(ctx context.Context) error {
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
@@ -113,6 +115,7 @@ func (l *Log) Run(ctx context.Context) error {
 		case <-tick.C:
 			l.Flush()
 		case <-ctx.Done():
+			l.ended.Store(true)
 			l.Flush()
 			return ctx.Err()
 		}
@@ -145,6 +148,9 @@ func (l *Log) Write(ex *exchange.Exchange, secret []string, upstream string) {
 		s.buffer = r.appendJSON(s.buffer)
 	} else {
 		s.buffer = r.appendCommon(s.buffer)
+	}
+	if l.ended.Load() {
+		l.empty(s)
 	}
 }
 

@@ -15,6 +15,9 @@ import (
 // maxBody is the largest body that is searched for a key, since it has to be held in memory.
 const maxBody = 1 << 20
 
+// maxParts bounds the parts of a multipart body: each costs many times its bytes.
+const maxParts = 1000
+
 // form is a request's body as far as keys can stand in it. The zero value is an empty one.
 type form struct {
 	values url.Values // of a form
@@ -82,6 +85,9 @@ func readParts(body []byte, boundary string) ([]part, error) {
 		}
 		if err != nil {
 			return nil, err
+		}
+		if len(parts) == maxParts {
+			return nil, multipart.ErrMessageTooLarge
 		}
 		content, err := io.ReadAll(p)
 		if err != nil {
