@@ -1,7 +1,9 @@
 package settings
 
 import (
+	"bytes"
 	"encoding"
+	"encoding/base64"
 	"fmt"
 	"os"
 	"reflect"
@@ -94,8 +96,18 @@ func (f *field) writeText(text string) (problem, remedy string) {
 	if problem := f.notPath(text); problem != "" {
 		return problem, "write it to a file and give the file's path"
 	}
+	if isPrivateKey(text) {
+		return f.key + " holds a private key", "take it away from where it stands; only its public half belongs here"
+	}
 	f.value.SetString(text)
 	return "", ""
+}
+
+// isPrivateKey recognises one in PEM, and in base64 of PEM, before it is shown as the setting's value.
+func isPrivateKey(text string) bool {
+	const mark = "PRIVATE KEY-----"
+	decoded, _ := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), "")) // as far as it is base64
+	return strings.Contains(text, mark) || bytes.Contains(decoded, []byte(mark))
 }
 
 // notPath recognises a certificate or key, or its base64 form, where a path belongs. Kong takes both; here

@@ -1,6 +1,7 @@
 package settings_test
 
 import (
+	"encoding/base64"
 	"strings"
 	"testing"
 
@@ -53,6 +54,24 @@ func TestPromisesThatAreNotKeptStop(t *testing.T) {
 			if err == nil && (len(loaded.Warnings) > 0) != test.warns {
 				t.Errorf("%s in %s warns %q, want a warning: %v", line, file, loaded.Warnings, test.warns)
 			}
+		}
+	}
+}
+
+// A private key where the public one belongs must not reach the log of effective settings.
+func TestPrivateKeysAreRefusedUnseen(t *testing.T) {
+	t.Parallel()
+	const key = "-----BEGIN PRIVATE KEY-----\nTUlJRXZnSUJBREFO\n-----END PRIVATE KEY-----\n"
+	encoded := base64.StdEncoding.EncodeToString([]byte(key))
+	for name, text := range map[string]string{
+		"PEM": key, "base64": encoded, "base64 in lines": encoded[:60] + "\n" + encoded[60:] + "\n", "of RSA": strings.ReplaceAll(key, "PRIVATE", "RSA PRIVATE"),
+	} {
+		var into struct {
+			Recovery string `key:"keyring_recovery_public_key" help:"h"`
+		}
+		_, err := settings.Load(&into, settings.Sources{Environ: []string{"KONG_KEYRING_RECOVERY_PUBLIC_KEY=" + text}})
+		if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "holds a private key") || strings.Contains(err.Error(), "TUlJ") || strings.Contains(err.Error(), encoded[:40]) {
+			t.Errorf("%s: Load = %v, want it refused without the key", name, err)
 		}
 	}
 }
