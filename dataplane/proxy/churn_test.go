@@ -76,7 +76,7 @@ func churn(t *testing.T, on engine) {
 			}
 		})
 	}
-	for n := range 150 {
+	for n := range 60 {
 		for start := time.Now(); served.Load() < int64(4*n) && time.Since(start) < 5*time.Second && !t.Failed(); {
 			time.Sleep(100 * time.Microsecond)
 		}
