@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,16 +11,18 @@ import (
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
 )
 
-type level struct{ name string }
+// level is set by a timer while the test reads it.
+type level struct{ name atomic.Value }
 
-func (l *level) Name() string          { return l.name }
-func (l *level) Set(name string) error { l.name = name; return nil }
+func (l *level) Name() string          { return l.name.Load().(string) }
+func (l *level) Set(name string) error { l.name.Store(name); return nil }
 
 // TestLevelIsPutBack: the level of the first change comes back, however many follow, and stays on timeout=0.
 func TestLevelIsPutBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := &level{"notice"}
+		l := &level{}
+		l.name.Store("notice")
 		api, table := node.New(node.Deps{Level: l}, node.Facts{}), rest.NewTable()
 		api.Mount(table)
 		set := func(path string) {
@@ -37,8 +40,8 @@ func TestLevelIsPutBack(t *testing.T) {
 			t.Helper()
 			time.Sleep(d)
 			synctest.Wait()
-			if l.name != want {
-				t.Errorf("the level is %s, want %s", l.name, want)
+			if got := l.Name(); got != want {
+				t.Errorf("the level is %s, want %s", got, want)
 			}
 		}
 		set("/debug/node/log-level/debug?timeout=10")
