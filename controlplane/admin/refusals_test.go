@@ -11,7 +11,7 @@ import (
 
 const protocolChoices = "expected one of: grpc, grpcs, http, https, tcp, tls, tls_passthrough, udp"
 
-// TestRefusalsSpeakKong compares whole bodies with the reference, kong.md §1.5.
+// TestRefusalsSpeakKong compares whole bodies with those that Kong 3.8 documents and its sources give.
 func TestRefusalsSpeakKong(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
