@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -116,7 +117,14 @@ func TestFlippedByte(t *testing.T) {
 	cp := c.ControlPlane("cp")
 	cp.Start()
 	dp := c.DataPlane("edge-1", cp)
-	cp.Admin().Push(probeFile(0)) // so that the oldest version answers, too
+	cp.Admin().Push(probeFile(0)) // so that the oldest version that the data plane ever holds answers, too
+	harness.Eventually(t, "the push on offer", func() string {
+		newest, _ := cp.Admin().Do(http.StatusOK, http.MethodGet, "/clustering/data-planes", nil)["newest"].(map[string]any)
+		if version, _ := newest["version"].(float64); version < 3 { // 2 is what every new database begins with
+			return fmt.Sprint(newest)
+		}
+		return ""
+	})
 	dp.Launch()
 	const last = 6
 	for i := range last + 1 {
