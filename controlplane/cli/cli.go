@@ -14,6 +14,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/cli/databasecmd"
 	"github.com/keepgate/keepgate/controlplane/cli/fleetcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/keyringcmd"
+	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 	"github.com/keepgate/keepgate/shared/version"
@@ -64,7 +65,7 @@ func Main(ctx context.Context, plane Plane) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "keepgate-cp:", err)
+	fmt.Fprintln(os.Stderr, "keepgate-cp:", fault.Text(err))
 	if coded, ok := errors.AsType[interface {
 		error
 		ExitCode() int

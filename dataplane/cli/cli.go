@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/dataplane/cli/certscmd"
+	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/settings/dpsettings"
 	"github.com/keepgate/keepgate/shared/version"
@@ -48,7 +49,7 @@ func Main(ctx context.Context, run process.Main[dpsettings.DataPlane], probe fun
 		err = root.ExecuteContext(ctx)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "keepgate-dp:", err)
+		fmt.Fprintln(os.Stderr, "keepgate-dp:", fault.Text(err))
 		return 1
 	}
 	return 0

@@ -35,6 +35,32 @@ func TestKindAndSubjectSurviveWrapping(t *testing.T) {
 	}
 }
 
+func TestTextIsForPeople(t *testing.T) {
+	t.Parallel()
+	gone := fault.Newf(fault.NotFound, "process.Signal", "keepgate-cp in /var", "it is not running")
+	tests := map[string]struct {
+		err  error
+		want string
+	}{
+		"nil":             {nil, ""},
+		"plain":           {io.EOF, "EOF"},
+		"with a subject":  {gone, "keepgate-cp in /var: it is not running"},
+		"without":         {fault.New(fault.NotFound, "a.B", "", nil), "not found"},
+		"wrapped":         {fmt.Errorf("stopping: %w", gone), "stopping: keepgate-cp in /var: it is not running"},
+		"one in another":  {fault.New(fault.Invalid, "c.D", "o", fmt.Errorf("x: %w", fault.New(fault.Denied, "a.B", "i", io.EOF))), "o: x: i: EOF"},
+		"joined":          {errors.Join(gone, io.EOF, gone), "keepgate-cp in /var: it is not running\nEOF\nkeepgate-cp in /var: it is not running"},
+		"a kind as words": {fault.Newf(fault.Invalid, "a.B", "", "it is (invalid)"), "it is (invalid)"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := fault.Text(test.err); got != test.want {
+				t.Errorf("Text = %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
 func TestErrorText(t *testing.T) {
 	t.Parallel()
 	err := fault.Newf(fault.Unavailable, "keyring.Key", "key/8zgITLQh", "not held: %w", io.EOF)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -60,7 +61,16 @@ func (i *invocation[S]) load() (Place, *settings.Loaded, error) {
 	if err != nil {
 		return Place{}, nil, err
 	}
-	return Place{Prefix: i.program.Prefix(*i.into), Name: i.program.Name}, loaded, nil
+	return i.place(), loaded, nil
+}
+
+// place is where the settings say, as a path that means the same in every folder: it stands in messages.
+func (i *invocation[S]) place() Place {
+	prefix := i.program.Prefix(*i.into)
+	if absolute, err := filepath.Abs(prefix); err == nil {
+		prefix = absolute
+	}
+	return Place{Prefix: prefix, Name: i.program.Name}
 }
 
 func (i *invocation[S]) timeoutFlag(command *cobra.Command, fallback time.Duration, help string) {

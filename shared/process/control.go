@@ -12,8 +12,8 @@ import (
 )
 
 func (p Program[S]) start(i *invocation[S]) *cobra.Command {
-	command := &cobra.Command{Use: "start", Short: "run behind the shell and wait until it is ready"}
-	i.timeoutFlag(command, time.Minute, "how long it may take to be ready")
+	command := &cobra.Command{Use: "start", Short: "run behind the shell and wait until it runs; say so when it is not ready then"}
+	i.timeoutFlag(command, time.Minute, "how long it may take until it runs")
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		place, _, err := i.load()
 		if err != nil {
@@ -27,12 +27,51 @@ func (p Program[S]) start(i *invocation[S]) *cobra.Command {
 func (i *invocation[S]) begin(command *cobra.Command, place Place) error {
 	ctx, cancel := context.WithTimeout(command.Context(), i.timeout)
 	defer cancel()
+	before := place.logLength()
 	pid, err := Start(ctx, place, append([]string{"run"}, i.flags.Arguments()...))
 	if err != nil {
 		return err
 	}
+	unready := i.unready(ctx)
+	for _, warning := range place.warningsSince(before) {
+		command.PrintErrln(warning)
+	}
+	if unready != nil {
+		_, err = fmt.Fprintf(command.OutOrStdout(), "%s started (pid %d), but not ready: %v; log %s\n", place.Name, pid, unready, place.LogFile())
+		return err
+	}
 	_, err = fmt.Fprintf(command.OutOrStdout(), "%s started (pid %d), log %s\n", place.Name, pid, place.LogFile())
 	return err
+}
+
+// settleTime is what a program that runs is given to become ready before start says that it is not.
+const settleTime = 2 * time.Second
+
+// unready asks the program that was started how it is, for a moment; nil when it is ready.
+func (i *invocation[S]) unready(ctx context.Context) error {
+	if i.program.Probe == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	probe, tick := i.program.Probe(*i.into), time.NewTicker(5*pollEvery)
+	defer tick.Stop()
+	last := fmt.Errorf("it gave no answer")
+	for {
+		err := probe(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil { // what it said before its time was over says more
+			return last
+		}
+		last = err
+		select {
+		case <-ctx.Done():
+			return last
+		case <-tick.C:
+		}
+	}
 }
 
 // stop does not insist on good settings, only on knowing the prefix: what runs must be stoppable after its
@@ -47,7 +86,7 @@ func (p Program[S]) stop(i *invocation[S]) *cobra.Command {
 			}
 			command.PrintErrln("warning:", err)
 		}
-		return i.end(command, Place{Prefix: p.Prefix(*i.into), Name: p.Name})
+		return i.end(command, i.place())
 	}
 	return command
 }

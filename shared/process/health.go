@@ -55,11 +55,11 @@ func (p Program[S]) check(i *invocation[S]) *cobra.Command {
 		for _, warning := range loaded.Warnings {
 			fmt.Fprintln(command.ErrOrStderr(), "warning:", warning)
 		}
-		where := loaded.File
-		if where == "" {
-			where = "environment and flags"
+		verdict := "the configuration is valid (environment and flags)"
+		if loaded.File != "" {
+			verdict = "configuration at " + loaded.File + " is valid" // Kong's words
 		}
-		_, err = fmt.Fprintf(command.OutOrStdout(), "%sconfiguration at %s is valid\n", loaded.Effective(), where)
+		_, err = fmt.Fprintf(command.OutOrStdout(), "%s%s\n", loaded.Effective(), verdict)
 		return err
 	}
 	return command

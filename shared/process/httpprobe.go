@@ -2,6 +2,8 @@ package process
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,6 +29,10 @@ func HTTPProbe(url string) Probe {
 		if err != nil {
 			return fmt.Errorf("asking the status port: %w", err)
 		}
-		return fmt.Errorf("not ready: %s", strings.TrimSpace(string(body)))
+		var said struct{ Message string }
+		if json.Unmarshal(body, &said) == nil && said.Message != "" {
+			return errors.New(said.Message)
+		}
+		return fmt.Errorf("status %d: %s", response.StatusCode, strings.TrimSpace(string(body)))
 	}
 }

@@ -26,7 +26,7 @@ const name = "sample"
 
 type sample struct {
 	Process settings.Process
-	Mode    string `key:"mode" default:"serve" oneof:"serve|fail|never|stubborn" help:"How the program behaves."`
+	Mode    string `key:"mode" default:"serve" oneof:"serve|fail|never|stubborn|warn" help:"How the program behaves."`
 }
 
 // TestMain makes the test binary the program too: Start runs its own executable with "run".
@@ -48,6 +48,10 @@ func serve(ctx context.Context, instance *process.Instance, s sample, loaded *se
 	case "never":
 		<-ctx.Done()
 		return nil
+	case "warn":
+		for n := range 7 {
+			fmt.Printf("time=now level=warn msg=beware n=%d\ntime=now level=notice msg=quiet\n", n)
+		}
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
 	}
@@ -344,10 +348,10 @@ func TestCheckPrintsWhatIsInEffect(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	out := s.must("check", "--mode=never")
-	for _, want := range []string{"mode = never  # --mode\n", "log_level = notice  # default\n", "is valid\n"} {
+	for _, want := range []string{"mode = never  # --mode\n", "log_level = notice  # default\n", "the configuration is valid (environment and flags)\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("check printed %q, want %q in it", out, want)
 		}
 	}
-	s.mustFail(fault.Invalid, "mode has an invalid value: 'x' (serve, fail, never, stubborn)", "check", "--mode=x")
+	s.mustFail(fault.Invalid, "mode has an invalid value: 'x' (serve, fail, never, stubborn, warn)", "check", "--mode=x")
 }
