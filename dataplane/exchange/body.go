@@ -36,9 +36,10 @@ func (noBody) Read([]byte) (int, error) { return 0, io.EOF }
 
 const bodyKeep = 64 << 10
 
-// bodyBuffer holds a body that a plugin asked to see.
+// bodyBuffer holds a body that a plugin asked to see, or made.
 type bodyBuffer struct {
-	data   []byte
+	data   []byte // what was read; kept from one exchange to the next
+	body   []byte // what the request's body is now: data, or what SetBody was given
 	filled bool
 	replay bytes.Reader
 }
@@ -50,17 +51,17 @@ func (b *bodyBuffer) reset() {
 	if poison {
 		clear(b.data)
 	}
-	b.data, b.filled = b.data[:0], false
+	b.data, b.body, b.filled = b.data[:0], nil, false
 	b.replay.Reset(nil)
 }
 
 // BufferBody reads the whole request body, at most limit bytes, and returns it. Request.Body then reads
 // the same bytes again, and ContentLength is their number. Beyond limit it fails with ErrBodyTooLarge
-// and the body is spent. Calling it again returns the same bytes.
+// and the body is spent. Calling it again returns the same bytes, or what SetBody made of them since.
 func (ex *Exchange) BufferBody(limit int64) ([]byte, error) {
 	b, r := &ex.buffer, &ex.Request
 	if b.filled {
-		return b.data, nil
+		return b.body, nil
 	}
 	if r.ContentLength == 0 {
 		return nil, nil
@@ -89,12 +90,12 @@ func (ex *Exchange) BufferBody(limit int64) ([]byte, error) {
 		}
 	}
 	ex.SetBody(b.data)
-	b.filled = true
 	return b.data, nil
 }
 
-// SetBody makes body the request's body. It is not copied.
+// SetBody makes body the request's body, for whoever reads it and for BufferBody. It is not copied.
 func (ex *Exchange) SetBody(body []byte) {
+	ex.buffer.body, ex.buffer.filled = body, true
 	ex.buffer.replay.Reset(body)
 	ex.Request.Body, ex.Request.ContentLength = &ex.buffer.replay, int64(len(body))
 }

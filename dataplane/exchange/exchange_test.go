@@ -182,6 +182,33 @@ func TestBufferBody(t *testing.T) {
 	}
 }
 
+func TestABodyThatWasReplacedIsNotShownAgain(t *testing.T) {
+	t.Parallel()
+	pool := new(Pool)
+	ex := pool.Take()
+	ex.Request.Body, ex.Request.ContentLength = strings.NewReader("apikey=hidden&b=2"), 17
+	if _, err := ex.BufferBody(100); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"b=2", ""} {
+		ex.SetBody([]byte(want))
+		if got, err := ex.BufferBody(100); err != nil || string(got) != want {
+			t.Errorf("BufferBody after SetBody(%q) = %q, %v", want, got, err)
+		}
+		if got, err := io.ReadAll(ex.Request.Body); err != nil || string(got) != want {
+			t.Errorf("Body after SetBody(%q) = %q, %v", want, got, err)
+		}
+	}
+	foreign := []byte("not the exchange's own")
+	ex.SetBody(foreign)
+	pool.Give(ex)
+	ex = pool.Take()
+	ex.Request.Body, ex.Request.ContentLength = strings.NewReader("next"), 4
+	if got, err := ex.BufferBody(100); err != nil || string(got) != "next" || string(foreign) != "not the exchange's own" {
+		t.Errorf("the next exchange has %q, %v, and left %q", got, err, foreign)
+	}
+}
+
 func TestMarks(t *testing.T) {
 	t.Parallel()
 	ex := new(Pool).Take()

@@ -245,6 +245,17 @@ func TestRequestTermination(t *testing.T) {
 			t.Errorf("echo lacks %s: %s", part, echo.body)
 		}
 	}
+	hiding := newGateway(t, proxy.Options{}, append(append(authEntities(t, o), end("hidden", &pluginv1.RequestTermination{Echo: new(true)})...),
+		plug(t, "hiding", "key-auth", &pluginv1.KeyAuth{KeyNames: array("apikey"), HideCredentials: new(true), KeyInBody: new(true)}, onRoute("hidden")))...)
+	for mime, body := range map[string]string{
+		"application/x-www-form-urlencoded": "apikey=alice%27s+key%2F%2B%3D%25&b=2",
+		"application/json":                  `{"apikey":"` + aliceKey + `","b":2}`,
+	} {
+		got := hiding.do(t, "POST", "/hidden", body, "Content-Type", mime)
+		if got.status != 503 || !strings.Contains(got.body, `"raw_body":`) || !strings.Contains(got.body, "b") || strings.Contains(got.body, "apikey") || strings.Contains(got.body, "alice") && strings.Contains(got.body, "key/+") {
+			t.Errorf("echo shows a key that was hidden in %s: %d %s", mime, got.status, got.body)
+		}
+	}
 	secret := g.do(t, "GET", "/echo?a=1&APIKEY=canary", "", "Authorization", "Basic canary", "Cookie", "s=canary", "apikey", "canary")
 	for _, part := range []string{`"authorization":"REDACTED"`, `"cookie":"REDACTED"`, `"apikey":"REDACTED"`, `"APIKEY":"REDACTED"`, `"a":"1"`} {
 		if !strings.Contains(secret.body, part) || strings.Contains(secret.body, "canary") {
