@@ -133,10 +133,17 @@ func TestKeeperSaysWhenTheDiskTakesNothing(t *testing.T) {
 	state := apply.State{Epoch: 1, Version: 1, Set: configset.Set{}.Put(small("a"))}
 	k.must(k.Replace(state))
 	k.must(os.RemoveAll(k.dir))
-	after := apply.State{Epoch: 1, Version: 2, Set: state.Set.Put(small("b"))}
+	k.must(os.WriteFile(k.dir, nil, 0o600))
+	after, delta := next(state, small("b"))
 	if err := k.Replace(after); err == nil {
 		t.Error("a store without its folder acknowledges a state")
 	}
+	if err := k.Append(after, delta); err == nil {
+		t.Error("a store without its folder acknowledges a change")
+	}
+	k.must(os.Remove(k.dir))
+	k.must(k.Append(after, delta)) // what was in the way is gone: the folder is made again
+	k.reopens(after)
 }
 
 func TestKeeperFoldsALongJournal(t *testing.T) {

@@ -73,4 +73,7 @@
 // written again; [Store.Report] and the log say so. What cannot be told: an older but whole copy of the
 // folder, or a journal cut between two frames, put there by someone who can write the disk; the control
 // plane finds out when the node says what it holds.
+//
+// A store that only lacks its key stays as it is until a new snapshot is durable: an Open with the right
+// key finds it again. A folder that was removed while in use is made again by the next Replace.
 package localstore

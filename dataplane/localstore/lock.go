@@ -14,6 +14,30 @@ import (
 
 const lockName = "lock"
 
+// keepFolder makes the folder again, and takes it again, when somebody removed it meanwhile.
+func (s *Store) keepFolder() error {
+	held, err := s.lock.Stat()
+	if err != nil {
+		return fault.New(fault.Unavailable, "localstore.Replace", s.dir, err)
+	}
+	if there, err := os.Stat(s.path(lockName)); err == nil && os.SameFile(held, there) {
+		return nil
+	}
+	lock, err := lockFolder(s.dir, s.options.FS)
+	if err != nil {
+		return err
+	}
+	s.lock.Close() //nolint:errcheck // nothing was written to it, and nobody can find it
+	s.lock = lock
+	s.options.Log.Warn("the folder of the local store was removed while in use; it is made again", "folder", s.dir)
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
 // lockFolder makes the folder and takes it for this process; the lock ends with the process, whatever
 // ends it. Two data planes in one folder would drop each other's changes.
 func lockFolder(dir string, on durable.FS) (*os.File, error) {

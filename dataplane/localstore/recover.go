@@ -114,19 +114,30 @@ func (s *Store) loseStrayJournals(found folder) {
 
 func (s *Store) note(damage []Damage) {
 	for _, d := range damage {
-		s.options.Log.Warn("local store is damaged", "file", d.File, "kind", d.Kind.String(), "reason", d.Reason)
+		what := "local store is damaged"
+		if d.Kind == fault.Unavailable {
+			what = "local store is damaged or sealed by another key"
+		}
+		s.options.Log.Warn(what, "file", d.File, "kind", d.Kind.String(), "reason", d.Reason)
 	}
 	s.report.Damage = append(s.report.Damage, damage...)
 }
 
-// startEmpty is for a folder without any usable state.
+// startEmpty is for a folder without any usable state. What only lacks its key stays where it is until a
+// new snapshot is durable: an Open with the right key finds it again.
 func (s *Store) startEmpty(found folder) State {
 	if len(s.report.Damage) > 0 {
 		s.report.Status = Unopenable
 		for _, number := range found.snapshots {
-			s.setAside(snapshotName(number))
-			s.setAside(journalName(number))
+			s.sealed = append(s.sealed, snapshotName(number), journalName(number))
 		}
+	}
+	otherwise := func(d Damage) bool { return d.Kind != fault.Unavailable }
+	switch {
+	case len(s.report.Damage) == 0:
+	case !slices.ContainsFunc(s.report.Damage, otherwise):
+		s.options.Log.Error("local store cannot be opened with this node's keys and stays as it is until a new snapshot is written; waiting for the control plane", "files", s.sealed)
+	default:
 		s.setAsideDamaged()
 		s.options.Log.Error("local store cannot be opened and is set aside; waiting for the control plane", "files", s.report.Aside)
 	}
@@ -203,6 +214,10 @@ func (s *Store) isDamaged(name string) bool {
 }
 
 func (s *Store) setAsideDamaged() {
+	for _, name := range s.sealed {
+		s.setAside(name)
+	}
+	s.sealed = nil
 	for _, d := range s.report.Damage {
 		s.setAside(d.File)
 	}

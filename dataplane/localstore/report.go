@@ -14,7 +14,7 @@ const (
 	Fresh      Status = iota // an empty folder
 	Whole                    // all that was ever acknowledged
 	Recovered                // something was damaged: the state may be older than the last acknowledged one
-	Unopenable               // nothing could be opened; the files are set aside and the state is empty
+	Unopenable               // nothing could be opened and the state is empty; the files are set aside, those that only lack a key at the next Replace
 )
 
 var statusNames = [...]string{Fresh: "fresh", Whole: "whole", Recovered: "recovered", Unopenable: "unopenable"}
@@ -36,7 +36,7 @@ type Report struct {
 	Frames         int    // changes replayed from the journal at Open
 	Torn           int64  // bytes of an unfinished append dropped at Open
 	Damage         []Damage
-	Aside          []string // files set aside at Open: never read again, the operator's to remove
+	Aside          []string // files set aside: never read again, the operator's to remove
 	Rewritten      string   // why Open wrote everything again; "" when it did not
 }
 

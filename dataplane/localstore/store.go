@@ -71,6 +71,7 @@ type Store struct {
 	standby uint64      // the generation before, kept in case the current one is damaged; 0: none; guarded by mu
 	last    uint64      // the highest generation number ever given; guarded by mu
 	report  Report      // guarded by mu
+	sealed  []string    // files that none of the keys opens, in place until there is a new snapshot; guarded by mu
 }
 
 // generation is a snapshot that is being appended to.
@@ -131,6 +132,9 @@ func (s *Store) Replace(state State) error {
 func (s *Store) replace(state State) error {
 	if s.lock == nil {
 		return fault.Newf(fault.Unavailable, "localstore.Replace", s.dir, "the store is closed")
+	}
+	if err := s.keepFolder(); err != nil {
+		return err
 	}
 	s.last++
 	next, err := s.write(s.last, state)
@@ -195,6 +199,9 @@ func (s *Store) Append(change Change) error {
 	defer s.mu.Unlock()
 	if s.current == nil {
 		return fault.Newf(fault.Unavailable, "localstore.Append", s.dir, "there is no snapshot to change")
+	}
+	if name := s.path(journalName(s.current.number)); !exists(name) {
+		return fault.Newf(fault.Unavailable, "localstore.Append", name, "the journal was removed")
 	}
 	frame, commit, err := s.current.journal.frame(change)
 	if err != nil {
