@@ -52,6 +52,7 @@ func TestOpenRefuses(t *testing.T) {
 		"certificate of another CA":      {func(t *testing.T, f *mtls.Files) { write(t, f.CA, other.PEM) }, "other"},
 		"leaf as CA":                     {func(t *testing.T, f *mtls.Files) { write(t, f.CA, ca.Issue(t, mtlstest.Leaf{}).CertPEM) }, "is not a CA certificate"},
 		"CA empty":                       {func(t *testing.T, f *mtls.Files) { write(t, f.CA, nil) }, "no certificate in PEM form"},
+		"CA file that is a CRL":          {func(t *testing.T, f *mtls.Files) { write(t, f.CA, ca.CRL(t, 1, time.Now().Add(time.Hour))) }, "it holds a CRL where certificates are wanted"},
 		"CA file with a key in it":       {func(t *testing.T, f *mtls.Files) { write(t, f.CA, append(ca.PEM, block("PRIVATE KEY")...)) }, "beside certificates"},
 		"CRL empty":                      {func(t *testing.T, f *mtls.Files) { write(t, f.CRL, nil) }, "no X509 CRL"},
 		"CRL is a certificate":           {func(t *testing.T, f *mtls.Files) { write(t, f.CRL, ca.PEM) }, "not an X509 CRL"},

@@ -103,6 +103,9 @@ func parseCAs(data []byte) ([]*x509.Certificate, error) {
 			break
 		}
 		data = rest
+		if block.Type == "X509 CRL" {
+			return nil, errors.New("it holds a CRL where certificates are wanted")
+		}
 		if block.Type != "CERTIFICATE" {
 			return nil, fmt.Errorf("it holds a %s beside certificates", shown(block.Type))
 		}
