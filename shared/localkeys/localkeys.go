@@ -140,7 +140,7 @@ func (r *Ring) OpenDataKey(suite aead.Suite, section Section, file string, wrapp
 		key, err = aead.NewKey(suite, data)
 		return key, i > 0, err
 	}
-	return nil, false, fault.Newf(fault.Unavailable, op, section.name(), "wrapped by a key that this node does not hold, id %x", wrapped[1:headSize])
+	return nil, false, fault.Newf(fault.Unavailable, op, section.name(), "sealed by another cluster key than this node holds, id %x", wrapped[1:headSize])
 }
 
 func (s Section) name() string { return string(s.Class) + "/" + s.Scope }
