@@ -5,6 +5,7 @@ import (
 	"time"
 
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
+	"github.com/keepgate/keepgate/shared/telemetry"
 )
 
 // heartbeat is assumed until the control plane's Welcome says another; what it says is held between the bounds.
@@ -80,6 +81,12 @@ func (u *Uplink) follow(ctx context.Context, c *conversation) error {
 		if err := c.stream.Send(answer); err != nil {
 			return c.sendError(ctx, err)
 		}
+		if answer.GetAck() == nil && answer.GetNack() == nil {
+			continue
+		}
+		if err := c.stream.Send(u.report()); err != nil { // a verdict changes what was reported before
+			return c.sendError(ctx, err)
+		}
 	}
 }
 
@@ -93,7 +100,7 @@ func (u *Uplink) hear(c *conversation, message *syncv1.StreamResponse, beat *tim
 		beat.Reset(c.interval)
 		c.silence.Reset(3 * c.interval)
 		u.connected.Store(true)
-		u.options.Log.Info("linked to the control plane", "control_plane", welcome.ControlPlane, "version", welcome.Version)
+		u.options.Log.Log(context.Background(), telemetry.LevelNotice, "linked to the control plane", "control_plane", welcome.ControlPlane, "version", welcome.Version)
 		return u.report()
 	}
 	chunk := message.GetChunk()

@@ -2,8 +2,10 @@ package uplink
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/klauspost/compress/zstd"
 	"google.golang.org/protobuf/proto"
@@ -11,6 +13,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/apply"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/configset"
+	"github.com/keepgate/keepgate/shared/telemetry"
 )
 
 const (
@@ -57,11 +60,15 @@ func (u *Uplink) take(chunk *syncv1.Chunk) (whole *incoming, answer *syncv1.Stre
 
 // judge has an update applied, and returns the verdict.
 func (u *Uplink) judge(in *incoming) *syncv1.StreamRequest {
+	level := slog.LevelInfo
+	if _, holds := u.applier.Held(); !holds {
+		level = telemetry.LevelNotice // the first one: from here on this node serves
+	}
 	if refusal := u.applier.Apply(in.update()); refusal != nil {
 		return u.nack(in.target, refusal.Reason, refusal.Detail)
 	}
 	quarantined := u.applier.Quarantined()
-	u.options.Log.Info("configuration applied", "version", in.target.GetVersion(), "epoch", in.target.GetEpoch(),
+	u.options.Log.Log(context.Background(), level, "configuration applied", "version", in.target.GetVersion(), "epoch", in.target.GetEpoch(),
 		"changed", len(in.delta.Puts), "deleted", len(in.delta.Deletes), "quarantined", len(quarantined))
 	return &syncv1.StreamRequest{Message: &syncv1.StreamRequest_Ack{Ack: &syncv1.Ack{Position: in.target, Quarantined: quarantined}}}
 }
