@@ -69,15 +69,21 @@ func Run(ctx context.Context, instance *process.Instance, s dpsettings.DataPlane
 	if closeErr := p.store.Close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("closing the local store: %w", closeErr)
 	}
+	if err == nil {
+		p.notice("stopped")
+	}
 	return err
+}
+
+// notice says what an operator wants to know at the default level: the few turns in this node's life.
+func (p *plane) notice(message string, args ...any) {
+	p.log.Log(context.Background(), telemetry.LevelNotice, message, args...)
 }
 
 // open makes the parts and serves from the local store what it holds.
 func (p *plane) open() (err error) {
-	c := p.settings.Cluster
-	p.source, err = mtls.OpenWith(mtls.Files{Cert: c.Cert, Key: c.Key, CA: c.CACert, CRL: c.CRL}, mtls.Options{Log: p.log})
-	if err != nil {
-		return fmt.Errorf("reading this node's certificate (make a key and a request here with: keepgate-dp certs request): %w", err)
+	if p.source, err = clusterSource(p.settings.Cluster, p.log); err != nil {
+		return err
 	}
 	if p.nodeID, err = nodeid.Load(filepath.Join(p.settings.Process.Prefix, "node.id")); err != nil {
 		return err
@@ -87,13 +93,14 @@ func (p *plane) open() (err error) {
 	if p.store, found, err = openStore(p.settings, p.source, held.verify, p.log); err != nil {
 		return err
 	}
+	adviseOnKeys(p.store.Report(), p.log)
 	if err := p.build(); err != nil {
 		p.store.Close()
 		return err
 	}
 	if report := p.store.Report(); report.Status != localstore.Fresh && report.Status != localstore.Unopenable {
 		p.applier.Start(apply.State{Epoch: found.Epoch, Version: found.Version, Set: held.set})
-		p.log.Info("serving from the local store", "version", found.Version, "epoch", found.Epoch, "entities", held.set.Len(),
+		p.notice("serving from the local store", "version", found.Version, "epoch", found.Epoch, "entities", held.set.Len(),
 			"store", report.Status.String(), "sealed", string(report.Mode), "quarantined", len(p.applier.Quarantined()))
 	}
 	return nil

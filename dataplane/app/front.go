@@ -149,7 +149,7 @@ func (f *front) Run(ctx context.Context) error {
 		}})
 	}
 	for _, addr := range f.sockets.Addrs() {
-		f.plane.log.Info("serving clients", "address", addr.String())
+		f.plane.notice("serving clients", "address", addr.String())
 	}
 	if err := f.instance.Ready(); err != nil {
 		return fmt.Errorf("saying that this node serves: %w", err)

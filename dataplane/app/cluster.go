@@ -1,0 +1,67 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/keepgate/keepgate/dataplane/localstore"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/settings/dpsettings"
+)
+
+// clusterSource reads who this node is, and refuses what could never link. The local store's keys come from it, so
+// that a certificate of another role is refused before the store is touched.
+func clusterSource(c dpsettings.Cluster, log *slog.Logger) (*mtls.Source, error) {
+	const op = "app.Run"
+	if err := checkAddress(c.ControlPlane); err != nil {
+		return nil, fault.New(fault.Invalid, op, "cluster_control_plane", err)
+	}
+	if c.Cert == "" || c.Key == "" || c.CACert == "" {
+		return nil, fault.Newf(fault.Invalid, op, "cluster_cert",
+			"set cluster_cert, cluster_cert_key and cluster_ca_cert%s", requestHint)
+	}
+	source, err := mtls.OpenWith(mtls.Files{Cert: c.Cert, Key: c.Key, CA: c.CACert, CRL: c.CRL}, mtls.Options{Log: log})
+	if err != nil {
+		hint := ""
+		if absent(c.Cert) || absent(c.Key) {
+			hint = requestHint
+		}
+		return nil, fmt.Errorf("reading this node's certificate%s: %w", hint, err)
+	}
+	if role := source.Identity().Role; role != mtls.DataPlane {
+		return nil, fault.Newf(fault.Invalid, op, "cluster_cert", "it is a certificate of role %s; issue one of role data-plane", role)
+	}
+	return source, nil
+}
+
+const requestHint = " (make a key and a request here with: keepgate-dp certs request)"
+
+func absent(path string) bool {
+	_, err := os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+func checkAddress(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	number, portErr := strconv.ParseUint(port, 10, 16)
+	if err != nil || host == "" || strings.ContainsAny(host, "/@ ") || portErr != nil || number == 0 {
+		return fmt.Errorf("%q is not host:port, as cp.example:8005", address)
+	}
+	return nil
+}
+
+// adviseOnKeys says what to do about a store that another key has sealed.
+func adviseOnKeys(report localstore.Report, log *slog.Logger) {
+	if slices.ContainsFunc(report.Damage, func(d localstore.Damage) bool { return d.Kind == fault.Unavailable }) {
+		log.Error("local store is sealed by another cluster key; set cluster_cert_key_previous to the key file before the renewal, or put this node's own key back",
+			"store", report.Status.String())
+	}
+}
