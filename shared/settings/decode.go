@@ -91,6 +91,9 @@ func (f *field) notClear() (problem, remedy string) {
 
 func (f *field) writeText(text string) (problem, remedy string) {
 	if problem := f.notOneOf(text); problem != "" {
+		if f.key == "database" && text == "off" { // Kong's way without a database
+			return problem, "a control plane needs a database: sqlite or postgres"
+		}
 		return problem, "write one of these words"
 	}
 	if problem := f.notPath(text); problem != "" {

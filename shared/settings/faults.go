@@ -23,6 +23,9 @@ func (f *Faults) Error() string {
 	lines := make([]string, len(f.List))
 	for i, one := range f.List {
 		lines[i] = one.Origin + ": " + one.Problem
+		if strings.HasPrefix(one.Problem, one.Origin+" ") { // a variable or a flag, which is its own place
+			lines[i] = one.Problem
+		}
 		if one.Remedy != "" {
 			lines[i] += "; " + one.Remedy
 		}

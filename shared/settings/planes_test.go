@@ -65,6 +65,33 @@ func TestKongOnlyHoldsNoneOfOurs(t *testing.T) {
 	}
 }
 
+// What Kong's configuration says of the node that it is anyway deserves no warning; anything else does.
+func TestOwnRoleIsNoWarning(t *testing.T) {
+	t.Parallel()
+	for i, own := range []string{"control_plane", "data_plane"} {
+		for _, role := range []string{"control_plane", "data_plane", "traditional"} {
+			loaded, err := settings.Load(planes()[i], settings.Sources{Environ: []string{"KONG_ROLE=" + role}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if warned := len(loaded.Warnings) > 0; warned != (role != own) {
+				t.Errorf("plane %d with role %s warns %q", i, role, loaded.Warnings)
+			}
+		}
+	}
+}
+
+func TestControlPlaneNeedsADatabase(t *testing.T) {
+	t.Parallel()
+	_, err := settings.Load(planes()[0], settings.Sources{File: write(t, "kong.conf", "database = off\n")})
+	if err == nil || !strings.Contains(err.Error(), "a control plane needs a database: sqlite or postgres") {
+		t.Errorf("Load = %v, want what is needed", err)
+	}
+	if _, err := settings.Load(planes()[1], settings.Sources{File: write(t, "kong.conf", "database = off\n")}); err != nil {
+		t.Errorf("a data plane has no database, and is refused one: %v", err)
+	}
+}
+
 // TestReferencePage holds docs/settings.md to the declarations.
 func TestReferencePage(t *testing.T) {
 	t.Parallel()
@@ -75,7 +102,8 @@ func TestReferencePage(t *testing.T) {
 		"for underscores. Flags are stronger than `KEEPGATE_*` variables, those than `KONG_*` variables, those than the file\n" +
 		"(`-c`, else `/etc/keepgate/keepgate.conf`, `/etc/keepgate.conf`; a file whose name begins with `kong` is read as Kong's).\n" +
 		"An empty value counts as not given. Unknown keys stop the start; keys that only Kong has a use for warn,\n" +
-		"unless they ask for a protection that this version does not have: those stop it too.\n")
+		"unless they ask for a protection that this version does not have: those stop it too.\n" +
+		"A relative path is taken from the folder that the program is started in, unless its meaning says that it lies below the prefix.\n")
 	for i, plane := range planes() {
 		table, err := settings.Markdown(plane)
 		if err != nil {

@@ -123,7 +123,7 @@ func TestEveryFaultIsReportedOnce(t *testing.T) {
 	want := strings.ReplaceAll(`settings: 9 things to repair:
   FILE:2: the line has no "="; write it as "key = value", or begin it with # as a comment
   FILE:1: pg_prot is no setting; did you mean pg_port?
-  KEEPGATE_PG_HOTS: KEEPGATE_PG_HOTS is no setting; did you mean KEEPGATE_PG_HOST?
+  KEEPGATE_PG_HOTS is no setting; did you mean KEEPGATE_PG_HOST?
   FILE:4: log_level has an invalid value: 'x' (debug, info, notice, warn, error, crit, alert, emerg); write one of these words
   KEEPGATE_PG_PORT: pg_port is not a number: 'x'; write a whole number from 1 to 65535
   FILE:3: pg_ssl_verify is not a boolean: 'maybe'; write on or off

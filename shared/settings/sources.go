@@ -66,6 +66,7 @@ func (l *loader) take(s *source, name, text string) {
 		}
 		s.from[f.key][name] = given{name, text, s.origin(name)}
 	case l.unavailable(s, name, text):
+	case name == "role" && l.isOwnRole(text):
 	case isOtherPlane(name): // one file and one environment may serve both binaries
 	case s.kong || kongOnly(name):
 		l.warn("%s has no meaning here and is ignored (%s)", s.show(name), s.origin(name))
@@ -76,6 +77,12 @@ func (l *loader) take(s *source, name, text string) {
 		}
 		l.fault(name, s.origin(name), s.show(name)+" is no setting", remedy)
 	}
+}
+
+// isOwnRole reports whether a text is Kong's name for what this binary is anyway.
+func (l *loader) isOwnRole(text string) bool {
+	beside := map[string]string{"control_plane": "cluster_listen", "data_plane": "cluster_control_plane"}[text]
+	return beside != "" && l.byName[beside] != nil
 }
 
 // settle lets the layer override the weaker ones. Two names for one field in the same layer contradict.

@@ -50,13 +50,13 @@ type Postgres struct {
 
 // Admin is the Admin API.
 type Admin struct {
-	Listen         values.Listen `key:"admin_listen" default:"127.0.0.1:8001, 127.0.0.1:8444 http2 ssl" help:"Where the Admin API is served. Beyond loopback, or without ssl, it wants enforce_rbac."`
+	Listen         values.Listen `key:"admin_listen" default:"127.0.0.1:8001, 127.0.0.1:8444 http2 ssl" help:"Where the Admin API is served: loopback addresses alone. Elsewhere it would need enforce_rbac, which is not available in this version."`
 	SSLCert        string        `key:"admin_ssl_cert" path:"file" help:"The certificate of the ssl listeners (PEM file); without one a self-signed one is made at the first start."`
 	SSLKey         string        `key:"admin_ssl_cert_key" path:"file" help:"The private key of admin_ssl_cert (PEM file)."`
 	TokenFile      string        `key:"admin_token_file" default:"admin.token" path:"prefix" help:"The token that revealing, exporting and recovering ask for; made at the first start with mode 0600."`
 	AllowedHosts   []string      `key:"admin_allowed_hosts" help:"Host names under which the Admin API may be called, beside the loopback names."`
 	AllowedOrigins []string      `key:"admin_allowed_origins" help:"Web origins whose pages may call the Admin API."`
-	EnforceRBAC    bool          `key:"enforce_rbac" default:"off" help:"Ask every caller for a token."`
+	EnforceRBAC    bool          `key:"enforce_rbac" default:"off" help:"Ask every caller for a token: not available in this version, and refused when it is on."`
 	HeaderNames    string        `key:"header_names" default:"keepgate" oneof:"keepgate|kong|both" help:"Whether headers that the gateway adds are named after Keepgate (X-Keepgate-…), after Kong (X-Kong-…), or both."`
 }
 
