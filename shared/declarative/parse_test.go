@@ -149,6 +149,7 @@ func TestParseRefuses(t *testing.T) {
 		"no version":         {"services: []", "kg.yaml:1: _format_version: required field missing"},
 		"unknown version":    {"_format_version: '4.0'", "kg.yaml:1: _format_version: expected one of: 1.1, 2.1, 3.0"},
 		"bad YAML":           {header + "services: [", "kg.yaml:2: cannot parse: did not find expected node content"},
+		"a tab in YAML":      {header + "services:\n- name: s\n\thost: h\n", "kg.yaml:4: cannot parse: found a tab character that violates indentation; tabs cannot indent YAML"},
 		"bad JSON":           {"{\n\"_format_version\": \"3.0\",\n\"services\": [}", "kg.yaml:3: cannot parse: invalid character '}' looking for beginning of value"},
 		"JSON, wrong field":  {"{\"_format_version\": \"3.0\",\n\"services\": [\n\n{\"host\": \"h\",\n\"prt\": 1}]}", "kg.yaml:5: services[0].prt: unknown field; did you mean 'port'?"},
 		"JSON, same key":     {"{\"_format_version\": \"3.0\",\n\"services\": [{\"host\": \"h\",\n\"host\": \"i\"}]}", "kg.yaml:3: services[0].host: the key is there twice"},

@@ -107,6 +107,9 @@ func (r *reader) readYAML(text []byte) *value {
 			return nil
 		}
 		line, message := yamlError(err)
+		if tab := tabNear(text, line); tab > 0 {
+			line, message = tab, message+"; tabs cannot indent YAML"
+		}
 		r.problems.add(line, nil, "cannot parse: "+message)
 		return nil
 	}
@@ -120,6 +123,20 @@ func (r *reader) readYAML(text []byte) *value {
 		return nil
 	}
 	return r.fromYAML(document.Content[0], nil, 0)
+}
+
+// tabNear returns which line a tab indents, of the given one and its neighbours: the parser counts one off at times.
+// It is 0 when none is.
+func tabNear(text []byte, line int) int {
+	number := 0
+	for one := range bytes.Lines(text) {
+		number++
+		indent := one[:len(one)-len(bytes.TrimLeft(one, " \t"))]
+		if number >= line-1 && number <= line+1 && bytes.ContainsRune(indent, '\t') {
+			return number
+		}
+	}
+	return 0
 }
 
 // yamlError takes the line out of the parser's message.

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"errors"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/keepgate/keepgate/controlplane/record"
@@ -172,7 +174,12 @@ func (s *Store) ForgetNodes(ctx context.Context, before int64) error {
 // Raw reads one row of any table as it is stored.
 func (s *Store) Raw(ctx context.Context, table, id string) (columns, values []string, err error) {
 	if s.layout.Table(table) == nil && table != "keyring_keys" && table != "data_planes" {
-		return nil, nil, s.invalid("Raw", "", "there is no table of that name with rows by id")
+		names := []string{"data_planes", "keyring_keys"}
+		for _, t := range s.layout.Tables() {
+			names = append(names, t.Name)
+		}
+		slices.Sort(names)
+		return nil, nil, s.invalid("Raw", "", "there is no table of that name with rows by id; there are: %s", strings.Join(names, ", "))
 	}
 	ctx, cancel := s.brief(ctx)
 	defer cancel()

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -132,4 +133,7 @@ func testRaw(t *testing.T, b *bench) {
 	expectKind(t, err, fault.NotFound)
 	_, _, err = b.Raw(t.Context(), "sqlite_schema", newID())
 	expectKind(t, err, fault.Invalid)
+	if err == nil || !strings.Contains(err.Error(), ", keyring_keys, ") || !strings.Contains(err.Error(), ", services, ") {
+		t.Errorf("Raw = %v, want the tables there are", err)
+	}
 }
