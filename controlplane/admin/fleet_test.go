@@ -36,7 +36,7 @@ func TestDataPlanes(t *testing.T) {
 			t.Errorf("%s is missing among %v", name, slices.Sorted(maps.Keys(one)))
 		}
 	}
-	if one["id"] != "id-of-edge-1" || one["sync_status"] != "normal" || one["labels"] != nil || one["config_version"] != 2.0 ||
+	if one["id"] != "id-of-edge-1" || one["sync_status"] != "normal" || one["labels"] != nil || one["away"] != false || one["config_version"] != 2.0 ||
 		!cmp.Equal(one["cert_details"], map[string]any{"expiry_timestamp": 2e9}) {
 		t.Errorf("%v", one)
 	}

@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/keepgate/keepgate/controlplane/admin"
+	"github.com/keepgate/keepgate/controlplane/keyring/local"
 )
 
 // TestKeyringWalk follows the walk of Kong's keyring guide with its form bodies: a consumer, a credential,
@@ -190,4 +193,20 @@ func quote(t testing.TB, text string) string {
 		t.Fatal(err)
 	}
 	return string(quoted)
+}
+
+// A key file that is gone is what the answer is about, with the remedy, not the database.
+func TestGenerateWithoutTheKeyFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keyring.key")
+	e := newEnvWith(t, local.New(path), admin.Options{})
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	a := e.do("POST", "/keyring/generate", "", "")
+	for _, want := range []string{"keyring_local_key_file: ", path, "put it back from its copy", "keepgate-cp reload"} {
+		if a.status != 503 || !strings.Contains(a.text, want) {
+			t.Errorf("generate: %d %s, want %q in it", a.status, a.text, want)
+		}
+	}
 }

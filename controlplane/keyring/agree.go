@@ -80,14 +80,14 @@ func (a Agreement) neverHadKeys(ctx context.Context, store Store) error {
 		return fmt.Errorf("reading the keys: %w", err)
 	}
 	if len(keys) > 0 {
-		return refuse("the database is encrypted, under %d keys: set keyring_enabled = on, or begin with an empty database", len(keys))
+		return refuse("the database is encrypted (keys: %d): set keyring_enabled = on, or begin with an empty database", len(keys))
 	}
 	count, err := a.Sealed(ctx)
 	if err != nil {
 		return fmt.Errorf("counting sealed rows: %w", err)
 	}
 	if count > 0 {
-		return refuse("the database holds sealed values in %d rows, which this node could not read: set keyring_enabled = on", count)
+		return refuse("the database holds sealed values, which this node could not read (rows: %d): set keyring_enabled = on", count)
 	}
 	return nil
 }

@@ -11,6 +11,9 @@ import (
 	"github.com/keepgate/keepgate/controlplane/fleet"
 )
 
+// awayAfter is how long nothing may be heard of a data plane that is linked.
+const awayAfter = time.Minute
+
 // dataPlane is Kong's members first, then what else an operator wants to see.
 type dataPlane struct {
 	ID              string              `json:"id"`
@@ -32,6 +35,7 @@ type dataPlane struct {
 	Refusal         string              `json:"refusal,omitempty"`
 	Quarantined     []fleet.Quarantined `json:"quarantined"`
 	Ready           bool                `json:"ready"`
+	Away            bool                `json:"away"` // not heard of for longer than awayAfter
 }
 
 func (a *API) dataPlanes(r *rest.Request) (rest.Answer, error) {
@@ -90,7 +94,8 @@ func (a *API) shown(s fleet.Status) dataPlane {
 		SyncStatus: s.SyncStatus, LastSeen: s.LastSeen, UpdatedAt: s.UpdatedAt, Name: s.Name, Environment: s.Environment,
 		CertDetails: map[string]int64{"expiry_timestamp": s.CertExpiresAt}, Epoch: s.Held.Epoch, ConfigVersion: s.Held.Version,
 		Refusal: s.Refusal, Quarantined: s.Quarantined, Ready: s.Ready,
-		TTL: max(0, s.LastSeen+int64(a.facts.PurgeDelay/time.Second)-time.Now().Unix()),
+		Away: time.Now().Unix()-s.LastSeen > int64(awayAfter/time.Second),
+		TTL:  max(0, s.LastSeen+int64(a.facts.PurgeDelay/time.Second)-time.Now().Unix()),
 	}
 	if d.Quarantined == nil {
 		d.Quarantined = []fleet.Quarantined{}

@@ -78,6 +78,10 @@ func ofFault(err error) (Answer, bool) {
 
 // Unavailable is the body for what another time may work: a key of the keyring that is missing is named.
 func Unavailable(err error) map[string]any {
+	const keyFile = "keyring_local_key_file" // the setting, as the keyring names what its error is about
+	if fault.SubjectOf(err) == keyFile {
+		return map[string]any{"name": "key file unavailable", "message": keyFile + ": " + causeOf(err)}
+	}
 	id, isKey := strings.CutPrefix(fault.SubjectOf(err), "key/")
 	if !isKey {
 		return map[string]any{"name": "unavailable", "message": "the database cannot be used now; try again later"}

@@ -117,6 +117,6 @@ func (k *Keeper) Warnings() []string {
 	}
 	return []string{"keyring_strategy = cluster without keyring_recovery_public_key: keys are held in memory only. When this node " +
 		"restarts and no other holds them, every secret in the database is lost for good. Make a key pair (openssl genrsa -out " +
-		"recovery.pem 2048; openssl rsa -in recovery.pem -pubout -out recovery.pub), set keyring_recovery_public_key to the " +
-		"public half and keep the private half offline"}
+		"key.pem 2048; openssl rsa -in key.pem -pubout -out recovery.pem), set keyring_recovery_public_key to recovery.pem, " +
+		"the public half, and keep key.pem offline"}
 }

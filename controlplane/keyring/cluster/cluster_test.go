@@ -62,7 +62,7 @@ func TestEveryFormOfARecoveryKey(t *testing.T) {
 	t.Parallel()
 	private := testKey()
 	spki := pkix1(t, &private.PublicKey)
-	file := filepath.Join(t.TempDir(), "recovery.pub")
+	file := filepath.Join(t.TempDir(), "recovery.pem")
 	if err := os.WriteFile(file, []byte(spki), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestRecoveryKeyIsRefused(t *testing.T) {
 		"small":       {pkix1(t, &small.PublicKey), "1024 bits"},
 		"no RSA":      {pkix1(t, &curve.PublicKey), "not an RSA key"},
 		"private key": {block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(testKey())), "keep it offline"},
-		"no file":     {"/nowhere/recovery.pub", "nor a file"},
+		"no file":     {"/nowhere/recovery.pem", "nor a file"},
 		"a folder":    {t.TempDir(), "no key file"},
 		"garbage":     {"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "PUBLIC KEY"},
 		"no PEM":      {"-----BEGIN nothing", "no PEM block"},

@@ -40,9 +40,15 @@ func (*Keeper) Strategy() string { return "local" }
 // InMemoryOnly is false: a restart finds the material again.
 func (*Keeper) InMemoryOnly() bool { return false }
 
-// Prepare makes the key file for a database without keys. A file that is there already is used.
+// Prepare makes the key file for a database without keys. A file that is there already is used; it may be that of
+// another database, which a wrong path hides, so the notice asks.
 func (k *Keeper) Prepare() (notice string, err error) {
-	if _, err := readFile(k.path); !errors.Is(err, fs.ErrNotExist) {
+	material, err := readFile(k.path)
+	if err == nil {
+		material.Wipe()
+		return "key file present, database new: " + k.path + "; is this the right database?", nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
 		return "", k.wrapFileError("local.Prepare", err)
 	}
 	if err := createFile(k.path); err != nil {
@@ -104,8 +110,10 @@ func (k *Keeper) wrapFileError(op string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return fault.Newf(fault.Unavailable, op, k.path,
-			"the key file that wraps this database's keys is not there; put it back from its copy (a new one would not open them): %w", err)
+		return fault.Newf(fault.Unavailable, op, "keyring_local_key_file", // the setting: the Admin API names it
+
+			"the key file that wraps this database's keys is not there; put it back from its copy (a new one would not open them), "+
+				"then: keepgate-cp reload: %w", err)
 	case errors.Is(err, fs.ErrPermission):
 		return fault.Newf(fault.Denied, op, k.path, "reading the key file: %w", err)
 	}

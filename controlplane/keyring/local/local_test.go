@@ -29,7 +29,7 @@ func TestPrepareMakesAFileOnce(t *testing.T) {
 		t.Fatalf("mode %v, %v, want 0600", info.Mode(), err)
 	}
 	before, _ := os.ReadFile(path)
-	if notice, err := keeper.Prepare(); err != nil || notice != "" {
+	if notice, err := keeper.Prepare(); err != nil || notice != "key file present, database new: "+path+"; is this the right database?" {
 		t.Errorf("second Prepare = %q, %v", notice, err)
 	}
 	if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
