@@ -6,11 +6,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
 
 	"github.com/keepgate/keepgate/controlplane/admin"
 	"github.com/keepgate/keepgate/controlplane/publish"
+	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/selfsigned"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
@@ -31,9 +31,9 @@ func (p *plane) admin() (lifecycle.Part, error) {
 	}
 	var endpoints []admin.Endpoint
 	for _, at := range s.Listen {
-		socket, err := net.Listen("tcp", at.Address)
+		socket, err := listen("admin_listen", at.Address)
 		if err != nil {
-			return lifecycle.Part{}, fmt.Errorf("admin_listen: %w", err)
+			return lifecycle.Part{}, err
 		}
 		endpoint := admin.Endpoint{Listener: socket, HTTP2: at.HTTP2}
 		if at.TLS {
@@ -102,14 +102,25 @@ func (l logLevel) Set(name string) error {
 	return err
 }
 
+// givenCertificate reads the certificate that the settings name for the Admin API; nil when they name none.
+func givenCertificate(s cpsettings.Admin) (*tls.Certificate, error) {
+	if s.SSLCert == "" && s.SSLKey == "" {
+		return nil, nil
+	}
+	if s.SSLCert == "" || s.SSLKey == "" {
+		return nil, fault.Newf(fault.Invalid, "app.Run", "admin_ssl_cert", "admin_ssl_cert and admin_ssl_cert_key belong together; set both or none")
+	}
+	cert, err := tls.LoadX509KeyPair(s.SSLCert, s.SSLKey)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "app.Run", "admin_ssl_cert", err)
+	}
+	return &cert, nil
+}
+
 // adminCertificate is what the Admin API's TLS listeners show; nil when there are none.
 func adminCertificate(s cpsettings.ControlPlane, log *slog.Logger) (*tls.Certificate, error) {
-	if s.Admin.SSLCert != "" || s.Admin.SSLKey != "" {
-		cert, err := tls.LoadX509KeyPair(s.Admin.SSLCert, s.Admin.SSLKey)
-		if err != nil {
-			return nil, fmt.Errorf("admin_ssl_cert: %w", err)
-		}
-		return &cert, nil
+	if cert, err := givenCertificate(s.Admin); cert != nil || err != nil {
+		return cert, err
 	}
 	for _, at := range s.Admin.Listen {
 		if !at.TLS {

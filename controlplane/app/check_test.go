@@ -23,9 +23,19 @@ func TestCheck(t *testing.T) {
 		"a recovery key that is not there": {
 			map[string]string{"keyring_enabled": "on", "keyring_strategy": "cluster", "keyring_recovery_public_key": "/no/recovery.pem"}, "no such file",
 		},
-		"the Admin API for everybody": {map[string]string{"admin_listen": "0.0.0.0:8001"}, "enforce_rbac"},
-		"a proxy protocol":            {map[string]string{"admin_listen": "127.0.0.1:1 proxy_protocol"}, "proxy_protocol"},
-		"roles":                       {map[string]string{"enforce_rbac": "on"}, "not available"},
+		"the Admin API for everybody":    {map[string]string{"admin_listen": "0.0.0.0:8001"}, "enforce_rbac"},
+		"a proxy protocol":               {map[string]string{"admin_listen": "127.0.0.1:1 proxy_protocol"}, "proxy_protocol"},
+		"verifying a server without TLS": {map[string]string{"database": "postgres", "pg_ssl_verify": "on"}, "pg_ssl_verify needs pg_ssl = on"},
+		"requiring what is off":          {map[string]string{"database": "postgres", "pg_ssl_required": "on"}, "pg_ssl_required needs pg_ssl = on"},
+		"a client certificate in clear":  {map[string]string{"database": "postgres", "pg_ssl_cert": "/c.pem"}, "pg_ssl_cert needs pg_ssl = on"},
+		"verifying over TLS":             {flags: map[string]string{"database": "postgres", "pg_ssl": "on", "pg_ssl_verify": "on"}},
+		"TLS of a database not in use":   {flags: map[string]string{"pg_ssl_verify": "on"}},
+		"cluster certificates not there": {
+			map[string]string{"cluster_cert": "/no/cp.crt", "cluster_cert_key": "/no/cp.key", "cluster_ca_cert": "/no/ca.crt"}, "/no/cp.crt",
+		},
+		"an Admin API certificate not there": {map[string]string{"admin_ssl_cert": "/no/a.crt", "admin_ssl_cert_key": "/no/a.key"}, "/no/a.crt"},
+		"half of an Admin API certificate":   {map[string]string{"admin_ssl_cert": "/no/a.crt"}, "set both or none"},
+		"roles":                              {map[string]string{"enforce_rbac": "on"}, "not available"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

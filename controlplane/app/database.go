@@ -20,6 +20,9 @@ func OpenStore(ctx context.Context, s cpsettings.ControlPlane, readOnly bool) (r
 	if s.Database.Engine == "sqlite" {
 		return sqlite.Open(ctx, sqlite.Config{Path: s.Database.SQLitePath, ReadOnly: readOnly})
 	}
+	if err := checkTLS(s.Database); err != nil {
+		return nil, err
+	}
 	pg := s.Database.Postgres
 	config := postgres.Config{
 		Host: pg.Host, Port: pg.Port, User: pg.User, Password: pg.Password, Database: pg.Name, Schema: pg.Schema, Timeout: pg.Timeout,
@@ -30,6 +33,26 @@ func OpenStore(ctx context.Context, s cpsettings.ControlPlane, readOnly bool) (r
 		config.MinVersion = tls.VersionTLS13
 	}
 	return postgres.Open(ctx, config)
+}
+
+// checkTLS refuses settings that promise TLS to the database while it is off.
+func checkTLS(s cpsettings.Database) error {
+	pg := s.Postgres
+	if s.Engine != "postgres" || pg.SSL {
+		return nil
+	}
+	for _, asked := range []struct {
+		is  bool
+		key string
+	}{
+		{pg.SSLVerify, "pg_ssl_verify"}, {pg.SSLRequired, "pg_ssl_required"},
+		{pg.SSLCert != "", "pg_ssl_cert"}, {pg.SSLKey != "", "pg_ssl_cert_key"},
+	} {
+		if asked.is {
+			return fault.Newf(fault.Invalid, "app.Run", "settings", "%s needs pg_ssl = on", asked.key)
+		}
+	}
+	return nil
 }
 
 // migrated makes sure that the database is one this program can use. An empty database, and the embedded one of

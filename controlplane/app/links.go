@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"time"
@@ -34,26 +33,31 @@ func newLinks(p *plane) (*links, error) {
 	if err != nil || source == nil {
 		return nil, err
 	}
-	if role := source.Identity().Role; role != mtls.ControlPlane {
-		return nil, fault.Newf(fault.Invalid, "app.Run", "cluster_cert", "it is a certificate of role %s; issue one of role control-plane", role)
-	}
 	l := &links{source: source, log: p.log}
 	l.server = publish.NewServer(p.publisher, p.fleet, source, publish.ServerOptions{Name: p.hostname, Version: version.Text, Log: p.log})
 	for _, at := range p.settings.Cluster.Listen {
-		listen, err := net.Listen("tcp", at.Address)
+		socket, err := listen("cluster_listen", at.Address)
 		if err != nil {
-			return nil, fmt.Errorf("cluster_listen: %w", err)
+			return nil, err
 		}
-		l.listens = append(l.listens, listen)
+		l.listens = append(l.listens, socket)
 	}
 	return l, nil
 }
 
+// clusterSource reads the cluster certificates; nil when none are configured.
 func clusterSource(c settings.Cluster, log *slog.Logger) (*mtls.Source, error) {
 	if c.Cert == "" && c.Key == "" && c.CACert == "" {
 		return nil, nil
 	}
-	return mtls.OpenWith(mtls.Files{Cert: c.Cert, Key: c.Key, CA: c.CACert, CRL: c.CRL}, mtls.Options{Log: log})
+	source, err := mtls.OpenWith(mtls.Files{Cert: c.Cert, Key: c.Key, CA: c.CACert, CRL: c.CRL}, mtls.Options{Log: log})
+	if err != nil {
+		return nil, err
+	}
+	if role := source.Identity().Role; role != mtls.ControlPlane {
+		return nil, fault.Newf(fault.Invalid, "app.Run", "cluster_cert", "it is a certificate of role %s; issue one of role control-plane", role)
+	}
+	return source, nil
 }
 
 // Run serves until ctx ends.

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/keepgate/keepgate/controlplane/admin"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -18,8 +19,8 @@ func Probe(s cpsettings.ControlPlane) process.Probe {
 	return process.HTTPProbe("http://" + s.StatusListen[0].Address + "/status/ready")
 }
 
-// Check finds what the settings ask for and this version does not do. A start checks it before it touches the
-// database.
+// Check finds what the settings ask for and this version does not do, and files that they name and that cannot be
+// used. A start checks it before it touches the database.
 func Check(s cpsettings.ControlPlane) error {
 	var addresses []string
 	var errs []error
@@ -29,6 +30,8 @@ func Check(s cpsettings.ControlPlane) error {
 			errs = append(errs, fault.Newf(fault.Invalid, "app.Run", "admin_listen", "%s: this version does not speak proxy_protocol", at.Address))
 		}
 	}
-	_, err := keeperOf(s)
-	return errors.Join(append(errs, admin.CheckListen(addresses, s.Admin.EnforceRBAC), err)...)
+	_, keeperErr := keeperOf(s)
+	_, clusterErr := clusterSource(s.Cluster.Cluster, slog.New(slog.DiscardHandler))
+	_, adminErr := givenCertificate(s.Admin)
+	return errors.Join(append(errs, admin.CheckListen(addresses, s.Admin.EnforceRBAC), keeperErr, checkTLS(s.Database), clusterErr, adminErr)...)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 
@@ -27,9 +26,9 @@ func (p *plane) serving(instance *process.Instance, links *links) ([]lifecycle.P
 		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
 	for _, at := range p.settings.StatusListen {
-		socket, err := net.Listen("tcp", at.Address)
+		socket, err := listen("status_listen", at.Address)
 		if err != nil {
-			return nil, fmt.Errorf("status_listen: %w", err)
+			return nil, err
 		}
 		parts = append(parts, lifecycle.Part{Name: "status listener", Run: func(ctx context.Context) error {
 			stop := context.AfterFunc(ctx, func() { _ = server.Close() })

@@ -41,6 +41,7 @@ type soleRow struct {
 // take waits for a node that may have crashed, and refuses to go on beside one that runs.
 func (s *sole) take(ctx context.Context) error {
 	deadline := time.Now().Add(soleLasts + 2*time.Second)
+	told := false
 	for {
 		holder, old, err := s.read(ctx)
 		if err != nil {
@@ -57,7 +58,10 @@ func (s *sole) take(ctx context.Context) error {
 			return fault.Newf(fault.Conflict, "app.Run", "database", "control plane node %s on %s is using it; this version runs one "+
 				"control plane node on a database, since nodes do not share their keyring yet", holder.ID, holder.Host)
 		}
-		s.log.Warn("another control plane node has the database; waiting for it to end", "node", holder.ID, "host", holder.Host)
+		if !told {
+			s.log.Warn("another control plane node has the database; waiting for it to end", "node", holder.ID, "host", holder.Host)
+		}
+		told = true
 		if !pause(ctx, time.Second) {
 			return ctx.Err()
 		}

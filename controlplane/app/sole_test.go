@@ -1,9 +1,11 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -52,8 +54,14 @@ func TestOnlyOneNodeHasTheDatabase(t *testing.T) {
 		running, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- first.Run(running) }()
-		if err := contender(db, "b").take(t.Context()); fault.KindOf(err) != fault.Conflict {
+		var log bytes.Buffer
+		second := contender(db, "b")
+		second.log = slog.New(slog.NewTextHandler(&log, nil))
+		if err := second.take(t.Context()); fault.KindOf(err) != fault.Conflict {
 			t.Fatalf("a second node beside the first: %v, want a conflict", err)
+		}
+		if told := strings.Count(log.String(), "waiting for it to end"); told != 1 {
+			t.Errorf("the second node said %d times that it waits", told)
 		}
 		stop()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
