@@ -114,6 +114,7 @@ func TestConfigCommands(t *testing.T) {
 		fail string // in the error
 	}{
 		{[]string{"validate", one, two}, "5 entities, all good", ""},
+		{[]string{"validate", k.file("single.yaml", "_format_version: '3.0'\nservices: [{name: s, host: h}]\n")}, "1 entity, all good", ""},
 		{[]string{"validate", one, "--online"}, "nothing was written", ""},
 		{[]string{"diff", one, two, "--exit-code"}, "create  services/t", "5 changes"},
 		{[]string{"push", one, two, "--dry-run"}, "5 created, 0 updated, 0 deleted, 0 unchanged: a dry run", ""},
@@ -150,6 +151,32 @@ func TestConfigCommands(t *testing.T) {
 	_, err = k.config("diff", two, "--exit-code")
 	if differs, ok := errors.AsType[configcmd.Differs](err); !ok || differs.ExitCode() != 2 {
 		t.Errorf("diff --exit-code: %v", err)
+	}
+}
+
+// A dump that a shell writes to a file which others may read says so; one that they may not, and -o, do not.
+func TestDumpWarnsOfReaders(t *testing.T) {
+	t.Parallel()
+	k := newKeep(t)
+	for mode, warned := range map[os.FileMode]bool{0o644: true, 0o640: true, 0o600: false} {
+		out, err := os.Create(filepath.Join(t.TempDir(), "dump.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		if err := out.Chmod(mode); err != nil {
+			t.Fatal(err)
+		}
+		command, said := configcmd.Command(), &bytes.Buffer{}
+		command.SetOut(out)
+		command.SetErr(said)
+		command.SetArgs([]string{"dump", "--admin-url", k.url})
+		if err := command.ExecuteContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(said.String(), "warning: the output holds keys in clear") != warned {
+			t.Errorf("a dump to a file of mode %o said %q", mode, said)
+		}
 	}
 }
 
@@ -199,7 +226,7 @@ func TestFleetCommands(t *testing.T) {
 	t.Parallel()
 	k := newKeep(t)
 	list, err := k.run(fleetcmd.Command(), "list")
-	if err != nil || !strings.Contains(list, "edge-1") || !strings.Contains(list, "version 3 of epoch 1") {
+	if err != nil || !strings.Contains(list, "edge-1") || !strings.Contains(list, "  linked  unknown  ") || !strings.Contains(list, "version 3 of epoch 1") {
 		t.Errorf("list: %s, %v", list, err)
 	}
 	if _, err := k.run(fleetcmd.Command(), "accept-restore"); err == nil || !strings.Contains(err.Error(), "--yes") {

@@ -78,7 +78,14 @@ func pushCommand(admin *adminclient.Options) *cobra.Command {
 // Differs is the error of `config diff --exit-code` when something would change; the process ends with status 2.
 type Differs struct{ Changes int }
 
-func (d Differs) Error() string { return fmt.Sprintf("%d changes", d.Changes) }
+func (d Differs) Error() string { return counted(d.Changes, "change", "changes") }
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
 
 // ExitCode is the exit status of the process.
 func (Differs) ExitCode() int { return 2 }
@@ -185,7 +192,7 @@ func validateCommand(admin *adminclient.Options) *cobra.Command {
 			}
 			return err
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d entities, all good\n", len(file.Entities))
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, all good\n", counted(len(file.Entities), "entity", "entities"))
 		return err
 	}
 	return cmd
@@ -204,15 +211,27 @@ func dumpCommand(admin *adminclient.Options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "dump", Short: "write what the control plane holds as a declarative file", Args: cobra.NoArgs, SilenceUsage: true,
 		Long: "Write what the control plane holds as a declarative file. It holds keys in clear and passwords as hashes,\n" +
-			"so a file is made with mode 0600. A push of it changes nothing.",
-		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context(), cmd.OutOrStdout()) },
+			"so a file that -o names is made with mode 0600. What a shell makes with > has the shell's mode, which others may\n" +
+			"be able to read: use -o. A push of it changes nothing.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if out, ok := cmd.OutOrStdout().(*os.File); ok && d.out == "-" && shared(out) {
+				cmd.PrintErrln("warning: the output holds keys in clear, and others may read its file: use -o FILE, or chmod 600 it")
+			}
+			return d.run(cmd.Context(), cmd.OutOrStdout())
+		},
 	}
 	cmd.Flags().StringVar(&d.workspace, "workspace", "", "the workspace (default \"default\")")
 	cmd.Flags().StringSliceVar(&d.tags, "select-tag", nil, "only entities with this tag; may be repeated")
-	cmd.Flags().StringVarP(&d.out, "output", "o", "-", "the file to write; \"-\" is the standard output")
+	cmd.Flags().StringVarP(&d.out, "output", "o", "-", "the file to write, with mode 0600; \"-\" is the standard output, which then holds secrets in clear")
 	cmd.Flags().BoolVar(&d.nested, "nested", false, "write children below their parents")
 	cmd.Flags().BoolVar(&d.force, "force", false, "replace a file that is there")
 	return cmd
+}
+
+// shared reports whether what is written to a file may be read by others than its owner.
+func shared(out *os.File) bool {
+	info, err := out.Stat()
+	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o044 != 0
 }
 
 func (d *dump) run(ctx context.Context, out io.Writer) error {

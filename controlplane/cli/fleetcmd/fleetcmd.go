@@ -32,6 +32,7 @@ type page struct {
 		Epoch                                             uint64 `json:"config_epoch"`
 		ConfigVersion                                     uint64 `json:"config_version"`
 		LastSeen                                          int64  `json:"last_seen"`
+		Away                                              bool
 		Quarantined                                       []struct{ Kind, ID, Name, Reason string }
 	}
 	Offset string
@@ -47,7 +48,7 @@ func listCommand(admin *adminclient.Options) *cobra.Command {
 				return err
 			}
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-			fmt.Fprintln(table, "NAME\tENVIRONMENT\tHOST\tPROGRAM\tSTATUS\tHOLDS\tLAST SEEN")
+			fmt.Fprintln(table, "NAME\tENVIRONMENT\tHOST\tPROGRAM\tLINK\tSTATUS\tHOLDS\tLAST SEEN")
 			var p page
 			for more := true; more; more = p.Offset != "" {
 				path := "/clustering/data-planes?size=1000&offset=" + p.Offset
@@ -67,9 +68,13 @@ func listCommand(admin *adminclient.Options) *cobra.Command {
 
 func (p page) print(table *tabwriter.Writer) {
 	for _, d := range p.Data {
+		link := "linked"
+		if d.Away { // what is said of it is what was true then
+			link = "away"
+		}
 		seen := time.Since(time.Unix(d.LastSeen, 0)).Round(time.Second)
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s ago\n",
-			d.Name, d.Environment, d.Hostname, d.Version, d.SyncStatus, strconv.FormatUint(d.ConfigVersion, 10), seen)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s ago\n",
+			d.Name, d.Environment, d.Hostname, d.Version, link, d.SyncStatus, strconv.FormatUint(d.ConfigVersion, 10), seen)
 		if d.Refusal != "" {
 			fmt.Fprintf(table, "  refused: %s\n", d.Refusal)
 		}

@@ -131,7 +131,7 @@ func recoverKeys(admin *adminclient.Options) *cobra.Command {
 			say(cmd, "%s  not recovered: %s", id, result.Reasons[id])
 		}
 		if len(result.NotRecovered) > 0 {
-			return fmt.Errorf("%d keys were not recovered", len(result.NotRecovered))
+			return fmt.Errorf("keys that were not recovered: %d", len(result.NotRecovered))
 		}
 		return nil
 	}

@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -98,10 +99,19 @@ request       %s
 key SHA-256   %s
 
 Take the request to where the CA is and sign it there:
-  keepgate-cp certs sign %s --name <name>
+  keepgate-cp certs sign %s --name %s
 Then bring back the certificate, ca.crt and crl.pem, and set cluster_cert, cluster_cert_key, cluster_ca_cert and cluster_crl.
-`, keyPath, requestPath, hex.EncodeToString(digest[:]), requestName)
+`, keyPath, requestPath, hex.EncodeToString(digest[:]), quoted(requestPath), quoted(name))
 	return err
+}
+
+// quoted writes a word as a shell takes it.
+func quoted(word string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@%+="
+	if strings.Trim(word, plain) == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // keyFor reads the key that is given, or makes one where none is.

@@ -65,7 +65,7 @@ func TestRequest(t *testing.T) {
 	if !ok || public.Curve != elliptic.P256() || !public.Equal(key.Public()) || csr.Subject.CommonName != "edge-1" {
 		t.Errorf("request for a %T, subject %v", csr.PublicKey, csr.Subject)
 	}
-	if data, _ := os.ReadFile(keyPath); strings.Contains(out, strings.Split(string(data), "\n")[1]) || !strings.Contains(out, "certs sign") {
+	if data, _ := os.ReadFile(keyPath); strings.Contains(out, strings.Split(string(data), "\n")[1]) || !strings.Contains(out, "certs sign "+requestPath+" --name edge-1\n") {
 		t.Errorf("output %q shows the key or not how to go on", out)
 	}
 
