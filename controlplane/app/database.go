@@ -45,8 +45,10 @@ func checkTLS(s cpsettings.Database) error {
 		is  bool
 		key string
 	}{
-		{pg.SSLVerify, "pg_ssl_verify"}, {pg.SSLRequired, "pg_ssl_required"},
-		{pg.SSLCert != "", "pg_ssl_cert"}, {pg.SSLKey != "", "pg_ssl_cert_key"},
+		{pg.SSLVerify, "pg_ssl_verify"},
+		{pg.SSLRequired, "pg_ssl_required"},
+		{pg.SSLCert != "", "pg_ssl_cert"},
+		{pg.SSLKey != "", "pg_ssl_cert_key"},
 	} {
 		if asked.is {
 			return fault.Newf(fault.Invalid, "app.Run", "settings", "%s needs pg_ssl = on", asked.key)

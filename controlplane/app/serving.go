@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/health"
+	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/version"
@@ -108,7 +109,7 @@ func (n node) Keyring() string {
 		return ""
 	}
 	if _, _, err := n.plane.ring.Active(); err != nil {
-		return err.Error()
+		return fault.Text(err)
 	}
 	return ""
 }

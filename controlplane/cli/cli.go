@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -65,7 +66,7 @@ func Main(ctx context.Context, plane Plane) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "keepgate-cp:", fault.Text(err))
+	fmt.Fprintln(os.Stderr, told(err))
 	if coded, ok := errors.AsType[interface {
 		error
 		ExitCode() int
@@ -73,4 +74,13 @@ func Main(ctx context.Context, plane Plane) int {
 		return coded.ExitCode()
 	}
 	return 1
+}
+
+// told is an error as people read it, with the program's name once.
+func told(err error) string {
+	text := fault.Text(err)
+	if strings.HasPrefix(text, "keepgate-cp in ") {
+		return text
+	}
+	return "keepgate-cp: " + text
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -49,8 +50,17 @@ func Main(ctx context.Context, run process.Main[dpsettings.DataPlane], probe fun
 		err = root.ExecuteContext(ctx)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "keepgate-dp:", fault.Text(err))
+		fmt.Fprintln(os.Stderr, told(err))
 		return 1
 	}
 	return 0
+}
+
+// told is an error as people read it, with the program's name once.
+func told(err error) string {
+	text := fault.Text(err)
+	if strings.HasPrefix(text, "keepgate-dp in ") {
+		return text
+	}
+	return "keepgate-dp: " + text
 }

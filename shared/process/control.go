@@ -32,7 +32,7 @@ func (i *invocation[S]) begin(command *cobra.Command, place Place) error {
 	if err != nil {
 		return err
 	}
-	unready := i.unready(ctx)
+	unready := i.unready(command.Context())
 	for _, warning := range place.warningsSince(before) {
 		command.PrintErrln(warning)
 	}

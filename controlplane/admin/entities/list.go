@@ -80,7 +80,7 @@ func whole(found catalog.Page, skip bool) error {
 	if fault.KindOf(first.Err) != fault.Unavailable {
 		return &rest.Refusal{Status: http.StatusInternalServerError, Body: map[string]any{
 			"name": "stored value does not verify", "undecryptable": ids,
-			"message": fmt.Sprintf("%d entities of %s do not open: their stored values were changed or moved", len(ids), first.Table) + advice,
+			"message": fmt.Sprintf("%s that do not open: %d; their stored values were changed or moved", first.Table, len(ids)) + advice,
 		}}
 	}
 	body := rest.Unavailable(first.Err)
