@@ -100,7 +100,7 @@ func plan() []room {
 		}},
 		{"dataplane/localstore", []string{"shared/aead", "shared/configset", "shared/durable", "shared/localkeys"}},
 		{"dataplane/apply", []string{"dataplane/compile", "dataplane/localstore", "dataplane/table", "shared/configset"}},
-		{"dataplane/uplink", []string{"dataplane/apply", "shared/configset", "shared/mtls", "shared/mtls/grpccreds"}},
+		{"dataplane/uplink", []string{"dataplane/apply", "shared/configset", "shared/mtls", "shared/mtls/grpccreds", "shared/telemetry"}},
 		{"dataplane/proxy", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/http1/client", "dataplane/plugin", "dataplane/table", "dataplane/upstream"}},
 		{"dataplane/listener", []string{"dataplane/exchange", "dataplane/table", "shared/mtls", "shared/settings/values"}},
 		{"dataplane/status", []string{"dataplane/exchange", "dataplane/table"}},
