@@ -146,7 +146,7 @@ func latest(batch []record.Revision) []record.Ref {
 func (p *Publisher) lookAround(ctx context.Context) error {
 	epoch, err := readEpoch(ctx, p.store)
 	if err != nil {
-		return nil //nolint:nilerr // the database is away; following says so
+		return nil // the database is away; following says so
 	}
 	if epoch != p.epoch {
 		return reread("the epoch was raised")
@@ -167,7 +167,7 @@ func (p *Publisher) lookAround(ctx context.Context) error {
 		return nil
 	}
 	if head, err := p.store.Head(ctx); err != nil || head != p.Seen() {
-		return nil //nolint:nilerr // the rows may show more than what was followed: next time
+		return nil // the rows may show more than what was followed: next time
 	}
 	for _, ref := range healed {
 		p.log.Info("a row opens again", "row", ref.Table+"/"+ref.ID)

@@ -90,7 +90,7 @@ func (l *Log) Reopen() error {
 	if l.path == "" {
 		return nil
 	}
-	file, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640) //nolint:gosec // the operator's choice
+	file, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640) // the operator's choice
 	if err != nil {
 		return fault.New(fault.Unavailable, "accesslog.Reopen", "proxy_access_log", err)
 	}

@@ -27,7 +27,7 @@ func (s *Store) keepFolder() error {
 	if err != nil {
 		return err
 	}
-	s.lock.Close() //nolint:errcheck // nothing was written to it, and nobody can find it
+	s.lock.Close() // nothing was written to it, and nobody can find it
 	s.lock = lock
 	s.options.Log.Warn("the folder of the local store was removed while in use; it is made again", "folder", s.dir)
 	return nil

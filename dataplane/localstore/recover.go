@@ -40,7 +40,7 @@ func (s *Store) scan() (f folder, err error) {
 		} else if number, ok := numberOf(name, journalPrefix); ok {
 			f.journals = append(f.journals, number)
 		} else if strings.HasSuffix(name, durable.TemporarySuffix) {
-			s.options.FS.Remove(s.path(name)) //nolint:errcheck // the next Open tries again
+			s.options.FS.Remove(s.path(name)) // the next Open tries again
 		}
 	}
 	newestFirst := func(a, b uint64) int { return cmp.Compare(b, a) }
@@ -105,7 +105,7 @@ func (s *Store) loseStrayJournals(found folder) {
 		name := journalName(number)
 		_, empty := newJournal(Options{Mode: Off}, 0, fileID{})
 		if info, err := os.Stat(s.path(name)); err == nil && info.Size() <= int64(len(empty)) {
-			s.options.FS.Remove(s.path(name)) //nolint:errcheck // the next Open tries again
+			s.options.FS.Remove(s.path(name)) // the next Open tries again
 			continue
 		}
 		s.note([]Damage{newDamage(name, errors.New("its snapshot is missing"))})
@@ -199,12 +199,12 @@ func (s *Store) prune() {
 	keep := func(number uint64) bool { return number == s.current.number || number == s.standby }
 	for _, number := range found.snapshots {
 		if !keep(number) && !s.isDamaged(snapshotName(number)) {
-			s.options.FS.Remove(s.path(snapshotName(number))) //nolint:errcheck // costs space only
+			s.options.FS.Remove(s.path(snapshotName(number))) // costs space only
 		}
 	}
 	for _, number := range found.journals {
 		if !keep(number) && !s.isDamaged(journalName(number)) {
-			s.options.FS.Remove(s.path(journalName(number))) //nolint:errcheck // costs space only
+			s.options.FS.Remove(s.path(journalName(number))) // costs space only
 		}
 	}
 }

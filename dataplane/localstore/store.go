@@ -144,7 +144,7 @@ func (s *Store) replace(state State) error {
 	}
 	if s.current != nil {
 		s.standby = s.current.number
-		s.current.log.Close() //nolint:errcheck // what it acknowledged is down
+		s.current.log.Close() // what it acknowledged is down
 	}
 	s.current = next
 	s.report.hold(next.number, state.Epoch, state.Version)
@@ -185,11 +185,11 @@ func (s *Store) retract(number uint64) {
 		if err != nil && s.current != nil {
 			s.options.Log.Error("local store takes no changes until a whole snapshot is written", "error", err)
 			s.standby = s.current.number
-			s.current.log.Close() //nolint:errcheck // what it acknowledged is down
+			s.current.log.Close() // what it acknowledged is down
 			s.current = nil
 		}
 	}
-	s.options.FS.Remove(s.path(journalName(number))) //nolint:errcheck // the next Open removes it
+	s.options.FS.Remove(s.path(journalName(number))) // the next Open removes it
 }
 
 // Append makes a change durable. It fails with fault.Unavailable when there is no snapshot to change, or

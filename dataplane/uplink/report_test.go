@@ -66,7 +66,7 @@ func TestEveryVerdictIsFollowedByAReport(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			go server.Serve(socket) //nolint:errcheck // ends with Stop
+			go server.Serve(socket) // ends with Stop
 			defer server.Stop()
 			var log bytes.Buffer
 			u := New(socket.Addr().String(), insecure.NewCredentials(), apply.New(nowhere{}, nowhere{}),

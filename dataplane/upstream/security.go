@@ -11,7 +11,7 @@ var errDepth = errors.New("the upstream's certificate chain has more intermediat
 // carry a verdict over to another identity.
 func (s *Security) config() *tls.Config {
 	c := &tls.Config{
-		ServerName: s.ServerName, RootCAs: s.Roots, InsecureSkipVerify: !s.Verify, //nolint:gosec // tls_verify=false asks for it
+		ServerName: s.ServerName, RootCAs: s.Roots, InsecureSkipVerify: !s.Verify, // tls_verify=false asks for it
 		NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(8),
 	}
 	if s.Certificate != nil {

@@ -32,11 +32,11 @@ func Replace(path string, mode fs.FileMode, write func(io.Writer) error) error {
 func ReplaceOn(on FS, path string, mode fs.FileMode, write func(io.Writer) error) error {
 	temporary := fmt.Sprintf("%s.%s%s", path, rand.Text(), TemporarySuffix)
 	if err := writeNew(on, temporary, mode, write); err != nil {
-		on.Remove(temporary) //nolint:errcheck // a leftover is found by its suffix
+		on.Remove(temporary) // a leftover is found by its suffix
 		return failed("durable.Replace", path, err)
 	}
 	if err := on.Rename(temporary, path); err != nil {
-		on.Remove(temporary) //nolint:errcheck // as above
+		on.Remove(temporary) // as above
 		return failed("durable.Replace", path, fmt.Errorf("renaming: %w", err))
 	}
 	if err := on.SyncDir(filepath.Dir(path)); err != nil {

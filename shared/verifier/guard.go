@@ -206,12 +206,12 @@ func (g *Guard) verify(ctx context.Context, a Attempt) Verdict {
 		return Abandoned
 	}
 	if a.CredentialID == "" {
-		g.decoy.Verify(a.Password, "") //nolint:errcheck // only its cost counts
+		g.decoy.Verify(a.Password, "") // only its cost counts
 		return Refused
 	}
 	h, err := ParseHash(a.Hash)
 	if err != nil || h.Scheme == KongSHA1 {
-		g.decoy.Verify(a.Password, "") //nolint:errcheck // only its cost counts
+		g.decoy.Verify(a.Password, "") // only its cost counts
 	}
 	if err != nil {
 		return Unusable

@@ -152,7 +152,7 @@ func TestTheSameQuestionIsAskedOnce(t *testing.T) {
 }
 
 // Argon2id allocates its 19 MiB anew each time, so allocation tells that it ran.
-func TestAnUnknownUserCostsTheSame(t *testing.T) { //nolint:paralleltest // measures the process's allocations
+func TestAnUnknownUserCostsTheSame(t *testing.T) { // measures the process's allocations
 	g := NewGuard(Options{})
 	unknown := attempt("nobody", "x")
 	unknown.CredentialID, unknown.Hash = "", ""
@@ -193,7 +193,7 @@ func TestTablesAreBounded(t *testing.T) {
 	}
 }
 
-func TestFingerprintsAllocateNothing(t *testing.T) { //nolint:paralleltest // measures allocations
+func TestFingerprintsAllocateNothing(t *testing.T) { // measures allocations
 	f := NewGuard(Options{}).digests
 	key := []byte("0123456789abcdef0123456789abcdef")
 	least := 9.0

@@ -17,7 +17,7 @@ import (
 	"crypto/fips140"
 	"crypto/pbkdf2"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // Kong's stored form, verified and never made
+	"crypto/sha1" // Kong's stored form, verified and never made
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
@@ -140,7 +140,7 @@ func kongSHA1(password []byte, consumer string) ([]byte, error) {
 	if fips140.Enforced() { // sha1 would panic
 		return nil, errors.New("SHA-1 is not allowed in strict FIPS 140 mode")
 	}
-	digest := sha1.New() //nolint:gosec // see the import
+	digest := sha1.New() // see the import
 	digest.Write(password)
 	digest.Write([]byte(consumer))
 	return digest.Sum(nil), nil

@@ -110,7 +110,7 @@ func TestEveryFormOfARecoveryKey(t *testing.T) {
 
 func TestRecoveryKeyIsRefused(t *testing.T) {
 	t.Parallel()
-	small, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // to be refused
+	small, err := rsa.GenerateKey(rand.Reader, 1024) // to be refused
 	if err != nil {
 		t.Skip("this build makes no small keys: ", err)
 	}

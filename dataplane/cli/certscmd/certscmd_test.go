@@ -90,7 +90,7 @@ func TestRequest(t *testing.T) {
 func TestRequestRefuses(t *testing.T) {
 	t.Parallel()
 	open := filepath.Join(t.TempDir(), "open.key")
-	if err := os.WriteFile(open, []byte("x"), 0o644); err != nil { //nolint:gosec // that it is open is the point
+	if err := os.WriteFile(open, []byte("x"), 0o644); err != nil { // that it is open is the point
 		t.Fatal(err)
 	}
 	if err := os.Chmod(open, 0o644); err != nil {
