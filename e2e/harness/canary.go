@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -28,15 +29,37 @@ func Traces(secret string) map[string][]byte {
 	return traces
 }
 
+// searches bounds how often a folder is searched again because a file in it went away meanwhile.
+const searches = 20
+
 // FindSecret says where below a folder a secret lies in any form; "" when nowhere. It must have 12 characters
-// or more, so that none of its forms occurs by chance.
+// or more, so that none of its forms occurs by chance. A database at work makes and removes files, and what one
+// held may have moved to a file that was passed already: only a search during which none vanished counts.
 func FindSecret(t T, folder, secret string) (where string) {
 	t.Helper()
 	if len(secret) < 12 {
 		t.Fatalf("a secret of %d characters may be found by chance", len(secret))
 	}
-	files := 0
-	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+	for range searches {
+		where, files, err := search(folder, secret)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && where == "" && files > 0:
+			continue
+		case err != nil && where == "":
+			t.Fatalf("searching %s: %v", folder, err)
+		case files == 0:
+			t.Fatalf("%s holds no file: nothing was searched", folder)
+		}
+		return where
+	}
+	t.Fatalf("files went away during each of %d searches of %s", searches, folder)
+	return ""
+}
+
+// search reads all files below a folder; files counts those that it read.
+func search(folder, secret string) (where string, files int, err error) {
+	traces := Traces(secret)
+	err = filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}
@@ -45,20 +68,14 @@ func FindSecret(t T, folder, secret string) (where string) {
 			return err
 		}
 		files++
-		for form, trace := range Traces(secret) {
+		for form, trace := range traces {
 			if bytes.Contains(data, trace) {
 				where = fmt.Sprintf("%s holds it as %s", path, form)
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatalf("searching %s: %v", folder, err)
-	}
-	if files == 0 {
-		t.Fatalf("%s holds no file: nothing was searched", folder)
-	}
-	return where
+	return where, files, err
 }
 
 // NoSecretInLogs fails when any process of the cluster has written a secret in any form, to its log or its
