@@ -29,9 +29,9 @@ func kongOnly(key string) bool {
 		"ssl_prefer_server_ciphers", "ssl_dhparam", "headers_upstream", "real_ip_recursive", "pg_max_concurrent_queries",
 		"pg_semaphore_timeout", "pg_keepalive_timeout", "pg_pool_size", "pg_backlog", "db_update_propagation",
 		"db_resurrect_ttl", "cluster_mtls", "cluster_allowed_common_names", "cluster_ocsp", "cluster_use_proxy",
-		"cluster_max_payload", "cluster_rpc", "declarative_config", "declarative_config_string", "keyring_blob_path",
-		"keyring_public_key", "keyring_private_key", "keyring_encrypt_license", "fips", "untrusted_lua",
+		"cluster_max_payload", "cluster_rpc", "declarative_config", "declarative_config_string",
+		"fips", "untrusted_lua",
 		"untrusted_lua_sandbox_requires", "untrusted_lua_sandbox_environment", "legacy_worker_events",
-		"upstream_keepalive", "route_validation_strategy", "custom_plugins_enabled", "license_data", "license_path",
+		"upstream_keepalive", "route_validation_strategy", "custom_plugins_enabled",
 	}, key)
 }

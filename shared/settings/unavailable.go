@@ -20,14 +20,6 @@ type promise struct {
 func promises() []promise {
 	return []promise{
 		{
-			keys: []string{"keyring_encrypt_license"}, beside: "keyring_enabled", kept: []string{"off", "false"},
-			remedy: "this version keeps no licenses; take it out",
-		},
-		{
-			keys: []string{"keyring_public_key", "keyring_private_key", "keyring_blob_path"}, beside: "keyring_enabled",
-			remedy: "nothing would be exported by it; set keyring_recovery_public_key, whose private half brings the keys back",
-		},
-		{
 			keys: []string{"cluster_mtls"}, beside: "cluster_cert", kept: []string{"pki"},
 			remedy: "write pki, with certificates as keepgate-cp certs makes them",
 		},

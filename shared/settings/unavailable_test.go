@@ -17,11 +17,6 @@ func TestPromisesThatAreNotKeptStop(t *testing.T) {
 		refused bool
 		warns   bool
 	}{
-		"keyring_encrypt_license = on":             {refused: true},
-		"keyring_encrypt_license = off":            {},
-		"keyring_public_key = /path/cert.pem":      {refused: true},
-		"keyring_private_key = /path/key.pem":      {refused: true},
-		"keyring_blob_path = /path/blob":           {refused: true},
 		"keyring_vault_host = http://vault:8200":   {warns: true}, // the strategy vault is refused by its name
 		"cluster_mtls = pki":                       {},
 		"cluster_mtls = shared":                    {refused: true},
@@ -29,15 +24,14 @@ func TestPromisesThatAreNotKeptStop(t *testing.T) {
 		"cluster_ocsp = optional":                  {refused: true},
 		"cluster_ocsp =":                           {warns: true},
 		"cluster_allowed_common_names = a.example": {refused: true},
-		"fips = on":                           {refused: true},
-		"lua_ssl_protocols = TLSv1.3":         {refused: true},
-		"lua_ssl_protocols = TLSv1.2 TLSv1.3": {},
-		"lua_ssl_protocols = TLSv1.1 TLSv1.2": {warns: true},
-		"ssl_protocols = TLSv1.3":             {refused: true},
-		"audit_log = on":                      {warns: true}, // the other plane's
-		"license_data = {}":                   {warns: true},
-		"status_listen = 127.0.0.1:0 ssl":     {refused: true},
-		"status_listen = 127.0.0.1:0":         {},
+		"fips = on":                                {refused: true},
+		"lua_ssl_protocols = TLSv1.3":              {refused: true},
+		"lua_ssl_protocols = TLSv1.2 TLSv1.3":      {},
+		"lua_ssl_protocols = TLSv1.1 TLSv1.2":      {warns: true},
+		"ssl_protocols = TLSv1.3":                  {refused: true},
+		"audit_log = on":                           {warns: true}, // the other plane's
+		"status_listen = 127.0.0.1:0 ssl":          {refused: true},
+		"status_listen = 127.0.0.1:0":              {},
 	}
 	for line, test := range tests {
 		for _, file := range []string{"kong.conf", "keepgate.conf"} {
