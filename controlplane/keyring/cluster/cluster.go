@@ -80,7 +80,7 @@ func (k *Keeper) Kept(row record.Key) bool {
 // Recovery returns what opens kept material with a private key: RSA, in PEM, not encrypted. It fails with
 // fault.Invalid when privatePEM is something else. The caller wipes privatePEM.
 func (k *Keeper) Recovery(privatePEM []byte) (func(row record.Key) (secret.Bytes, error), error) {
-	private, err := parsePrivate(privatePEM)
+	private, err := ParsePrivate(privatePEM)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "cluster.Recovery", "recovery_private_key", err)
 	}

@@ -30,6 +30,9 @@ type RecoveryKey struct {
 // head is what key rows write before the ciphertext.
 func (k *RecoveryKey) head() []byte { return append([]byte{version}, k.digest[:]...) }
 
+// RSA is the public key itself.
+func (k *RecoveryKey) RSA() *rsa.PublicKey { return k.public }
+
 func newRecoveryKey(public *rsa.PublicKey) (*RecoveryKey, error) {
 	if bits := public.N.BitLen(); bits < minBits || bits > maxBits {
 		return nil, fmt.Errorf("an RSA key of %d bits; want %d to %d", bits, minBits, maxBits)
@@ -117,8 +120,8 @@ func parsePublic(block *pem.Block) (*rsa.PublicKey, error) {
 	return key, nil
 }
 
-// parsePrivate reads an RSA private key from PEM. Its errors never quote the text.
-func parsePrivate(text []byte) (*rsa.PrivateKey, error) {
+// ParsePrivate reads an RSA private key from PEM, not encrypted. Its errors never quote the text.
+func ParsePrivate(text []byte) (*rsa.PrivateKey, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
 		return nil, errors.New("no PEM block in it")
