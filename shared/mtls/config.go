@@ -13,7 +13,7 @@ var errUnwired = errors.New("mtls: the configuration for this client was not ask
 // Server returns the configuration of a listening side that accepts the given roles; none accepts nobody.
 // It follows the files: every handshake uses the trust of its moment.
 func (s *Source) Server(allow ...Role) *tls.Config {
-	d := demand{usage: x509.ExtKeyUsageClientAuth, roles: slices.Clone(allow)}
+	d := demand{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, roles: slices.Clone(allow)}
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		ClientAuth:             tls.RequireAndVerifyClientCert,
@@ -44,7 +44,7 @@ func (s *Source) serverNow(d demand) *tls.Config {
 // Client returns the configuration of a dialling side that expects a peer of one role. With a serverName
 // the peer's certificate must also carry that DNS name or IP address.
 func (s *Source) Client(serverName string, expect Role) *tls.Config {
-	d := demand{usage: x509.ExtKeyUsageServerAuth, serverName: serverName, roles: []Role{expect}}
+	d := demand{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, serverName: serverName, roles: []Role{expect}}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		ServerName: serverName,

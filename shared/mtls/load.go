@@ -15,7 +15,7 @@ import (
 
 const expiresSoon = 14 * 24 * time.Hour
 
-// trust is one whole, checked set of files. It never changes.
+// trust is one whole, checked set of files. It never changes, but for what it remembers of proofs.
 type trust struct {
 	digest   [sha256.Size]byte // of the files it was read from
 	pair     tls.Certificate
@@ -26,6 +26,7 @@ type trust struct {
 	fallen   map[issuer]time.Time    // CAs that another CA of the file revoked
 	notice   string                  // about the key file
 	changed  chan struct{}           // closed when another set takes over
+	believed believed                // chains of proofs that this set was asked about
 }
 
 // contents is what the files hold, read but not yet believed.

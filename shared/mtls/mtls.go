@@ -25,6 +25,9 @@
 // CRL past its nextUpdate warns and stays in use: refusing everybody because a file was not renewed would
 // turn a delay into an outage. A CRL with a lower number than the one in use is refused.
 //
+// An identity can also sign ([Source.Sign]) what travels or lies outside of a connection; [Source.Proven]
+// believes such a proof by the same policy.
+//
 // The package does not issue certificates (controlplane/certs) and does not serve the Admin API's TLS.
 package mtls
 

@@ -12,7 +12,7 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
-// Reason is why a connection was refused, in words that may be counted and compared.
+// Reason is why a connection or a proof was refused, in words that may be counted and compared.
 type Reason string
 
 const (
@@ -34,6 +34,7 @@ const (
 	RefusedByPeer     Reason = "refused by the other side"
 	Left              Reason = "left during the handshake"
 	BrokenHandshake   Reason = "broken handshake"
+	BadProof          Reason = "bad proof" // of Proven: not a proof, or not of this message
 )
 
 // Refusal says why a peer was refused. Subject is what its certificate says of it, as far as that could be

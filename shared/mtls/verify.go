@@ -16,9 +16,9 @@ import (
 
 // demand is what one side asks of the other.
 type demand struct {
-	usage      x509.ExtKeyUsage
-	serverName string // "" does not check names
-	roles      []Role // empty refuses everybody
+	usages     []x509.ExtKeyUsage // one of them
+	serverName string             // "" does not check names
+	roles      []Role             // empty refuses everybody
 }
 
 // verify is the whole policy. It trusts nothing that crypto/tls did before: it runs on resumed sessions
@@ -31,26 +31,35 @@ func (t *trust) verify(cs tls.ConnectionState, d demand, now time.Time) error {
 	if cs.Version < tls.VersionTLS13 {
 		return refuse(WrongTLSVersion, leaf, "%s, but only TLS 1.3 is spoken here", tls.VersionName(cs.Version))
 	}
-	intermediates := x509.NewCertPool()
-	for _, cert := range cs.PeerCertificates[1:] {
+	if _, err := t.verifyChain(cs.PeerCertificates, d, now); err != nil {
+		return err
+	}
+	return t.checkIdentity(leaf, d.roles)
+}
+
+// verifyChain checks the leaf that comes first in certs, with what follows it as intermediates: trust, key
+// usage, names, and revocation on every chain that leads to a trusted CA.
+func (t *trust) verifyChain(certs []*x509.Certificate, d demand, now time.Time) ([][]*x509.Certificate, error) {
+	leaf, intermediates := certs[0], x509.NewCertPool()
+	for _, cert := range certs[1:] {
 		intermediates.AddCert(cert)
 	}
 	chains, err := leaf.Verify(x509.VerifyOptions{
 		Roots:         t.roots,
 		Intermediates: intermediates,
 		DNSName:       d.serverName,
-		KeyUsages:     []x509.ExtKeyUsage{d.usage},
+		KeyUsages:     d.usages,
 		CurrentTime:   now,
 	})
 	if err != nil {
-		return denied(chainRefusal(leaf, err, now))
+		return nil, denied(chainRefusal(leaf, err, now))
 	}
 	for _, chain := range chains {
 		if err := t.checkRevocation(chain); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return t.checkIdentity(leaf, d.roles)
+	return chains, nil
 }
 
 func (t *trust) checkIdentity(leaf *x509.Certificate, roles []Role) error {
@@ -84,7 +93,7 @@ func identityOf(leaf *x509.Certificate) (Identity, error) {
 // the one given to Client.
 func (s *Source) Check(cs tls.ConnectionState, allow ...Role) error {
 	// The handshake has checked the key usage for its side, and a certificate does not change.
-	return s.trust.Load().verify(cs, demand{usage: x509.ExtKeyUsageAny, roles: allow}, time.Now())
+	return s.trust.Load().verify(cs, demand{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, roles: allow}, time.Now())
 }
 
 func disconnected(err error) bool {

@@ -3,6 +3,8 @@ package mtlstest
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -34,6 +36,8 @@ type Leaf struct {
 	Usages    []x509.ExtKeyUsage
 	DNS       []string
 	IPs       []net.IP
+	KeyUsage  x509.KeyUsage // digitalSignature
+	Key       crypto.Signer // a new EC P-256 key
 }
 
 // Pair is a certificate and its key.
@@ -80,12 +84,16 @@ func newCA(t testing.TB, name string, parent *CA) *CA {
 func (ca *CA) Issue(t testing.TB, leaf Leaf) Pair {
 	t.Helper()
 	leaf = leaf.withDefaults()
-	key, keyPEM, err := mtls.NewKey()
-	must(t, err)
+	key := leaf.Key
+	if key == nil {
+		var err error
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		must(t, err)
+	}
 	template := &x509.Certificate{
 		SerialNumber: serial(t), Subject: pkix.Name{CommonName: leaf.Identity.Name},
 		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: leaf.Usages,
+		KeyUsage: leaf.KeyUsage, ExtKeyUsage: leaf.Usages,
 		DNSNames: leaf.DNS, IPAddresses: leaf.IPs, BasicConstraintsValid: true,
 	}
 	for _, text := range leaf.URIs {
@@ -98,7 +106,9 @@ func (ca *CA) Issue(t testing.TB, leaf Leaf) Pair {
 	pair := Pair{CertPEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
 	pair.Cert, err = x509.ParseCertificate(der)
 	must(t, err)
-	keyPEM.Reveal(func(data []byte) { pair.KeyPEM = append([]byte(nil), data...) })
+	der, err = x509.MarshalPKCS8PrivateKey(key)
+	must(t, err)
+	pair.KeyPEM = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	return pair
 }
 
@@ -124,6 +134,9 @@ func (l Leaf) withDefaults() Leaf {
 	}
 	if l.NotAfter.IsZero() {
 		l.NotAfter = time.Now().Add(time.Hour)
+	}
+	if l.KeyUsage == 0 {
+		l.KeyUsage = x509.KeyUsageDigitalSignature
 	}
 	if l.Usages == nil {
 		l.Usages = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
