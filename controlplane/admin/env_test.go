@@ -112,7 +112,7 @@ func (e *env) cipher(ctx context.Context) (*encryption.Cipher, error) {
 	if e.ring == nil {
 		return encryption.NewIdentity(ctx, e.store)
 	}
-	return encryption.New(ctx, e.store, e.ring, false)
+	return encryption.New(ctx, e.store, e.ring, encryption.Options{})
 }
 
 func (e *env) serve(options admin.Options) {

@@ -49,7 +49,7 @@ func secrets(ctx context.Context, s cpsettings.ControlPlane, store record.Store,
 	if err != nil {
 		return nil, nil, err
 	}
-	cipher, err := encryption.New(ctx, store, ring, s.Keyring.MigratePlaintext)
+	cipher, err := encryption.New(ctx, store, ring, encryption.Options{Migrate: s.Keyring.MigratePlaintext, Decrypt: s.Keyring.DecryptAll})
 	return ring, cipher, err
 }
 

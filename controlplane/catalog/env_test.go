@@ -32,8 +32,8 @@ type env struct {
 	ring    *keyring.Ring
 	cipher  *encryption.Cipher
 	catalog *catalog.Catalog
-	ws      string // the default workspace
-	migrate bool   // declared: plaintext may be read
+	ws      string             // the default workspace
+	options encryption.Options // what is declared
 }
 
 func newEnv(t testing.TB) *env {
@@ -92,7 +92,7 @@ func (e *env) start() {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	if e.cipher, err = encryption.New(ctx, e.store, e.ring, e.migrate); err != nil {
+	if e.cipher, err = encryption.New(ctx, e.store, e.ring, e.options); err != nil {
 		e.t.Fatal(err)
 	}
 	e.startCatalog()

@@ -40,7 +40,7 @@ func TestEncryptingAnExistingDatabase(t *testing.T) {
 	t.Parallel()
 	e := newPlainEnv(t)
 	ids := fill(e)
-	e.keeper, e.migrate = local.New(filepath.Join(t.TempDir(), "k")), true
+	e.keeper, e.options.Migrate = local.New(filepath.Join(t.TempDir(), "k")), true
 	e.start()
 	if count, err := e.catalog.Plaintexts(t.Context()); err != nil || count != 3 || !e.cipher.Migrating() {
 		t.Fatalf("%d rows in clear (%v), want the three that were filled; migrating %t", count, err, e.cipher.Migrating())

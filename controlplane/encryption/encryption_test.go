@@ -47,7 +47,7 @@ func openRing(t *testing.T, store *sqlite.Store, keeper keyring.Keeper, referenc
 
 func newCipher(t *testing.T, store *sqlite.Store, ring *keyring.Ring) *encryption.Cipher {
 	t.Helper()
-	cipher, err := encryption.New(t.Context(), store, ring, false)
+	cipher, err := encryption.New(t.Context(), store, ring, encryption.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,10 +153,10 @@ func TestMigrationMustBeDeclared(t *testing.T) {
 	}
 	before, _ := plain.Fingerprint("t", "f", "v")
 	ring := openRing(t, store, local.New(filepath.Join(t.TempDir(), "k")), 0)
-	if _, err := encryption.New(t.Context(), store, ring, false); fault.KindOf(err) != fault.Denied {
+	if _, err := encryption.New(t.Context(), store, ring, encryption.Options{}); fault.KindOf(err) != fault.Denied {
 		t.Fatalf("New over plaintext = %v, want denied", err)
 	}
-	cipher, err := encryption.New(t.Context(), store, ring, true)
+	cipher, err := encryption.New(t.Context(), store, ring, encryption.Options{Migrate: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestMigrationMustBeDeclared(t *testing.T) {
 	if text, stale, err := cipher.Open(place, "old"); text != "old" || !stale || err != nil {
 		t.Errorf("Open of a plaintext = %q, %t, %v", text, stale, err)
 	}
-	if _, err := encryption.New(t.Context(), store, ring, false); fault.KindOf(err) != fault.Denied {
+	if _, err := encryption.New(t.Context(), store, ring, encryption.Options{}); fault.KindOf(err) != fault.Denied {
 		t.Errorf("New in the middle of it, undeclared = %v, want denied", err)
 	}
 	if err := cipher.EndMigration(t.Context()); err != nil {
@@ -178,7 +178,7 @@ func TestMigrationMustBeDeclared(t *testing.T) {
 	if _, _, err := cipher.Open(place, "old"); fault.KindOf(err) != fault.Corrupt || cipher.Migrating() {
 		t.Errorf("Open of a plaintext after the end = %v, want corrupt", err)
 	}
-	after, err := encryption.New(t.Context(), store, ring, true)
+	after, err := encryption.New(t.Context(), store, ring, encryption.Options{Migrate: true})
 	if err != nil || after.Migrating() {
 		t.Errorf("a setting left behind opens the door again (%v)", err)
 	}

@@ -72,8 +72,7 @@ func (c *Cipher) clearIndex(ctx context.Context) error {
 	return c.changeIndex(ctx, func(record indexRecord, found bool) (indexRecord, *index, error) {
 		if !found {
 			key := randomKey()
-			key.Reveal(func(data []byte) { record.Clear = base64.StdEncoding.EncodeToString(data) })
-			return record, newIndex(key), nil
+			return clearRecord(key), newIndex(key), nil
 		}
 		if record.Clear == "" {
 			return record, nil, fault.Newf(fault.Denied, "encryption.NewIdentity", "index_key", "the database is encrypted: set keyring_enabled = on")
@@ -87,30 +86,24 @@ func (c *Cipher) clearIndex(ctx context.Context) error {
 // database, and in one whose every key was lost before anything was sealed.
 func (c *Cipher) syncIndex(ctx context.Context) error {
 	return c.changeIndex(ctx, func(record indexRecord, found bool) (indexRecord, *index, error) {
-		if (record.Clear != "" || record.Migrating) && !c.declared {
-			return record, nil, fault.Newf(fault.Denied, "encryption.New", metaIndex, "the database still holds plaintext of the time before its keyring: "+
-				"set keyring_migrate_plaintext = on until a start says that none is left")
+		if (record.Clear != "" || record.Migrating) && !c.options.Migrate && !c.options.Decrypt {
+			return record, nil, fault.Newf(fault.Denied, "encryption.New", metaIndex, "the database holds plaintext beside its keyring, of the time "+
+				"before it or of a keyring_decrypt_all: set keyring_migrate_plaintext = on until a re-encryption says that none is left")
 		}
-		next := indexRecord{Sealed: maps.Clone(record.Sealed), Migrating: record.Migrating}
+		key, err := c.openIndex(record, found)
+		if err != nil {
+			record.Migrating = record.Migrating || c.options.Decrypt
+			return record, &index{reason: err}, nil
+		}
+		if record.Clear != "" && c.options.Decrypt { // as EndDecryption left it
+			return record, newIndex(key), nil
+		}
+		next := indexRecord{Sealed: maps.Clone(record.Sealed), Migrating: record.Migrating || record.Clear != "" || c.options.Decrypt}
 		if next.Sealed == nil {
 			next.Sealed = map[string]string{}
 		}
-		key, err := c.openIndex(record, found)
-		switch {
-		case err != nil:
-			return record, &index{reason: err}, nil
-		case record.Clear != "":
-			next.Migrating = true
-		}
-		for _, id := range c.keys.Held() {
-			if _, ok := next.Sealed[id]; ok {
-				continue
-			}
-			under, err := c.keys.Key(id)
-			if err != nil {
-				return record, nil, err
-			}
-			key.Reveal(func(data []byte) { next.Sealed[id] = aead.SealText(under, id, indexPlace, data) })
+		if err := c.sealIndex(key, next.Sealed); err != nil {
+			return record, nil, err
 		}
 		if len(next.Sealed) == 0 { // no key is held, so nothing could be kept: make it when one is
 			_, _, err := c.keys.Active()
@@ -118,6 +111,21 @@ func (c *Cipher) syncIndex(ctx context.Context) error {
 		}
 		return next, newIndex(key), nil
 	})
+}
+
+// sealIndex adds the copies that are missing.
+func (c *Cipher) sealIndex(index secret.Bytes, copies map[string]string) error {
+	for _, id := range c.keys.Held() {
+		if _, ok := copies[id]; ok {
+			continue
+		}
+		under, err := c.keys.Key(id)
+		if err != nil {
+			return err
+		}
+		index.Reveal(func(data []byte) { copies[id] = aead.SealText(under, id, indexPlace, data) })
+	}
+	return nil
 }
 
 // openIndex finds the index key with any key that is held.
@@ -171,8 +179,8 @@ func (c *Cipher) changeIndex(ctx context.Context, change func(indexRecord, bool)
 		}
 		var record indexRecord
 		if found {
-			if err := json.Unmarshal([]byte(text), &record); err != nil || (record.Clear == "") == (len(record.Sealed) == 0) {
-				return fault.Newf(fault.Corrupt, "encryption.New", metaIndex, "the stored index key is malformed")
+			if record, err = parseIndex(text); err != nil {
+				return err
 			}
 		}
 		next, index, err := change(record, found)
@@ -187,7 +195,7 @@ func (c *Cipher) changeIndex(ctx context.Context, change func(indexRecord, bool)
 			return fmt.Errorf("writing the index key: %w", err)
 		}
 		c.index.Store(index)
-		c.migrating.Store(next.Migrating)
+		c.plaintext.Store(next.Migrating)
 		return nil
 	}
 	return fault.New(fault.Conflict, "encryption.New", metaIndex, errors.New("other nodes keep changing it"))
@@ -207,15 +215,16 @@ func (c *Cipher) writeIndex(ctx context.Context, old string, found bool, next in
 	return c.store.SwapMeta(ctx, metaIndex, &old, string(text))
 }
 
-// EndMigration stops reading plaintext. The caller has seen that none is left.
-func (c *Cipher) EndMigration(ctx context.Context) error {
-	return c.changeIndex(ctx, func(record indexRecord, found bool) (indexRecord, *index, error) {
-		if !found || c.keys == nil {
-			return record, nil, fault.Newf(fault.Invalid, "encryption.EndMigration", "", "there is no migration")
-		}
-		record.Migrating = false
-		return record, c.index.Load(), nil
-	})
+func clearRecord(key secret.Bytes) (record indexRecord) {
+	key.Reveal(func(data []byte) { record.Clear = base64.StdEncoding.EncodeToString(data) })
+	return record
+}
+
+func parseIndex(text string) (record indexRecord, err error) {
+	if json.Unmarshal([]byte(text), &record) != nil || (record.Clear == "") == (len(record.Sealed) == 0) {
+		err = fault.Newf(fault.Corrupt, "encryption.New", metaIndex, "the stored index key is malformed")
+	}
+	return record, err
 }
 
 func newIndex(key secret.Bytes) *index {

@@ -60,7 +60,7 @@ func (e *env) open() {
 		return keyring.CountSealed(ctx, e.store, id, "environments")
 	}})
 	e.must(err)
-	cipher, err := encryption.New(ctx, e.store, e.ring, false)
+	cipher, err := encryption.New(ctx, e.store, e.ring, encryption.Options{})
 	e.must(err)
 	e.catalog = catalog.New(e.store, testSchema(), cipher, catalog.Options{Hashes: 4})
 	e.must(e.catalog.Start(ctx))

@@ -86,7 +86,7 @@ func (cp *controlPlane) start() {
 	cp.must(cp.store.Migrate(ctx))
 	ring, err := keyring.Open(ctx, cp.store, local.New(filepath.Join(cp.folder, "keyring.key")), keyring.Options{})
 	cp.must(err)
-	cipher, err := encryption.New(ctx, cp.store, ring, false)
+	cipher, err := encryption.New(ctx, cp.store, ring, encryption.Options{})
 	cp.must(err)
 	cp.catalog = catalog.New(cp.store, entities(), cipher, catalog.Options{})
 	cp.must(cp.catalog.Start(ctx))

@@ -50,7 +50,7 @@ func newKeep(t *testing.T) *keep {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cipher, err := encryption.New(ctx, store, ring, false)
+	cipher, err := encryption.New(ctx, store, ring, encryption.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
