@@ -2,6 +2,7 @@ package harness
 
 import (
 	"path/filepath"
+	"strings"
 )
 
 // DataPlane is one keepgate-dp.
@@ -38,6 +39,16 @@ func (c *Cluster) DataPlane(name string, cp *ControlPlane, flags ...string) *Dat
 		"--cluster-cert", cert, "--cluster-cert-key", key,
 		"--cluster-ca-cert", c.Cert("ca.crt"), "--cluster-crl", c.Cert("crl.pem"),
 	}, flags...)...)
+}
+
+// Edge is a data plane that any of several control plane nodes may serve.
+func (c *Cluster) Edge(name string, nodes ...*ControlPlane) *DataPlane {
+	c.T.Helper()
+	var addresses []string
+	for _, node := range nodes {
+		addresses = append(addresses, node.Cluster)
+	}
+	return c.DataPlane(name, nodes[0], "--cluster-control-plane", strings.Join(addresses, ","))
 }
 
 // DataPlaneWith is a data plane without certificates but those that the flags name.
