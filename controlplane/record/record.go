@@ -73,19 +73,6 @@ type Query struct {
 	AnyTag  bool              // has one of Tags instead of all
 }
 
-// Key is one row of the keyring. What the byte fields hold is the keyring's affair; the store keeps them
-// as they are. An empty field and an absent one are the same.
-type Key struct {
-	ID          string
-	State       string
-	CreatedAt   int64 // Unix seconds
-	ActivatedAt int64 // Unix seconds; 0: never
-	Check       []byte
-	Recovery    []byte // material wrapped for the recovery key
-	Wrapped     []byte // material wrapped by the strategy
-	Signature   []byte
-}
-
 // Node is one data plane, as the fleet last saw it.
 type Node struct {
 	ID           string

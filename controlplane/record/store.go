@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"iter"
+	"time"
 )
 
 // Store is the whole contract of a database, which controlplane/store/storetest checks for every engine.
@@ -51,15 +52,45 @@ type Store interface {
 	// subject "meta/<name>" when something else is stored.
 	SwapMeta(ctx context.Context, name string, old *string, value string) error
 
-	// Keys reads all key rows, by creation and then id.
+	// Keyring reads the ring's head and all key rows in one consistent read.
+	Keyring(ctx context.Context) (Keyring, error)
+
+	// ChangeKeyring writes key rows, new ones and over what is stored, and the ring's next head in one
+	// transaction, if the head is still old (nil: there is none); fault.Conflict with subject
+	// "keyring/head" when it is not.
+	ChangeKeyring(ctx context.Context, old *string, head string, keys []Key) error
+
+	// CountSealed counts the rows that hold sealed values, by table and key. A row that holds values under
+	// two keys counts for both. Tables and keys without any are left out.
+	CountSealed(ctx context.Context) ([]SealedCount, error)
+
+	// Reseal writes rows of one table in one transaction. Rows of another generation, and rows that are
+	// gone, are left alone and named in conflicts. It takes no revision and changes no generation.
+	Reseal(ctx context.Context, table string, rows []Resealed) (conflicts []string, err error)
+
+	// Keys, InsertKey and UpdateKey go when the ring writes by its head.
 	Keys(ctx context.Context) ([]Key, error)
-
-	// InsertKey adds a key row; an [ExistsError] when the id was ever used.
 	InsertKey(ctx context.Context, key Key) error
-
-	// UpdateKey writes a key row over exactly old; fault.Conflict with subject "keyring_keys/<id>" when
-	// something else is stored.
 	UpdateKey(ctx context.Context, old, key Key) error
+
+	// PutLease writes a node's lease over whatever is stored, dated by the database's clock.
+	PutLease(ctx context.Context, node string, body []byte) error
+
+	// Leases reads all leases by node.
+	Leases(ctx context.Context) ([]Lease, error)
+
+	// DropLeases deletes the lease of a node, and those older than an age; a node of "" names none.
+	DropLeases(ctx context.Context, node string, olderThan time.Duration) error
+
+	// AppendAudit adds entries in one transaction; an [ExistsError] with table "audit" and id
+	// "<node>/<sequence>" when the place of one is taken.
+	AppendAudit(ctx context.Context, entries []AuditEntry) error
+
+	// Audit reads entries of the journal.
+	Audit(ctx context.Context, query AuditQuery) ([]AuditEntry, error)
+
+	// AuditHeads reads the last entry of each node's chain, by node.
+	AuditHeads(ctx context.Context) ([]AuditEntry, error)
 
 	// PutNode writes a data-plane row over whatever is stored.
 	PutNode(ctx context.Context, node Node) error

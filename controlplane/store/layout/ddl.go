@@ -38,6 +38,7 @@ func (l *Layout) DDL(types Types) string {
 	for _, table := range own(types) {
 		fmt.Fprintf(&b, "\nCREATE TABLE %s (\n    %s\n)%s;\n", table.name, strings.Join(table.lines, ",\n    "), types.Options)
 	}
+	b.WriteString("CREATE INDEX audit_entries_at_idx ON audit_entries (at, node, sequence);\n")
 	b.WriteString("INSERT INTO revision (id, number) VALUES (1, 0);\n")
 	return b.String()
 }
@@ -117,6 +118,12 @@ func own(types Types) []ownTable {
 		{"data_planes", []string{
 			"id " + id + " PRIMARY KEY", "organisation " + text + " NOT NULL", "environment " + text + " NOT NULL",
 			"seen " + integer + " NOT NULL", "body " + text + " NOT NULL",
+		}},
+		// Leases of control plane nodes, dated by the database's clock in milliseconds.
+		{"control_planes", []string{"id " + id + " PRIMARY KEY", "at " + integer + " NOT NULL", "body " + text + " NOT NULL"}},
+		{"audit_entries", []string{
+			"node " + id + " NOT NULL", "sequence " + integer + " NOT NULL", "at " + integer + " NOT NULL",
+			"body " + text + " NOT NULL", "hash " + bytes + " NOT NULL", "PRIMARY KEY (node, sequence)",
 		}},
 	}
 }

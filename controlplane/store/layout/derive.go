@@ -37,7 +37,24 @@ func tableOf(entity *schema.Entity) *Table {
 	for _, u := range entity.Unique {
 		table.addKey(u)
 	}
+	for _, f := range entity.Fields {
+		if _, column := table.Secret(f.Name); !column && holdsSecrets(f) {
+			table.Nested = true
+		}
+	}
 	return table
+}
+
+// holdsSecrets says whether a field, or one inside of it, is stored encrypted. What the configuration of a
+// plugin holds its own schema says, so any may.
+func holdsSecrets(f *schema.Field) bool {
+	switch {
+	case f == nil || f.Visibility != schema.Shown && f.Visibility != schema.Stored:
+		return false
+	case f.Encrypted || f.Kind == schema.Config:
+		return true
+	}
+	return holdsSecrets(f.Elem) || holdsSecrets(f.Key) || slices.ContainsFunc(f.Fields, holdsSecrets)
 }
 
 // addKey adds a key and the columns it needs. The schema sees a key over several fields as one column; the

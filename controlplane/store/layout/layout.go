@@ -25,6 +25,7 @@ type Table struct {
 	Values     []Column  // parts of unique keys that are no foreign keys
 	Foreign    []Foreign // in the order of the schema
 	Sealed     []Column
+	Nested     bool // the body may hold sealed text, too
 	Keys       []Key
 }
 

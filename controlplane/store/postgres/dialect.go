@@ -25,6 +25,8 @@ func dialect(prefix string) *relational.Dialect {
 		LockRows:         " FOR NO KEY UPDATE",
 		LockRowsToDelete: " FOR UPDATE",
 		CheckReferences:  "SET CONSTRAINTS ALL IMMEDIATE",
+		Now:              "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+		Arrays:           true,
 		ReadTags:         "array_to_json(tags)::text",
 		Tags: func(tags []string) any {
 			if tags == nil {

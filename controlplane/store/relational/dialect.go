@@ -24,10 +24,16 @@ type Dialect struct {
 	// the revision row from being held while many rows are checked.
 	CheckReferences string
 
+	Now string // expression: milliseconds since 1970 by the database's clock, which every transaction sees anew
+
 	ReadTags string                  // expression that gives tags as JSON text
 	Tags     func(tags []string) any // argument for the column tags
 	// HasTags returns a condition and its arguments: the column holds all of tags, or one of them.
 	HasTags func(tags []string, one bool) (condition string, arguments []any)
+
+	// Arrays says that a parameter may be a slice, of texts (with nulls: of pointers) or of numbers, so that
+	// one statement rewrites many rows.
+	Arrays bool
 
 	// Explain says what an error of the driver means.
 	Explain func(err error) Cause

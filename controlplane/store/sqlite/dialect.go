@@ -21,6 +21,7 @@ func dialect() *relational.Dialect {
 		// be refused in the middle.
 		Begin:         func(time.Duration) string { return "BEGIN IMMEDIATE" },
 		BeginSnapshot: "BEGIN",
+		Now:           "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
 		ReadTags:      "tags",
 		Tags:          tags,
 		HasTags:       hasTags,

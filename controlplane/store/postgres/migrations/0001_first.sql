@@ -238,4 +238,20 @@ CREATE TABLE data_planes (
     seen bigint NOT NULL,
     body text NOT NULL
 );
+
+CREATE TABLE control_planes (
+    id text COLLATE "C" PRIMARY KEY,
+    at bigint NOT NULL,
+    body text NOT NULL
+);
+
+CREATE TABLE audit_entries (
+    node text COLLATE "C" NOT NULL,
+    sequence bigint NOT NULL,
+    at bigint NOT NULL,
+    body text NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (node, sequence)
+);
+CREATE INDEX audit_entries_at_idx ON audit_entries (at, node, sequence);
 INSERT INTO revision (id, number) VALUES (1, 0);

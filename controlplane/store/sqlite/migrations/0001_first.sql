@@ -225,4 +225,20 @@ CREATE TABLE data_planes (
     seen integer NOT NULL,
     body text NOT NULL
 ) STRICT;
+
+CREATE TABLE control_planes (
+    id text PRIMARY KEY,
+    at integer NOT NULL,
+    body text NOT NULL
+) STRICT;
+
+CREATE TABLE audit_entries (
+    node text NOT NULL,
+    sequence integer NOT NULL,
+    at integer NOT NULL,
+    body text NOT NULL,
+    hash blob NOT NULL,
+    PRIMARY KEY (node, sequence)
+) STRICT;
+CREATE INDEX audit_entries_at_idx ON audit_entries (at, node, sequence);
 INSERT INTO revision (id, number) VALUES (1, 0);

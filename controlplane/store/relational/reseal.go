@@ -1,0 +1,197 @@
+package relational
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/controlplane/store/layout"
+)
+
+// resealChunk is how many rows one statement rewrites.
+const resealChunk = 1000
+
+// Reseal writes rows of one table whose secrets were sealed anew.
+func (s *Store) Reseal(ctx context.Context, table string, rows []record.Resealed) (conflicts []string, err error) {
+	t, err := s.table("Reseal", table)
+	if err != nil {
+		return nil, err
+	}
+	rows = slices.SortedFunc(slices.Values(rows), func(a, b record.Resealed) int { return cmp.Compare(a.ID, b.ID) })
+	if err := s.checkResealed(t, rows); err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout+time.Duration(len(rows))*patiencePerRow, errTimeout)
+	defer cancel()
+	for attempt := 1; ; attempt++ {
+		conflicts, err = s.reseal(ctx, t, rows)
+		if err == nil {
+			return conflicts, nil
+		}
+		if attempt == maxAttempts || ctx.Err() != nil || s.dialect.Explain(err).Kind != Collision {
+			return nil, s.fault(ctx, "Reseal", t.Name, err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause(attempt)):
+		}
+	}
+}
+
+func (s *Store) checkResealed(t *layout.Table, rows []record.Resealed) error {
+	for i, row := range rows {
+		subject := t.Name + "/" + row.ID
+		switch {
+		case row.ID == "" || i > 0 && rows[i-1].ID == row.ID:
+			return s.invalid("Reseal", subject, "a row needs an id, and is written once in a call")
+		case len(row.Sealed) == 0 && row.Body == nil:
+			return s.invalid("Reseal", subject, "nothing is sealed anew")
+		}
+		if err := s.clean("Reseal", subject, row.ID, string(row.Body)); err != nil {
+			return err
+		}
+		for field, value := range row.Sealed {
+			if _, ok := t.Secret(field); !ok {
+				return s.invalid("Reseal", subject, "%s is no top-level encrypted field", field)
+			}
+			if err := s.clean("Reseal", subject, value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Store) reseal(ctx context.Context, t *layout.Table, rows []record.Resealed) (conflicts []string, err error) {
+	tx, err := s.begin(ctx, s.writer, s.dialect.Begin(s.timeout))
+	if err != nil {
+		return nil, err
+	}
+	defer tx.end(ctx)
+	write := resealEach
+	if s.dialect.Arrays {
+		write = resealMany
+	}
+	for chunk := range slices.Chunk(rows, resealChunk) {
+		missed, err := write(ctx, tx, t, chunk)
+		if err != nil {
+			return nil, fmt.Errorf("writing sealed values: %w", err)
+		}
+		conflicts = append(conflicts, missed...)
+	}
+	return conflicts, tx.commit(ctx)
+}
+
+// resealEach writes row by row with statements that are prepared once for each set of columns.
+func resealEach(ctx context.Context, tx *transaction, t *layout.Table, rows []record.Resealed) (conflicts []string, err error) {
+	var sets []string
+	for _, c := range t.Sealed {
+		sets = append(sets, fmt.Sprintf("%[1]s = coalesce(?, %[1]s)", layout.Quote(c.Name)))
+	}
+	sets = append(sets, "body = coalesce(?, body)")
+	statement, err := tx.conn.PrepareContext(ctx, tx.dialect.text("UPDATE "+tx.dialect.table(t.Name)+" SET "+strings.Join(sets, ", ")+
+		" WHERE id = ? AND generation = ?"))
+	if err != nil {
+		return nil, err
+	}
+	defer statement.Close()
+	for _, row := range rows {
+		var arguments []any
+		for _, c := range t.Sealed {
+			arguments = append(arguments, nullable(row.Sealed, c.Field))
+		}
+		arguments = append(arguments, textOrNull(row.Body), row.ID, int64(row.Generation))
+		result, err := statement.ExecContext(ctx, arguments...)
+		if err != nil {
+			return nil, err
+		}
+		changed, err := result.RowsAffected()
+		if err != nil {
+			return nil, err
+		}
+		if changed != 1 {
+			conflicts = append(conflicts, row.ID)
+		}
+	}
+	return conflicts, nil
+}
+
+func textOrNull(body []byte) any {
+	if body == nil {
+		return nil
+	}
+	return string(body)
+}
+
+// resealMany writes all rows with one statement, whose parameters are the columns.
+func resealMany(ctx context.Context, tx *transaction, t *layout.Table, rows []record.Resealed) (conflicts []string, err error) {
+	identities, generations := make([]string, len(rows)), make([]int64, len(rows))
+	for i, row := range rows {
+		identities[i], generations[i] = row.ID, int64(row.Generation)
+	}
+	names, sets := []string{"id", "generation"}, []string(nil)
+	arrays, arguments := []string{"?::text[]", "?::bigint[]"}, []any{identities, generations}
+	add := func(name string, values []*string, complete bool) {
+		quoted := layout.Quote(name)
+		value := "fresh." + quoted
+		if !complete {
+			value = "coalesce(" + value + ", stored." + quoted + ")"
+		}
+		names, sets = append(names, quoted), append(sets, quoted+" = "+value)
+		arrays, arguments = append(arrays, "?::text[]"), append(arguments, values)
+	}
+	for _, c := range t.Sealed {
+		if values, present := column(rows, c.Field); present > 0 {
+			add(c.Name, values, present == len(rows))
+		}
+	}
+	if values, present := bodies(rows); present > 0 {
+		add("body", values, present == len(rows))
+	}
+	result, err := tx.query(ctx, "UPDATE "+tx.dialect.table(t.Name)+" AS stored SET "+strings.Join(sets, ", ")+
+		" FROM unnest("+strings.Join(arrays, ", ")+") AS fresh ("+strings.Join(names, ", ")+")"+
+		" WHERE stored.id = fresh.id AND stored.generation = fresh.generation RETURNING stored.id", arguments...)
+	if err != nil {
+		return nil, err
+	}
+	defer result.Close()
+	written := make(map[string]bool, len(rows))
+	for result.Next() {
+		var id string
+		if err := result.Scan(&id); err != nil {
+			return nil, err
+		}
+		written[id] = true
+	}
+	for _, id := range identities {
+		if !written[id] {
+			conflicts = append(conflicts, id)
+		}
+	}
+	return conflicts, result.Err()
+}
+
+func column(rows []record.Resealed, field string) (values []*string, present int) {
+	values = make([]*string, len(rows))
+	for i, row := range rows {
+		if value, ok := row.Sealed[field]; ok {
+			values[i], present = &value, present+1
+		}
+	}
+	return values, present
+}
+
+func bodies(rows []record.Resealed) (values []*string, present int) {
+	values = make([]*string, len(rows))
+	for i, row := range rows {
+		if row.Body != nil {
+			text := string(row.Body)
+			values[i], present = &text, present+1
+		}
+	}
+	return values, present
+}
