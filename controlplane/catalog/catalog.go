@@ -26,6 +26,8 @@ type Store interface {
 type Cipher interface {
 	Seal(p aead.Place, plaintext string) (string, error)
 	Open(p aead.Place, text string) (plaintext string, stale bool, err error)
+	// Stale reports whether a stored text would be written otherwise now, by its form alone.
+	Stale(table, text string) bool
 	Fingerprint(table, field, value string) (string, error)
 	Check(table, field, row, value string) (string, error)
 	// Lost reports whether text is sealed under a key that is gone for good.

@@ -6,12 +6,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"iter"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keepgate/keepgate/controlplane/record"
-	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/schema"
 )
@@ -131,36 +129,6 @@ func (c *Catalog) endMigration(ctx context.Context) error {
 	}
 	c.options.Log.WarnContext(ctx, "no secret of the time before the keyring rests in clear any more: set keyring_migrate_plaintext = off")
 	return nil
-}
-
-// Plaintexts counts the rows that hold a secret in clear.
-func (c *Catalog) Plaintexts(ctx context.Context) (count int, err error) {
-	err = c.store.Snapshot(ctx, func(_ uint64, rows iter.Seq2[record.Row, error]) error {
-		count = 0
-		for row, err := range rows {
-			if err != nil {
-				return err
-			}
-			e, m, err := c.decode(row)
-			if err != nil {
-				return err
-			}
-			clear := false
-			c.schema.SetColumns(e, m, row.Sealed)
-			err = c.schema.Secrets(e, m, func(_, text string) (string, error) {
-				clear = clear || !aead.IsSealed(text)
-				return text, nil
-			})
-			if err != nil {
-				return err
-			}
-			if clear {
-				count++
-			}
-		}
-		return nil
-	})
-	return count, err
 }
 
 // Workspace returns the id of a workspace given by name or id; "" means the default one. An unknown one is

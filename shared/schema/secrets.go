@@ -2,10 +2,18 @@ package schema
 
 import (
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
+
+// SecretsInBody reports whether rows of the entity can hold secrets that are no columns, as plugins do.
+func (e *Entity) SecretsInBody() bool {
+	return slices.ContainsFunc(e.Fields, func(f *Field) bool {
+		return f.secrets && f.Visibility != Wire && !slices.Contains(e.Sealed, f)
+	})
+}
 
 // Secrets gives every encrypted string of a row to visit and keeps what visit returns in its place. The field
 // is the schema path without indexes: "password", "config.http_endpoint". It changes m, and stops at the first
