@@ -48,7 +48,8 @@ func plan() []room {
 		{"controlplane/store/layout", []string{"controlplane/record", "shared/schema"}},
 		{"controlplane/store/storetest", []string{"controlplane/record", "controlplane/store/layout"}},
 		{"controlplane/store/...", []string{"controlplane/record", "controlplane/store/..."}},
-		{"controlplane/audit", []string{"controlplane/record"}},
+		{"controlplane/audit/heads", []string{"shared/durable"}},
+		{"controlplane/audit", []string{"controlplane/audit/heads", "controlplane/record"}},
 		{"controlplane/access", []string{"controlplane/record", "shared/verifier"}},
 		{"controlplane/keyring", []string{"controlplane/record", "controlplane/audit", "shared/aead", "shared/durable"}},
 		{"controlplane/keyring/*", []string{
@@ -72,12 +73,12 @@ func plan() []room {
 		{"controlplane/kmsservice", []string{"controlplane/keyring"}},
 		{"controlplane/kmsplugin", []string{"shared/kmsclient", "shared/mtls"}},
 		{"controlplane/admin/...", []string{
-			"controlplane/access", "controlplane/admin/...", "controlplane/catalog", "controlplane/fleet", "controlplane/keyring", "controlplane/record",
+			"controlplane/access", "controlplane/admin/...", "controlplane/audit/...", "controlplane/catalog", "controlplane/fleet", "controlplane/keyring", "controlplane/record",
 			"shared/declarative", "shared/plugins", "shared/schema",
 		}},
 		{"controlplane/console", []string{"controlplane/access", "controlplane/catalog", "controlplane/fleet", "controlplane/keyring", "shared/schema"}},
 		{"controlplane/cli/...", []string{
-			"controlplane/certs", "controlplane/cli/...", "controlplane/record", "controlplane/store/...",
+			"controlplane/audit/...", "controlplane/certs", "controlplane/cli/...", "controlplane/record", "controlplane/store/...",
 			"shared/declarative", "shared/durable", "shared/mtls", "shared/plugins", "shared/process", "shared/schema", "shared/settings/...", "shared/telemetry",
 		}},
 		{"controlplane/app", []string{"controlplane/...", "shared/..."}},
@@ -99,7 +100,7 @@ func plan() []room {
 			"shared/configset", "shared/plugins", "shared/schema", "shared/verifier",
 		}},
 		{"dataplane/localstore", []string{"shared/aead", "shared/configset", "shared/durable", "shared/localkeys"}},
-		{"dataplane/apply", []string{"dataplane/compile", "dataplane/localstore", "dataplane/table", "shared/configset"}},
+		{"dataplane/apply", []string{"dataplane/compile", "dataplane/localstore", "dataplane/table", "shared/configset", "shared/localkeys", "shared/schema"}},
 		{"dataplane/uplink", []string{"dataplane/apply", "shared/configset", "shared/mtls", "shared/mtls/grpccreds", "shared/telemetry"}},
 		{"dataplane/proxy", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/http1/client", "dataplane/plugin", "dataplane/table", "dataplane/upstream"}},
 		{"dataplane/listener", []string{"dataplane/exchange", "dataplane/table", "shared/mtls", "shared/settings/values"}},
