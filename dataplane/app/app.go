@@ -88,9 +88,9 @@ func (p *plane) open() (err error) {
 	if p.nodeID, err = nodeid.Load(filepath.Join(p.settings.Process.Prefix, "node.id")); err != nil {
 		return err
 	}
-	var held opened
+	var held apply.Opened
 	var found localstore.State
-	if p.store, found, err = openStore(p.settings, p.source, held.verify, p.log); err != nil {
+	if p.store, found, err = openStore(p.settings, p.source, held.Verify, p.log); err != nil {
 		return err
 	}
 	adviseOnKeys(p.store.Report(), p.log)
@@ -99,8 +99,8 @@ func (p *plane) open() (err error) {
 		return err
 	}
 	if report := p.store.Report(); report.Status != localstore.Fresh && report.Status != localstore.Unopenable {
-		p.applier.Start(apply.State{Epoch: found.Epoch, Version: found.Version, Set: held.set})
-		p.notice("serving from the local store", "version", found.Version, "epoch", found.Epoch, "entities", held.set.Len(),
+		p.applier.Start(apply.State{Epoch: found.Epoch, Version: found.Version, Set: held.Set})
+		p.notice("serving from the local store", "version", found.Version, "epoch", found.Epoch, "entities", held.Set.Len(),
 			"store", report.Status.String(), "sealed", string(report.Mode), "quarantined", len(p.applier.Quarantined()))
 	}
 	return nil
@@ -122,7 +122,7 @@ func (p *plane) build() error {
 	compiler := compile.New(all.Kinds(verifier.Options{}), p.names, p.pools, compile.Options{
 		Observer: p.metrics, Roots: roots, Depth: s.Upstream.VerifyDepth,
 	})
-	p.applier = apply.New(&tableCompiler{compiler, p.tables}, &keeper{p.store, entities, p.log})
+	p.applier = apply.New(&tableCompiler{compiler, p.tables}, apply.NewStoreKeeper(p.store, entities, p.log))
 	hostname, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("asking for the host name: %w", err)

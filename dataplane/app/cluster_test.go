@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keepgate/keepgate/dataplane/apply"
 	"github.com/keepgate/keepgate/dataplane/localstore"
-	"github.com/keepgate/keepgate/shared/configset"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 	"github.com/keepgate/keepgate/shared/settings/dpsettings"
@@ -94,8 +94,8 @@ func TestASealedStoreSaysWhatToDo(t *testing.T) {
 	for i, step := range steps {
 		var log bytes.Buffer
 		s.Cluster.PreviousKey = step.previous
-		var held opened
-		store, _, err := openStore(s, step.source, held.verify, slog.New(slog.NewTextHandler(&log, nil)))
+		var held apply.Opened
+		store, _, err := openStore(s, step.source, held.Verify, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,8 +108,7 @@ func TestASealedStoreSaysWhatToDo(t *testing.T) {
 			t.Errorf("step %d says\n%s", i, log.String())
 		}
 		if i == 0 {
-			set := configset.Set{}
-			if err := store.Replace(localstore.State{Epoch: 1, Version: 1, Hash: set.Hash(), Entries: (&keeper{store: store}).entries(set)}); err != nil {
+			if err := store.Replace(localstore.State{Epoch: 1, Version: 1}); err != nil {
 				t.Fatal(err)
 			}
 		}

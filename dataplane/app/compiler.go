@@ -14,9 +14,13 @@ type tableCompiler struct {
 }
 
 func (c *tableCompiler) Compile(set configset.Set) (install func(), quarantined []*syncv1.Quarantined) {
-	next, faulty := c.compiler.Compile(func(yield func(kind, id string, body []byte) bool) {
+	next, faulty := c.compiler.Compile(func(yield func(compile.Entity) bool) {
 		for e := range set.All() {
-			if !yield(e.Kind, e.ID, e.Body) {
+			one := compile.Entity{Kind: e.Kind, ID: e.ID, Body: e.Body, Locked: e.Kept}
+			if e.Kept && e.Last != nil {
+				one.Body, one.Locked = e.Last, false
+			}
+			if !yield(one) {
 				return
 			}
 		}

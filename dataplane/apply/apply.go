@@ -8,6 +8,13 @@
 //
 // A configuration is empty when it holds no entity; the fingerprint key, which every configuration has, is none.
 // The control plane says when an empty one is meant; a later epoch alone does not say it.
+//
+// # Kept entries
+//
+// What the control plane cannot open, as while a key of its keyring is missing, it publishes as kept: this node goes
+// on with the last form that it had, over restarts too, until the row is published again, or deleted. A row that is
+// changed while it cannot be opened keeps its last form likewise: nobody knows the next. What this node never held
+// closes what it may have been for, as an entity does that cannot be decoded, and is counted in what it reports.
 package apply
 
 import (
@@ -32,7 +39,8 @@ func (s State) Position() *syncv1.Position {
 	return &syncv1.Position{Epoch: s.Epoch, Version: s.Version, Hash: hash[:]}
 }
 
-// Compiler makes a configuration ready to serve. It never fails: what it cannot use it names. Calling install
+// Compiler makes a configuration ready to serve: of kept entries the last form, and without one it closes what they
+// may have been for. It never fails: what it cannot use it names. Calling install
 // puts the result in the place of the one before, without losing a request.
 type Compiler interface {
 	Compile(set configset.Set) (install func(), quarantined []*syncv1.Quarantined)
@@ -106,6 +114,8 @@ func (a *Applier) Start(s State) {
 func (a *Applier) Apply(u Update) *Refusal {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	held, _ := a.Held()
+	u.Delta = held.Set.Remember(u.Delta)
 	next, refusal := a.merge(u)
 	if refusal != nil {
 		return refusal

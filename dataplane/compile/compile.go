@@ -18,9 +18,17 @@ import (
 	"github.com/keepgate/keepgate/dataplane/upstream"
 )
 
-// Entities visits a configuration: kind is a table name, body the entity's message of keepgate.config.v1.
-// Bodies must not change while the Compiler lives.
-type Entities func(yield func(kind, id string, body []byte) bool)
+// Entities visits a configuration. Bodies must not change while the Compiler lives.
+type Entities func(yield func(Entity) bool)
+
+// Entity is one entity: Kind is a table name, Body the entity's message of keepgate.config.v1.
+type Entity struct {
+	Kind, ID string
+	Body     []byte
+	// Locked: the control plane cannot open the row and this node has no earlier form of it. Body is what of it
+	// could be read, and it closes what an entity does that cannot be decoded.
+	Locked bool
+}
 
 // Quarantined is an entity that cannot be used as it is configured.
 type Quarantined struct{ Kind, ID, Name, Reason string }
@@ -94,6 +102,7 @@ func (c *Compiler) Compile(all Entities) (*table.Table, []Quarantined) {
 	r.buildScopes()
 	t := &table.Table{Router: table.NewRouter(r.routes()), Certificates: certificates, Plugins: runtime}
 	t.Plugins.Complete(r.scopes.secretParameters(), r.scopes.plan("", ""))
+	r.reportLocked()
 	c.entities, c.services = r.entities, r.built
 	return t, r.quarantined
 }

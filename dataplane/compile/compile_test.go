@@ -37,9 +37,9 @@ func (c config) put(t testing.TB, kind, id string, m proto.Message) {
 	c[[2]string{kind, id}] = body
 }
 
-func (c config) all(yield func(kind, id string, body []byte) bool) {
+func (c config) all(yield func(compile.Entity) bool) {
 	for key, body := range c {
-		if !yield(key[0], key[1], body) {
+		if !yield(compile.Entity{Kind: key[0], ID: key[1], Body: body}) {
 			return
 		}
 	}

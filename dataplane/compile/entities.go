@@ -48,7 +48,8 @@ func messageOf(kind string) proto.Message {
 type entity struct {
 	id      string
 	body    []byte
-	message proto.Message // nil when the bytes cannot be decoded
+	locked  bool
+	message proto.Message // nil when it is locked or cannot be decoded
 	parsed  any
 }
 
@@ -56,7 +57,7 @@ type entity struct {
 type shelf struct {
 	byID    map[string]*entity
 	sorted  []*entity // by id; made when asked for
-	lost    []*entity // those that cannot be decoded
+	lost    []*entity // those without a message
 	changed bool      // against the compilation before
 }
 
@@ -71,22 +72,22 @@ func (r *run) load(all Entities) *entities {
 	for kind, old := range before.shelves {
 		now.shelves[kind] = &shelf{byID: make(map[string]*entity, len(old.byID)), changed: false}
 	}
-	all(func(kind, id string, body []byte) bool {
-		own := now.shelves[kind]
+	all(func(e Entity) bool {
+		own := now.shelves[e.Kind]
 		if own == nil {
-			if messageOf(kind) == nil {
+			if messageOf(e.Kind) == nil {
 				return true
 			}
 			own = &shelf{byID: map[string]*entity{}, changed: true}
-			now.shelves[kind] = own
+			now.shelves[e.Kind] = own
 		}
-		if old := before.find(kind, id); old != nil && same(old.body, body) {
-			own.byID[id] = old
+		if old := before.find(e.Kind, e.ID); old != nil && old.locked == e.Locked && same(old.body, e.Body) {
+			own.byID[e.ID] = old
 			return true
 		}
 		own.changed = true
-		fresh := &entity{id: strings.Clone(id), body: body, message: messageOf(kind)}
-		if proto.Unmarshal(body, fresh.message) != nil {
+		fresh := &entity{id: strings.Clone(e.ID), body: e.Body, locked: e.Locked, message: messageOf(e.Kind)}
+		if e.Locked || proto.Unmarshal(e.Body, fresh.message) != nil {
 			fresh.message = nil
 		}
 		own.byID[fresh.id] = fresh
@@ -102,11 +103,32 @@ func (r *run) load(all Entities) *entities {
 		for _, e := range own.byID {
 			if e.message == nil {
 				own.lost = append(own.lost, e)
-				r.report(kind, e.id, "", undecodable)
+				if !e.locked {
+					r.report(kind, e.id, "", undecodable)
+				}
 			}
 		}
 	}
 	return now
+}
+
+// reportLocked names what is locked, after all that somebody can mend at the gate or in the configuration.
+func (r *run) reportLocked() {
+	for kind, own := range r.shelves {
+		for _, e := range own.lost {
+			if e.locked {
+				r.report(kind, e.id, "", locked)
+			}
+		}
+	}
+}
+
+// why is the reason that an entity has no message.
+func (e *entity) why() string {
+	if e.locked {
+		return locked
+	}
+	return undecodable
 }
 
 // same compares bodies. bytes.Equal looks first at where they lie, and a set shares what did not change.

@@ -14,7 +14,10 @@ import (
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 )
 
-const undecodable = "its bytes cannot be decoded"
+const (
+	undecodable = "its bytes cannot be decoded"
+	locked      = "the control plane cannot open it, and this node never held it"
+)
 
 // salvaged is what can be read of an entity that cannot be decoded: those of its fields that can be. What it was for must
 // fail closed, and the less is known of that the wider it fails: a plugin of unknown scope or a route of unknown
@@ -23,12 +26,12 @@ const undecodable = "its bytes cannot be decoded"
 type salvaged struct {
 	message proto.Message
 	lost    map[protoreflect.Name]bool // fields that were there and cannot be read
-	whole   bool                       // the bytes divide into fields to their end, so that a field which is not there never was
+	whole   bool                       // there are bytes, and they divide into fields to their end: a field which is not there never was
 }
 
 // salvage reads body into m, which it owns, field by field.
 func salvage(body []byte, m proto.Message) *salvaged {
-	s := &salvaged{message: m, lost: map[protoreflect.Name]bool{}, whole: true}
+	s := &salvaged{message: m, lost: map[protoreflect.Name]bool{}, whole: len(body) > 0}
 	fields := m.ProtoReflect().Descriptor().Fields()
 	for len(body) > 0 {
 		number, _, n := protowire.ConsumeField(body)
@@ -53,7 +56,7 @@ func (s *salvaged) sure(fields ...protoreflect.Name) bool {
 	return s.whole && !slices.ContainsFunc(fields, func(name protoreflect.Name) bool { return s.lost[name] })
 }
 
-// lost visits the entities of a kind that cannot be decoded, by id.
+// lost visits the entities of a kind that are locked or cannot be decoded, by id.
 func (e *entities) lost(kind string) []*entity {
 	own := e.shelves[kind]
 	if own == nil || len(own.lost) == 0 {
@@ -106,7 +109,7 @@ func (r *run) lostRoutes() []table.Routed {
 		conditions := conditionsOf(e.id, m)
 		conditions.Unsure = !s.sure("methods", "hosts", "paths", "snis", "headers", "regex_priority")
 		pattern, _ := table.Prepare(conditions) // reported already
-		route := &table.Route{ID: e.id, Name: m.GetName(), Fault: undecodable}
+		route := &table.Route{ID: e.id, Name: m.GetName(), Fault: e.why()}
 		if r.options.Observer != nil {
 			route.Observed = r.options.Observer.Observe(route)
 		}

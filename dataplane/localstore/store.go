@@ -30,7 +30,9 @@ type Ref struct{ Kind, ID string }
 type State struct {
 	Epoch, Version uint64
 	Hash           [32]byte
-	Entries        iter.Seq[Entry] // in any order, each Ref once; may be ranged over more than once
+	// Entries come in any order, each Ref once, and may be ranged over more than once. Of a state that is given to
+	// Replace, Bytes need to last only until the next one.
+	Entries iter.Seq[Entry]
 }
 
 // Change leads from the state before to that of its own epoch, version and hash. Deletes come first.

@@ -47,9 +47,9 @@ func entities(t testing.TB, list []entity) compile.Entities {
 		}
 		bodies[i] = body
 	}
-	return func(yield func(kind, id string, body []byte) bool) {
+	return func(yield func(compile.Entity) bool) {
 		for i, e := range list {
-			if !yield(e.kind, e.id, bodies[i]) {
+			if !yield(compile.Entity{Kind: e.kind, ID: e.id, Body: bodies[i]}) {
 				return
 			}
 		}

@@ -80,9 +80,9 @@ func TestUndecodableEntitiesFailClosed(t *testing.T) {
 				consumer("alice", "Alice"), route("mine", "s"), plug(t, "own", "key-auth", &pluginv1.KeyAuth{KeyNames: array("apikey")}, onRoute("mine")),
 			}
 			base := entities(t, list)
-			compiled, quarantined := g.compiler.Compile(func(yield func(kind, id string, body []byte) bool) {
+			compiled, quarantined := g.compiler.Compile(func(yield func(compile.Entity) bool) {
 				base(yield)
-				yield(test.kind, "spoiled", test.body)
+				yield(compile.Entity{Kind: test.kind, ID: "spoiled", Body: test.body})
 			})
 			g.holder.Swap(compiled)
 			reported := false

@@ -11,6 +11,8 @@ import (
 type node struct {
 	hash     Hash
 	leaf     *leaf   // nil for a branch
+	kept     int32   // kept entries below
+	lacking  int32   // those of them without a last form
 	present  uint16  // bit n: a child for nibble n
 	children []*node // in order of nibble
 }
@@ -22,10 +24,18 @@ type leaf struct {
 
 func newLeaf(key Hash, e Entry) *node {
 	body := sha256.Sum256(e.Body)
-	var preimage [1 + 2*sha256.Size]byte // 0x00 ‖ key ‖ body hash
+	var preimage [1 + 2*sha256.Size]byte // 0x00 or 0x02 ‖ key ‖ body hash
 	copy(preimage[1:], key[:])
 	copy(preimage[1+sha256.Size:], body[:])
-	return &node{hash: sha256.Sum256(preimage[:]), leaf: &leaf{key, e}}
+	n := &node{leaf: &leaf{key, e}}
+	if e.Kept {
+		preimage[0], n.kept = 0x02, 1
+		if e.Last == nil {
+			n.lacking = 1
+		}
+	}
+	n.hash = sha256.Sum256(preimage[:])
+	return n
 }
 
 // newBranch makes the node over children; fewer than two entries below it collapse to what is there.
@@ -39,10 +49,14 @@ func newBranch(present uint16, children []*node) *node {
 	preimage := make([]byte, 0, 3+16*sha256.Size)
 	preimage = append(preimage, 0x01)
 	preimage = binary.BigEndian.AppendUint16(preimage, present)
+	n := &node{present: present, children: children}
 	for _, c := range children {
 		preimage = append(preimage, c.hash[:]...)
+		n.kept += c.kept
+		n.lacking += c.lacking
 	}
-	return &node{hash: sha256.Sum256(preimage), present: present, children: children}
+	n.hash = sha256.Sum256(preimage)
+	return n
 }
 
 func (n *node) index(nib uint) (at int, found bool) {

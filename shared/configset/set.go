@@ -6,12 +6,18 @@
 // while newer ones share their nodes. Entries are opaque: a data plane hashes the bytes it received and never
 // encodes them again.
 //
+// # Kept entries
+//
+// A row that the control plane cannot open now is in the set as a kept entry: it stands for "keep the form that you
+// have". The hash says which entries are kept, so that both sides agree on that too, but not what form of them a
+// holder has, since holders differ in that and the control plane may not know it.
+//
 // The shape depends only on which entries are in the set, never on the order in which they came:
 //
 //	key     SHA-256(len(kind) as 4 bytes big-endian ‖ kind ‖ id)
 //	node    of all entries whose keys share a prefix of whole nibbles (4 bits, high nibble first):
 //	        no entry: absent; one entry: a leaf; more: a branch with one child a next nibble
-//	leaf    SHA-256(0x00 ‖ key ‖ SHA-256(body))
+//	leaf    SHA-256(0x00 ‖ key ‖ SHA-256(body)), of a kept entry SHA-256(0x02 ‖ key ‖ SHA-256(body))
 //	branch  SHA-256(0x01 ‖ bitmap of present children, 2 bytes big-endian ‖ their hashes in order of nibble)
 //	set     the hash of the root; 32 zero bytes for the empty set
 //
@@ -28,10 +34,12 @@ import (
 type Hash [sha256.Size]byte
 
 // Entry is one entity as a data plane gets it. Kind is a table name, Body the exact bytes sent. Whoever puts
-// an entry into a set must not change Body afterwards.
+// an entry into a set must not change Body or Last afterwards.
 type Entry struct {
 	Kind, ID string
 	Body     []byte
+	Kept     bool   // the control plane cannot open the row; Body is what of it can be read, or empty
+	Last     []byte // of a kept entry, the form that its holder had when it was last published; nil where it never was
 }
 
 // Ref names an entry.

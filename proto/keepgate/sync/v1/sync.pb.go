@@ -837,7 +837,11 @@ type Entry struct {
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	Id   string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	// Deterministic proto encoding of the entity's message of keepgate.config.v1.
-	Body          []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	// The control plane cannot open the row now, as while a key of its keyring is missing: the data plane keeps the form
+	// that it has. body is then what of the row can be read, where a data plane without an earlier form needs that to
+	// close what the row protects; else it is empty.
+	Kept          bool `protobuf:"varint,4,opt,name=kept,proto3" json:"kept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -891,6 +895,13 @@ func (x *Entry) GetBody() []byte {
 		return x.Body
 	}
 	return nil
+}
+
+func (x *Entry) GetKept() bool {
+	if x != nil {
+		return x.Kept
+	}
+	return false
 }
 
 type EntryRef struct {
@@ -949,6 +960,7 @@ type Ack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Position      *Position              `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
 	Quarantined   []*Quarantined         `protobuf:"bytes,2,rep,name=quarantined,proto3" json:"quarantined,omitempty"`
+	Kept          *Kept                  `protobuf:"bytes,3,opt,name=kept,proto3" json:"kept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -993,6 +1005,13 @@ func (x *Ack) GetPosition() *Position {
 func (x *Ack) GetQuarantined() []*Quarantined {
 	if x != nil {
 		return x.Quarantined
+	}
+	return nil
+}
+
+func (x *Ack) GetKept() *Kept {
+	if x != nil {
+		return x.Kept
 	}
 	return nil
 }
@@ -1131,10 +1150,12 @@ type Report struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Ready bool                   `protobuf:"varint,1,opt,name=ready,proto3" json:"ready,omitempty"`
 	// Unix seconds.
-	CertificateExpiresAt int64          `protobuf:"varint,2,opt,name=certificate_expires_at,json=certificateExpiresAt,proto3" json:"certificate_expires_at,omitempty"`
-	Quarantined          []*Quarantined `protobuf:"bytes,3,rep,name=quarantined,proto3" json:"quarantined,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	CertificateExpiresAt int64 `protobuf:"varint,2,opt,name=certificate_expires_at,json=certificateExpiresAt,proto3" json:"certificate_expires_at,omitempty"`
+	// At most 1000 of them.
+	Quarantined   []*Quarantined `protobuf:"bytes,3,rep,name=quarantined,proto3" json:"quarantined,omitempty"`
+	Kept          *Kept          `protobuf:"bytes,4,opt,name=kept,proto3" json:"kept,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Report) Reset() {
@@ -1188,6 +1209,67 @@ func (x *Report) GetQuarantined() []*Quarantined {
 	return nil
 }
 
+func (x *Report) GetKept() *Kept {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
+}
+
+// Kept counts the entries that the control plane could not open when it published them.
+type Kept struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Entries uint32                 `protobuf:"varint,1,opt,name=entries,proto3" json:"entries,omitempty"`
+	// Those of them that the data plane never held, so that it goes without.
+	Lacking       uint32 `protobuf:"varint,2,opt,name=lacking,proto3" json:"lacking,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Kept) Reset() {
+	*x = Kept{}
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Kept) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Kept) ProtoMessage() {}
+
+func (x *Kept) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Kept.ProtoReflect.Descriptor instead.
+func (*Kept) Descriptor() ([]byte, []int) {
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Kept) GetEntries() uint32 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+func (x *Kept) GetLacking() uint32 {
+	if x != nil {
+		return x.Lacking
+	}
+	return 0
+}
+
 type Heartbeat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1196,7 +1278,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[15]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1290,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[15]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1303,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 var File_keepgate_sync_v1_sync_proto protoreflect.FileDescriptor
@@ -1276,17 +1358,19 @@ const file_keepgate_sync_v1_sync_proto_rawDesc = "" +
 	"\x0eexplicit_empty\x18\a \x01(\bR\rexplicitEmpty\"l\n" +
 	"\aEntries\x12+\n" +
 	"\x04puts\x18\x01 \x03(\v2\x17.keepgate.sync.v1.EntryR\x04puts\x124\n" +
-	"\adeletes\x18\x02 \x03(\v2\x1a.keepgate.sync.v1.EntryRefR\adeletes\"?\n" +
+	"\adeletes\x18\x02 \x03(\v2\x1a.keepgate.sync.v1.EntryRefR\adeletes\"S\n" +
 	"\x05Entry\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\".\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\x12\x12\n" +
+	"\x04kept\x18\x04 \x01(\bR\x04kept\".\n" +
 	"\bEntryRef\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"~\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\xaa\x01\n" +
 	"\x03Ack\x126\n" +
 	"\bposition\x18\x01 \x01(\v2\x1a.keepgate.sync.v1.PositionR\bposition\x12?\n" +
-	"\vquarantined\x18\x02 \x03(\v2\x1d.keepgate.sync.v1.QuarantinedR\vquarantined\"\x8c\x01\n" +
+	"\vquarantined\x18\x02 \x03(\v2\x1d.keepgate.sync.v1.QuarantinedR\vquarantined\x12*\n" +
+	"\x04kept\x18\x03 \x01(\v2\x16.keepgate.sync.v1.KeptR\x04kept\"\x8c\x01\n" +
 	"\x04Nack\x126\n" +
 	"\bposition\x18\x01 \x01(\v2\x1a.keepgate.sync.v1.PositionR\bposition\x124\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x1c.keepgate.sync.v1.NackReasonR\x06reason\x12\x16\n" +
@@ -1295,11 +1379,15 @@ const file_keepgate_sync_v1_sync_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x95\x01\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xc1\x01\n" +
 	"\x06Report\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x124\n" +
 	"\x16certificate_expires_at\x18\x02 \x01(\x03R\x14certificateExpiresAt\x12?\n" +
-	"\vquarantined\x18\x03 \x03(\v2\x1d.keepgate.sync.v1.QuarantinedR\vquarantined\"\v\n" +
+	"\vquarantined\x18\x03 \x03(\v2\x1d.keepgate.sync.v1.QuarantinedR\vquarantined\x12*\n" +
+	"\x04kept\x18\x04 \x01(\v2\x16.keepgate.sync.v1.KeptR\x04kept\":\n" +
+	"\x04Kept\x12\x18\n" +
+	"\aentries\x18\x01 \x01(\rR\aentries\x12\x18\n" +
+	"\alacking\x18\x02 \x01(\rR\alacking\"\v\n" +
 	"\tHeartbeat*Z\n" +
 	"\n" +
 	"UpdateKind\x12\x1b\n" +
@@ -1329,7 +1417,7 @@ func file_keepgate_sync_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_keepgate_sync_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_keepgate_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_keepgate_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_keepgate_sync_v1_sync_proto_goTypes = []any{
 	(UpdateKind)(0),        // 0: keepgate.sync.v1.UpdateKind
 	(NackReason)(0),        // 1: keepgate.sync.v1.NackReason
@@ -1348,20 +1436,21 @@ var file_keepgate_sync_v1_sync_proto_goTypes = []any{
 	(*Nack)(nil),           // 14: keepgate.sync.v1.Nack
 	(*Quarantined)(nil),    // 15: keepgate.sync.v1.Quarantined
 	(*Report)(nil),         // 16: keepgate.sync.v1.Report
-	(*Heartbeat)(nil),      // 17: keepgate.sync.v1.Heartbeat
-	nil,                    // 18: keepgate.sync.v1.Hello.LabelsEntry
+	(*Kept)(nil),           // 17: keepgate.sync.v1.Kept
+	(*Heartbeat)(nil),      // 18: keepgate.sync.v1.Heartbeat
+	nil,                    // 19: keepgate.sync.v1.Hello.LabelsEntry
 }
 var file_keepgate_sync_v1_sync_proto_depIdxs = []int32{
 	5,  // 0: keepgate.sync.v1.StreamRequest.hello:type_name -> keepgate.sync.v1.Hello
 	13, // 1: keepgate.sync.v1.StreamRequest.ack:type_name -> keepgate.sync.v1.Ack
 	14, // 2: keepgate.sync.v1.StreamRequest.nack:type_name -> keepgate.sync.v1.Nack
 	16, // 3: keepgate.sync.v1.StreamRequest.report:type_name -> keepgate.sync.v1.Report
-	17, // 4: keepgate.sync.v1.StreamRequest.heartbeat:type_name -> keepgate.sync.v1.Heartbeat
+	18, // 4: keepgate.sync.v1.StreamRequest.heartbeat:type_name -> keepgate.sync.v1.Heartbeat
 	8,  // 5: keepgate.sync.v1.StreamResponse.welcome:type_name -> keepgate.sync.v1.Welcome
 	9,  // 6: keepgate.sync.v1.StreamResponse.chunk:type_name -> keepgate.sync.v1.Chunk
-	17, // 7: keepgate.sync.v1.StreamResponse.heartbeat:type_name -> keepgate.sync.v1.Heartbeat
+	18, // 7: keepgate.sync.v1.StreamResponse.heartbeat:type_name -> keepgate.sync.v1.Heartbeat
 	6,  // 8: keepgate.sync.v1.Hello.plugins:type_name -> keepgate.sync.v1.PluginVersion
-	18, // 9: keepgate.sync.v1.Hello.labels:type_name -> keepgate.sync.v1.Hello.LabelsEntry
+	19, // 9: keepgate.sync.v1.Hello.labels:type_name -> keepgate.sync.v1.Hello.LabelsEntry
 	4,  // 10: keepgate.sync.v1.Hello.held:type_name -> keepgate.sync.v1.Position
 	7,  // 11: keepgate.sync.v1.Hello.partial:type_name -> keepgate.sync.v1.Partial
 	4,  // 12: keepgate.sync.v1.Partial.target:type_name -> keepgate.sync.v1.Position
@@ -1372,16 +1461,18 @@ var file_keepgate_sync_v1_sync_proto_depIdxs = []int32{
 	12, // 17: keepgate.sync.v1.Entries.deletes:type_name -> keepgate.sync.v1.EntryRef
 	4,  // 18: keepgate.sync.v1.Ack.position:type_name -> keepgate.sync.v1.Position
 	15, // 19: keepgate.sync.v1.Ack.quarantined:type_name -> keepgate.sync.v1.Quarantined
-	4,  // 20: keepgate.sync.v1.Nack.position:type_name -> keepgate.sync.v1.Position
-	1,  // 21: keepgate.sync.v1.Nack.reason:type_name -> keepgate.sync.v1.NackReason
-	15, // 22: keepgate.sync.v1.Report.quarantined:type_name -> keepgate.sync.v1.Quarantined
-	2,  // 23: keepgate.sync.v1.SyncService.Stream:input_type -> keepgate.sync.v1.StreamRequest
-	3,  // 24: keepgate.sync.v1.SyncService.Stream:output_type -> keepgate.sync.v1.StreamResponse
-	24, // [24:25] is the sub-list for method output_type
-	23, // [23:24] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	17, // 20: keepgate.sync.v1.Ack.kept:type_name -> keepgate.sync.v1.Kept
+	4,  // 21: keepgate.sync.v1.Nack.position:type_name -> keepgate.sync.v1.Position
+	1,  // 22: keepgate.sync.v1.Nack.reason:type_name -> keepgate.sync.v1.NackReason
+	15, // 23: keepgate.sync.v1.Report.quarantined:type_name -> keepgate.sync.v1.Quarantined
+	17, // 24: keepgate.sync.v1.Report.kept:type_name -> keepgate.sync.v1.Kept
+	2,  // 25: keepgate.sync.v1.SyncService.Stream:input_type -> keepgate.sync.v1.StreamRequest
+	3,  // 26: keepgate.sync.v1.SyncService.Stream:output_type -> keepgate.sync.v1.StreamResponse
+	26, // [26:27] is the sub-list for method output_type
+	25, // [25:26] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_keepgate_sync_v1_sync_proto_init() }
@@ -1407,7 +1498,7 @@ func file_keepgate_sync_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keepgate_sync_v1_sync_proto_rawDesc), len(file_keepgate_sync_v1_sync_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,4 +1,4 @@
-package app
+package apply
 
 import (
 	"bytes"
@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/keepgate/keepgate/dataplane/apply"
 	"github.com/keepgate/keepgate/dataplane/localstore"
 	"github.com/keepgate/keepgate/shared/configset"
 	"github.com/keepgate/keepgate/shared/localkeys"
@@ -21,12 +20,13 @@ import (
 
 // kept is a keeper over a real store in a folder.
 type kept struct {
-	*keeper
+	*StoreKeeper
 	t    *testing.T
+	disk *localstore.Store
 	dir  string
 	keys *localkeys.Ring
 	log  bytes.Buffer
-	held opened
+	held Opened
 }
 
 func newKept(t *testing.T) *kept {
@@ -43,25 +43,26 @@ func newKept(t *testing.T) *kept {
 func (k *kept) open() (found localstore.State) {
 	k.t.Helper()
 	log := slog.New(slog.NewTextHandler(&k.log, nil))
-	store, found, err := localstore.Open(k.dir, localstore.Options{Mode: localstore.AES256GCM, Keys: k.keys, Node: "n", Verify: k.held.verify, Log: log})
+	store, found, err := localstore.Open(k.dir, localstore.Options{Mode: localstore.AES256GCM, Keys: k.keys, Node: "n", Verify: k.held.Verify, Log: log})
 	if err != nil {
 		k.t.Fatal(err)
 	}
 	k.t.Cleanup(func() { store.Close() })
-	k.keeper = &keeper{store, schema.New(plugins.All()), log}
+	k.StoreKeeper = NewStoreKeeper(store, schema.New(plugins.All()), log)
+	k.disk = store
 	return found
 }
 
 // reopens asserts what a restart begins with.
-func (k *kept) reopens(want apply.State) {
+func (k *kept) reopens(want State) {
 	k.t.Helper()
-	if err := k.store.Close(); err != nil {
+	if err := k.disk.Close(); err != nil {
 		k.t.Fatal(err)
 	}
 	found := k.open()
-	if found.Version != want.Version || found.Epoch != want.Epoch || k.held.set.Hash() != want.Set.Hash() {
+	if found.Version != want.Version || found.Epoch != want.Epoch || k.held.Set.Hash() != want.Set.Hash() {
 		k.t.Fatalf("a restart begins with epoch %d version %d of %d entries, want version %d of %d",
-			found.Epoch, found.Version, k.held.set.Len(), want.Version, want.Set.Len())
+			found.Epoch, found.Version, k.held.Set.Len(), want.Version, want.Set.Len())
 	}
 }
 
@@ -87,8 +88,8 @@ func (k *kept) snapshots() int {
 }
 
 // next is the state that follows with one entry put.
-func next(s apply.State, e configset.Entry) (apply.State, configset.Delta) {
-	return apply.State{Epoch: s.Epoch, Version: s.Version + 1, Set: s.Set.Put(e)}, configset.Delta{Puts: []configset.Entry{e}}
+func next(s State, e configset.Entry) (State, configset.Delta) {
+	return State{Epoch: s.Epoch, Version: s.Version + 1, Set: s.Set.Put(e)}, configset.Delta{Puts: []configset.Entry{e}}
 }
 
 func small(id string) configset.Entry {
@@ -98,14 +99,14 @@ func small(id string) configset.Entry {
 func TestKeeperKeepsWhatItAcknowledged(t *testing.T) {
 	t.Parallel()
 	k := newKept(t)
-	state := apply.State{Epoch: 3, Version: 1, Set: configset.Set{}.Put(small("a")).Put(small("b"))}
+	state := State{Epoch: 3, Version: 1, Set: configset.Set{}.Put(small("a")).Put(small("b"))}
 	k.must(k.Replace(state))
 	k.reopens(state)
 	state, delta := next(state, small("c"))
 	k.must(k.Append(state, delta))
 	// The node ends before its ack leaves: it says what it holds when it links again.
 	k.reopens(state)
-	gone := apply.State{Epoch: 3, Version: 3, Set: state.Set.Delete("routes", "a")}
+	gone := State{Epoch: 3, Version: 3, Set: state.Set.Delete("routes", "a")}
 	k.must(k.Append(gone, configset.Delta{Deletes: []configset.Ref{{Kind: "routes", ID: "a"}}}))
 	k.reopens(gone)
 }
@@ -113,14 +114,14 @@ func TestKeeperKeepsWhatItAcknowledged(t *testing.T) {
 func TestKeeperWithoutAJournalWritesASnapshot(t *testing.T) {
 	t.Parallel()
 	k := newKept(t)
-	state, delta := next(apply.State{Epoch: 1, Set: configset.Set{}.Put(small("a"))}, small("b"))
+	state, delta := next(State{Epoch: 1, Set: configset.Set{}.Put(small("a"))}, small("b"))
 	k.must(k.Append(state, delta)) // a new store has no snapshot to append to
 	if !strings.Contains(k.log.String(), "writing a whole snapshot") {
 		t.Error("the log does not say what happened")
 	}
 	k.reopens(state)
 
-	k.must(k.store.Close())
+	k.must(k.disk.Close())
 	state, delta = next(state, small("c"))
 	if err := k.Append(state, delta); err == nil {
 		t.Fatal("a closed store acknowledges a change")
@@ -130,7 +131,7 @@ func TestKeeperWithoutAJournalWritesASnapshot(t *testing.T) {
 func TestKeeperSaysWhenTheDiskTakesNothing(t *testing.T) {
 	t.Parallel()
 	k := newKept(t)
-	state := apply.State{Epoch: 1, Version: 1, Set: configset.Set{}.Put(small("a"))}
+	state := State{Epoch: 1, Version: 1, Set: configset.Set{}.Put(small("a"))}
 	k.must(k.Replace(state))
 	k.must(os.RemoveAll(k.dir))
 	k.must(os.WriteFile(k.dir, nil, 0o600))
@@ -149,7 +150,7 @@ func TestKeeperSaysWhenTheDiskTakesNothing(t *testing.T) {
 func TestKeeperFoldsALongJournal(t *testing.T) {
 	t.Parallel()
 	k := newKept(t)
-	state := apply.State{Epoch: 1, Version: 1, Set: configset.Set{}.Put(small("a"))}
+	state := State{Epoch: 1, Version: 1, Set: configset.Set{}.Put(small("a"))}
 	k.must(k.Replace(state))
 	first := k.snapshots()
 	noise := rand.NewChaCha8([32]byte{1})
@@ -186,15 +187,15 @@ func TestKeeperSealsEachKindWithItsKey(t *testing.T) {
 
 func TestKeeperRefusesAStateThatIsNotWhatItClaims(t *testing.T) {
 	t.Parallel()
-	var held opened
+	var held Opened
 	set := configset.Set{}.Put(small("a"))
 	claim := localstore.State{Hash: set.Hash(), Entries: func(yield func(localstore.Entry) bool) {
-		yield(localstore.Entry{Kind: "routes", ID: "a", Bytes: []byte("other")})
+		yield(localstore.Entry{Kind: "routes", ID: "a", Bytes: []byte("\x00other")})
 	}}
-	if held.verify(claim) == nil {
+	if held.Verify(claim) == nil {
 		t.Error("another body has the same hash")
 	}
-	if held.verify(localstore.State{}) != nil {
+	if held.Verify(localstore.State{}) != nil {
 		t.Error("an empty store is refused")
 	}
 }
