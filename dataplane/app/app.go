@@ -127,7 +127,11 @@ func (p *plane) build() error {
 	if err != nil {
 		return fmt.Errorf("asking for the host name: %w", err)
 	}
-	p.uplink = uplink.New(s.Cluster.ControlPlane, grpccreds.Client(p.source, serverName(s.Cluster), mtls.ControlPlane), p.applier, uplink.Node{
+	var nodes []uplink.Endpoint
+	for _, address := range s.Cluster.ControlPlane {
+		nodes = append(nodes, uplink.Endpoint{Address: address, Credentials: grpccreds.Client(p.source, serverName(s.Cluster, address), mtls.ControlPlane)})
+	}
+	p.uplink = uplink.New(nodes, p.applier, uplink.Node{
 		ID: p.nodeID, Hostname: hostname, Version: version.Text, Plugins: pluginVersions(), Labels: s.Cluster.Labels,
 		CertificateExpires: func() time.Time { return p.source.Identity().NotAfter },
 	}, uplink.Options{Log: p.log})

@@ -21,7 +21,7 @@ import (
 // that a certificate of another role is refused before the store is touched.
 func clusterSource(c dpsettings.Cluster, log *slog.Logger) (*mtls.Source, error) {
 	const op = "app.Run"
-	if err := checkAddress(c.ControlPlane); err != nil {
+	if err := checkAddresses(c.ControlPlane); err != nil {
 		return nil, fault.New(fault.Invalid, op, "cluster_control_plane", err)
 	}
 	if c.Cert == "" || c.Key == "" || c.CACert == "" {
@@ -47,6 +47,21 @@ const requestHint = " (make a key and a request here with: keepgate-dp certs req
 func absent(path string) bool {
 	_, err := os.Stat(path)
 	return errors.Is(err, fs.ErrNotExist)
+}
+
+func checkAddresses(addresses []string) error {
+	if len(addresses) == 0 {
+		return errors.New("name at least one node of the control plane, as cp.example:8005")
+	}
+	for i, address := range addresses {
+		if err := checkAddress(address); err != nil {
+			return err
+		}
+		if slices.Contains(addresses[:i], address) {
+			return fmt.Errorf("%s is named twice", address)
+		}
+	}
+	return nil
 }
 
 func checkAddress(address string) error {

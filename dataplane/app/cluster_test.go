@@ -31,7 +31,9 @@ func TestWhatCouldNeverLinkIsRefusedBeforeTheStoreIsTouched(t *testing.T) {
 		"key is not there":   {change: func(c *dpsettings.Cluster) { c.Key += ".not" }, want: hint},
 		"CA is not there":    {change: func(c *dpsettings.Cluster) { c.CACert += ".not" }, want: "no such file", wantNo: hint},
 		"CA is a CRL":        {change: func(c *dpsettings.Cluster) { c.CACert = c.CRL }, want: "it holds a CRL where certificates are wanted", wantNo: hint},
-		"address":            {change: func(c *dpsettings.Cluster) { c.ControlPlane = "cp" }, want: `cluster_control_plane: "cp" is not host:port, as cp.example:8005`},
+		"no address":         {change: func(c *dpsettings.Cluster) { c.ControlPlane = nil }, want: "cluster_control_plane: name at least one node"},
+		"address twice":      {change: func(c *dpsettings.Cluster) { c.ControlPlane = []string{"a:1", "b:1", "a:1"} }, want: "a:1 is named twice"},
+		"address":            {change: func(c *dpsettings.Cluster) { c.ControlPlane = []string{"cp"} }, want: `cluster_control_plane: "cp" is not host:port, as cp.example:8005`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -46,7 +48,7 @@ func TestWhatCouldNeverLinkIsRefusedBeforeTheStoreIsTouched(t *testing.T) {
 			p.settings.Process.Prefix = prefix
 			p.settings.Store = dpsettings.Store{Folder: filepath.Join(prefix, "store"), Encryption: "on"}
 			c := &p.settings.Cluster
-			c.Cert, c.Key, c.CACert, c.CRL, c.ControlPlane = files.Cert, files.Key, files.CA, files.CRL, "cp.example:8005"
+			c.Cert, c.Key, c.CACert, c.CRL, c.ControlPlane = files.Cert, files.Key, files.CA, files.CRL, []string{"cp.example:8005", "cp2.example:8005"}
 			if test.change != nil {
 				test.change(c)
 			}

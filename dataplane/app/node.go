@@ -86,14 +86,14 @@ func trustedRoots(trusted []string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// serverName is the name that the control plane's certificate has to bear.
-func serverName(c dpsettings.Cluster) string {
+// serverName is the name that the certificate of the control plane node at an address has to bear.
+func serverName(c dpsettings.Cluster, address string) string {
 	if c.ServerName != "" {
 		return c.ServerName
 	}
-	host, _, err := net.SplitHostPort(c.ControlPlane)
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return c.ControlPlane
+		return address
 	}
 	return host
 }

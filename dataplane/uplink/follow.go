@@ -130,7 +130,8 @@ func (c *conversation) sendError(ctx context.Context, sendErr error) error {
 
 func (u *Uplink) report() *syncv1.StreamRequest {
 	_, ready := u.applier.Held()
+	quarantined, kept := u.condition()
 	return &syncv1.StreamRequest{Message: &syncv1.StreamRequest_Report{Report: &syncv1.Report{
-		Ready: ready, CertificateExpiresAt: u.node.CertificateExpires().Unix(), Quarantined: u.applier.Quarantined(),
+		Ready: ready, CertificateExpiresAt: u.node.CertificateExpires().Unix(), Quarantined: quarantined, Kept: kept,
 	}}}
 }

@@ -69,7 +69,7 @@ func TestEveryVerdictIsFollowedByAReport(t *testing.T) {
 			go server.Serve(socket) // ends with Stop
 			defer server.Stop()
 			var log bytes.Buffer
-			u := New(socket.Addr().String(), insecure.NewCredentials(), apply.New(nowhere{}, nowhere{}),
+			u := New([]Endpoint{{socket.Addr().String(), insecure.NewCredentials()}}, apply.New(nowhere{}, nowhere{}),
 				Node{CertificateExpires: func() time.Time { return time.Time{} }},
 				Options{Report: time.Hour, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: telemetry.LevelNotice}))})
 			ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)

@@ -21,6 +21,8 @@ const (
 	maxChunkBytes = 64 << 20
 	// maxUpdateBytes bounds what a whole update may unpack to.
 	maxUpdateBytes = 4 << 30
+	// maxQuarantined bounds how many entities are named in one message.
+	maxQuarantined = 1000
 	// keptBuffer is the largest buffer that is kept from one chunk to the next.
 	keptBuffer = 1 << 20
 )
@@ -67,10 +69,24 @@ func (u *Uplink) judge(in *incoming) *syncv1.StreamRequest {
 	if refusal := u.applier.Apply(in.update()); refusal != nil {
 		return u.nack(in.target, refusal.Reason, refusal.Detail)
 	}
-	quarantined := u.applier.Quarantined()
+	quarantined, kept := u.condition()
 	u.options.Log.Log(context.Background(), level, "configuration applied", "version", in.target.GetVersion(), "epoch", in.target.GetEpoch(),
-		"changed", len(in.delta.Puts), "deleted", len(in.delta.Deletes), "quarantined", len(quarantined))
-	return &syncv1.StreamRequest{Message: &syncv1.StreamRequest_Ack{Ack: &syncv1.Ack{Position: in.target, Quarantined: quarantined}}}
+		"changed", len(in.delta.Puts), "deleted", len(in.delta.Deletes), "quarantined", len(quarantined), "kept", kept.GetEntries(), "lacking", kept.GetLacking())
+	return &syncv1.StreamRequest{Message: &syncv1.StreamRequest_Ack{Ack: &syncv1.Ack{
+		Position: in.target, Quarantined: quarantined, Kept: kept,
+	}}}
+}
+
+// condition is what of the serving state is not as it should be. It is bounded: while keys are missing, a new data
+// plane may lack every credential there is.
+func (u *Uplink) condition() ([]*syncv1.Quarantined, *syncv1.Kept) {
+	quarantined := u.applier.Quarantined()
+	state, _ := u.applier.Held()
+	kept, lacking := state.Set.Kept()
+	if kept == 0 {
+		return quarantined[:min(len(quarantined), maxQuarantined)], nil
+	}
+	return quarantined[:min(len(quarantined), maxQuarantined)], &syncv1.Kept{Entries: uint32(kept), Lacking: uint32(lacking)}
 }
 
 func (u *Uplink) nack(target *syncv1.Position, reason syncv1.NackReason, detail string) *syncv1.StreamRequest {
@@ -98,7 +114,7 @@ func (u *Uplink) add(in *incoming, chunk *syncv1.Chunk) error {
 		return fmt.Errorf("decoding chunk %d: %w", chunk.Number, err)
 	}
 	for _, e := range entries.Puts {
-		in.delta.Puts = append(in.delta.Puts, configset.Entry{Kind: in.name(e.GetKind()), ID: e.GetId(), Body: e.GetBody()})
+		in.delta.Puts = append(in.delta.Puts, configset.Entry{Kind: in.name(e.GetKind()), ID: e.GetId(), Body: e.GetBody(), Kept: e.GetKept()})
 	}
 	for _, r := range entries.Deletes {
 		in.delta.Deletes = append(in.delta.Deletes, configset.Ref{Kind: in.name(r.GetKind()), ID: r.GetId()})

@@ -23,7 +23,7 @@ func (nowhere) Append(apply.State, configset.Delta) error             { return n
 
 func newUplink() (*Uplink, *apply.Applier) {
 	a := apply.New(nowhere{}, nowhere{})
-	return New("nowhere:1", nil, a, Node{CertificateExpires: func() time.Time { return time.Time{} }}, Options{}), a
+	return New([]Endpoint{{Address: "nowhere:1"}}, a, Node{CertificateExpires: func() time.Time { return time.Time{} }}, Options{}), a
 }
 
 func numbered(n int) configset.Set {
@@ -55,7 +55,7 @@ func chunksOf(t testing.TB, base, target *apply.State, per int) (chunks []*syncv
 		var entries syncv1.Entries
 		n := min(per, len(delta.Puts))
 		for _, e := range delta.Puts[:n] {
-			entries.Puts = append(entries.Puts, &syncv1.Entry{Kind: e.Kind, Id: e.ID, Body: e.Body})
+			entries.Puts = append(entries.Puts, &syncv1.Entry{Kind: e.Kind, Id: e.ID, Body: e.Body, Kept: e.Kept})
 		}
 		delta.Puts = delta.Puts[n:]
 		plain, err := proto.Marshal(&entries)

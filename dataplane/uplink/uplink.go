@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -41,22 +42,28 @@ type Node struct {
 	CertificateExpires func() time.Time
 }
 
+// Endpoint is one node of the control plane. Address is host:port.
+type Endpoint struct {
+	Address     string
+	Credentials credentials.TransportCredentials
+}
+
 // Options tunes an Uplink. The zero value is right for production.
 type Options struct {
-	FirstPause   time.Duration // before the first retry; default 500 ms, doubled each time
+	DialTimeout  time.Duration // for a node to open the stream; default 3 s
+	FirstPause   time.Duration // after all nodes were tried; default 500 ms, doubled each time
 	LongestPause time.Duration // default 15 s
 	Report       time.Duration // between reports on an idle link; default 1 min
 	Log          *slog.Logger  // default: discard
 }
 
-// Uplink is the link to one control plane address.
+// Uplink is the link to one node of the control plane at a time.
 type Uplink struct {
-	address     string
-	credentials credentials.TransportCredentials
-	applier     Applier
-	node        Node
-	options     Options
-	connected   atomic.Bool
+	endpoints []Endpoint
+	applier   Applier
+	node      Node
+	options   Options
+	connected atomic.Bool
 
 	// Touched by Run alone.
 	partial *incoming        // an update of which chunks are missing; a snapshot outlives its link
@@ -65,8 +72,11 @@ type Uplink struct {
 	plain   []byte           // the decoder's buffer
 }
 
-// New makes an Uplink and starts nothing. The address is host:port.
-func New(address string, creds credentials.TransportCredentials, applier Applier, node Node, options Options) *Uplink {
+// New makes an Uplink and starts nothing. There is at least one endpoint.
+func New(endpoints []Endpoint, applier Applier, node Node, options Options) *Uplink {
+	if options.DialTimeout <= 0 {
+		options.DialTimeout = 3 * time.Second
+	}
 	if options.FirstPause <= 0 {
 		options.FirstPause = 500 * time.Millisecond
 	}
@@ -79,33 +89,53 @@ func New(address string, creds credentials.TransportCredentials, applier Applier
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Uplink{address: address, credentials: creds, applier: applier, node: node, options: options}
+	return &Uplink{endpoints: endpoints, applier: applier, node: node, options: options}
 }
 
 // Connected reports whether the control plane has answered on the present link.
 func (u *Uplink) Connected() bool { return u.connected.Load() }
 
-// Run keeps the link until ctx ends.
+// settled is how long a link must have lasted for its end to be a new beginning: no pause is owed then.
+const settled = time.Minute
+
+// Run keeps the link until ctx ends: it tries the nodes in random order, stays with the one that answers, and when
+// that is lost goes on with the others at once. Only when all were tried in vain does it pause.
 func (u *Uplink) Run(ctx context.Context) error {
 	pause := u.options.FirstPause
+	untried := u.shuffled("")
 	for {
+		at := untried[0]
+		untried = untried[1:]
 		began := time.Now()
-		err := u.session(ctx)
-		u.connected.Store(false)
+		err := u.session(ctx, at)
+		linked := u.connected.Swap(false)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if time.Since(began) > time.Minute {
-			pause = u.options.FirstPause
+		if linked && time.Since(began) > settled {
+			pause, untried = u.options.FirstPause, u.shuffled(at.Address)
 		}
-		wait := pause/2 + rand.N(pause)
-		u.options.Log.Warn("no link to the control plane; serving what this node holds",
-			"control_plane", u.address, "error", err, "retry_in", wait.Round(time.Millisecond))
+		wait := time.Duration(0)
+		switch {
+		case len(untried) == 0:
+			wait = pause/2 + rand.N(pause)
+			pause, untried = min(2*pause, u.options.LongestPause), u.shuffled("")
+		case linked:
+			wait = rand.N(u.options.FirstPause / 2) // a node that ends leaves many data planes behind
+		}
+		u.options.Log.Warn("no link to the control plane; serving what this node holds", "control_plane", at.Address,
+			"error", err, "next", untried[0].Address, "retry_in", wait.Round(time.Millisecond))
 		if !sleep(ctx, wait) {
 			return ctx.Err()
 		}
-		pause = min(2*pause, u.options.LongestPause)
 	}
+}
+
+// shuffled returns the endpoints in random order, but for the one at an address.
+func (u *Uplink) shuffled(without string) []Endpoint {
+	list := slices.DeleteFunc(slices.Clone(u.endpoints), func(e Endpoint) bool { return e.Address == without })
+	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	return list
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
@@ -119,11 +149,14 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-var errSilent = errors.New("the control plane was silent for three heartbeats")
+var (
+	errSilent = errors.New("the control plane was silent for three heartbeats")
+	errSlow   = errors.New("the control plane did not answer in time")
+)
 
 // session runs one link from dialling to its end. It always returns an error, and leaves nothing running.
-func (u *Uplink) session(ctx context.Context) error {
-	connection, err := grpc.NewClient("passthrough:///"+u.address, grpc.WithTransportCredentials(u.credentials),
+func (u *Uplink) session(ctx context.Context, at Endpoint) error {
+	connection, err := grpc.NewClient("passthrough:///"+at.Address, grpc.WithTransportCredentials(at.Credentials),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)), grpc.WithNoProxy(), grpc.WithDisableServiceConfig())
 	if err != nil {
 		return fmt.Errorf("dialling: %w", err)
@@ -131,9 +164,12 @@ func (u *Uplink) session(ctx context.Context) error {
 	defer connection.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	silence := time.AfterFunc(3*heartbeat, func() { cancel(errSilent) }) // ends a blocked dial or send as well
-	defer silence.Stop()
+	dial := time.AfterFunc(u.options.DialTimeout, func() { cancel(errSlow) })
+	defer dial.Stop()
 	stream, err := syncv1.NewSyncServiceClient(connection).Stream(ctx)
+	dial.Stop()
+	silence := time.AfterFunc(heartbeat, func() { cancel(errSilent) }) // the welcome is due at once
+	defer silence.Stop()
 	if err != nil {
 		return fmt.Errorf("opening the stream: %w", cause(ctx, err))
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"iter"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -32,7 +31,7 @@ type dataPlane struct {
 	folder    string
 	pair      mtlstest.Pair
 	files     mtls.Files
-	address   string
+	addresses []string
 	diskFull  atomic.Bool
 	slow      atomic.Int64 // milliseconds that a compile takes
 	installed atomic.Int64
@@ -50,7 +49,7 @@ func defaultLeaf(name string) mtlstest.Leaf {
 func (cp *controlPlane) dataPlane(leaf mtlstest.Leaf) *dataPlane {
 	cp.t.Helper()
 	pair := cp.ca.Issue(cp.t, leaf)
-	return &dataPlane{t: cp.t, id: uuid.NewString(), folder: cp.t.TempDir(), pair: pair, files: cp.ca.Files(cp.t, pair), address: cp.address}
+	return &dataPlane{t: cp.t, id: uuid.NewString(), folder: cp.t.TempDir(), pair: pair, files: cp.ca.Files(cp.t, pair), addresses: []string{cp.address}}
 }
 
 // linked starts a data plane and waits until it holds what it should.
@@ -86,15 +85,20 @@ func (dp *dataPlane) start() {
 	if err != nil {
 		dp.t.Fatal(err)
 	}
-	store, found, err := localstore.Open(filepath.Join(dp.folder, "store"), localstore.Options{Mode: localstore.AES256GCM, Keys: ring, Node: dp.id})
+	var held apply.Opened
+	store, found, err := localstore.Open(filepath.Join(dp.folder, "store"), localstore.Options{Mode: localstore.AES256GCM, Keys: ring, Node: dp.id, Verify: held.Verify})
 	if err != nil {
 		dp.t.Fatal(err)
 	}
-	dp.applier = apply.New(dp, &disk{dp, store})
+	dp.applier = apply.New(dp, &disk{apply.NewStoreKeeper(store, entities(), slog.New(slog.DiscardHandler)), dp})
 	if store.Report().Status != localstore.Fresh {
-		dp.applier.Start(apply.State{Epoch: found.Epoch, Version: found.Version, Set: setOf(found.Entries)})
+		dp.applier.Start(apply.State{Epoch: found.Epoch, Version: found.Version, Set: held.Set})
 	}
-	dp.link = uplink.New(dp.address, grpccreds.Client(source, serverName, mtls.ControlPlane), dp.applier, uplink.Node{
+	var endpoints []uplink.Endpoint
+	for _, address := range dp.addresses {
+		endpoints = append(endpoints, uplink.Endpoint{Address: address, Credentials: grpccreds.Client(source, serverName, mtls.ControlPlane)})
+	}
+	dp.link = uplink.New(endpoints, dp.applier, uplink.Node{
 		ID: dp.id, Hostname: "host", Version: "test", CertificateExpires: func() time.Time { return source.Identity().NotAfter },
 	}, uplink.Options{FirstPause: 20 * time.Millisecond, LongestPause: 200 * time.Millisecond, Report: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&dp.log, nil))})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -133,8 +137,8 @@ func (dp *dataPlane) Compile(configset.Set) (func(), []*syncv1.Quarantined) {
 
 // disk is the local store of a disk that may be full.
 type disk struct {
-	dp    *dataPlane
-	store *localstore.Store
+	*apply.StoreKeeper
+	dp *dataPlane
 }
 
 var errFull = errors.New("no space left on device")
@@ -143,41 +147,14 @@ func (d *disk) Replace(s apply.State) error {
 	if d.dp.diskFull.Load() {
 		return errFull
 	}
-	return d.store.Replace(localstore.State{Epoch: s.Epoch, Version: s.Version, Hash: s.Set.Hash(), Entries: func(yield func(localstore.Entry) bool) {
-		for e := range s.Set.All() {
-			if !yield(stored(e)) {
-				return
-			}
-		}
-	}})
+	return d.StoreKeeper.Replace(s)
 }
 
 func (d *disk) Append(next apply.State, delta configset.Delta) error {
 	if d.dp.diskFull.Load() {
 		return errFull
 	}
-	change := localstore.Change{Epoch: next.Epoch, Version: next.Version, Hash: next.Set.Hash()}
-	for _, e := range delta.Puts {
-		change.Puts = append(change.Puts, stored(e))
-	}
-	for _, r := range delta.Deletes {
-		change.Deletes = append(change.Deletes, localstore.Ref{Kind: r.Kind, ID: r.ID})
-	}
-	return d.store.Append(change)
-}
-
-func stored(e configset.Entry) localstore.Entry {
-	return localstore.Entry{Kind: e.Kind, ID: e.ID, Class: localkeys.KMS, Bytes: e.Body}
-}
-
-func setOf(entries iter.Seq[localstore.Entry]) configset.Set {
-	return configset.Of(func(yield func(configset.Entry) bool) {
-		for e := range entries {
-			if !yield(configset.Entry{Kind: e.Kind, ID: e.ID, Body: e.Bytes}) {
-				return
-			}
-		}
-	})
+	return d.StoreKeeper.Append(next, delta)
 }
 
 // logged is a log that may be read while it is written.

@@ -50,8 +50,8 @@ type Upstream struct {
 // Cluster is the data plane's end of the connection to its control plane.
 type Cluster struct {
 	settings.Cluster
-	ControlPlane string        `key:"cluster_control_plane" default:"127.0.0.1:8005" help:"The control plane, as host:port."`
-	ServerName   string        `key:"cluster_server_name" help:"The name that the control plane's certificate has to bear; empty takes the host of cluster_control_plane."`
+	ControlPlane []string      `key:"cluster_control_plane" default:"127.0.0.1:8005" help:"The nodes of the control plane, as host:port; with more than one they are tried in random order, and one that fails is left for another."`
+	ServerName   string        `key:"cluster_server_name" help:"The name that the control plane's certificate has to bear; empty takes the host of each node of cluster_control_plane."`
 	PreviousKey  string        `key:"cluster_cert_key_previous" path:"file" help:"The private key before the last renewal, which the local store may still be sealed by (PEM file)."`
 	Labels       values.Labels `key:"cluster_dp_labels" help:"What this node tells the control plane about itself, as region:eu,tier:edge."`
 }
