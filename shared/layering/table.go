@@ -28,7 +28,8 @@ func plan() []room {
 		{"shared/verifier", nil},
 		{"shared/aead", nil},
 		{"shared/configset", nil},
-		{"shared/schema/...", []string{"shared/schema/..."}},
+		{"shared/licensetext", nil},
+		{"shared/schema/...", []string{"shared/licensetext", "shared/schema/..."}},
 		{"shared/plugins", []string{"shared/schema"}},
 		{"shared/declarative", []string{"shared/schema", "shared/plugins"}},
 		{"shared/localkeys", []string{"shared/aead"}},
@@ -64,6 +65,7 @@ func plan() []room {
 		{"controlplane/peer", []string{"shared/aead", "shared/mtls"}},
 		{"controlplane/changefeed", []string{"controlplane/record"}},
 		{"controlplane/fleet", []string{"controlplane/record"}},
+		{"controlplane/members", []string{"controlplane/record"}},
 		{"controlplane/health", nil},
 		{"controlplane/certs", []string{"controlplane/record", "shared/durable", "shared/mtls"}},
 		{"controlplane/publish", []string{
