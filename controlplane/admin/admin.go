@@ -16,6 +16,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/admin/declare"
 	"github.com/keepgate/keepgate/controlplane/admin/entities"
 	"github.com/keepgate/keepgate/controlplane/admin/guard"
+	"github.com/keepgate/keepgate/controlplane/admin/journal"
 	"github.com/keepgate/keepgate/controlplane/admin/keys"
 	"github.com/keepgate/keepgate/controlplane/admin/node"
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
@@ -30,6 +31,12 @@ type Catalog interface {
 	entities.Catalog
 	declare.Catalog
 	Schema() *schema.Schema
+}
+
+// Journal is where decisions are recorded and read. *audit.Journal is one.
+type Journal interface {
+	guard.Journal
+	journal.Journal
 }
 
 // Level is the log's level, by Kong's names: debug, info, notice, warn, error, crit, alert, emerg.
@@ -48,6 +55,7 @@ type Deps struct {
 	AcceptRestore func(ctx context.Context) (epoch uint64, err error)
 	Level         Level
 	Wake          func()       // hints that something was committed
+	Journal       Journal      // nil: nothing is recorded; mind that a nil *audit.Journal is not a nil Journal
 	Token         secret.Bytes // as LoadToken returns it
 	Log           *slog.Logger
 }
@@ -72,6 +80,8 @@ type Server struct {
 	guard   *guard.Guard
 	node    *node.API
 	counts  counts
+
+	decisions guard.Decisions
 }
 
 // New makes the API and starts nothing.
@@ -94,6 +104,10 @@ func New(deps Deps, options Options) (*Server, error) {
 		Configuration: options.Configuration, PurgeDelay: options.PurgeDelay,
 	})
 	s.node.Mount(s.table)
+	if deps.Journal != nil {
+		s.decisions.Journal = deps.Journal
+		journal.New(deps.Journal).Mount(s.table)
+	}
 	keys.New(deps.Keyring, deps.Wake, deps.Log).Mount(s.table)
 	declare.New(deps.Catalog, entity, deps.Wake).Mount(s.table)
 	entities.New(deps.Catalog, entity, deps.Wake).Mount(s.table)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/admin/node"
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
+	"github.com/keepgate/keepgate/controlplane/audit"
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/schema"
@@ -23,7 +24,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	s.counts.requests.Add(1)
 	m, found := s.table.Find(r.URL.EscapedPath())
+	if s.decisions.Journal != nil {
+		r = r.WithContext(audit.WithActor(r.Context(), s.guard.Actor(r)))
+	}
 	answer, err := s.answer(w, r, m, found)
+	if err != nil {
+		s.decisions.Deny(r.Context(), method(r), s.table.Loggable(r.URL.EscapedPath(), m, found), err)
+	}
 	if err != nil {
 		var report bool
 		if answer, report = rest.Of(err); report {
@@ -39,11 +46,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // levelOf is "info" for reads and Kong's "notice", the default of log_level, for what may change something.
 func levelOf(r *http.Request) slog.Level {
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions:
+	if reads(r) {
 		return slog.LevelInfo
 	}
 	return slog.LevelInfo + 2
+}
+
+// reads reports whether a request can change nothing.
+func reads(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return true
+	}
+	return false
 }
 
 // method is a request's method as it may be logged.
@@ -88,7 +103,26 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, m *rest.Match, f
 	if err != nil {
 		return answer, err
 	}
+	if err := s.record(request, m); err != nil {
+		return answer, err
+	}
 	return handler(request)
+}
+
+// record writes into the journal that a request is let in, before its handler acts: no entry, no act. A read
+// is written only when it demands what not everybody may have, and then at that moment.
+func (s *Server) record(r *rest.Request, m *rest.Match) error {
+	if s.decisions.Journal == nil {
+		return nil
+	}
+	allow := func(more ...string) error {
+		return s.decisions.Allow(r.Context(), method(r.Request), s.table.Loggable(r.URL.EscapedPath(), m, true), rest.LoggableQuery(r.URL.Query()), more...)
+	}
+	if !reads(r.Request) {
+		return allow()
+	}
+	r.Granted = func(what string) error { return allow("for", what) }
+	return nil
 }
 
 // request prepares what handlers get. A workspace that the path names must exist, whatever the path is about.
