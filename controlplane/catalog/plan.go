@@ -71,7 +71,7 @@ func (p *plan) load() error {
 }
 
 // declarable: an entity that a declarative file may hold.
-func declarable(e *schema.Entity) bool { return !e.Internal && e.Table != tableWorkspaces }
+func declarable(e *schema.Entity) bool { return !e.Internal && e.Travels() }
 
 // uniqueKeys names the values that no other row of the workspace may have, one text a key.
 func uniqueKeys(e *schema.Entity, unique, foreign map[string]string) (keys []string) {

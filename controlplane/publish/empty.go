@@ -22,15 +22,18 @@ func bare(set configset.Set) bool {
 	return true
 }
 
-// travels reports whether rows of a table reach data planes.
-func travels(table string) bool { return table != tableWorkspaces && table != tableEnvironments }
+// travels reports whether rows of a table reach data planes. A table that this version does not know may.
+func (w *wire) travels(table string) bool {
+	e, known := w.schema.Entity(table)
+	return !known || e.Travels()
+}
 
 // emptying says what the newest of the given revisions that concerned data planes did: found is false when none
 // did, and meant is true when all that it did was to delete.
-func emptying(revisions []record.Revision) (meant, found bool) {
+func (w *wire) emptying(revisions []record.Revision) (meant, found bool) {
 	for i := len(revisions) - 1; i >= 0; i-- {
 		for _, ref := range revisions[i].Refs {
-			if !travels(ref.Table) {
+			if !w.travels(ref.Table) {
 				continue
 			}
 			if !ref.Deleted {
@@ -57,7 +60,7 @@ func (p *Publisher) meantEmpty(ctx context.Context, head uint64) (bool, error) {
 		if err != nil {
 			return false, fmt.Errorf("reading why the configuration is empty: %w", err)
 		}
-		if meant, found := emptying(revisions); found {
+		if meant, found := p.wire.emptying(revisions); found {
 			return meant, nil
 		}
 		head = after

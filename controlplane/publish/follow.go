@@ -85,7 +85,7 @@ func (p *Publisher) advance(ctx context.Context, batch []record.Revision) error 
 		if set, err = p.read(ctx, set, current, refs); err != nil {
 			return err
 		}
-		if meant, found := emptying(batch); found {
+		if meant, found := p.wire.emptying(batch); found {
 			emptied = meant
 		}
 		for _, ref := range refs {

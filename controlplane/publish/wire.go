@@ -18,7 +18,6 @@ import (
 )
 
 const (
-	tableWorkspaces   = "workspaces"
 	tableEnvironments = "environments"
 	// tableFingerprintKeys is the kind of the entry that carries the environment's key; no such table exists.
 	tableFingerprintKeys = "fingerprint_keys"
@@ -66,7 +65,7 @@ func (w *wire) concerns(ref record.Ref) bool { return ref.Table == tableEnvironm
 
 // entry returns the form in which a row travels; false for rows that never do.
 func (w *wire) entry(ctx context.Context, row record.Row) (configset.Entry, bool, error) {
-	if !travels(row.Table) {
+	if !w.travels(row.Table) {
 		return configset.Entry{}, false, nil
 	}
 	entity, err := w.catalog.Open(ctx, row)

@@ -25,10 +25,10 @@ func (p *parser) unknown(key string) string {
 		return "not supported in this file"
 	}
 	names := []string{
-		"_format_version", "_transform", "_comment", "_ignore", "_info", "_workspace", "_plugin_configs", "ca_certificates",
+		"_format_version", "_transform", "_comment", "_ignore", "_info", "_workspace", "_plugin_configs",
 	}
 	for _, e := range p.schema.Entities() {
-		if e.Workspaced {
+		if e.Travels() && !e.Internal {
 			names = append(names, e.Table)
 		}
 	}

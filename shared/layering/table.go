@@ -61,7 +61,7 @@ func plan() []room {
 			"controlplane/record", "controlplane/access", "controlplane/encryption",
 			"shared/aead", "shared/declarative", "shared/plugins", "shared/schema", "shared/verifier",
 		}},
-		{"controlplane/reencrypt", []string{"controlplane/catalog", "controlplane/encryption", "controlplane/record"}},
+		{"controlplane/reencrypt", []string{"controlplane/catalog", "controlplane/record"}},
 		{"controlplane/peer", []string{"shared/aead", "shared/mtls"}},
 		{"controlplane/changefeed", []string{"controlplane/record"}},
 		{"controlplane/fleet", []string{"controlplane/record"}},

@@ -10,13 +10,13 @@ import (
 // Entity is one kind of row. Entities are shared and must not be changed.
 type Entity struct {
 	Table       string
-	Path        string // top-level Admin API collection; "" when there is none
-	Nested      string // collection below a parent; Path unless said otherwise
-	EndpointKey string // field by which a path element that is no UUID is looked up; "" when there is none
-	Workspaced  bool   // false: rows live in workspace ""
-	Internal    bool   // no Admin API
-	DataClass   schemav1.DataClass
-	Rank        int // parents have lower ranks than their children
+	Path        string             // top-level Admin API collection; "" when there is none
+	Nested      string             // collection below a parent; Path unless said otherwise
+	EndpointKey string             // field by which a path element that is no UUID is looked up; "" when there is none
+	Workspaced  bool               // false: rows live in workspace ""
+	Internal    bool               // no Admin API
+	DataClass   schemav1.DataClass // unspecified: rows never leave the control plane, see Travels
+	Rank        int                // parents have lower ranks than their children
 	Fields      []*Field
 	Unique      []*Unique
 	Foreign     []*ForeignKey
@@ -48,6 +48,9 @@ type ForeignKey struct {
 	Table   string
 	Cascade bool // deleting the parent deletes the row; otherwise it is refused
 }
+
+// Travels reports whether rows reach data planes and stand in declarative files.
+func (e *Entity) Travels() bool { return e.DataClass != schemav1.DataClass_DATA_CLASS_UNSPECIFIED }
 
 // New returns an empty message of the entity.
 func (e *Entity) New() proto.Message { return e.typ.New().Interface() }

@@ -83,6 +83,7 @@ func TestStoredForms(t *testing.T) {
 		"keyauth_credentials":   `"key":"k","ttl":60,"consumer":` + ref,
 		"workspaces":            `"name":"w","comment":"c","config":{"a":"b"},"meta":{}`,
 		"environments":          `"name":"e"`,
+		"licenses":              `"payload":"{\"license\":{\"payload\":{}}}"`,
 	}
 	s := newSchema()
 	for _, e := range s.Entities() {
@@ -140,8 +141,8 @@ func TestEncryptedFieldsAreFound(t *testing.T) {
 		}
 	}
 	want := []string{
-		"certificates.key", "certificates.key_alt", "environments.fingerprint_key", "basicauth_credentials.password",
-		"basicauth_credentials.password_check", "keyauth_credentials.key",
+		"certificates.key", "certificates.key_alt", "environments.fingerprint_key", "licenses.payload",
+		"basicauth_credentials.password", "basicauth_credentials.password_check", "keyauth_credentials.key",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("sealed columns (-want +got):\n%s", diff)
@@ -159,8 +160,8 @@ func TestParentsComeFirst(t *testing.T) {
 		}
 		seen[e.Table] = true
 	}
-	if len(seen) != 13 {
-		t.Errorf("%d entities, want 13", len(seen))
+	if len(seen) != 14 {
+		t.Errorf("%d entities, want 14", len(seen))
 	}
 	if e := newSchema().EntityOf(&schemav1.Field{}); e != nil {
 		t.Errorf("a message that is no entity is one of %s", e.Table)

@@ -52,6 +52,8 @@ func customRule(name string) (rule, bool) {
 		return certificatePairs(), true
 	case "ca_certificate_digest":
 		return caCertificateDigest(), true
+	case "license_payload":
+		return licensePayload(), true
 	case "key_ttl":
 		return keyTTL(), true
 	case "request_termination_body":

@@ -3,6 +3,7 @@ package schema
 import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/keepgate/keepgate/shared/licensetext"
 	"github.com/keepgate/keepgate/shared/schema/internal/format"
 )
 
@@ -49,6 +50,20 @@ func caCertificateDigest() rule {
 				p.field(digest, "does not match the certificate")
 			}
 			tree[digest] = want
+		},
+	}
+}
+
+// licensePayload refuses what is no license, and says what is wrong without a word of it.
+func licensePayload() rule {
+	const payload = "payload"
+	return rule{
+		reads: []string{payload},
+		check: func(_ *build, tree map[string]any, p problems) {
+			text, _ := tree[payload].(string)
+			if _, err := licensetext.Parse(text); err != nil {
+				p.field(payload, "not a license: the text "+err.Error())
+			}
 		},
 	}
 }

@@ -64,6 +64,16 @@ CREATE TABLE environments (
 CREATE UNIQUE INDEX environments_name_key ON environments ("name");
 CREATE INDEX environments_tags_idx ON environments USING gin (tags);
 
+CREATE TABLE licenses (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "payload" text,
+    tags text[],
+    body text NOT NULL
+);
+CREATE INDEX licenses_tags_idx ON licenses USING gin (tags);
+
 CREATE TABLE basicauth_credentials (
     id text COLLATE "C" PRIMARY KEY,
     workspace text COLLATE "C" NOT NULL,

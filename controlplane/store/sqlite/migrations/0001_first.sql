@@ -59,6 +59,15 @@ CREATE TABLE environments (
 ) STRICT;
 CREATE UNIQUE INDEX environments_name_key ON environments ("name");
 
+CREATE TABLE licenses (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "payload" text,
+    tags text,
+    body text NOT NULL
+) STRICT;
+
 CREATE TABLE basicauth_credentials (
     id text PRIMARY KEY,
     workspace text NOT NULL,

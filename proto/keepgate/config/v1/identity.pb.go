@@ -416,8 +416,13 @@ type Environment struct {
 	Name      *string                `protobuf:"bytes,5,opt,name=name,proto3,oneof" json:"name,omitempty"`
 	// Base64 of 32 random bytes, sealed: key-auth keys reach this environment's data planes as fingerprints under it.
 	FingerprintKey *string `protobuf:"bytes,6,opt,name=fingerprint_key,json=fingerprintKey,proto3,oneof" json:"fingerprint_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Names fingerprint_key on data planes: another key has another name.
+	FingerprintKeyId *string `protobuf:"bytes,7,opt,name=fingerprint_key_id,json=fingerprintKeyId,proto3,oneof" json:"fingerprint_key_id,omitempty"`
+	// Keys that were lost for good, by name, newest first: data planes go on with them for credentials that nobody can
+	// open to fingerprint them anew.
+	FormerFingerprintKeyIds *StringArray `protobuf:"bytes,8,opt,name=former_fingerprint_key_ids,json=formerFingerprintKeyIds,proto3" json:"former_fingerprint_key_ids,omitempty"`
+	unknownFields           protoimpl.UnknownFields
+	sizeCache               protoimpl.SizeCache
 }
 
 func (x *Environment) Reset() {
@@ -492,10 +497,25 @@ func (x *Environment) GetFingerprintKey() string {
 	return ""
 }
 
+func (x *Environment) GetFingerprintKeyId() string {
+	if x != nil && x.FingerprintKeyId != nil {
+		return *x.FingerprintKeyId
+	}
+	return ""
+}
+
+func (x *Environment) GetFormerFingerprintKeyIds() *StringArray {
+	if x != nil {
+		return x.FormerFingerprintKeyIds
+	}
+	return nil
+}
+
 // FingerprintKey is what a data plane needs to look a presented key up. It exists on the stream only.
 type FingerprintKey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The fingerprint_key_id of the environment.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// 32 random bytes of the environment.
 	Key           []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -608,7 +628,7 @@ const file_keepgate_config_v1_identity_proto_rawDesc = "" +
 	"\v_created_atB\x06\n" +
 	"\x04_keyB\r\n" +
 	"\v_expires_atB\x06\n" +
-	"\x04_ttl\"\xd7\x03\n" +
+	"\x04_ttl\"\xd5\x03\n" +
 	"\tWorkspace\x12 \n" +
 	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
 	"\n" +
@@ -620,16 +640,16 @@ const file_keepgate_config_v1_identity_proto_rawDesc = "" +
 	"\x04name\x18\x05 \x01(\tB\r\xaa\xbb\x18\t\b\x01 \x010\x01\x88\x01\x01H\x03R\x04name\x88\x01\x01\x12\x1d\n" +
 	"\acomment\x18\x06 \x01(\tH\x04R\acomment\x88\x01\x01\x125\n" +
 	"\x06config\x18\a \x01(\v2\x1d.keepgate.config.v1.StringMapR\x06config\x121\n" +
-	"\x04meta\x18\b \x01(\v2\x1d.keepgate.config.v1.StringMapR\x04meta:&\xaa\xbb\x18\"\n" +
+	"\x04meta\x18\b \x01(\v2\x1d.keepgate.config.v1.StringMapR\x04meta:$\xaa\xbb\x18 \n" +
 	"\n" +
 	"workspaces\x12\n" +
-	"workspaces\"\x04name(\x018\x01B\x05\n" +
+	"workspaces\"\x04name(\x01B\x05\n" +
 	"\x03_idB\r\n" +
 	"\v_created_atB\r\n" +
 	"\v_updated_atB\a\n" +
 	"\x05_nameB\n" +
 	"\n" +
-	"\b_comment\"\x87\x03\n" +
+	"\b_comment\"\xf6\x04\n" +
 	"\vEnvironment\x12 \n" +
 	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
 	"\n" +
@@ -639,13 +659,16 @@ const file_keepgate_config_v1_identity_proto_rawDesc = "" +
 	"\x04tags\x18\x04 \x01(\v2\x1d.keepgate.config.v1.StringSetB\n" +
 	"\xaa\xbb\x18\x06\xba\x01\x03\x88\x01\tR\x04tags\x12$\n" +
 	"\x04name\x18\x05 \x01(\tB\v\xaa\xbb\x18\a\b\x01 \x01\x88\x01\x01H\x03R\x04name\x88\x01\x01\x127\n" +
-	"\x0ffingerprint_key\x18\x06 \x01(\tB\t\xaa\xbb\x18\x05\x10\x01\xa0\x01\x01H\x04R\x0efingerprintKey\x88\x01\x01:\x1e\xaa\xbb\x18\x1a\n" +
-	"\fenvironments\"\x04name(\x018\x01@\x01B\x05\n" +
+	"\x0ffingerprint_key\x18\x06 \x01(\tB\t\xaa\xbb\x18\x05\x10\x01\xa0\x01\x01H\x04R\x0efingerprintKey\x88\x01\x01\x12T\n" +
+	"\x12fingerprint_key_id\x18\a \x01(\tB!\xaa\xbb\x18\x1d\xa0\x01\x01\xaa\x01\x17names a key and is noneH\x05R\x10fingerprintKeyId\x88\x01\x01\x12\x81\x01\n" +
+	"\x1aformer_fingerprint_key_ids\x18\b \x01(\v2\x1f.keepgate.config.v1.StringArrayB#\xaa\xbb\x18\x1f\xa0\x01\x01\xaa\x01\x19names keys and holds noneR\x17formerFingerprintKeyIds:\x1c\xaa\xbb\x18\x18\n" +
+	"\fenvironments\"\x04name(\x01@\x01B\x05\n" +
 	"\x03_idB\r\n" +
 	"\v_created_atB\r\n" +
 	"\v_updated_atB\a\n" +
 	"\x05_nameB\x12\n" +
-	"\x10_fingerprint_key\"=\n" +
+	"\x10_fingerprint_keyB\x15\n" +
+	"\x13_fingerprint_key_id\"=\n" +
 	"\x0eFingerprintKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\x03key\x18\x02 \x01(\fB\t\xaa\xbb\x18\x05\x10\x01\xa0\x01\x02R\x03keyB@Z>github.com/keepgate/keepgate/proto/keepgate/config/v1;configv1b\x06proto3"
@@ -673,22 +696,24 @@ var file_keepgate_config_v1_identity_proto_goTypes = []any{
 	(*StringSet)(nil),           // 6: keepgate.config.v1.StringSet
 	(*Ref)(nil),                 // 7: keepgate.config.v1.Ref
 	(*StringMap)(nil),           // 8: keepgate.config.v1.StringMap
+	(*StringArray)(nil),         // 9: keepgate.config.v1.StringArray
 }
 var file_keepgate_config_v1_identity_proto_depIdxs = []int32{
-	6, // 0: keepgate.config.v1.Consumer.tags:type_name -> keepgate.config.v1.StringSet
-	6, // 1: keepgate.config.v1.BasicauthCredential.tags:type_name -> keepgate.config.v1.StringSet
-	7, // 2: keepgate.config.v1.BasicauthCredential.consumer:type_name -> keepgate.config.v1.Ref
-	6, // 3: keepgate.config.v1.KeyauthCredential.tags:type_name -> keepgate.config.v1.StringSet
-	7, // 4: keepgate.config.v1.KeyauthCredential.consumer:type_name -> keepgate.config.v1.Ref
-	6, // 5: keepgate.config.v1.Workspace.tags:type_name -> keepgate.config.v1.StringSet
-	8, // 6: keepgate.config.v1.Workspace.config:type_name -> keepgate.config.v1.StringMap
-	8, // 7: keepgate.config.v1.Workspace.meta:type_name -> keepgate.config.v1.StringMap
-	6, // 8: keepgate.config.v1.Environment.tags:type_name -> keepgate.config.v1.StringSet
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	6,  // 0: keepgate.config.v1.Consumer.tags:type_name -> keepgate.config.v1.StringSet
+	6,  // 1: keepgate.config.v1.BasicauthCredential.tags:type_name -> keepgate.config.v1.StringSet
+	7,  // 2: keepgate.config.v1.BasicauthCredential.consumer:type_name -> keepgate.config.v1.Ref
+	6,  // 3: keepgate.config.v1.KeyauthCredential.tags:type_name -> keepgate.config.v1.StringSet
+	7,  // 4: keepgate.config.v1.KeyauthCredential.consumer:type_name -> keepgate.config.v1.Ref
+	6,  // 5: keepgate.config.v1.Workspace.tags:type_name -> keepgate.config.v1.StringSet
+	8,  // 6: keepgate.config.v1.Workspace.config:type_name -> keepgate.config.v1.StringMap
+	8,  // 7: keepgate.config.v1.Workspace.meta:type_name -> keepgate.config.v1.StringMap
+	6,  // 8: keepgate.config.v1.Environment.tags:type_name -> keepgate.config.v1.StringSet
+	9,  // 9: keepgate.config.v1.Environment.former_fingerprint_key_ids:type_name -> keepgate.config.v1.StringArray
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_keepgate_config_v1_identity_proto_init() }

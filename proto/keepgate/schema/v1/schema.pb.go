@@ -26,7 +26,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// DataClass picks the local key that seals the entity on a data plane.
+// DataClass picks the local key that seals the entity on a data plane. Entities without one never leave the control
+// plane: they are neither sent to data planes nor part of declarative files.
 type DataClass int32
 
 const (
