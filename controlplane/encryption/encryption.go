@@ -91,6 +91,9 @@ func NewIdentity(ctx context.Context, store Store) (*Cipher, error) {
 	return c, nil
 }
 
+// Enabled reports whether there is a keyring at all.
+func (c *Cipher) Enabled() bool { return c.keys != nil }
+
 // Seals reports whether values of a table are written encrypted.
 func (c *Cipher) Seals(table string) bool {
 	return c.keys != nil && !c.options.Decrypt && !c.options.Clear[table]

@@ -47,16 +47,17 @@ type Store struct {
 	*relational.Store
 	reader, writer *sql.DB
 	lock           *os.File // nil when read-only
+	timeout        time.Duration
 }
 
 // Open opens the file and refuses one that another control plane has (fault.Conflict) or a newer program
 // has migrated (*record.VersionError). Whether it is migrated at all, Status says: nothing but Migrate
 // works before.
 func Open(ctx context.Context, config Config) (*Store, error) {
-	s := &Store{}
 	if config.Timeout == 0 {
 		config.Timeout = defaultTimeout
 	}
+	s := &Store{timeout: config.Timeout}
 	if err := s.open(ctx, config); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

@@ -1,0 +1,261 @@
+package reencrypt
+
+import (
+	"context"
+	"slices"
+
+	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/controlplane/record"
+)
+
+// begin starts a pass, unless one under the same key is under way.
+func (w *worker) begin(ctx context.Context) error {
+	writer, err := w.j.cipher.Writer()
+	if err != nil {
+		return err
+	}
+	underWay := false
+	w.update(func(s *stored) {
+		s.Waiting = ""
+		underWay = s.Pass > 0 && s.Writer == writer && !w.renew
+	})
+	if underWay {
+		return nil
+	}
+	counts, err := w.j.store.CountSealed(ctx)
+	if err != nil {
+		return err
+	}
+	w.renew = false
+	w.update(func(s *stored) {
+		s.Pass, s.Writer, s.At = s.Pass+1, writer, place{}
+		for _, table := range w.tables() {
+			t := s.table(table.Name)
+			t.Stale, t.Scanned, t.InPass, t.Unreadable = stale(counts, table.Name, w.wanted(table.Name, writer)), 0, 0, nil
+		}
+	})
+	return nil
+}
+
+// tables are those that the job is about.
+func (w *worker) tables() []catalog.SecretTable {
+	return slices.DeleteFunc(w.j.catalog.SecretTables(), func(t catalog.SecretTable) bool {
+		return (w.s.Table != "" && w.s.Table != t.Name) || (w.s.Workspace != "" && !t.Workspaced)
+	})
+}
+
+// wanted is the key that a table's values are to rest under, "" in clear.
+func (w *worker) wanted(table, writer string) string {
+	if w.j.cipher.Seals(table) {
+		return writer
+	}
+	return ""
+}
+
+// stale counts a table's rows under other keys than the wanted one.
+func stale(counts []record.SealedCount, table, wanted string) (rows int) {
+	for _, c := range counts {
+		if c.Table == table && c.Key != wanted {
+			rows += c.Rows
+		}
+	}
+	return rows
+}
+
+// scan goes through the tables from the saved place on.
+func (w *worker) scan(ctx context.Context) error {
+	w.mu.Lock()
+	at := w.s.At
+	w.mu.Unlock()
+	tables := w.tables()
+	if at.End {
+		tables = nil
+	} else if i := slices.IndexFunc(tables, func(t catalog.SecretTable) bool { return t.Name == at.Table }); i >= 0 {
+		tables = tables[i:]
+	} else {
+		at = place{}
+	}
+	for _, table := range tables {
+		if table.Name != at.Table {
+			at = place{Table: table.Name}
+		}
+		w.update(func(s *stored) { s.At = at })
+		if err := w.table(ctx, at); err != nil {
+			return err
+		}
+	}
+	w.update(func(s *stored) { s.At = place{End: true} })
+	return nil
+}
+
+// batch is some rows of one table on their way.
+type batch struct {
+	rows    []record.Row
+	changed []record.Resealed
+	bad     []catalog.Undecryptable
+}
+
+// table reads, seals and writes a table's rows: three batches are on their way at once, so that the database
+// and the cipher do not wait for one another.
+func (w *worker) table(ctx context.Context, at place) error {
+	writer := w.writer()
+	read, sealed := make(chan *batch), make(chan *batch)
+	return together(ctx,
+		func(ctx context.Context) error {
+			defer close(read)
+			return w.read(ctx, at, writer, read)
+		},
+		func(ctx context.Context) error {
+			defer close(sealed)
+			for b := range read {
+				if err := w.seal(ctx, at.Table, b); err != nil {
+					return err
+				}
+				if !send(ctx, sealed, b) {
+					return context.Cause(ctx)
+				}
+			}
+			return nil
+		},
+		func(ctx context.Context) error {
+			for b := range sealed {
+				if err := w.write(ctx, at.Table, b); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+}
+
+func (w *worker) writer() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.s.Writer
+}
+
+func send(ctx context.Context, to chan<- *batch, b *batch) bool {
+	select {
+	case to <- b:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (w *worker) read(ctx context.Context, at place, writer string, to chan<- *batch) error {
+	query := record.Query{
+		Table: at.Table, Workspace: w.s.Workspace, AnyWorkspace: w.s.Workspace == "", After: at.After, Limit: w.j.options.Batch,
+	}
+	for {
+		if now, err := w.j.cipher.Writer(); err != nil || now != writer {
+			if err == nil {
+				err = errRotated
+			}
+			return err
+		}
+		rows, err := w.j.store.List(ctx, query)
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			return nil
+		}
+		query.After = rows[len(rows)-1].ID
+		if !send(ctx, to, &batch{rows: rows}) {
+			return context.Cause(ctx)
+		}
+		if len(rows) < query.Limit {
+			return nil
+		}
+	}
+}
+
+// sealAtOnce is how many rows are sealed between two looks at who else wants the processor: some milliseconds.
+const sealAtOnce = 50
+
+func (w *worker) seal(ctx context.Context, table string, b *batch) error {
+	for chunk := range slices.Chunk(b.rows, sealAtOnce) {
+		if err := w.giveWay(ctx); err != nil {
+			return err
+		}
+		changed, bad, err := w.j.catalog.Reseal(ctx, table, chunk)
+		if err != nil {
+			return err
+		}
+		b.changed, b.bad = append(b.changed, changed...), append(b.bad, bad...)
+	}
+	return nil
+}
+
+func (w *worker) write(ctx context.Context, table string, b *batch) error {
+	written, retried := len(b.changed), 0
+	if written > 0 {
+		conflicts, err := w.j.store.Reseal(ctx, table, b.changed)
+		if err != nil {
+			return err
+		}
+		written -= len(conflicts)
+		for _, id := range conflicts {
+			again, tries, err := w.again(ctx, table, b, id)
+			if err != nil {
+				return err
+			}
+			retried += tries
+			if again {
+				written++
+			}
+		}
+	}
+	w.update(func(s *stored) {
+		s.At.After = b.rows[len(b.rows)-1].ID
+		t := s.table(table)
+		t.Scanned, t.Resealed, t.InPass, t.Retried = t.Scanned+len(b.rows), t.Resealed+written, t.InPass+written, t.Retried+retried
+		for _, row := range b.bad {
+			key, reason := reasonOf(row.Err)
+			t.note(key, reason, row.ID)
+		}
+		w.rows += written
+	})
+	if err := w.limit.after(ctx, written); err != nil {
+		return err
+	}
+	return w.giveWay(ctx)
+}
+
+// tries bounds how often one row is tried: who writes a row seals it anew, so it is fresh or gone soon.
+const tries = 100
+
+// again reads a row that others wrote meanwhile and tries it until it is fresh, gone or written.
+func (w *worker) again(ctx context.Context, table string, b *batch, id string) (written bool, tried int, err error) {
+	i := slices.IndexFunc(b.rows, func(row record.Row) bool { return row.ID == id })
+	if i < 0 {
+		return false, 0, nil
+	}
+	b.bad = slices.DeleteFunc(b.bad, func(u catalog.Undecryptable) bool { return u.ID == id })
+	for tried = 1; tried <= tries; tried++ {
+		row, err := w.j.store.Get(ctx, table, b.rows[i].Workspace, id)
+		if gone(err) {
+			return false, tried, nil
+		}
+		if err != nil {
+			return false, tried, err
+		}
+		changed, bad, err := w.j.catalog.Reseal(ctx, table, []record.Row{row})
+		if err != nil {
+			return false, tried, err
+		}
+		if len(changed) == 0 {
+			b.bad = append(b.bad, bad...)
+			return false, tried, nil
+		}
+		conflicts, err := w.j.store.Reseal(ctx, table, changed)
+		if err != nil {
+			return false, tried, err
+		}
+		if len(conflicts) == 0 {
+			b.bad = append(b.bad, bad...)
+			return true, tried, nil
+		}
+	}
+	return false, tried, nil // the proof will find it
+}

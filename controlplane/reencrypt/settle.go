@@ -1,0 +1,126 @@
+package reencrypt
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/keepgate/keepgate/controlplane/record"
+)
+
+// maxPasses bounds the passes of a job under one key: where a node goes on writing under an older one, no
+// number of passes is enough, and the proof names what is left.
+const maxPasses = 20
+
+// settle counts how secrets rest now, and begins another pass if this one left what it could have written: rows
+// that others wrote under an older key behind its back. Else it ends the job.
+func (w *worker) settle(ctx context.Context) (again bool, err error) {
+	counts, err := w.j.store.CountSealed(ctx)
+	if err != nil {
+		return false, err
+	}
+	writer, err := w.j.cipher.Writer()
+	if err != nil {
+		return false, err
+	}
+	w.update(func(s *stored) {
+		again = writer != s.Writer
+		for _, table := range w.tables() {
+			t := s.table(table.Name)
+			left := stale(counts, table.Name, w.wanted(table.Name, s.Writer))
+			again = again || (s.Workspace == "" && left > t.unreadable() && t.InPass > 0 && s.Pass < maxPasses)
+		}
+	})
+	if again {
+		w.renew = true
+		return true, nil
+	}
+	proof, err := w.prove(ctx, counts, writer)
+	if err != nil {
+		return false, err
+	}
+	return false, w.conclude(ctx, proof)
+}
+
+// prove ends what can be ended, makes the database's files forget, and writes down what was counted.
+func (w *worker) prove(ctx context.Context, counts []record.SealedCount, writer string) (*Proof, error) {
+	proof := &Proof{At: now(), Tables: []Count{}, Keys: []KeyCount{}}
+	sealed, byKey := 0, map[string]int{}
+	for _, c := range counts {
+		proof.Tables = append(proof.Tables, Count{c.Table, c.Key, c.Rows})
+		byKey[c.Key] += c.Rows
+		if c.Key != "" {
+			sealed += c.Rows
+		}
+	}
+	ring, err := w.j.store.Keyring(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range ring.Keys {
+		proof.Keys = append(proof.Keys, KeyCount{key.ID, byKey[key.ID], key.ID == writer})
+		delete(byKey, key.ID)
+	}
+	proof.Clear = byKey[""]
+	delete(byKey, "")
+	for _, c := range counts { // under keys that the ring never had
+		if rows, unknown := byKey[c.Key]; unknown {
+			proof.Keys = append(proof.Keys, KeyCount{c.Key, rows, false})
+			delete(byKey, c.Key)
+		}
+	}
+	if err := w.ending(ctx, proof, sealed); err != nil {
+		return nil, err
+	}
+	return proof, w.scrub(ctx, proof)
+}
+
+// ending ends the migration from plaintext, or the encryption, when nothing of the other form is left.
+func (w *worker) ending(ctx context.Context, proof *Proof, sealed int) error {
+	switch {
+	case w.j.cipher.Migrating():
+		left, err := w.j.catalog.Plaintexts(ctx)
+		if err != nil {
+			return err
+		}
+		if proof.Clear = left; left > 0 {
+			return nil
+		}
+		if err := w.j.cipher.EndMigration(ctx); err != nil {
+			return fmt.Errorf("ending the migration: %w", err)
+		}
+		proof.Ended = "migration"
+	case w.j.cipher.Decrypting() && sealed == 0:
+		if err := w.j.cipher.EndDecryption(ctx); err != nil {
+			return fmt.Errorf("ending the encryption: %w", err)
+		}
+		proof.Ended = "encryption"
+	}
+	return nil
+}
+
+// scrub makes what was overwritten leave the files, as far as the engine can.
+func (w *worker) scrub(ctx context.Context, proof *Proof) error {
+	files, can := w.j.store.(scrubber)
+	if !can {
+		proof.Files = "older forms of the values rest in the database's files until its VACUUM has passed the tables and its write-ahead log was recycled; they rest in backups"
+		return nil
+	}
+	if err := files.Scrub(ctx); err != nil {
+		return fmt.Errorf("scrubbing the database's files: %w", err)
+	}
+	proof.Files = "older forms of the values are gone from the database's files; they rest in backups"
+	return nil
+}
+
+func (w *worker) conclude(ctx context.Context, proof *Proof) error {
+	w.mu.Lock()
+	id, p := w.s.ID, w.s.progress()
+	w.mu.Unlock()
+	if err := w.j.record(ctx, "done", id, fmt.Sprintf("resealed=%d", p.Resealed), fmt.Sprintf("unreadable=%d", p.Unreadable)); err != nil {
+		return err
+	}
+	w.update(func(s *stored) { s.Proof = proof })
+	w.end(ctx, Done, "")
+	w.j.options.Log.InfoContext(ctx, "re-encryption done", "job", id, "resealed", p.Resealed, "unreadable", p.Unreadable, "in_clear", proof.Clear)
+	return nil
+}
