@@ -63,6 +63,7 @@ func plan() []room {
 		}},
 		{"controlplane/reencrypt", []string{"controlplane/catalog", "controlplane/record"}},
 		{"controlplane/peer", []string{"shared/aead", "shared/mtls"}},
+		{"controlplane/peer/*", []string{"controlplane/peer", "shared/mtls"}},
 		{"controlplane/changefeed", []string{"controlplane/record"}},
 		{"controlplane/fleet", []string{"controlplane/record"}},
 		{"controlplane/members", []string{"controlplane/record"}},
@@ -140,6 +141,7 @@ func reservations() []reserved {
 			"encryption happens in one place: shared/aead",
 		},
 		{[]string{"github.com/jackc/pgx/v5/...", "modernc.org/sqlite/...", "github.com/pressly/goose/v3/...", "database/sql/..."}, drivers, "only a store speaks to a database"},
+		{[]string{"github.com/nats-io/..."}, []string{"controlplane/peer/...", "e2e/..."}, "only the bus speaks to NATS"},
 		{[]string{"log", "math/rand"}, nil, "use log/slog and math/rand/v2, or crypto/rand where it guards anything"},
 		{[]string{"testing", "github.com/google/go-cmp/...", "pgregory.net/rapid", "go.uber.org/goleak"}, []string{"**test", "e2e/..."}, "test tools belong in tests and in packages whose name ends in test"},
 		// exchange and wire view header bytes as strings without a copy: the arena outlives every view of it.
