@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keepgate/keepgate/controlplane/record"
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/schema"
 )
@@ -22,11 +24,12 @@ const (
 	tableEnvironments   = "environments"
 	fieldFingerprintKey = "fingerprint_key"
 	fingerprintKeySize  = 32
+	formerKeys          = 16 // names of lost fingerprint keys that are remembered
 )
 
 // Start makes what every database has: the workspace and the environment named "default". The
-// environment's fingerprint key is random, so one that was sealed under a key which is gone for good is made
-// anew. While the keyring has no usable key the environment waits for the next start.
+// environment's fingerprint key is random, so one that was sealed under a key which is gone for good, or was
+// damaged, is made anew. While the keyring has no usable key the environment waits for the next start.
 //
 // It ends a migration from plaintext when none is left.
 func (c *Catalog) Start(ctx context.Context) error {
@@ -74,11 +77,21 @@ func (c *Catalog) ensure(ctx context.Context, table string, finish func(proto.Me
 	return c.store.ByUnique(ctx, table, "", "name", DefaultName)
 }
 
-// newFingerprintKey gives an environment the key under which its data planes get key-auth keys.
+// newFingerprintKey gives an environment the key under which its data planes get key-auth keys. The name of the one
+// before stays: data planes need that for credentials which do not open either and keep their last form.
 func newFingerprintKey(m proto.Message) {
+	environment, ok := m.(*configv1.Environment)
+	if !ok {
+		return // there is no other kind of environment
+	}
+	if id := environment.GetFingerprintKeyId(); id != "" {
+		former := append([]string{id}, environment.GetFormerFingerprintKeyIds().GetValues()...)
+		environment.FormerFingerprintKeyIds = &configv1.StringArray{Values: former[:min(len(former), formerKeys)]}
+	}
 	key := make([]byte, fingerprintKeySize)
 	rand.Read(key) // never fails: crypto/rand ends the process instead
-	setText(m, fieldFingerprintKey, base64.StdEncoding.EncodeToString(key))
+	environment.FingerprintKey = new(base64.StdEncoding.EncodeToString(key))
+	environment.FingerprintKeyId = new(uuid.NewString())
 }
 
 // refreshFingerprintKey makes a key anew that is lost, and seals a stale one again. One that only cannot be
@@ -90,7 +103,7 @@ func (c *Catalog) refreshFingerprintKey(ctx context.Context, row record.Row) err
 	}
 	batch := record.Batch{}
 	switch {
-	case c.cipher.Lost(row.Sealed[fieldFingerprintKey]):
+	case c.cipher.Lost(row.Sealed[fieldFingerprintKey]), fault.KindOf(o.err) == fault.Corrupt:
 		newFingerprintKey(o.message)
 	case o.err == nil && o.stale:
 		batch.Silent = true
