@@ -52,7 +52,8 @@ type Store interface {
 	// subject "meta/<name>" when something else is stored.
 	SwapMeta(ctx context.Context, name string, old *string, value string) error
 
-	// Keyring reads the ring's head and all key rows in one consistent read.
+	// Keyring reads the ring's head, which is the named value "keyring_head", and all key rows in one
+	// consistent read.
 	Keyring(ctx context.Context) (Keyring, error)
 
 	// ChangeKeyring writes key rows, new ones and over what is stored, and the ring's next head in one
@@ -79,7 +80,8 @@ type Store interface {
 	// Leases reads all leases by node.
 	Leases(ctx context.Context) ([]Lease, error)
 
-	// DropLeases deletes the lease of a node, and those older than an age; a node of "" names none.
+	// DropLeases deletes the lease of a node, and those older than an age. A node of "" names none, nor does
+	// an age of 0 or less.
 	DropLeases(ctx context.Context, node string, olderThan time.Duration) error
 
 	// AppendAudit adds entries in one transaction; an [ExistsError] with table "audit" and id
