@@ -67,6 +67,7 @@ func plan() []room {
 		{"controlplane/changefeed", []string{"controlplane/record"}},
 		{"controlplane/fleet", []string{"controlplane/record"}},
 		{"controlplane/members", []string{"controlplane/record"}},
+		{"controlplane/license", []string{"controlplane/catalog", "shared/licensetext"}},
 		{"controlplane/health", nil},
 		{"controlplane/certs", []string{"controlplane/record", "shared/durable", "shared/mtls"}},
 		{"controlplane/publish", []string{

@@ -23,6 +23,7 @@ const MaxBytes = 64 << 10
 
 // License is what is told of a license.
 type License struct {
+	Date    string    // of its end, as it says it; "" when it does not
 	Expires time.Time // the first moment at which it is over; zero: it says no date and does not end
 }
 
@@ -34,7 +35,7 @@ func Parse(text string) (License, error) {
 	decoder := json.NewDecoder(strings.NewReader(text))
 	var document map[string]json.RawMessage
 	if err := decoder.Decode(&document); err != nil {
-		return License{}, notObject("is", err)
+		return License{}, notObject(err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return License{}, errors.New("is followed by something else")
@@ -64,14 +65,14 @@ func object(of map[string]json.RawMessage, path string) (members map[string]json
 }
 
 // notObject says why a text is no JSON object, and not what it holds: the errors of encoding/json quote.
-func notObject(verb string, err error) error {
+func notObject(err error) error {
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return fmt.Errorf("%s no JSON: it breaks off or goes wrong at byte %d", verb, syntax.Offset)
+		return fmt.Errorf("is no JSON: it breaks off or goes wrong at byte %d", syntax.Offset)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%s no JSON: it is empty or breaks off", verb)
+		return errors.New("is no JSON: it is empty or breaks off")
 	}
-	return fmt.Errorf("%s no JSON object", verb)
+	return errors.New("is no JSON object")
 }
 
 // expiring reads the date. A license counts until the end of its last day, whatever the time zone of its issuer.
@@ -90,10 +91,10 @@ func expiring(payload map[string]json.RawMessage) (License, error) {
 	}
 	if day, err := time.Parse(time.DateOnly, text); err == nil {
 		const lastZone = 12 * time.Hour // west of Greenwich the day ends so much later
-		return License{Expires: day.Add(24*time.Hour + lastZone)}, nil
+		return License{Date: text, Expires: day.Add(24*time.Hour + lastZone)}, nil
 	}
 	if moment, err := time.Parse(time.RFC3339, text); err == nil {
-		return License{Expires: moment}, nil
+		return License{Date: text, Expires: moment}, nil
 	}
 	return License{}, fmt.Errorf("has a %s that is no date as 2030-01-31", path)
 }
