@@ -20,7 +20,9 @@ import (
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/controlplane/keyring/keyringtest"
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
+	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/schema"
@@ -75,7 +77,7 @@ func newEnvWith(t testing.TB, keeper keyring.Keeper, options admin.Options) *env
 		t.Fatal(err)
 	}
 	if keeper != nil {
-		e.ring, err = keyring.Open(ctx, e.store, keeper, keyring.Options{Log: log, References: func(ctx context.Context, id string) (int, error) {
+		e.ring, err = keyring.Open(ctx, e.store, keeper, keyringtest.Prover("admin"), keyring.Options{Log: log, References: func(ctx context.Context, id string) ([]record.SealedCount, error) {
 			return keyring.CountSealed(ctx, e.store, id, "environments")
 		}})
 		if err != nil {

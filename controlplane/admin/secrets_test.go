@@ -14,6 +14,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/cluster"
+	"github.com/keepgate/keepgate/controlplane/keyring/keyringtest"
 )
 
 // TestNoLogShowsACredential walks every path that can carry a credential, the wrong ways too, and searches
@@ -159,7 +160,7 @@ func TestMissingKeyIsNamedAtOnce(t *testing.T) {
 func (e *env) forget(recovery *cluster.RecoveryKey) {
 	e.t.Helper()
 	var err error
-	e.ring, err = keyring.Open(e.t.Context(), e.store, cluster.New(recovery), keyring.Options{})
+	e.ring, err = keyring.Open(e.t.Context(), e.store, cluster.New(recovery), keyringtest.Prover("admin"), keyring.Options{})
 	if err != nil {
 		e.t.Fatal(err)
 	}

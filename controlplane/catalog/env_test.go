@@ -15,7 +15,9 @@ import (
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/cluster"
+	"github.com/keepgate/keepgate/controlplane/keyring/keyringtest"
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
+	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/schema"
@@ -86,7 +88,7 @@ func (e *env) start() {
 	e.t.Helper()
 	ctx := e.t.Context()
 	var err error
-	e.ring, err = keyring.Open(ctx, e.store, e.keeper, keyring.Options{References: func(ctx context.Context, id string) (int, error) {
+	e.ring, err = keyring.Open(ctx, e.store, e.keeper, keyringtest.Prover("catalog"), keyring.Options{References: func(ctx context.Context, id string) ([]record.SealedCount, error) {
 		return keyring.CountSealed(ctx, e.store, id, "environments")
 	}})
 	if err != nil {
@@ -118,7 +120,7 @@ func (e *env) rotate() (id string) {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	if err := e.ring.Activate(e.t.Context(), id); err != nil {
+	if err := e.ring.Activate(e.t.Context(), id, false); err != nil {
 		e.t.Fatal(err)
 	}
 	return id

@@ -12,6 +12,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/controlplane/keyring/keyringtest"
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
@@ -36,8 +37,10 @@ func newStore(t *testing.T) *sqlite.Store {
 
 func openRing(t *testing.T, store *sqlite.Store, keeper keyring.Keeper, references int) *keyring.Ring {
 	t.Helper()
-	ring, err := keyring.Open(t.Context(), store, keeper, keyring.Options{
-		References: func(context.Context, string) (int, error) { return references, nil },
+	ring, err := keyring.Open(t.Context(), store, keeper, keyringtest.Prover("encryption"), keyring.Options{
+		References: func(context.Context, string) ([]record.SealedCount, error) {
+			return []record.SealedCount{{Rows: references}}, nil
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -196,9 +199,9 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	var golden struct {
-		ID, Value, Fingerprint, Check string
-		KeyCheck, Wrapped             []byte
-		Index                         json.RawMessage
+		ID, Value, Fingerprint, Check, Head string
+		KeyCheck, Wrapped, Signature        []byte
+		Index                               json.RawMessage
 	}
 	if err := json.Unmarshal(text, &golden); err != nil {
 		t.Fatal(err)
@@ -212,12 +215,16 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := newStore(t)
-	row := record.Key{ID: golden.ID, State: keyring.StateUsable, CreatedAt: 1, ActivatedAt: 1, Check: golden.KeyCheck, Wrapped: golden.Wrapped}
-	if err := errors.Join(store.InsertKey(t.Context(), row), store.SwapMeta(t.Context(), "keyring_active", nil, golden.ID),
+	row := record.Key{ID: golden.ID, State: keyring.StateUsable, CreatedAt: 1, ActivatedAt: 1, Check: golden.KeyCheck, Wrapped: golden.Wrapped, Signature: golden.Signature}
+	if err := errors.Join(store.ChangeKeyring(t.Context(), nil, golden.Head, []record.Key{row}),
 		store.SwapMeta(t.Context(), "index_key", nil, index.String())); err != nil {
 		t.Fatal(err)
 	}
-	cipher := newCipher(t, store, openRing(t, store, local.New(path), 1))
+	ring, err := keyring.Open(t.Context(), store, local.New(path), nil, keyring.Options{Cluster: "golden"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cipher := newCipher(t, store, ring)
 	if value, stale, err := cipher.Open(place, golden.Value); value != "golden" || stale || err != nil {
 		t.Errorf("Open = %q, %t, %v", value, stale, err)
 	}

@@ -32,7 +32,7 @@ func TestStaleAndIndexKeyAcrossRotation(t *testing.T) {
 	if _, stale, err := cipher.Open(place, text); stale || err != nil {
 		t.Errorf("before the activation: stale %t, %v", stale, err)
 	}
-	if err := ring.Activate(t.Context(), id); err != nil {
+	if err := ring.Activate(t.Context(), id, false); err != nil {
 		t.Fatal(err)
 	}
 	if _, stale, err := cipher.Open(place, text); !stale || err != nil {
@@ -84,7 +84,7 @@ func TestNewKeyDoesNotReplaceALostIndexKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ring.Activate(t.Context(), id); err != nil {
+	if err := ring.Activate(t.Context(), id, false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := cipher.Seal(place, "x"); err != nil {

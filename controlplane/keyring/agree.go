@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
@@ -19,14 +20,24 @@ type Agreement struct {
 	Strategy string // name of the keeper, or [Off]
 	// Sealed counts the rows that hold a sealed value under any key.
 	Sealed func(ctx context.Context) (int, error)
+	// Cleared reports whether what the cipher keeps for itself (its index key) rests in clear, as after
+	// everything was decrypted. Default: it does not.
+	Cleared func(ctx context.Context) (bool, error)
 	// AllowMigration lets a database that was used without a keyring get one: its plaintext values stay
 	// readable until each has been written again.
 	AllowMigration bool
 }
 
+// Values is where the agreement rests: named values with compare-and-set, and the keyring.
+type Values interface {
+	Meta(ctx context.Context, name string) (value string, found bool, err error)
+	SwapMeta(ctx context.Context, name string, old *string, value string) error
+	Keyring(ctx context.Context) (record.Keyring, error)
+}
+
 // Agree records how the database's secrets are kept, or refuses a start whose settings differ from what
 // was recorded, with fault.Denied and what to do. It comes before [Open] and controlplane/encryption.
-func Agree(ctx context.Context, store Store, a Agreement) error {
+func Agree(ctx context.Context, store Values, a Agreement) error {
 	recorded, found, err := store.Meta(ctx, metaStrategy)
 	if err != nil {
 		return fmt.Errorf("reading the keyring's strategy: %w", err)
@@ -41,7 +52,7 @@ func Agree(ctx context.Context, store Store, a Agreement) error {
 			return err
 		}
 	case a.Strategy == Off:
-		if err := a.neverHadKeys(ctx, store); err != nil {
+		if err := a.decrypted(ctx, store); err != nil {
 			return err
 		}
 	}
@@ -51,45 +62,49 @@ func Agree(ctx context.Context, store Store, a Agreement) error {
 	return nil
 }
 
-func (a Agreement) mayChange(ctx context.Context, store Store, recorded string) error {
+func (a Agreement) mayChange(ctx context.Context, store Values, recorded string) error {
 	switch {
 	case a.Strategy == Off:
-		return a.neverHadKeys(ctx, store)
+		return a.decrypted(ctx, store)
 	case recorded == Off && a.AllowMigration:
 		return nil
 	case recorded == Off:
 		return refuse("the database was used without a keyring, so its secrets are plaintext: set keyring_enabled = off, " +
 			"or declare that they are to be encrypted from now on with keyring_migrate_plaintext = on, or begin with an empty database")
 	}
-	keys, err := store.Keys(ctx)
+	kr, err := store.Keyring(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the keys: %w", err)
 	}
-	if len(keys) > 0 {
+	if len(kr.Keys) > 0 {
 		return refuse("the database keeps its keys by keyring_strategy = %s, this node is set to %s: set keyring_strategy = %[1]s "+
 			"on every node, or begin with an empty database", recorded, a.Strategy)
 	}
 	return nil
 }
 
-// neverHadKeys: a database that has keys stays encrypted, also while no row is sealed under them, since its
-// index key is.
-func (a Agreement) neverHadKeys(ctx context.Context, store Store) error {
-	keys, err := store.Keys(ctx)
+// decrypted: a database that has keys stays encrypted, also while no row is sealed under them, since its
+// index key is; until everything was decrypted on purpose.
+func (a Agreement) decrypted(ctx context.Context, store Values) error {
+	kr, err := store.Keyring(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the keys: %w", err)
 	}
-	if len(keys) > 0 {
-		return refuse("the database is encrypted (keys: %d): set keyring_enabled = on, or begin with an empty database", len(keys))
-	}
-	count, err := a.Sealed(ctx)
+	sealed, err := a.Sealed(ctx)
 	if err != nil {
 		return fmt.Errorf("counting sealed rows: %w", err)
 	}
-	if count > 0 {
-		return refuse("the database holds sealed values, which this node could not read (rows: %d): set keyring_enabled = on", count)
+	cleared := len(kr.Keys) == 0
+	if !cleared && a.Cleared != nil {
+		if cleared, err = a.Cleared(ctx); err != nil {
+			return fmt.Errorf("reading the index key: %w", err)
+		}
 	}
-	return nil
+	if sealed == 0 && cleared {
+		return nil
+	}
+	return refuse("the database is encrypted (keys: %d, rows with sealed values: %d): set keyring_enabled = on. To end its encryption, "+
+		"set keyring_decrypt_all = on as well on every node, run keepgate-cp keyring reencrypt --to plaintext, and then set keyring_enabled = off", len(kr.Keys), sealed)
 }
 
 func refuse(format string, args ...any) error {

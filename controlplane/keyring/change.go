@@ -2,7 +2,6 @@ package keyring
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/record"
@@ -13,181 +12,216 @@ import (
 
 const idAttempts = 8
 
-// Generate makes a key. It does not become active. Its material is returned this once, for the operator's
-// own backup; the caller must not wipe it.
+// Generate makes a key. It does not become active. A copy of its material is returned this once, for the
+// operator's own backup; the caller wipes it.
 func (r *Ring) Generate(ctx context.Context) (id string, material secret.Bytes, err error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.load(ctx); err != nil {
-		return "", secret.Bytes{}, err
-	}
-	id, h, err := r.make(ctx)
-	if err != nil {
-		return "", secret.Bytes{}, err
-	}
-	if err := r.followed(ctx); err != nil {
-		return "", secret.Bytes{}, err
-	}
-	return id, h.material, nil
-}
-
-// Activate seals new values under the key from now on. It fails with fault.NotFound for a key that the
-// ring does not know and with fault.Unavailable for one whose material is missing.
-func (r *Ring) Activate(ctx context.Context, id string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.load(ctx); err != nil {
-		return err
-	}
-	e, ok := r.state.Load().byID[id]
-	if !ok || !aead.IsKeyID(id) || e.row.State == StateRemoved || (e.held == nil && e.row.State == StateLost) {
-		return fault.Newf(fault.NotFound, "keyring.Activate", "key", "the keyring has no such key")
-	}
-	if _, err := r.Key(id); err != nil {
-		return err
-	}
-	if err := r.followed(ctx); err != nil {
-		return err
-	}
-	return r.point(ctx, id)
-}
-
-// Reload reads the rows again and restores what can be restored now: a key file that was put back, a key
-// that another process made. Material that is held stays held.
-func (r *Ring) Reload(ctx context.Context) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.load(ctx); err != nil {
-		return err
-	}
-	return r.followed(ctx)
-}
-
-// Recovered says what became of each key. Reasons are by id.
-type Recovered struct {
-	Recovered    []string
-	NotRecovered []string
-	Reasons      map[string]string
-}
-
-// Recover restores every key whose row opens with the operator's private key and whose material has the
-// row's check value; the key that was active is so again. It fails with fault.Invalid when the strategy
-// has no recovery or privatePEM is no usable key. The caller wipes privatePEM.
-func (r *Ring) Recover(ctx context.Context, privatePEM []byte) (result Recovered, err error) {
-	recoverer, ok := r.keeper.(Recoverer)
-	if !ok {
-		return result, fault.Newf(fault.Invalid, "keyring.Recover", "strategy", "keyring_strategy = %s has no recovery by a private key", r.keeper.Strategy())
-	}
-	open, err := recoverer.Recovery(privatePEM)
-	if err != nil {
-		return result, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.load(ctx); err != nil {
-		return result, err
-	}
-	result = Recovered{Recovered: []string{}, NotRecovered: []string{}, Reasons: map[string]string{}}
-	next := r.state.Load()
-	for _, e := range next.keys {
-		if e.row.State == StateRemoved {
-			continue
-		}
-		recovered, err := r.recoverOne(ctx, recoverer, open, e)
+	defer r.unlock()
+	err = r.change(ctx, func(s *state) (e edit, err error) {
+		row, h, err := r.newKey(s)
 		if err != nil {
-			result.NotRecovered = append(result.NotRecovered, e.row.ID)
-			result.Reasons[e.row.ID] = reasonOf(err)
-			r.options.Log.ErrorContext(ctx, "keyring: a key was not recovered", "key", e.row.ID, "reason", reasonOf(err))
-			continue
+			return e, err
 		}
-		result.Recovered = append(result.Recovered, e.row.ID)
-		next = next.with(recovered)
+		material.Wipe()
+		id, material = row.ID, h.copied()
+		e.put(row, h)
+		return e, r.record(ctx, "key.generate", subject(id))
+	})
+	if err == nil {
+		err = r.followed(ctx)
 	}
-	r.state.Store(next)
-	return result, r.followed(ctx)
+	if err != nil {
+		material.Wipe()
+		return "", secret.Bytes{}, err
+	}
+	return id, material, nil
 }
 
-// recoverOne opens one row. Material that this node still holds is not replaced, but its row is still
-// proven to open. What was encrypted to an older recovery key is encrypted again to the present one.
-func (r *Ring) recoverOne(ctx context.Context, recoverer Recoverer, open func(row record.Key) (secret.Bytes, error), e *entry) (*entry, error) {
-	material, err := open(e.row)
-	if err != nil {
-		return nil, err
-	}
-	defer material.Wipe()
-	h, err := hold(e.row.ID, material)
-	if err != nil {
-		return nil, err
-	}
-	if err := h.verify(e.row.Check); err != nil {
-		return nil, err
-	}
-	row := e.row
-	row.State = StateUsable
-	kept := recoverer.Kept(row)
-	if !kept {
-		if row, err = r.keeper.Keep(row, h.material); err != nil {
-			return nil, err
-		}
-	}
-	if row.State != e.row.State || !kept {
-		if err := r.store.UpdateKey(ctx, e.row, row); err != nil {
-			return nil, fmt.Errorf("updating the row: %w", err)
-		}
-	}
-	return &entry{row: row, held: h}, nil
-}
-
-// make adds a key to the database and the ring. r.mu is held, or nobody else has r yet.
-func (r *Ring) make(ctx context.Context) (id string, h *held, err error) {
+// newKey makes a key and the row that it is to have.
+func (r *Ring) newKey(s *state) (row record.Key, h *held, err error) {
 	material := randomMaterial()
-	defer material.Wipe()
+	defer wipeAndUnlock(material)
 	for range idAttempts {
-		id = aead.NewKeyID()
-		if _, taken := r.state.Load().byID[id]; taken {
+		id := aead.NewKeyID()
+		if _, taken := s.byID[id]; taken {
 			continue
 		}
 		if h, err = hold(id, material); err != nil {
-			return "", nil, err
+			return row, nil, err
 		}
-		row := record.Key{ID: id, Check: h.check, State: StateUsable, CreatedAt: time.Now().Unix()}
+		row = record.Key{ID: id, Check: h.check, State: StateUsable, CreatedAt: time.Now().Unix()}
 		if row, err = r.keeper.Keep(row, h.material); err != nil {
-			return "", nil, err
+			h.wipe()
+			return row, nil, err
 		}
-		err = r.store.InsertKey(ctx, row)
-		if fault.KindOf(err) == fault.Conflict {
-			continue
-		}
-		if err != nil {
-			return "", nil, fmt.Errorf("storing key %s: %w", id, err)
-		}
-		r.state.Store(r.state.Load().with(&entry{row: row, held: h}))
-		return id, h, nil
+		return row, h, nil
 	}
-	return "", nil, fault.Newf(fault.Internal, "keyring.Generate", "", "no free key id in %d attempts", idAttempts)
+	return row, nil, fault.Newf(fault.Internal, "keyring.Generate", "", "no free key id in %d attempts", idAttempts)
 }
 
-// point makes a held key the active one, if the pointer is still where this node last saw it.
-func (r *Ring) point(ctx context.Context, id string) error {
-	s := r.state.Load()
-	if s.active == id {
-		return nil
+// Activate seals new values under the key from now on, once every node that has joined holds it; force
+// does not wait for them. It fails with fault.NotFound for a key that the ring does not know, with
+// fault.Unavailable for one whose material is missing here or, after the ring's patience, elsewhere.
+func (r *Ring) Activate(ctx context.Context, id string, force bool) error {
+	const op = "keyring.Activate"
+	prepared := func() (already bool, err error) {
+		r.mu.Lock()
+		defer r.unlock()
+		if err := r.load(ctx); err != nil {
+			return false, err
+		}
+		s := r.state.Load()
+		if _, err := s.sealing(op, id); err != nil {
+			return false, err
+		}
+		return s.refused == "" && s.head.Active == id, r.followed(ctx)
 	}
-	var old *string
-	if s.stored {
-		old = &s.active
+	if already, err := prepared(); err != nil || already {
+		return err
 	}
-	if err := r.store.SwapMeta(ctx, metaActive, old, id); err != nil {
-		return fmt.Errorf("pointing at key %s: %w", id, err)
+	detail := []string{"force"}
+	if !force {
+		detail = nil
+		if err := r.await(ctx, op, id, "these nodes do not hold the key yet", "or activate it with force=1", func(m Member) bool { return m.Joined && !m.holds(id) }); err != nil {
+			return err
+		}
 	}
-	e := s.byID[id]
-	row := e.row
-	row.ActivatedAt = time.Now().Unix()
-	next := s.with(&entry{row: row, held: e.held})
-	next.active, next.stored = id, true
-	r.state.Store(next)
-	if err := r.store.UpdateKey(ctx, e.row, row); err != nil {
-		return fmt.Errorf("noting when key %s was activated: %w", id, err)
+	note := r.once(ctx, "key.activate", subject(id), detail...)
+	r.mu.Lock()
+	defer r.unlock()
+	return r.change(ctx, func(s *state) (edit, error) {
+		e, err := s.sealing(op, id)
+		if err != nil || (s.refused == "" && s.head.Active == id) {
+			return edit{}, err
+		}
+		row := e.row
+		row.State, row.ActivatedAt = StateUsable, time.Now().Unix()
+		return edit{rows: []record.Key{row}, active: id}, note()
+	})
+}
+
+// sealing returns a key that may seal.
+func (s *state) sealing(op, id string) (*entry, error) {
+	e, err := s.known(op, id)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	_, err = s.key(id)
+	return e, err
+}
+
+// known returns a key that an operator may name: fault.NotFound for one that is gone, or was never there.
+func (s *state) known(op, id string) (*entry, error) {
+	e, ok := s.byID[id]
+	if !ok || !aead.IsKeyID(id) || (e.held == nil && tombstone(e.row)) {
+		return nil, fault.Newf(fault.NotFound, op, "key", "the keyring has no such key")
+	}
+	if e.refused != "" && !e.trusted {
+		return nil, fault.Newf(fault.Denied, op, subject(id), "its row is refused: %s", e.refused)
+	}
+	return e, nil
+}
+
+// Deactivate lets the key seal no more; it still opens what it sealed. The active key is refused with
+// fault.Conflict.
+func (r *Ring) Deactivate(ctx context.Context, id string) error {
+	_, err := r.deactivate(ctx, id, r.once(ctx, "key.deactivate", subject(id)))
+	return err
+}
+
+// deactivate returns the number of a head in which the key is deactivated.
+func (r *Ring) deactivate(ctx context.Context, id string, note func() error) (sequence uint64, err error) {
+	r.mu.Lock()
+	defer r.unlock()
+	err = r.change(ctx, func(s *state) (edit, error) {
+		e, err := s.spare("keyring.Deactivate", id)
+		if err != nil || e.row.State == StateDeactivated {
+			return edit{}, err
+		}
+		row := e.row
+		row.State = StateDeactivated
+		return edit{rows: []record.Key{row}}, note()
+	})
+	return r.state.Load().head.Sequence, err
+}
+
+// spare returns a key that is not active under a head that is followed.
+func (s *state) spare(op, id string) (*entry, error) {
+	e, err := s.known(op, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case s.refused != "":
+		return nil, fault.Newf(fault.Conflict, op, subject(id), "the stored head is refused (%s), so that nobody knows which key is active: activate one first", s.refused)
+	case s.head.Active == id:
+		return nil, fault.Newf(fault.Conflict, op, subject(id), "it is the active key: activate another first")
+	}
+	return e, nil
+}
+
+// Remove forgets the key on every node and in the database; its id stays taken. It is deactivated first,
+// and once every node that lives knows that, what is sealed under it is counted: any row refuses the removal
+// with fault.Conflict, which says how many there are and where.
+func (r *Ring) Remove(ctx context.Context, id string) error {
+	const op = "keyring.Remove"
+	if _, err := r.known(ctx, op, id); err != nil {
+		return err
+	}
+	if err := r.unreferenced(ctx, op, id); err != nil {
+		return err
+	}
+	note := r.once(ctx, "key.remove", subject(id))
+	sequence, err := r.deactivate(ctx, id, note)
+	if err != nil {
+		return err
+	}
+	if err := r.await(ctx, op, id, "these nodes may still seal under the key", "", func(m Member) bool { return m.Sequence < sequence }); err != nil {
+		return err
+	}
+	select { // a write that was on its way
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(r.options.Drain):
+	}
+	if err := r.unreferenced(ctx, op, id); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.unlock()
+	return r.change(ctx, func(s *state) (edit, error) {
+		e, err := s.spare(op, id)
+		if err != nil {
+			return edit{}, err
+		}
+		if e.row.State != StateDeactivated {
+			return edit{}, fault.Newf(fault.Unavailable, op, subject(id), "it was activated meanwhile")
+		}
+		row := e.row
+		row.State, row.Recovery, row.Wrapped = StateRemoved, nil, nil
+		return edit{rows: []record.Key{row}}, note()
+	})
+}
+
+func (r *Ring) known(ctx context.Context, op, id string) (*entry, error) {
+	r.mu.Lock()
+	defer r.unlock()
+	if err := r.load(ctx); err != nil {
+		return nil, err
+	}
+	return r.state.Load().spare(op, id)
+}
+
+// Reload reads the database again, checks every proof, and restores what can be restored now: a key file
+// that was put back, a key that another process made. Material that is held stays held.
+func (r *Ring) Reload(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.unlock()
+	r.recheck()
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	if err := r.tend(ctx); err != nil {
+		return err
+	}
+	return r.followed(ctx)
 }

@@ -3,25 +3,52 @@
 // New values are sealed under the active key; older ones stay readable as long as their key is held. The
 // database knows each key's id, check value, state and times, and the material only in a form that a
 // [Keeper] made: wrapped by a key file (keyring/local) or encrypted to an operator's recovery key
-// (keyring/cluster). The ring does not seal values (controlplane/encryption) and does not rewrite old ones
-// (controlplane/reencrypt).
+// (keyring/cluster). The ring does not seal values (controlplane/encryption), does not rewrite old ones
+// (controlplane/reencrypt) and carries no material to other nodes (controlplane/peer, by [Ring.Wanted],
+// [Ring.Lend] and [Ring.Accept]).
 //
 // What the ring knows is one immutable value behind a pointer: readers never wait, and a key that is not
 // held answers at once with fault.Unavailable and the subject "key/<id>". There is no retry inside.
 //
-// Ids are never reused: rows of removed and lost keys stay, without material.
+// # One head
 //
-// Key rows and the active pointer carry no proof yet of who wrote them (record.Key.Signature is left
-// empty): whoever may write the database can point the ring at another key that this node already holds,
-// though not make it use material of their own, since that would need the check value and the wrapping.
+// A single named value, the head, says which key is active and counts the changes of the ring. Every change
+// writes its rows and the next head in one transaction, if the head is still the one that was read. So the
+// ring has a total order, two nodes that start at the same instant make one key, and no row changes
+// without a head that says so. Ids are never reused: rows of removed and lost keys stay, without material.
+//
+// # Proofs
+//
+// Every row and the head carry a [Prover]'s proof over all their fields and the cluster's id. A row without
+// one is "refused": counted, named with its reason, never used and never made active. A head without one is
+// not followed: the ring keeps what it has. What a process once saw proven it trusts for its life: when the
+// signer is revoked or expires afterwards, or somebody changes the row under a head that did not change,
+// a node that trusted it proves and writes it again. Who may write the database can put back an older proven
+// row or the whole of an older state, and that shows only to nodes that know better (see below).
+//
+// # A restored database
+//
+// A proven head with a lower number than one seen before, or none at all where there was one, is that of a
+// restored database. Each node that remembers more says so and merges, and whoever comes first writes:
+//
+//   - rows that vanished are written again, tombstones too, so that ids stay taken;
+//   - of a row that differs the remembered one counts, save that a key which is removed or lost here and
+//     is not there comes back: values as old as the restored copy may be sealed under it;
+//   - the active key is that of the head with the later time: the remembered one, unless somebody has
+//     activated another since the restoration;
+//   - the new head counts above both.
+//
+// A node that meets a restored database only after others have counted on follows their head and writes
+// what rows it alone remembers. Whatever the order, no value stays sealed under a key that the database does
+// not know, as long as one node that knows it lives.
 package keyring
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/aead"
@@ -29,18 +56,11 @@ import (
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
-// Store is what the ring asks of the database. It never sees material in clear.
+// Store is what the ring asks of the database; [record.Store] says what each method promises. It never
+// sees material in clear.
 type Store interface {
-	// Keys returns every key row there ever was, removed ones too.
-	Keys(ctx context.Context) ([]record.Key, error)
-	// InsertKey fails with a [record.ExistsError] in fault.Conflict when the id was ever used.
-	InsertKey(ctx context.Context, key record.Key) error
-	// UpdateKey replaces old, which must still be what is stored, or fails with fault.Conflict.
-	UpdateKey(ctx context.Context, old, new record.Key) error
-	// Meta returns one named value, SwapMeta sets it if it is still old (nil: absent), or fails with
-	// fault.Conflict.
-	Meta(ctx context.Context, name string) (value string, found bool, err error)
-	SwapMeta(ctx context.Context, name string, old *string, value string) error
+	Keyring(ctx context.Context) (record.Keyring, error)
+	ChangeKeyring(ctx context.Context, old *string, head string, keys []record.Key) error
 }
 
 // Keeper is a strategy: it keeps material where the next start finds it, or says how to get it back.
@@ -69,92 +89,136 @@ type Recoverer interface {
 	Kept(row record.Key) bool
 }
 
-// Options tunes a Ring. The zero value is right for production.
+// Journal is the audit journal. What is not recorded is not done.
+type Journal interface {
+	Record(ctx context.Context, action, subject string, detail ...string) error
+}
+
+// Member is another node of the control plane, as its lease in the database says.
+type Member struct {
+	Node, Name string
+	Sequence   uint64   // of the head that it has seen
+	Holds      []string // ids of the keys whose material it has
+	Joined     bool     // it once held all that others held
+}
+
+// Members lists the nodes that live now.
+type Members interface {
+	Live(ctx context.Context) ([]Member, error)
+}
+
+// Options tunes a Ring. The zero value is right for a node that is alone.
 type Options struct {
-	Log *slog.Logger // default: discard
-	// References counts the values sealed under a key, for a key whose material is lost ([CountSealed]
-	// does). Default: every key counts as referenced.
-	References func(ctx context.Context, keyID string) (int, error)
+	Log     *slog.Logger // default: discard
+	Cluster string       // id of the database, which every proof covers
+	Node    string       // this node's id among Members
+	Journal Journal      // default: nothing is recorded
+	Members Members      // nil: this node is alone
+	// References counts the values sealed under a key, by table ([CountSealed] does). Default: every key
+	// counts as referenced.
+	References func(ctx context.Context, keyID string) ([]record.SealedCount, error)
+	Patience   time.Duration // how long to wait for other nodes; default 10 s
+	Drain      time.Duration // what a write may still take that was sealed before its key was deactivated; default 1 s
+	Poll       time.Duration // how often [Ring.Run] reads the head; default 5 s
+	// Announce tells other nodes that this one's ring has changed: its lease and a hint. It is called
+	// without the ring's lock and must not wait for the ring.
+	Announce func()
+}
+
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Announce == nil {
+		o.Announce = func() {}
+	}
+	for _, d := range []struct {
+		value *time.Duration
+		unset time.Duration
+	}{{&o.Patience, 10 * time.Second}, {&o.Drain, time.Second}, {&o.Poll, 5 * time.Second}} {
+		if *d.value <= 0 {
+			*d.value = d.unset
+		}
+	}
+	return o
 }
 
 // Ring is the keyring of this process. It is safe for concurrent use.
 type Ring struct {
 	store   Store
 	keeper  Keeper
+	prover  Prover
 	options Options
 	state   atomic.Pointer[state]
-	mu      sync.Mutex // one change at a time; held over the database on purpose
-	// follow is called with the lock held whenever a key has become usable, before it can become active.
-	follow func(ctx context.Context) error // guarded by mu
-}
+	joined  atomic.Bool
+	changed atomic.Pointer[chan struct{}] // closed at the next change
+	wake    chan struct{}
+	lending sync.RWMutex // write: material is wiped
+	refused refusals
 
-// state is everything the ring knows, immutable.
-type state struct {
-	keys   []*entry // oldest first
-	byID   map[string]*entry
-	active string // "" before the first key
-	stored bool   // the database has an active pointer, be it ""
-}
-
-// entry is one key row with its material, if held.
-type entry struct {
-	row    record.Key
-	held   *held  // nil: missing
-	reason string // why it is missing
+	mu        sync.Mutex // one change at a time; held over the database on purpose
+	memory    proofMemory
+	follow    func(ctx context.Context) error // called whenever a key has become usable, before it can become active
+	behind    bool                            // follow is still to be called
+	announce  bool                            // others are still to be told
+	rewrapped map[string]bool                 // keys encrypted to the present recovery key by this process
+	rechecked time.Time                       // when every proof was last checked
+	healed    time.Time                       // when rows were last proven again
+	replaced  time.Time                       // when a replacement of lost keys was last thought of
 }
 
 // Active returns the key that new values are sealed under. It fails with fault.Unavailable when its
 // material is missing.
 func (r *Ring) Active() (id string, key *aead.Key, err error) {
 	s := r.state.Load()
-	if s.active == "" {
+	if s.head.Active == "" {
 		return "", nil, fault.Newf(fault.Unavailable, "keyring.Active", "key/none", "the keyring has no active key")
 	}
-	key, err = r.Key(s.active)
-	return s.active, key, err
+	key, err = s.key(s.head.Active)
+	return s.head.Active, key, err
 }
 
 // Key returns a key by its id. It fails with fault.Unavailable and the subject "key/<id>" when the
 // material is missing.
-func (r *Ring) Key(id string) (*aead.Key, error) {
-	e, ok := r.state.Load().byID[id]
-	switch {
-	case !ok:
-		return nil, fault.Newf(fault.Unavailable, "keyring.Key", subject(id), "this keyring does not know the key")
-	case e.held == nil:
-		return nil, fault.New(fault.Unavailable, "keyring.Key", subject(id), errors.New("material missing: "+e.reason))
-	}
-	return e.held.key, nil
-}
+func (r *Ring) Key(id string) (*aead.Key, error) { return r.state.Load().key(id) }
 
 // Held returns the ids of the keys whose material is here, oldest first.
-func (r *Ring) Held() (ids []string) {
-	for _, e := range r.state.Load().keys {
-		if e.held != nil {
-			ids = append(ids, e.row.ID)
-		}
-	}
-	return ids
-}
+func (r *Ring) Held() []string { return r.state.Load().heldIDs() }
 
-// Lost reports whether the key was declared lost: nothing referenced it and another took its place.
+// Lost reports whether the key is gone: another took its place when nothing referenced it, or it was
+// removed.
 func (r *Ring) Lost(id string) bool {
 	e, ok := r.state.Load().byID[id]
-	return ok && e.held == nil && e.row.State == StateLost
+	return ok && e.trusted && e.held == nil && (e.row.State == StateLost || e.row.State == StateRemoved)
 }
 
 // Follow names what must succeed whenever a key has become usable and before a key becomes active, and
 // calls it once. It is for the one who keeps something sealed under every key.
 func (r *Ring) Follow(ctx context.Context, follow func(ctx context.Context) error) error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	r.follow = follow
-	return follow(ctx)
+	return r.followed(ctx)
 }
 
 func (r *Ring) followed(ctx context.Context) error {
 	if r.follow == nil {
 		return nil
 	}
-	return r.follow(ctx)
+	r.behind = true
+	if err := r.follow(ctx); err != nil {
+		return err
+	}
+	r.behind = false
+	return nil
+}
+
+// unlock ends a change and tells other nodes of it.
+func (r *Ring) unlock() {
+	announce := r.announce
+	r.announce = false
+	r.mu.Unlock()
+	if announce {
+		r.options.Announce()
+	}
 }

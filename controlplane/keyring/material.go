@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"bytes"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
@@ -34,6 +35,7 @@ func hold(id string, material secret.Bytes) (*held, error) {
 	material.Reveal(func(source []byte) { length = copy(data, source) })
 	own := secret.Take(data)
 	if length != aead.KeySize || material.Len() != aead.KeySize {
+		wipeAndUnlock(own)
 		return nil, fault.Newf(fault.Invalid, "keyring.hold", subject(id), "key material has %d bytes, want %d", material.Len(), aead.KeySize)
 	}
 	key, err := aead.NewKey(aead.AES256GCM, own)
@@ -63,6 +65,23 @@ func (h *held) verify(check []byte) error {
 		return errCheck
 	}
 	return nil
+}
+
+// wipe forgets the material. Its pages stay mapped, so that a late reader finds zeros.
+func (h *held) wipe() {
+	wipeAndUnlock(h.material)
+}
+
+// wipeAndUnlock is for material in memory that lockedBytes gave.
+func wipeAndUnlock(material secret.Bytes) {
+	material.Wipe()
+	material.Reveal(unlock)
+}
+
+// copied returns a copy, which the caller wipes; outside locked memory, of which there is little.
+func (h *held) copied() (material secret.Bytes) {
+	h.material.Reveal(func(data []byte) { material = secret.Take(bytes.Clone(data)) })
+	return material
 }
 
 func randomMaterial() secret.Bytes {

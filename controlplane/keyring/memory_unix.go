@@ -21,3 +21,10 @@ func lockedBytes(n int) (data []byte, locked bool) {
 	keepOutOfDumps(mapped)
 	return mapped[:n:n], unix.Mlock(mapped) == nil
 }
+
+// unlock gives back what lockedBytes took of the limit. The page stays mapped.
+func unlock(data []byte) {
+	if len(data) > 0 {
+		_ = unix.Munlock(data)
+	}
+}

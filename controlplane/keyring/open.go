@@ -2,241 +2,162 @@ package keyring
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
-	"github.com/keepgate/keepgate/controlplane/record"
-	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/fault"
-)
-
-const (
-	metaActive = "keyring_active" // id of the active key
-	metaLease  = "keyring_lease"  // who makes the first key: "<random> <Unix seconds>", or "free"
-
-	leaseTime = 10 * time.Second
-	leasePoll = 100 * time.Millisecond
-	leaseFree = "free"
 )
 
 // Open loads the ring. In a database without keys it makes the first one and activates it. Keys whose
 // material cannot be had are missing, not an error: the rest of the control plane goes on and [Ring.Key]
-// says so.
-func Open(ctx context.Context, store Store, keeper Keeper, options Options) (*Ring, error) {
-	if options.Log == nil {
-		options.Log = slog.New(slog.DiscardHandler)
+// says so. A nil prover stands for a keeper that is one itself, as keyring/local.
+func Open(ctx context.Context, store Store, keeper Keeper, prover Prover, options Options) (*Ring, error) {
+	if prover == nil {
+		own, ok := keeper.(Prover)
+		if !ok {
+			return nil, fault.Newf(fault.Invalid, "keyring.Open", "keyring", "keyring_strategy = %s needs a certificate that proves changes of the keyring", keeper.Strategy())
+		}
+		prover = own
 	}
-	r := &Ring{store: store, keeper: keeper, options: options}
+	r := &Ring{
+		store: store, keeper: keeper, prover: prover, options: options.withDefaults(),
+		wake: make(chan struct{}, 1), memory: proofMemory{}, rewrapped: map[string]bool{}, rechecked: time.Now(),
+	}
+	changed := make(chan struct{})
+	r.changed.Store(&changed)
 	r.state.Store(&state{})
+	r.mu.Lock()
+	defer r.unlock()
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
-	if r.needsKey() {
-		if err := r.first(ctx); err != nil {
-			return nil, err
-		}
+	if err := r.first(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.tend(ctx); err != nil {
+		r.options.Log.WarnContext(ctx, "keyring: "+err.Error())
 	}
 	for _, warning := range r.Warnings() {
-		options.Log.WarnContext(ctx, warning)
+		r.options.Log.WarnContext(ctx, warning)
 	}
 	return r, nil
 }
 
-// needsKey: there is no active key, or nothing but keys that only memory held.
-func (r *Ring) needsKey() bool {
-	s := r.state.Load()
-	if s.active == "" {
-		return true
+// first makes or finds the active key of a database that has none that can be used: the first key of all,
+// the one that was active when only the head is gone, or a new one where all that there were are lost and
+// nothing was sealed under them. Of nodes that come at the same instant one writes, and the others find it.
+func (r *Ring) first(ctx context.Context) error {
+	if r.state.Load().ready() {
+		return nil
 	}
-	return r.keeper.InMemoryOnly() && len(r.Held()) == 0
-}
-
-// load reads the rows and what material can be restored, and keeps what this process already holds.
-func (r *Ring) load(ctx context.Context) error {
-	active, stored, err := r.store.Meta(ctx, metaActive)
-	if err != nil {
-		return fmt.Errorf("reading the active key: %w", err)
-	}
-	// After the pointer, which is set when the row is there: the key it names cannot be missed.
-	rows, err := r.store.Keys(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the keys: %w", err)
-	}
-	before, after := r.state.Load(), &state{byID: make(map[string]*entry, len(rows)), active: active, stored: stored}
-	for _, row := range rows {
-		e := &entry{row: row}
-		if known, ok := before.byID[row.ID]; ok && known.held != nil && known.held.verify(row.Check) == nil && row.State != StateRemoved {
-			e.held = known.held
-		} else if row.State == StateUsable {
-			if e.held, err = r.restore(row); err != nil {
-				e.reason = reasonOf(err)
+	made := ""
+	err := r.change(ctx, func(s *state) (e edit, err error) {
+		made = ""
+		if s.ready() || s.refused != "" {
+			return e, nil
+		}
+		if s.head.Active == "" {
+			found := s.last(func(e *entry) bool { return e.held != nil && e.row.State == StateUsable })
+			if found != "" {
+				return edit{active: found}, r.record(ctx, "key.activate", subject(found), "the head was gone")
 			}
 		}
-		after.add(e)
+		if replace, err := r.replaceable(ctx, s); err != nil || !replace {
+			return e, err
+		}
+		made, e, err = r.begin(ctx, s)
+		return e, err
+	})
+	if err != nil || made == "" {
+		return err
 	}
-	r.state.Store(after)
+	r.options.Log.InfoContext(ctx, "keyring: made a key and activated it", "key", made, "strategy", r.keeper.Strategy())
 	return nil
 }
 
-func (s *state) add(e *entry) {
-	s.keys = append(s.keys, e)
-	s.byID[e.row.ID] = e
-}
-
-// with returns a copy of s in which e takes the place of its row, or is the newest.
-func (s *state) with(e *entry) *state {
-	next := &state{byID: make(map[string]*entry, len(s.byID)+1), active: s.active, stored: s.stored}
-	found := false
-	for _, old := range s.keys {
-		if old.row.ID == e.row.ID {
-			old, found = e, true
-		}
-		next.add(old)
-	}
-	if !found {
-		next.add(e)
-	}
-	return next
-}
-
-func (r *Ring) restore(row record.Key) (*held, error) {
-	material, err := r.keeper.Restore(row)
-	if err != nil {
-		return nil, err
-	}
-	defer material.Wipe()
-	h, err := hold(row.ID, material)
-	if err != nil {
-		return nil, err
-	}
-	return h, h.verify(row.Check)
-}
-
-// reasonOf is the text of an error without the operation and the subject, which the reader has.
-func reasonOf(err error) string {
-	if e, ok := errors.AsType[*fault.Error](err); ok {
-		return e.Err.Error()
-	}
-	return err.Error()
-}
-
-// first makes or finds the active key of a database that has none, one node at a time. The lease is a
-// row and not a lock of the database, which would break behind a connection pooler. A node that overslept
-// its lease does no harm: the active pointer is set once.
-func (r *Ring) first(ctx context.Context) error {
-	release, err := r.lease(ctx)
-	if err != nil {
-		return fmt.Errorf("waiting for the turn to make the first key: %w", err)
-	}
-	defer release()
-	if err := r.load(ctx); err != nil {
-		return err
-	}
-	if !r.needsKey() {
-		return nil
-	}
-	if held := r.Held(); len(held) > 0 { // made before, never activated: the process died in between
-		return r.point(ctx, held[len(held)-1])
-	}
-	replace, err := r.replaceable(ctx)
-	if err != nil || !replace {
-		return err
-	}
-	if len(r.state.Load().keys) == 0 {
+// begin makes the key that takes the place of all that there are.
+func (r *Ring) begin(ctx context.Context, s *state) (id string, e edit, err error) {
+	action := "key.replace"
+	if len(s.keys) == 0 {
+		action = "key.first"
 		notice, err := r.keeper.Prepare()
 		if err != nil {
-			return err
+			return "", e, err
 		}
 		if notice != "" {
 			r.options.Log.WarnContext(ctx, "keyring: "+notice)
 		}
 	}
-	id, _, err := r.make(ctx)
+	row, h, err := r.newKey(s)
 	if err != nil {
-		return err
+		return "", e, err
 	}
-	if err := r.point(ctx, id); err != nil {
-		return err
+	row.ActivatedAt = row.CreatedAt
+	e.put(row, h)
+	e.active = row.ID
+	for _, old := range s.keys {
+		if old.trusted && old.held == nil && !tombstone(old.row) {
+			lost := old.row
+			lost.State = StateLost
+			e.rows = append(e.rows, lost)
+			r.options.Log.WarnContext(ctx, "keyring: a key whose material was in memory only is lost; nothing was sealed under it and a new one takes its place", "key", lost.ID)
+		}
 	}
-	r.options.Log.InfoContext(ctx, "keyring: made the first key", "key", id, "strategy", r.keeper.Strategy())
-	return r.forget(ctx)
+	return row.ID, e, r.record(ctx, action, subject(row.ID))
 }
 
-// replaceable: there is no key yet, or all there were are gone and nothing was sealed under them.
-func (r *Ring) replaceable(ctx context.Context) (bool, error) {
-	s := r.state.Load()
-	if len(s.keys) == 0 {
-		return true, nil
-	}
-	if !r.keeper.InMemoryOnly() || r.options.References == nil {
-		return false, nil
-	}
+// replaceable: there is no key yet, or all there were are gone, nothing was sealed under them and no node
+// that lives has them.
+func (r *Ring) replaceable(ctx context.Context, s *state) (bool, error) {
 	for _, e := range s.keys {
+		if e.held != nil || (!r.keeper.InMemoryOnly() && e.refused == "" && !tombstone(e.row)) || r.options.References == nil {
+			return false, nil
+		}
 		count, err := r.options.References(ctx, e.row.ID)
 		if err != nil {
 			return false, fmt.Errorf("counting what is sealed under key %s: %w", e.row.ID, err)
 		}
-		if count > 0 {
+		if Total(count) > 0 {
 			return false, nil
 		}
 	}
-	return true, nil
+	if len(s.keys) == 0 {
+		return true, nil
+	}
+	r.replaced = time.Now()
+	holders, err := r.others(ctx, func(m Member) bool { return m.holdsAny(s.keys) })
+	return err == nil && len(holders) == 0, err
 }
 
-// forget marks the keys that another has just replaced.
-func (r *Ring) forget(ctx context.Context) error {
-	for _, e := range r.state.Load().keys {
-		if e.held != nil || e.row.State != StateUsable {
-			continue
+func (m Member) holdsAny(keys []*entry) bool {
+	for _, e := range keys {
+		if m.holds(e.row.ID) {
+			return true
 		}
-		row := e.row
-		row.State = StateLost
-		if err := r.store.UpdateKey(ctx, e.row, row); err != nil {
-			return fmt.Errorf("marking key %s as lost: %w", row.ID, err)
-		}
-		r.options.Log.WarnContext(ctx, "keyring: a key whose material was in memory only is lost; nothing was sealed under it and a new one took its place", "key", row.ID)
-		r.state.Store(r.state.Load().with(&entry{row: row}))
+	}
+	return false
+}
+
+// record writes to the audit journal: no entry, no act.
+func (r *Ring) record(ctx context.Context, action, subject string, detail ...string) error {
+	if r.options.Journal == nil {
+		return nil
+	}
+	if err := r.options.Journal.Record(ctx, action, subject, detail...); err != nil {
+		return fmt.Errorf("recording %s: %w", action, err)
 	}
 	return nil
 }
 
-// lease waits until this process may make the first key.
-func (r *Ring) lease(ctx context.Context) (release func(), err error) {
-	owner := aead.NewKeyID()
-	for {
-		value, found, err := r.store.Meta(ctx, metaLease)
-		if err != nil {
-			return nil, err
+// once records when it is first called, however often a change is tried.
+func (r *Ring) once(ctx context.Context, action, subject string, detail ...string) func() error {
+	done := false
+	return func() error {
+		if done {
+			return nil
 		}
-		var old *string
-		if found {
-			old = &value
-		}
-		if !found || leaseOver(value) {
-			mine := fmt.Sprintf("%s %d", owner, time.Now().Add(leaseTime).Unix())
-			err := r.store.SwapMeta(ctx, metaLease, old, mine)
-			if err == nil {
-				return func() { _ = r.store.SwapMeta(context.WithoutCancel(ctx), metaLease, &mine, leaseFree) }, nil
-			}
-			if fault.KindOf(err) != fault.Conflict {
-				return nil, err
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(leasePoll):
-		}
+		err := r.record(ctx, action, subject, detail...)
+		done = err == nil
+		return err
 	}
-}
-
-func leaseOver(value string) bool {
-	var owner string
-	var until int64
-	if _, err := fmt.Sscanf(value, "%s %d", &owner, &until); err != nil {
-		return true // "free"
-	}
-	return time.Now().Unix() >= until
 }

@@ -2,7 +2,6 @@ package keyring_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/cluster"
+	"github.com/keepgate/keepgate/controlplane/keyring/keyringtest"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
 )
@@ -44,14 +44,14 @@ func recoverable(t *testing.T, key *rsa.PrivateKey) *cluster.Keeper {
 func TestRecovery(t *testing.T) {
 	t.Parallel()
 	store, private := newStore(t), recoveryKey()
-	referenced := keyring.Options{References: func(context.Context, string) (int, error) { return 1, nil }}
+	referenced := keyring.Options{References: counting(1)}
 	ring := open(t, store, recoverable(t, private), referenced)
 	old := sealWith(t, ring)
 	id, _, err := ring.Generate(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ring.Activate(t.Context(), id); err != nil {
+	if err := ring.Activate(t.Context(), id, false); err != nil {
 		t.Fatal(err)
 	}
 	fresh := sealWith(t, ring)
@@ -61,11 +61,11 @@ func TestRecovery(t *testing.T) {
 	if opens(ring, old) == nil {
 		t.Fatal("a value opens without its key")
 	}
-	result, err := ring.Recover(t.Context(), privatePEM(private))
+	result, err := ring.Recover(t.Context(), privatePEM(private), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(keyring.Recovered{Recovered: ids, NotRecovered: []string{}, Reasons: map[string]string{}}, result); diff != "" {
+	if diff := cmp.Diff(keyring.Recovered{Recovered: ids, NotRecovered: []string{}, Reasons: map[string]string{}, Active: id}, result); diff != "" {
 		t.Errorf("Recover (-want +got):\n%s", diff)
 	}
 	if opens(ring, old) != nil || opens(ring, fresh) != nil || ring.Keys().Active != id {
@@ -79,7 +79,7 @@ func TestRecovery(t *testing.T) {
 func TestRecoveryNamesWhatItCannotRecover(t *testing.T) {
 	t.Parallel()
 	store, private := newStore(t), recoveryKey()
-	referenced := keyring.Options{References: func(context.Context, string) (int, error) { return 1, nil }}
+	referenced := keyring.Options{References: counting(1)}
 	ring := open(t, store, recoverable(t, private), referenced)
 	good := ring.Keys().Active
 	ids := map[string]string{}
@@ -90,12 +90,12 @@ func TestRecoveryNamesWhatItCannotRecover(t *testing.T) {
 		}
 		ids[name] = id
 	}
-	rows, err := store.Keys(t.Context())
+	kr, err := store.Keyring(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	byID := map[string]record.Key{}
-	for _, row := range rows {
+	for _, row := range kr.Keys {
 		byID[row.ID] = row
 	}
 	for name, id := range ids {
@@ -111,12 +111,13 @@ func TestRecoveryNamesWhatItCannotRecover(t *testing.T) {
 		case "empty":
 			row.Recovery = nil
 		}
-		if err := store.UpdateKey(t.Context(), byID[id], row); err != nil {
+		row = keyring.Sign(keyringtest.Prover("peers"), "", row)
+		if err := store.ChangeKeyring(t.Context(), kr.Head, *kr.Head, []record.Key{row}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	ring = open(t, store, recoverable(t, private), referenced)
-	result, err := ring.Recover(t.Context(), privatePEM(private))
+	result, err := ring.Recover(t.Context(), privatePEM(private), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,19 +142,19 @@ func TestRecoveryWithAnotherKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	referenced := keyring.Options{References: func(context.Context, string) (int, error) { return 1, nil }}
+	referenced := keyring.Options{References: counting(1)}
 	open(t, store, recoverable(t, recoveryKey()), referenced)
 	ring := open(t, store, recoverable(t, other), referenced)
-	result, err := ring.Recover(t.Context(), privatePEM(other))
+	result, err := ring.Recover(t.Context(), privatePEM(other), nil)
 	if err != nil || len(result.Recovered) != 0 || !strings.Contains(result.Reasons[result.NotRecovered[0]], "another recovery key") {
 		t.Fatalf("Recover = %+v, %v, want a reason that names the other key", result, err)
 	}
 	// The old private key recovers, and the row is then kept for the new recovery key.
-	if result, err = ring.Recover(t.Context(), privatePEM(recoveryKey())); err != nil || len(result.Recovered) != 1 {
+	if result, err = ring.Recover(t.Context(), privatePEM(recoveryKey()), nil); err != nil || len(result.Recovered) != 1 {
 		t.Fatalf("Recover = %+v, %v", result, err)
 	}
 	ring = open(t, store, recoverable(t, other), referenced)
-	if result, err = ring.Recover(t.Context(), privatePEM(other)); err != nil || len(result.Recovered) != 1 {
+	if result, err = ring.Recover(t.Context(), privatePEM(other), nil); err != nil || len(result.Recovered) != 1 {
 		t.Errorf("Recover after the change of the recovery key = %+v, %v", result, err)
 	}
 }

@@ -48,7 +48,7 @@ func TestUnreferencedLostKeyIsReplaced(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
 	count := 0
-	options := keyring.Options{References: func(context.Context, string) (int, error) { return count, nil }}
+	options := keyring.Options{References: func(ctx context.Context, id string) ([]record.SealedCount, error) { return counting(count)(ctx, id) }}
 	lost := open(t, store, cluster.New(nil), options).Keys().Active
 	ring := open(t, store, cluster.New(nil), options)
 	if active := ring.Keys().Active; active == "" || active == lost || !ring.Lost(lost) || ring.Status().State != "ready" {
@@ -58,9 +58,9 @@ func TestUnreferencedLostKeyIsReplaced(t *testing.T) {
 	if ring = open(t, store, cluster.New(nil), options); ring.Status().State != "missing" {
 		t.Errorf("a key with references was replaced: %+v", ring.Status())
 	}
-	keys, err := store.Keys(t.Context())
-	if err != nil || len(keys) != 2 {
-		t.Errorf("%d key rows (%v), want both: ids stay taken", len(keys), err)
+	kr, err := store.Keyring(t.Context())
+	if err != nil || len(kr.Keys) != 2 {
+		t.Errorf("%d key rows (%v), want both: ids stay taken", len(kr.Keys), err)
 	}
 }
 
@@ -71,7 +71,7 @@ func TestFirstStartOfSeveralNodes(t *testing.T) {
 	actives := make([]string, 6)
 	for i := range actives {
 		wait.Go(func() {
-			ring, err := keyring.Open(context.Background(), store, local.New(path), keyring.Options{})
+			ring, err := keyring.Open(context.Background(), store, local.New(path), nil, keyring.Options{})
 			if err != nil {
 				t.Error(err)
 				return
@@ -85,56 +85,30 @@ func TestFirstStartOfSeveralNodes(t *testing.T) {
 			t.Fatalf("active keys differ: %v", actives)
 		}
 	}
-	if rows, err := store.Keys(t.Context()); err != nil || len(rows) != 1 {
-		t.Errorf("%d keys (%v), want one", len(rows), err)
+	if kr, err := store.Keyring(t.Context()); err != nil || len(kr.Keys) != 1 {
+		t.Errorf("%d keys (%v), want one", len(kr.Keys), err)
 	}
 }
 
-// interrupted lets something happen between the first two reads of the ring.
+// interrupted lets something happen between the first read of the ring and what is written over it.
 type interrupted struct {
 	keyring.Store
 	once      sync.Once
 	interrupt func()
 }
 
-func (s *interrupted) Keys(ctx context.Context) ([]record.Key, error) {
+func (s *interrupted) Keyring(ctx context.Context) (record.Keyring, error) {
 	defer s.once.Do(s.interrupt)
-	return s.Store.Keys(ctx)
+	return s.Store.Keyring(ctx)
 }
 
-func (s *interrupted) Meta(ctx context.Context, name string) (string, bool, error) {
-	defer s.once.Do(s.interrupt)
-	return s.Store.Meta(ctx, name)
-}
-
-func TestAnotherNodeMakesTheFirstKeyBetweenTwoReads(t *testing.T) {
+func TestAnotherNodeMakesTheFirstKeyMeanwhile(t *testing.T) {
 	t.Parallel()
 	store, keeper := newStore(t), local.New(filepath.Join(t.TempDir(), "keyring.key"))
 	var other *keyring.Ring
 	ring := open(t, &interrupted{Store: store, interrupt: func() { other = open(t, store, keeper, keyring.Options{}) }}, keeper, keyring.Options{})
 	if id, _, err := ring.Active(); err != nil || id != other.Keys().Active {
 		t.Errorf("Active = %q, %v, want the other node's %q", id, err, other.Keys().Active)
-	}
-}
-
-func TestStartGoesOnWhereItDied(t *testing.T) {
-	t.Parallel()
-	store, path := newStore(t), filepath.Join(t.TempDir(), "keyring.key")
-	keeper := local.New(path)
-	if _, err := keeper.Prepare(); err != nil {
-		t.Fatal(err)
-	}
-	// A node that died after it took the lease and before the key was active.
-	if err := store.SwapMeta(t.Context(), "keyring_lease", nil, "gone 1"); err != nil {
-		t.Fatal(err)
-	}
-	ring := open(t, store, keeper, keyring.Options{})
-	id := ring.Keys().Active
-	if err := store.SwapMeta(t.Context(), "keyring_active", &id, ""); err != nil {
-		t.Fatal(err)
-	}
-	if again := open(t, store, keeper, keyring.Options{}); again.Keys().Active != id || len(again.Keys().IDs) != 1 {
-		t.Errorf("Keys = %+v, want %s active again", again.Keys(), id)
 	}
 }
 
@@ -145,7 +119,7 @@ func TestReloadFindsAKeyFileThatWasPutBack(t *testing.T) {
 	if err := os.Rename(path, path+".away"); err != nil {
 		t.Fatal(err)
 	}
-	ring := open(t, store, local.New(path), keyring.Options{References: func(context.Context, string) (int, error) { return 0, nil }})
+	ring := open(t, store, local.New(path), keyring.Options{References: counting(0)})
 	status := ring.Status()
 	if status.State != "missing" || !strings.Contains(strings.Join(status.Warnings, " "), "put it back") {
 		t.Errorf("Status = %+v, want missing with advice", status)

@@ -17,6 +17,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
+	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/configset"
@@ -56,7 +57,7 @@ func (e *env) open() {
 	}
 	e.t.Cleanup(func() { e.store.Close() })
 	e.must(e.store.Migrate(ctx))
-	e.ring, err = keyring.Open(ctx, e.store, local.New(e.key), keyring.Options{References: func(ctx context.Context, id string) (int, error) {
+	e.ring, err = keyring.Open(ctx, e.store, local.New(e.key), nil, keyring.Options{References: func(ctx context.Context, id string) ([]record.SealedCount, error) {
 		return keyring.CountSealed(ctx, e.store, id, "environments")
 	}})
 	e.must(err)

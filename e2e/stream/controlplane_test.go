@@ -84,7 +84,7 @@ func (cp *controlPlane) start() {
 	cp.store, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(cp.folder, "keep.db")})
 	cp.must(err)
 	cp.must(cp.store.Migrate(ctx))
-	ring, err := keyring.Open(ctx, cp.store, local.New(filepath.Join(cp.folder, "keyring.key")), keyring.Options{})
+	ring, err := keyring.Open(ctx, cp.store, local.New(filepath.Join(cp.folder, "keyring.key")), nil, keyring.Options{})
 	cp.must(err)
 	cipher, err := encryption.New(ctx, cp.store, ring, encryption.Options{})
 	cp.must(err)

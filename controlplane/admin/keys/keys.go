@@ -20,8 +20,8 @@ type Ring interface {
 	Keys() keyring.Listing
 	Status() keyring.Status
 	Generate(ctx context.Context) (id string, material secret.Bytes, err error)
-	Activate(ctx context.Context, id string) error
-	Recover(ctx context.Context, privatePEM []byte) (keyring.Recovered, error)
+	Activate(ctx context.Context, id string, force bool) error
+	Recover(ctx context.Context, privatePEM []byte, accept []string) (keyring.Recovered, error)
 }
 
 // API answers for the keyring.
@@ -100,6 +100,7 @@ func (a *API) generate(r *rest.Request) (rest.Answer, error) {
 	}
 	a.log.InfoContext(r.Context(), "keyring: a key was made", "id", id)
 	body := []byte(`{"id":"` + id + `","key":"`) // eight letters and digits
+	defer material.Wipe()
 	material.Reveal(func(data []byte) { body = base64.StdEncoding.AppendEncode(body, data) })
 	return rest.Answer{Status: http.StatusCreated, Body: append(body, `"}`...)}, nil
 }
@@ -112,7 +113,7 @@ func (a *API) activate(r *rest.Request) (rest.Answer, error) {
 	if len(id) == 0 {
 		return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "key: required field missing; it is the id of a key, as GET /keyring lists them")
 	}
-	if err := a.ring.Activate(r.Context(), string(id)); err != nil {
+	if err := a.ring.Activate(r.Context(), string(id), false); err != nil {
 		return rest.Answer{}, err
 	}
 	a.log.InfoContext(r.Context(), "keyring: a key was activated", "id", string(id)) // it exists, so it is an id
@@ -131,7 +132,7 @@ func (a *API) recover(r *rest.Request) (rest.Answer, error) {
 	if len(private) == 0 {
 		return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "%s: required field missing; send it as curl -F %s=@key.pem", name, name)
 	}
-	result, err := a.ring.Recover(r.Context(), private)
+	result, err := a.ring.Recover(r.Context(), private, nil)
 	clear(private)
 	if err != nil {
 		return rest.Answer{}, err

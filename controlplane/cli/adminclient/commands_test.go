@@ -46,7 +46,7 @@ func newKeep(t *testing.T) *keep {
 	if err := store.Migrate(ctx); err != nil {
 		t.Fatal(err)
 	}
-	ring, err := keyring.Open(ctx, store, local.New(filepath.Join(dir, "keyring.key")), keyring.Options{})
+	ring, err := keyring.Open(ctx, store, local.New(filepath.Join(dir, "keyring.key")), nil, keyring.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

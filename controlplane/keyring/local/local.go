@@ -51,7 +51,11 @@ func (k *Keeper) Prepare() (notice string, err error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", k.wrapFileError("local.Prepare", err)
 	}
-	if err := createFile(k.path); err != nil {
+	err = createFile(k.path)
+	if errors.Is(err, fs.ErrExist) { // a process beside this one was faster
+		return "", nil
+	}
+	if err != nil {
 		return "", k.wrapFileError("local.Prepare", err)
 	}
 	return fmt.Sprintf("made the key file %s (mode 0600). It wraps the keys that the database holds: the database alone, "+

@@ -1,0 +1,78 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+const (
+	recheckEvery = time.Minute      // signers are revoked, certificates expire
+	replaceEvery = 15 * time.Second // as long as a dead node's lease looks alive
+)
+
+// Wake makes Run look now: another node says that the ring has changed.
+func (r *Ring) Wake() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run keeps the ring as the database has it, heals what can be healed, and makes up for what failed
+// before. It returns when ctx ends.
+func (r *Ring) Run(ctx context.Context) error {
+	timer := time.NewTimer(r.options.Poll)
+	defer timer.Stop()
+	last := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.wake:
+		case <-timer.C:
+		}
+		text := ""
+		if err := r.pass(ctx); err != nil && ctx.Err() == nil {
+			text = err.Error()
+		}
+		if text != last && text != "" {
+			r.options.Log.WarnContext(ctx, "keyring: "+text)
+		}
+		last = text
+		timer.Reset(r.options.Poll)
+	}
+}
+
+func (r *Ring) pass(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.unlock()
+	if time.Since(r.rechecked) >= recheckEvery {
+		r.recheck()
+	}
+	before := len(r.Held())
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	err := r.tend(ctx)
+	if !r.state.Load().ready() && time.Since(r.replaced) >= replaceEvery {
+		err = errors.Join(err, r.first(ctx))
+	}
+	if r.behind || len(r.Held()) > before {
+		err = errors.Join(err, r.followed(ctx))
+	}
+	return err
+}
+
+// recheck forgets which proofs counted.
+func (r *Ring) recheck() {
+	clear(r.memory)
+	r.rechecked = time.Now()
+}
+
+// tend does what a ring owes the database and the other nodes.
+func (r *Ring) tend(ctx context.Context) error {
+	err := errors.Join(r.heal(ctx), r.rewrap(ctx))
+	r.join(ctx)
+	return err
+}
