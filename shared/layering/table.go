@@ -77,7 +77,7 @@ func plan() []room {
 		{"controlplane/kmsservice", []string{"controlplane/keyring"}},
 		{"controlplane/kmsplugin", []string{"shared/kmsclient", "shared/mtls"}},
 		{"controlplane/admin/...", []string{
-			"controlplane/access", "controlplane/admin/...", "controlplane/audit/...", "controlplane/catalog", "controlplane/fleet", "controlplane/keyring", "controlplane/record",
+			"controlplane/access", "controlplane/admin/...", "controlplane/audit/...", "controlplane/catalog", "controlplane/fleet", "controlplane/keyring", "controlplane/record", "controlplane/reencrypt",
 			"shared/declarative", "shared/plugins", "shared/schema",
 		}},
 		{"controlplane/console", []string{"controlplane/access", "controlplane/catalog", "controlplane/fleet", "controlplane/keyring", "shared/schema"}},
