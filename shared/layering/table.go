@@ -36,7 +36,8 @@ func plan() []room {
 		{"shared/mtls", nil},
 		{"shared/mtls/*", []string{"shared/mtls"}},
 		{"shared/telemetry", []string{"shared/schema"}},
-		{"shared/process", []string{"shared/settings"}},
+		{"shared/memguard", nil},
+		{"shared/process", []string{"shared/memguard", "shared/settings"}},
 		{"shared/settings/conffile", nil},
 		{"shared/settings/values", nil},
 		{"shared/settings", []string{"shared/settings/conffile"}},
@@ -68,7 +69,7 @@ func plan() []room {
 		{"controlplane/fleet", []string{"controlplane/record"}},
 		{"controlplane/members", []string{"controlplane/record"}},
 		{"controlplane/license", []string{"controlplane/catalog", "shared/licensetext"}},
-		{"controlplane/health", nil},
+		{"controlplane/health", []string{"shared/memguard"}},
 		{"controlplane/certs", []string{"controlplane/record", "shared/durable", "shared/mtls"}},
 		{"controlplane/publish", []string{
 			"controlplane/catalog", "controlplane/changefeed", "controlplane/fleet", "controlplane/record",
@@ -78,7 +79,7 @@ func plan() []room {
 		{"controlplane/kmsplugin", []string{"shared/kmsclient", "shared/mtls"}},
 		{"controlplane/admin/...", []string{
 			"controlplane/access", "controlplane/admin/...", "controlplane/audit/...", "controlplane/catalog", "controlplane/fleet", "controlplane/keyring", "controlplane/record", "controlplane/reencrypt",
-			"shared/declarative", "shared/plugins", "shared/schema",
+			"controlplane/license", "shared/declarative", "shared/memguard", "shared/plugins", "shared/schema",
 		}},
 		{"controlplane/console", []string{"controlplane/access", "controlplane/catalog", "controlplane/fleet", "controlplane/keyring", "shared/schema"}},
 		{"controlplane/cli/...", []string{
@@ -108,7 +109,7 @@ func plan() []room {
 		{"dataplane/uplink", []string{"dataplane/apply", "shared/configset", "shared/mtls", "shared/mtls/grpccreds", "shared/telemetry"}},
 		{"dataplane/proxy", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/http1/client", "dataplane/plugin", "dataplane/table", "dataplane/upstream"}},
 		{"dataplane/listener", []string{"dataplane/exchange", "dataplane/table", "shared/mtls", "shared/settings/values"}},
-		{"dataplane/status", []string{"dataplane/exchange", "dataplane/table"}},
+		{"dataplane/status", []string{"dataplane/exchange", "dataplane/table", "shared/memguard"}},
 		{"dataplane/accesslog", []string{"dataplane/exchange"}},
 		{"dataplane/cli/...", []string{
 			"dataplane/cli/...", "dataplane/localstore", "shared/configset", "shared/durable", "shared/localkeys", "shared/mtls", "shared/process", "shared/settings/...", "shared/telemetry",
