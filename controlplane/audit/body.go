@@ -156,8 +156,11 @@ func (b Body) validate() error {
 		what, text string
 		most       int
 	}{
-		{"action", b.Action, maxAction}, {"client", b.Actor.Client, maxClient}, {"via", b.Actor.Via, maxName},
-		{"subject", b.Subject, maxSubject}, {"outcome", b.Outcome, maxValue},
+		{"action", b.Action, maxAction},
+		{"client", b.Actor.Client, maxClient},
+		{"via", b.Actor.Via, maxName},
+		{"subject", b.Subject, maxSubject},
+		{"outcome", b.Outcome, maxValue},
 	}
 	for _, pair := range b.Detail {
 		if pair.Name == "" {

@@ -29,8 +29,9 @@ const (
 
 // Names of details that [Verify] reads.
 const (
-	heldSequence = "held_sequence"
-	heldHash     = "held_hash"
+	heldSequence     = "held_sequence"
+	heldHash         = "held_hash"
+	databaseSequence = "database_sequence"
 )
 
 // find takes over where the chain ends in the database, and notes what is not as this node knows it.
@@ -46,6 +47,8 @@ func (c *chain) find(ctx context.Context) error {
 	switch {
 	case t.end.sequence < known.sequence:
 		last, action = known, ActionRewound
+	case known.sequence > 0 && t.anchor == nil && t.linked: // and the node wrote on before it noticed
+		action = ActionRewound
 	case known.sequence > 0 && !(t.linked && bytes.Equal(t.anchor, known.hash)):
 		action = ActionBroken
 	case !starting && t.foreign > 0:
@@ -53,7 +56,7 @@ func (c *chain) find(ctx context.Context) error {
 	}
 	detail := []string{
 		heldSequence, strconv.FormatUint(known.sequence, 10), heldHash, hex.EncodeToString(known.hash),
-		"database_sequence", strconv.FormatUint(t.end.sequence, 10),
+		databaseSequence, strconv.FormatUint(t.end.sequence, 10),
 	}
 	var notes []pending
 	if action != "" {

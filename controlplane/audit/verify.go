@@ -170,18 +170,19 @@ const hashSize = 32
 // confess repeats what the node itself wrote about its chain.
 func (c *check) confess(e record.AuditEntry, body Body) {
 	held, _ := strconv.ParseUint(body.Detail.Value(heldSequence), 10, 64)
+	database, _ := strconv.ParseUint(body.Detail.Value(databaseSequence), 10, 64)
 	switch body.Action {
 	case ActionRewound:
 		if c.last.sequence >= held {
-			c.say(Foreign, e.Sequence, e.Sequence, "entry %d says that the chain had ended before entry %d; somebody put the missing entries back", e.Sequence, held)
+			c.say(Unproven, e.Sequence, e.Sequence, "entry %d says that the chain no longer had entry %d; it has it now", e.Sequence, held)
 		}
 	case ActionBroken:
 		c.say(Rewritten, e.Sequence, e.Sequence, "entry %d: the node found another chain in the database than the one it had written up to entry %d", e.Sequence, held)
 	case ActionForeign:
 		c.say(Foreign, held+1, e.Sequence-1, "entry %d: while it ran, the node found that it had not written what follows entry %d", e.Sequence, held)
 	case ActionStart:
-		if c.last.sequence > held && held > 0 {
-			c.say(Unproven, held+1, c.last.sequence, "%s between the node's last head and its next start: written in the second before a crash, or by somebody else", entriesAre(held+1, c.last.sequence))
+		if database > held && held > 0 {
+			c.say(Unproven, held+1, database, "%s between the node's last head and its next start: written in the second before a crash, or by somebody else", entriesAre(held+1, database))
 		}
 	}
 }

@@ -9,8 +9,9 @@ import (
 )
 
 // What a book keeps of each node beside the newest head, so that a cut shows long after: the last head of
-// each of the newest hours and days that have one. Heads that contradict others are evidence and stay.
+// each of the newest minutes, hours and days that have one. Heads that contradict others are evidence and stay.
 const (
+	minutesKept   = 60
 	hoursKept     = 48
 	daysKept      = 400
 	conflictsKept = 16
@@ -74,7 +75,7 @@ func (b *Book) take(h Held) Verdict {
 	}
 	if h.Sequence > newest.Sequence {
 		j.heads = append(j.heads, h)
-		if len(j.heads) > 2*(hoursKept+daysKept) {
+		if len(j.heads) > 2*(minutesKept+hoursKept+daysKept) {
 			j.heads = thinned(j.heads)
 		}
 		return Taken
@@ -147,14 +148,14 @@ func (b *Book) all() (all []Held) {
 	return all
 }
 
-// thinned keeps the newest head, and the last one of each of the newest hours and days. Times are those of
+// thinned keeps the newest head, and the last one of each of the newest minutes, hours and days. Times are those of
 // the heads: a clock of this node has no say.
 func thinned(held []Held) []Held {
 	keep := make([]bool, len(held))
 	for _, span := range []struct {
 		length time.Duration
 		most   int
-	}{{time.Hour, hoursKept}, {24 * time.Hour, daysKept}} {
+	}{{time.Minute, minutesKept}, {time.Hour, hoursKept}, {24 * time.Hour, daysKept}} {
 		seen := map[int64]bool{}
 		for i := len(held) - 1; i >= 0 && len(seen) < span.most; i-- {
 			if bucket := held[i].At / span.length.Milliseconds(); !seen[bucket] {
