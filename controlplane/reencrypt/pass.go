@@ -29,6 +29,7 @@ func (w *worker) begin(ctx context.Context) error {
 	w.renew = false
 	w.update(func(s *stored) {
 		s.Pass, s.Writer, s.At = s.Pass+1, writer, place{}
+		s.Migration = s.Migration || w.j.cipher.Migrating()
 		for _, table := range w.tables() {
 			t := s.table(table.Name)
 			t.Stale, t.Scanned, t.InPass, t.Unreadable = stale(counts, table.Name, w.wanted(table.Name, writer)), 0, 0, nil

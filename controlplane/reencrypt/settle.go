@@ -89,6 +89,8 @@ func (w *worker) ending(ctx context.Context, proof *Proof, sealed int) error {
 			return fmt.Errorf("ending the migration: %w", err)
 		}
 		proof.Ended = "migration"
+	case w.s.Migration: // it was ended a moment ago
+		proof.Ended = "migration"
 	case w.j.cipher.Decrypting() && sealed == 0:
 		if err := w.j.cipher.EndDecryption(ctx); err != nil {
 			return fmt.Errorf("ending the encryption: %w", err)

@@ -49,6 +49,8 @@ type stored struct {
 	Started   int64  `json:"started"`
 	Ended     int64  `json:"ended,omitempty"`
 
+	Migration bool `json:"migration,omitempty"` // it began while plaintext was still read
+
 	Pass   int     `json:"pass"`             // counts from 1
 	Writer string  `json:"writer,omitempty"` // key that this pass seals under, "": in clear
 	At     place   `json:"at"`

@@ -110,7 +110,7 @@ func (w *worker) keepSaving(ctx context.Context, stop context.CancelCauseFunc) {
 		case <-ticks.C:
 		case <-w.j.nudge:
 		}
-		if err := w.save(ctx); errors.Is(err, errReleased) {
+		if err := w.save(ctx); err == errReleased { // as in end
 			stop(errReleased)
 			return
 		}
@@ -124,15 +124,15 @@ func (w *worker) save(ctx context.Context) error {
 	defer w.saving.Unlock()
 	w.measure()
 	for {
-		text := w.snapshot()
+		text, state := w.snapshot()
 		if text == w.text {
-			return nil
+			return released(state)
 		}
 		old := w.text
 		err := w.j.store.SwapMeta(ctx, metaJob, &old, text)
 		if err == nil {
 			w.text = text
-			return w.released()
+			return released(state)
 		}
 		if fault.KindOf(err) != fault.Conflict {
 			return err
@@ -166,20 +166,18 @@ func (w *worker) merge(ctx context.Context) error {
 	return nil
 }
 
-// released says that the state stored last leaves this node nothing to do.
-func (w *worker) released() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.s.State != Running {
+// released says that a state that is stored leaves this node nothing to do.
+func released(state State) error {
+	if state != Running {
 		return errReleased
 	}
 	return nil
 }
 
-func (w *worker) snapshot() string {
+func (w *worker) snapshot() (text string, state State) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.s.text()
+	return w.s.text(), w.s.State
 }
 
 // measure works out the speed since the last save.
@@ -211,10 +209,13 @@ func (w *worker) update(edit func(s *stored)) {
 	edit(w.s)
 }
 
-// end writes the last word.
+// end writes the last word, also when the saver has just done so and stopped the work.
 func (w *worker) end(ctx context.Context, state State, reason string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+
 	w.update(func(s *stored) { s.State, s.Reason, s.Ended, s.Waiting, s.Owner = state, reason, now(), "", "" })
-	if err := w.save(ctx); err != nil && !errors.Is(err, errReleased) {
+	if err := w.save(ctx); err != nil && err != errReleased { // not wrapped: a store wraps the cause of its context
 		w.j.options.Log.WarnContext(ctx, "the end of the re-encryption was not saved", "error", err)
 	}
 }
