@@ -20,7 +20,7 @@ func TestDataPlanes(t *testing.T) {
 		session := e.fleet.Join(
 			fleet.Certificate{Name: name, Environment: "default", Serial: "01", Expires: time.Unix(2e9, 0)},
 			fleet.Label{NodeID: "id-of-" + name, Hostname: "host", IP: "10.0.0.1", Version: "0.1.0"}, fleet.Held{})
-		session.Acked(fleet.Held{Epoch: 1, Version: 2, Hash: "abc"}, nil)
+		session.Acked(fleet.Held{Epoch: 1, Version: 2, Hash: "abc"}, nil, fleet.Kept{})
 	}
 	tree := e.get("/clustering/data-planes?size=1").tree(t)
 	data := tree["data"].([]any)

@@ -3,6 +3,9 @@
 // The database is the truth: revisions are numbered in commit order, so whoever has read up to n reads on
 // after n and misses nothing. Hints (a write on this node, a message from another) only wake the reader; a
 // lost hint costs one poll, never correctness.
+//
+// Every poll and every hint shows at the reader, also when history has nothing new: what no revision tells, as a
+// raised epoch or a key that is back, is looked for then.
 package changefeed
 
 import (
@@ -54,28 +57,27 @@ func (f *Feed) Wake() {
 	}
 }
 
-// After yields what was committed after the given revision, batch by batch, for as long as ctx lasts. There is
-// one reader a feed. An error is yielded in place of a batch; going on means trying again after a pause.
+// After yields what was committed after the given revision, batch by batch, for as long as ctx lasts; an empty
+// batch says that all was read, and then it waits for the next poll or hint. There is one reader a feed. An error is
+// yielded in place of a batch; going on means trying again after a pause.
 func (f *Feed) After(ctx context.Context, revision uint64) iter.Seq2[[]record.Revision, error] {
 	return func(yield func([]record.Revision, error) bool) {
 		for ctx.Err() == nil {
 			batch, err := f.history.History(ctx, revision, f.options.Batch)
-			switch {
-			case ctx.Err() != nil:
+			if ctx.Err() != nil {
 				return
-			case err != nil:
-				if !yield(nil, fmt.Errorf("reading history after revision %d: %w", revision, err)) {
-					return
-				}
-				f.pause(ctx, false)
-			case len(batch) > 0:
-				revision = batch[len(batch)-1].Number
-				if !yield(batch, nil) {
-					return
-				}
-			default:
-				f.pause(ctx, true)
 			}
+			if err != nil {
+				err = fmt.Errorf("reading history after revision %d: %w", revision, err)
+			}
+			if !yield(batch, err) {
+				return
+			}
+			if len(batch) > 0 && err == nil {
+				revision = batch[len(batch)-1].Number
+				continue
+			}
+			f.pause(ctx, err == nil)
 		}
 	}
 }

@@ -73,6 +73,12 @@ type Quarantined struct {
 	Reason string `json:"reason"`
 }
 
+// Kept counts what the control plane could not open when it published it: the data plane goes on with its last form.
+type Kept struct {
+	Entries uint32 `json:"entries"`
+	Lacking uint32 `json:"lacking"` // those of them that it never held, so that it goes without
+}
+
 // Status is one data plane as last seen.
 type Status struct {
 	Label
@@ -85,6 +91,7 @@ type Status struct {
 	Held          Held          `json:"held"`
 	Refusal       string        `json:"refusal,omitempty"` // why it refused the newest
 	Quarantined   []Quarantined `json:"quarantined,omitempty"`
+	Kept          Kept          `json:"kept,omitzero"`
 	Ready         bool          `json:"ready"`
 	Linked        bool          `json:"-"` // linked to this node now
 	LastSeen      int64         `json:"-"` // Unix seconds; a column of the row

@@ -84,9 +84,9 @@ func TestWhatIsShownOutlivesTheNode(t *testing.T) {
 	a := f.Join(certificate("edge"), fleet.Label{NodeID: "a", Labels: map[string]string{"zone": "1"}}, fleet.Held{})
 	b := f.Join(certificate("edge"), fleet.Label{NodeID: "b"}, fleet.Held{Epoch: 1, Version: 2, Hash: "00"})
 	bad := []fleet.Quarantined{{Kind: "routes", ID: "r", Reason: "bad regex"}}
-	a.Acked(fleet.Held{Epoch: 1, Version: 3, Hash: "11"}, bad)
+	a.Acked(fleet.Held{Epoch: 1, Version: 3, Hash: "11"}, bad, fleet.Kept{Entries: 3, Lacking: 1})
 	b.Nacked("NACK_REASON_STORAGE: full")
-	a.Reported(true, bad)
+	a.Reported(true, bad, fleet.Kept{Entries: 3, Lacking: 1})
 	before := list(t, f) // one certificate, two nodes: two rows
 	if len(before) != 2 || f.Linked() != 2 || before["edge/a"].SyncStatus != fleet.Normal || before["edge/b"].SyncStatus != fleet.Refused {
 		t.Fatalf("listed: %+v", before)
@@ -138,7 +138,7 @@ func TestADatabaseThatIsAwayCostsOnlyFreshness(t *testing.T) {
 	f, stop := start(t, store)
 	s := f.Join(certificate("edge"), fleet.Label{NodeID: "a"}, fleet.Held{})
 	f.Join(certificate("edge"), fleet.Label{NodeID: "nul", Hostname: "a\x00b"}, fleet.Held{})
-	s.Acked(fleet.Held{Version: 9}, nil)
+	s.Acked(fleet.Held{Version: 9}, nil, fleet.Kept{})
 	s.Leave()
 	time.Sleep(1200 * time.Millisecond) // one attempt
 	if got := list(t, f)["edge/a"]; got.Held.Version != 9 {
@@ -156,7 +156,7 @@ func TestAStatusIsACopy(t *testing.T) {
 	t.Parallel()
 	f := fleet.New(newDatabase(t), fleet.Options{})
 	s := f.Join(certificate("edge"), fleet.Label{NodeID: "a", Labels: map[string]string{"zone": "1"}}, fleet.Held{})
-	s.Reported(true, []fleet.Quarantined{{Kind: "routes"}})
+	s.Reported(true, []fleet.Quarantined{{Kind: "routes"}}, fleet.Kept{})
 	mine := s.Status()
 	mine.Labels["zone"], mine.Quarantined[0].Kind = "2", strings.Repeat("x", 3)
 	if again := s.Status(); again.Labels["zone"] != "1" || again.Quarantined[0].Kind != "routes" {

@@ -60,9 +60,9 @@ func (s *Session) Leave() {
 }
 
 // Acked notes that the data plane holds and serves a configuration.
-func (s *Session) Acked(held Held, quarantined []Quarantined) {
+func (s *Session) Acked(held Held, quarantined []Quarantined, kept Kept) {
 	s.change(func(status *Status) {
-		status.Held, status.Quarantined = held, quarantined
+		status.Held, status.Quarantined, status.Kept = held, quarantined, kept
 		status.SyncStatus, status.Refusal = Normal, ""
 	})
 }
@@ -83,8 +83,8 @@ func (s *Session) IsAhead() {
 }
 
 // Reported notes what the data plane says of its health.
-func (s *Session) Reported(ready bool, quarantined []Quarantined) {
-	s.change(func(status *Status) { status.Ready, status.Quarantined = ready, quarantined })
+func (s *Session) Reported(ready bool, quarantined []Quarantined, kept Kept) {
+	s.change(func(status *Status) { status.Ready, status.Quarantined, status.Kept = ready, quarantined, kept })
 }
 
 // Seen notes a sign of life.

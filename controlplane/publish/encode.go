@@ -95,7 +95,7 @@ func (p *packer) encode(head *syncv1.Chunk, puts iter.Seq[configset.Entry], dele
 		}
 	}
 	for e := range puts {
-		r.entries.Puts = append(r.entries.Puts, &syncv1.Entry{Kind: e.Kind, Id: e.ID, Body: e.Body})
+		r.entries.Puts = append(r.entries.Puts, &syncv1.Entry{Kind: e.Kind, Id: e.ID, Body: e.Body, Kept: e.Kept})
 		if err := r.grow(len(e.Kind) + len(e.ID) + len(e.Body)); err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -20,7 +21,9 @@ import (
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
+	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/configset"
+	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/schema"
 )
@@ -33,6 +36,7 @@ type env struct {
 	path, key string
 	store     *sqlite.Store
 	ring      *keyring.Ring
+	keys      *losing
 	catalog   *catalog.Catalog
 	feed      *changefeed.Feed
 	publisher *Publisher
@@ -61,7 +65,11 @@ func (e *env) open() {
 		return keyring.CountSealed(ctx, e.store, id, "environments")
 	}})
 	e.must(err)
-	cipher, err := encryption.New(ctx, e.store, e.ring, encryption.Options{})
+	if e.keys == nil {
+		e.keys = &losing{missing: map[string]bool{}, lost: map[string]bool{}}
+	}
+	e.keys.Keys = e.ring
+	cipher, err := encryption.New(ctx, e.store, e.keys, encryption.Options{})
 	e.must(err)
 	e.catalog = catalog.New(e.store, testSchema(), cipher, catalog.Options{Hashes: 4})
 	e.must(e.catalog.Start(ctx))
@@ -69,6 +77,60 @@ func (e *env) open() {
 	e.must(err)
 	e.feed = changefeed.New(e.store, changefeed.Options{Poll: 20 * time.Millisecond})
 	e.publisher = New(e.store, e.feed, e.catalog, testSchema(), slog.New(slog.DiscardHandler))
+}
+
+// losing is a ring that keys can be taken from. It outlives restarts.
+type losing struct {
+	encryption.Keys
+	mu      sync.Mutex
+	missing map[string]bool // guarded by mu
+	lost    map[string]bool // guarded by mu; missing, and for good
+}
+
+func (l *losing) set(change func(l *losing)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change(l)
+}
+
+func (l *losing) away(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.missing[id] || l.lost[id]
+}
+
+func (l *losing) Key(id string) (*aead.Key, error) {
+	if l.away(id) {
+		return nil, fault.Newf(fault.Unavailable, "keyring.Key", "key/"+id, "its material is missing")
+	}
+	return l.Keys.Key(id)
+}
+
+func (l *losing) Active() (string, *aead.Key, error) {
+	id, key, err := l.Keys.Active()
+	if err == nil && l.away(id) {
+		return id, nil, fault.Newf(fault.Unavailable, "keyring.Active", "key/"+id, "its material is missing")
+	}
+	return id, key, err
+}
+
+func (l *losing) Held() []string { return slices.DeleteFunc(l.Keys.Held(), l.away) }
+
+func (l *losing) Lost(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost[id] || l.Keys.Lost(id)
+}
+
+// rotate makes a new key active, and returns the one before.
+func (e *env) rotate() (before string) {
+	e.t.Helper()
+	before, _, err := e.ring.Active()
+	e.must(err)
+	id, _, err := e.ring.Generate(e.t.Context())
+	e.must(err)
+	e.must(e.ring.Activate(e.t.Context(), id, false))
+	return before
 }
 
 // run starts the publisher.

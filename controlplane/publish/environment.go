@@ -54,13 +54,13 @@ func newEnvironment() *environment {
 	return &environment{known: map[configset.Hash]*version{}, changed: make(chan struct{})}
 }
 
-// set makes v current. A version with the content of the current one is no change.
+// set makes v current. What is in all things the current one is no change.
 func (e *environment) set(v *version) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	hash := v.set.Hash()
 	if e.current != nil {
-		if e.current.epoch == v.epoch && e.current.set.Hash() == hash && e.current.emptied == v.emptied {
+		if e.current.epoch == v.epoch && e.current.number == v.number && e.current.set.Hash() == hash && e.current.emptied == v.emptied {
 			return
 		}
 		e.current.forget()

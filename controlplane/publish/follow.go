@@ -22,32 +22,9 @@ const (
 
 // follow applies history as it is committed; it returns when only a new load helps.
 func (p *Publisher) follow(ctx context.Context) error {
-	for ctx.Err() == nil {
-		if err := p.followFor(ctx); err != nil {
-			return err
-		}
-		if p.asked.Load() {
-			return reread("it was asked for")
-		}
-		if err := p.lookAround(ctx); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
-}
-
-// followFor follows until it is time to look around.
-func (p *Publisher) followFor(ctx context.Context) error {
-	turn, cancel := context.WithTimeout(ctx, lookEvery)
-	defer cancel()
-	if p.turn.Store(&cancel); p.asked.Load() {
-		return nil
-	}
 	told := false
-	for batch, err := range p.feed.After(turn, p.Seen()) {
+	for batch, err := range p.feed.After(ctx, p.Seen()) {
 		switch {
-		case turn.Err() != nil && err != nil:
-			return nil
 		case errors.Is(err, record.ErrTrimmed), errors.Is(err, record.ErrRewound):
 			return err
 		case err != nil:
@@ -57,14 +34,26 @@ func (p *Publisher) followFor(ctx context.Context) error {
 			told = true
 			continue
 		}
-		if err := p.advance(ctx, batch); err != nil {
+		told = false
+		if p.asked.Load() {
+			return reread("it was asked for")
+		}
+		if err := p.advance(ctx, newer(batch, p.Seen())); err != nil {
 			return err
 		}
-		if turn.Err() != nil {
-			return nil
+		if err := p.lookAround(ctx, len(batch) == 0); err != nil {
+			return err
 		}
 	}
-	return nil
+	return ctx.Err()
+}
+
+// newer drops from a batch what is shown already.
+func newer(batch []record.Revision, seen uint64) []record.Revision {
+	for len(batch) > 0 && batch[0].Number <= seen {
+		batch = batch[1:]
+	}
+	return batch
 }
 
 // advance brings the environment to the end of the batch, or further: rows are read one by one as they are now,
@@ -75,18 +64,19 @@ func (p *Publisher) advance(ctx context.Context, batch []record.Revision) error 
 	}
 	current, _ := p.environment.newest()
 	set, taken := current.set, map[record.Ref]bool{}
-	emptied := p.emptied
+	number, emptied := p.number, p.emptied
 	for range settleRounds {
 		refs := latest(batch)
 		if len(refs) > manyRows && len(refs) > set.Len()/4 {
 			return reread(fmt.Sprintf("%d rows changed at once", len(refs)))
 		}
 		var err error
-		if set, err = p.read(ctx, set, current, refs); err != nil {
+		if set, err = p.read(ctx, set, refs); err != nil {
 			return err
 		}
-		if meant, found := p.wire.emptying(batch); found {
-			emptied = meant
+		c := p.wire.concernOf(batch)
+		if number = max(number, c.number); c.moved {
+			emptied = c.meant
 		}
 		for _, ref := range refs {
 			taken[ref] = true
@@ -96,7 +86,7 @@ func (p *Publisher) advance(ctx context.Context, batch []record.Revision) error 
 			return fmt.Errorf("reading history after revision %d: %w", last, err)
 		}
 		if !slices.ContainsFunc(latest(batch), func(ref record.Ref) bool { return taken[ref] }) {
-			p.emptied = emptied
+			p.number, p.emptied = number, emptied
 			p.publish(set, last)
 			return nil
 		}
@@ -105,7 +95,7 @@ func (p *Publisher) advance(ctx context.Context, batch []record.Revision) error 
 }
 
 // read renews the entries of the given rows.
-func (p *Publisher) read(ctx context.Context, set configset.Set, previous *version, refs []record.Ref) (configset.Set, error) {
+func (p *Publisher) read(ctx context.Context, set configset.Set, refs []record.Ref) (configset.Set, error) {
 	for _, ref := range refs {
 		if p.wire.concerns(ref) {
 			return set, reread(ref.Table + "/" + ref.ID + " changes what every entry looks like")
@@ -113,13 +103,23 @@ func (p *Publisher) read(ctx context.Context, set configset.Set, previous *versi
 		row, err := p.store.Get(ctx, ref.Table, ref.Workspace, ref.ID)
 		switch {
 		case fault.KindOf(err) == fault.NotFound:
-			delete(p.stuck, ref)
+			p.stuck.remove(ref)
 			set = set.Delete(ref.Table, ref.ID)
 			continue
 		case err != nil:
 			return set, fmt.Errorf("reading %s/%s: %w", ref.Table, ref.ID, err)
 		}
-		if entry, ok, _ := p.entry(ctx, row, previous); ok {
+		entry, travels, err := p.wire.entry(ctx, row)
+		switch {
+		case ctx.Err() != nil:
+			return set, ctx.Err() // which may be why it did not open
+		case err == nil:
+			p.stuck.remove(ref)
+		case p.stuck.add(ref, causeOf(err)):
+			p.log.Error("a row does not open; data planes keep the form that they have of it",
+				"row", row.Table+"/"+row.ID, "subject", fault.SubjectOf(err), "error", err)
+		}
+		if travels {
 			set = set.Put(entry)
 		}
 	}
@@ -140,41 +140,6 @@ func latest(batch []record.Revision) []record.Ref {
 		}
 	}
 	return refs
-}
-
-// lookAround notices what no revision tells: a raised epoch, and keys that are back.
-func (p *Publisher) lookAround(ctx context.Context) error {
-	epoch, err := readEpoch(ctx, p.store)
-	if err != nil {
-		return nil // the database is away; following says so
-	}
-	if epoch != p.epoch {
-		return reread("the epoch was raised")
-	}
-	current, _ := p.environment.newest()
-	set := current.set
-	var healed []record.Ref
-	for ref := range p.stuck {
-		row, err := p.store.Get(ctx, ref.Table, ref.Workspace, ref.ID)
-		if err != nil {
-			continue // deleted, which a revision tells, or the database is away
-		}
-		if entry, ok, err := p.wire.entry(ctx, row); err == nil && ok {
-			healed, set = append(healed, ref), set.Put(entry)
-		}
-	}
-	if len(healed) == 0 {
-		return nil
-	}
-	if head, err := p.store.Head(ctx); err != nil || head != p.Seen() {
-		return nil // the rows may show more than what was followed: next time
-	}
-	for _, ref := range healed {
-		p.log.Info("a row opens again", "row", ref.Table+"/"+ref.ID)
-		delete(p.stuck, ref)
-	}
-	p.publish(set, p.Seen())
-	return nil
 }
 
 // ahead reports whether a data plane holds what the database never gave out, which takes an operator to

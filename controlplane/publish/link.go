@@ -12,8 +12,12 @@ import (
 	"github.com/keepgate/keepgate/shared/mtls"
 )
 
-// headTimeout bounds asking the database whether a data plane is ahead of it.
-const headTimeout = 2 * time.Second
+const (
+	// headTimeout bounds asking the database whether a data plane is ahead of it.
+	headTimeout = 2 * time.Second
+	// patience is how long it may be so: this node may only read behind another, and a replica behind its database.
+	patience = time.Minute
+)
 
 // link is one stream after its hello. Its fields are run's goroutine's alone; two more goroutines send and
 // receive, so that neither a slow peer nor a large snapshot delays heartbeats, verdicts or the end.
@@ -27,6 +31,7 @@ type link struct {
 	refused *refusal         // the last that was refused: not sent again until there is another
 	whole   bool             // the next update must be a whole snapshot
 	settled bool             // the fleet knows that it holds the newest
+	since   time.Time        // it was found to hold something later than this node has read; zero: it does not
 	isAhead bool             // it holds what the database never gave out, and an operator was told
 
 	urgent []*syncv1.StreamResponse // to be sent before any chunk
@@ -149,7 +154,7 @@ func (l *link) offer(ctx context.Context, newest *version) error {
 	}
 	if !l.whole && newest.content(l.held) {
 		if !l.settled {
-			l.settled, l.isAhead = true, false
+			l.settled, l.isAhead, l.since = true, false, time.Time{}
 			l.session.Holds(heldOf(l.held))
 		}
 		return nil
@@ -162,7 +167,7 @@ func (l *link) offer(ctx context.Context, newest *version) error {
 		return status.Error(codes.Internal, err.Error())
 	}
 	l.flying, l.chunks = &flight{newest, whole}, chunks
-	l.whole, l.partial, l.settled, l.isAhead = false, nil, false, false
+	l.whole, l.partial, l.settled, l.isAhead, l.since = false, nil, false, false, time.Time{}
 	return nil
 }
 
@@ -178,15 +183,21 @@ func (l *link) declines(v *version) bool {
 	return false
 }
 
-// ahead reports whether the data plane holds something later than newest. It may have it from another node that
-// has read further; when the database itself has given out less, an operator must say what happened.
+// ahead reports whether the data plane holds something later than newest: it has it from another node that has read
+// further, and this one has nothing for it until it has caught up. When after a while the database itself has still
+// given out less, an operator must say what happened.
 func (l *link) ahead(ctx context.Context, newest *version) bool {
 	if l.held == nil || l.held.Epoch < newest.epoch || l.held.Epoch == newest.epoch && l.held.Version <= newest.number {
 		return false
 	}
-	if l.isAhead {
+	now := time.Now()
+	if l.since.IsZero() {
+		l.since = now
+	}
+	if l.isAhead || now.Sub(l.since) < l.server.options.Patience {
 		return true
 	}
+	l.since = now // the next question to the database comes after as long again
 	ctx, cancel := context.WithTimeout(ctx, headTimeout)
 	defer cancel()
 	ahead, err := l.server.publisher.ahead(ctx, l.held.Epoch, l.held.Version)

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"runtime"
+	"slices"
+	"sync"
 
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/configset"
@@ -14,7 +17,7 @@ import (
 func (p *Publisher) load(ctx context.Context) error {
 	p.asked.Store(false)
 	if err := p.wire.catalog.Start(ctx); err != nil {
-		return err
+		p.log.Warn("what every database has could not be made", "error", err) // what there is can be published all the same
 	}
 	epoch, err := readEpoch(ctx, p.store)
 	if err != nil {
@@ -27,17 +30,15 @@ func (p *Publisher) load(ctx context.Context) error {
 	if err := p.wire.begin(ctx, rows); err != nil {
 		return err
 	}
-	set, err := p.form(ctx, rows)
+	number, meant, err := p.newestConcern(ctx, revision)
 	if err != nil {
 		return err
 	}
-	emptied := false
-	if bare(set) {
-		if emptied, err = p.meantEmpty(ctx, revision); err != nil {
-			return err
-		}
+	set := p.form(ctx, rows)
+	if ctx.Err() != nil {
+		return ctx.Err() // which may be why rows did not open
 	}
-	p.epoch, p.emptied = epoch, emptied
+	p.epoch, p.number, p.emptied = epoch, number, meant
 	p.publish(set, revision)
 	return nil
 }
@@ -59,55 +60,66 @@ func (p *Publisher) readAll(ctx context.Context) (revision uint64, rows []record
 	return revision, rows, nil
 }
 
-// form makes the set of all rows. It fails when a row has no earlier form and its key is missing.
-func (p *Publisher) form(ctx context.Context, rows []record.Row) (configset.Set, error) {
-	previous, _ := p.environment.newest()
-	clear(p.stuck)
-	var waiting error
-	set := configset.Of(func(yield func(configset.Entry) bool) {
-		for _, row := range rows {
-			entry, ok, err := p.entry(ctx, row, previous)
-			if err != nil && waiting == nil {
-				waiting = fmt.Errorf("%s/%s: %w", row.Table, row.ID, err)
+// openAtOnce is how many rows one goroutine opens before it takes more.
+const openAtOnce = 512
+
+// formed is what became of a row.
+type formed struct {
+	entry   configset.Entry
+	travels bool
+	err     error
+}
+
+// form makes the set of all rows.
+func (p *Publisher) form(ctx context.Context, rows []record.Row) configset.Set {
+	all := make([]formed, len(rows))
+	parts := make(chan int)
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for from := range parts {
+				for i := from; i < min(from+openAtOnce, len(rows)); i++ {
+					all[i].entry, all[i].travels, all[i].err = p.wire.entry(ctx, rows[i])
+				}
 			}
-			if ok && !yield(entry) {
+		})
+	}
+	for from := 0; from < len(rows); from += openAtOnce {
+		parts <- from
+	}
+	close(parts)
+	workers.Wait()
+	p.stuck = newStuck()
+	var why error
+	for i, one := range all {
+		if one.err != nil {
+			p.stuck.add(refOf(rows[i]), causeOf(one.err))
+			why = one.err
+		}
+	}
+	if kept := p.stuck.count(); kept.Rows > 0 {
+		p.log.Error("rows do not open; data planes keep the form that they have of them", "rows", kept.Rows, "keys", kept.Keys,
+			"one_subject", fault.SubjectOf(why), "one_error", why)
+	}
+	keys := p.wire.keys()
+	return configset.Of(func(yield func(configset.Entry) bool) {
+		for i := range all {
+			if all[i].travels && !yield(all[i].entry) {
 				return
 			}
 		}
-		yield(p.wire.keyEntry)
+		slices.Values(keys)(yield)
 	})
-	if waiting != nil {
-		return configset.Set{}, fmt.Errorf("rows wait for a key; bring it back, or delete or rewrite them: %w", waiting)
-	}
-	return set, nil
 }
 
-// entry makes the wire form of a row. A row that does not open keeps the form that it had; where there is none
-// it is left out, and only the lack of a key, which may come back, is an error then.
-func (p *Publisher) entry(ctx context.Context, row record.Row, previous *version) (configset.Entry, bool, error) {
-	ref := record.Ref{Table: row.Table, Workspace: row.Workspace, ID: row.ID}
-	entry, ok, err := p.wire.entry(ctx, row)
-	if err == nil {
-		delete(p.stuck, ref)
-		return entry, ok, nil
-	}
-	if _, told := p.stuck[ref]; !told {
-		p.log.Error("a row does not open; data planes keep the form they have",
-			"row", row.Table+"/"+row.ID, "subject", fault.SubjectOf(err), "error", err)
-	}
-	p.stuck[ref] = struct{}{}
-	if previous != nil {
-		entry, ok = previous.set.Get(row.Table, row.ID)
-		return entry, ok, nil
-	}
-	if fault.KindOf(err) == fault.Unavailable {
-		return configset.Entry{}, false, err
-	}
-	return configset.Entry{}, false, nil
+func refOf(row record.Row) record.Ref {
+	return record.Ref{Table: row.Table, Workspace: row.Workspace, ID: row.ID}
 }
 
 // publish makes set, which shows the database at a revision, what data planes are offered.
 func (p *Publisher) publish(set configset.Set, revision uint64) {
-	p.environment.set(&version{epoch: p.epoch, number: revision, set: set, emptied: p.emptied && bare(set), packer: p.packer})
+	set = p.withFormer(set)
+	p.kept.Store(p.stuck.count())
+	p.environment.set(&version{epoch: p.epoch, number: p.number, set: set, emptied: p.emptied && bare(set), packer: p.packer})
 	p.seen.Store(revision)
 }

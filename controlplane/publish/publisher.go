@@ -10,10 +10,23 @@
 //
 // # Rows that do not open
 //
-// A row that stops to open while the publisher runs keeps its last good form, stops nothing else, and is tried
-// again every few seconds. At the first read there is no such form: a damaged row is left out, but while a key
-// of the keyring is missing nothing is published at all, since leaving its rows out would take them from data
-// planes that still serve them. The key coming back, or the rows being deleted or written anew, ends that.
+// A row that does not open, because a key of the keyring is missing or because it is damaged, stops nothing else. It is
+// published as kept: data planes go on with the last form that they have of it, which may have come from another
+// control plane node or before a restart of this one. A row that is changed while it does not open keeps its last
+// form, since nobody knows the next; one that is deleted goes, for which no key is needed. When rows open again,
+// which is looked for at every poll and hint, they are published as ever. So a control plane that starts without its keys
+// takes nothing from anybody.
+//
+// Key-auth keys leave as fingerprints under the environment's key, which is a sealed value too. While that does not
+// open, it and every key-auth credential are kept. When it was lost for good and made anew, its name is kept as long as
+// any key-auth credential is, whose last form it may have made.
+//
+// # Several nodes
+//
+// What is published depends on the database and on which rows open, on nothing else: nodes that read the same revision
+// and hold the same keys publish the same version, to the byte. A version is the number of the newest revision that
+// concerned data planes. A data plane that links to a node which has not read as far as what it holds gets nothing
+// until that has caught up.
 //
 // # An empty configuration
 //
@@ -41,12 +54,10 @@ import (
 // DefaultEnvironment is the one environment that exists without being made.
 const DefaultEnvironment = "default"
 
+// Pauses between two attempts to read everything.
 const (
-	// Pauses between two attempts to read everything. A keyring that waits for its recovery is such a time.
 	firstPause   = time.Second
 	longestPause = 4 * time.Second
-	// lookEvery is how often the epoch and the rows that do not open are looked at again.
-	lookEvery = 3 * time.Second
 )
 
 // Store is what the publisher reads; record.Store says what its methods promise.
@@ -61,12 +72,15 @@ type Store interface {
 // Feed yields committed history; controlplane/changefeed says what it promises.
 type Feed interface {
 	After(ctx context.Context, revision uint64) iter.Seq2[[]record.Revision, error]
+	Wake()
 }
 
 // Catalog opens the secrets of a stored row.
 type Catalog interface {
 	// Start makes what every database has, the environment among it, as far as the keyring allows now.
 	Start(ctx context.Context) error
+	// Open returns what can be read also where a secret does not open: fault.Unavailable with the subject "key/<id>"
+	// while the key is missing.
 	Open(ctx context.Context, row record.Row) (proto.Message, error)
 }
 
@@ -78,21 +92,24 @@ type Publisher struct {
 	log         *slog.Logger
 	environment *environment
 	packer      *packer
-	seen        atomic.Uint64                      // revision that environment shows
-	asked       atomic.Bool                        // to read everything again
-	turn        atomic.Pointer[context.CancelFunc] // ends the present turn of following
+	seen        atomic.Uint64        // revision that environment shows
+	kept        atomic.Pointer[Kept] // what of it does not open
+	asked       atomic.Bool          // to read everything again
 
 	// Touched by Run alone.
 	epoch   uint64
-	emptied bool                    // the newest revision that concerned data planes only deleted
-	stuck   map[record.Ref]struct{} // rows that keep an earlier form because they do not open
+	number  uint64    // newest revision that concerned data planes
+	emptied bool      // it only deleted
+	stuck   *stuck    // rows that do not open
+	looked  time.Time // when what no revision tells was last looked for
+	tried   time.Time // when that was done for what is not waiting for a key
 }
 
 // New makes a Publisher and starts nothing.
 func New(store Store, feed Feed, catalog Catalog, entities *schema.Schema, log *slog.Logger) *Publisher {
 	return &Publisher{
 		store: store, feed: feed, wire: &wire{catalog: catalog, schema: entities}, log: log,
-		environment: newEnvironment(), packer: newPacker(), stuck: map[record.Ref]struct{}{},
+		environment: newEnvironment(), packer: newPacker(), stuck: newStuck(),
 	}
 }
 
@@ -115,9 +132,7 @@ func (p *Publisher) Current(environment string) (epoch, number uint64, hash conf
 // Reload has Run read everything again, the epoch too.
 func (p *Publisher) Reload() {
 	p.asked.Store(true)
-	if end := p.turn.Load(); end != nil {
-		(*end)()
-	}
+	p.feed.Wake()
 }
 
 // Run reads the database and follows its history until ctx ends. It outlives every fault of the database.

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -56,7 +54,7 @@ func TestAChangeTravelsAsItself(t *testing.T) {
 	e.again()
 	e.run()
 	loaded := e.caughtUp()
-	if loaded.set.Hash() != after.set.Hash() || loaded.epoch != after.epoch || loaded.number < after.number {
+	if loaded.set.Hash() != after.set.Hash() || loaded.epoch != after.epoch || loaded.number != after.number {
 		t.Error("reading everything and following lead to different configurations")
 	}
 }
@@ -175,75 +173,4 @@ func damage(e *env, ref record.Ref, password string) (before string) {
 	e.must(err)
 	e.feed.Wake()
 	return before
-}
-
-func TestARowThatDoesNotOpenKeepsItsLastForm(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t)
-	e.insert("consumers", `{"username":"bob"}`)
-	e.insertBelow("consumers", "bob", "basicauth_credentials", `{"username":"bob","password":"one"}`)
-	e.run()
-	good := e.caughtUp()
-	ref := record.Ref{Table: "basicauth_credentials", ID: id(e, good.set, "basicauth_credentials")}
-	form, _ := good.set.Get(ref.Table, ref.ID)
-
-	sealed := damage(e, ref, "$ke$1$-00000000-"+strings.Repeat("0", 48)+"-"+strings.Repeat("0", 64))
-	e.insert("consumers", `{"username":"carol"}`)
-	v := e.caughtUp()
-	if kept, _ := v.set.Get(ref.Table, ref.ID); !bytes.Equal(kept.Body, form.Body) {
-		t.Error("the row's last good form is gone")
-	}
-	if count(v.set, "consumers") != 2 {
-		t.Error("a row that does not open stops another")
-	}
-
-	// It opens again, and no revision says so.
-	e.sql("UPDATE basicauth_credentials SET password = ? WHERE id = ?", sealed, ref.ID)
-	e.eventually("the row is tried again", func() bool {
-		v, _ := e.publisher.environment.newest()
-		now, _ := v.set.Get(ref.Table, ref.ID)
-		return bytes.Contains(now.Body, []byte("robert"))
-	})
-}
-
-func TestAtTheFirstReadAMissingKeyIsWaitedForAndADamagedRowIsNot(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t)
-	e.insert("consumers", `{"username":"bob"}`)
-	e.insertBelow("consumers", "bob", "basicauth_credentials", `{"username":"bob","password":"one"}`)
-	e.run()
-	ref := record.Ref{Table: "basicauth_credentials", ID: id(e, e.caughtUp().set, "basicauth_credentials")}
-	e.again()
-	sealed := damage(e, ref, "$ke$1$-00000000-"+strings.Repeat("0", 48)+"-"+strings.Repeat("0", 64)) // a key nobody has
-	e.run()
-	time.Sleep(firstPause / 2)
-	if v, _ := e.publisher.environment.newest(); v != nil {
-		t.Fatal("a configuration was published without the rows of a key that may come back")
-	}
-	flipped := []byte(sealed)
-	flipped[len(flipped)-1] ^= 1
-	damage(e, ref, string(flipped)) // damage does not heal: the rest goes on without it
-	if v := e.caughtUp(); count(v.set, ref.Table) != 0 || count(v.set, "consumers") != 1 {
-		t.Errorf("%d credentials and %d consumers", count(v.set, ref.Table), count(v.set, "consumers"))
-	}
-}
-
-func TestAMissingKeyringIsWaitedFor(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t)
-	e.insert("consumers", `{"username":"bob"}`)
-	e.run()
-	before := e.caughtUp()
-	e.must(os.Rename(e.key, e.key+".away"))
-	e.again()
-	e.run()
-	time.Sleep(firstPause / 2)
-	if v, _ := e.publisher.environment.newest(); v != nil {
-		t.Fatal("a configuration was published without the keyring")
-	}
-	e.must(os.Rename(e.key+".away", e.key))
-	e.must(e.ring.Reload(t.Context()))
-	if v := e.caughtUp(); v.set.Hash() != before.set.Hash() {
-		t.Error("the configuration is another one after the keyring came back")
-	}
 }

@@ -49,6 +49,7 @@ type ServerOptions struct {
 	Name, Version string
 	Heartbeat     time.Duration // default Heartbeat
 	StorageRetry  time.Duration // before an update is sent again to a node whose disk failed; default 1 min
+	Patience      time.Duration // for how long a data plane may be ahead before an operator is told; default 1 min
 	Log           *slog.Logger  // default: discard
 }
 
@@ -59,6 +60,9 @@ func NewServer(publisher *Publisher, nodes *fleet.Fleet, guard Guard, options Se
 	}
 	if options.StorageRetry <= 0 {
 		options.StorageRetry = storageRetry
+	}
+	if options.Patience <= 0 {
+		options.Patience = patience
 	}
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)

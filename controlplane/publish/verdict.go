@@ -23,7 +23,7 @@ func (l *link) take(message *syncv1.StreamRequest) {
 	case *syncv1.StreamRequest_Nack:
 		l.nacked(m.Nack)
 	case *syncv1.StreamRequest_Report:
-		l.session.Reported(m.Report.Ready, quarantinedOf(m.Report.Quarantined))
+		l.session.Reported(m.Report.Ready, quarantinedOf(m.Report.Quarantined), keptOf(m.Report.Kept))
 	default:
 		l.session.Seen()
 	}
@@ -37,7 +37,7 @@ func (l *link) acked(a *syncv1.Ack) {
 	}
 	l.held = l.flying.version.position()
 	l.flying, l.chunks, l.refused, l.settled = nil, nil, nil, true
-	l.session.Acked(heldOf(l.held), quarantinedOf(a.Quarantined))
+	l.session.Acked(heldOf(l.held), quarantinedOf(a.Quarantined), keptOf(a.Kept))
 }
 
 // nacked notes a refusal. What did not fit or could not be read is followed by a whole snapshot once, a full
@@ -70,6 +70,10 @@ func quarantinedOf(list []*syncv1.Quarantined) []fleet.Quarantined {
 		out = append(out, fleet.Quarantined{Kind: cut(q.GetKind()), ID: cut(q.GetId()), Name: cut(q.GetName()), Reason: cut(q.GetReason())})
 	}
 	return out
+}
+
+func keptOf(kept *syncv1.Kept) fleet.Kept {
+	return fleet.Kept{Entries: kept.GetEntries(), Lacking: kept.GetLacking()}
 }
 
 // cut bounds a text of a data plane, and leaves it valid UTF-8.

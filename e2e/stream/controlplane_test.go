@@ -110,7 +110,7 @@ func (cp *controlPlane) serve(log *slog.Logger) {
 	cp.wire = &wiretap{}
 	server := grpc.NewServer(grpc.Creds(grpccreds.Server(source, log, mtls.DataPlane)), grpc.StreamInterceptor(cp.wire.intercept))
 	syncv1.RegisterSyncServiceServer(server, publish.NewServer(cp.publisher, cp.fleet, source, publish.ServerOptions{
-		Name: "cp", Version: "test", Heartbeat: cp.heartbeat, StorageRetry: cp.retry, Log: log,
+		Name: "cp", Version: "test", Heartbeat: cp.heartbeat, StorageRetry: cp.retry, Patience: 3 * cp.heartbeat, Log: log,
 	}))
 	ctx, cancel := context.WithCancel(context.Background())
 	var parts sync.WaitGroup

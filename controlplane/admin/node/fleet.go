@@ -34,6 +34,7 @@ type dataPlane struct {
 	ConfigVersion   uint64              `json:"config_version"`
 	Refusal         string              `json:"refusal,omitempty"`
 	Quarantined     []fleet.Quarantined `json:"quarantined"`
+	Kept            fleet.Kept          `json:"kept"` // what the control plane could not open
 	Ready           bool                `json:"ready"`
 	Away            bool                `json:"away"` // not heard of for longer than awayAfter
 }
@@ -93,7 +94,7 @@ func (a *API) shown(s fleet.Status) dataPlane {
 		ID: s.NodeID, IP: s.IP, Hostname: s.Hostname, Version: s.Version, Labels: s.Labels, ConfigHash: s.Held.Hash,
 		SyncStatus: s.SyncStatus, LastSeen: s.LastSeen, UpdatedAt: s.UpdatedAt, Name: s.Name, Environment: s.Environment,
 		CertDetails: map[string]int64{"expiry_timestamp": s.CertExpiresAt}, Epoch: s.Held.Epoch, ConfigVersion: s.Held.Version,
-		Refusal: s.Refusal, Quarantined: s.Quarantined, Ready: s.Ready,
+		Refusal: s.Refusal, Quarantined: s.Quarantined, Kept: s.Kept, Ready: s.Ready,
 		Away: time.Now().Unix()-s.LastSeen > int64(awayAfter/time.Second),
 		TTL:  max(0, s.LastSeen+int64(a.facts.PurgeDelay/time.Second)-time.Now().Unix()),
 	}

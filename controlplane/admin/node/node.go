@@ -15,6 +15,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/memguard"
 	"github.com/keepgate/keepgate/shared/schema"
 )
 
@@ -32,6 +33,7 @@ type Deps struct {
 	Catalog Catalog
 	Schema  *schema.Schema
 	Keyring interface{ Status() keyring.Status } // nil: the keyring is off
+	License License                              // nil: there is none
 	Fleet   interface {
 		List(ctx context.Context) ([]fleet.Status, error)
 	}
@@ -70,6 +72,7 @@ func (a *API) Mount(t *rest.Table) {
 	t.Handle("GET", "/endpoints", func(*rest.Request) (rest.Answer, error) {
 		return rest.JSON(http.StatusOK, map[string]any{"data": t.Patterns()}), nil
 	})
+	t.Handle("GET", "/license/report", a.licenseReport)
 	t.Handle("GET", "/clustering/data-planes", a.dataPlanes)
 	t.Handle("GET", "/clustering/status", a.clusteringStatus)
 	t.Handle("POST", "/clustering/accept-restore", a.acceptRestore)
@@ -100,6 +103,7 @@ func (a *API) info(r *rest.Request) (rest.Answer, error) {
 		"configuration": a.facts.Configuration,
 		"pids":          map[string]any{"master": os.Getpid(), "workers": []int{}},
 		"timers":        map[string]any{"running": 0, "pending": 0},
+		"license":       a.license(),
 	}), nil
 }
 
@@ -148,6 +152,7 @@ func (a *API) status(r *rest.Request) (rest.Answer, error) {
 		},
 		"database": map[string]any{"reachable": fault.KindOf(err) != fault.Unavailable},
 	}
+	body["license"], body["memory_protection"] = a.license(), memguard.Look()
 	if a.deps.Keyring != nil {
 		status := a.deps.Keyring.Status()
 		body["keyring"] = map[string]any{"state": status.State, "strategy": status.Strategy, "warnings": append([]string{}, status.Warnings...)}

@@ -34,6 +34,7 @@ type page struct {
 		LastSeen                                          int64  `json:"last_seen"`
 		Away                                              bool
 		Quarantined                                       []struct{ Kind, ID, Name, Reason string }
+		Kept                                              struct{ Entries, Lacking int }
 	}
 	Offset string
 	Newest struct{ Epoch, Version uint64 }
@@ -77,6 +78,10 @@ func (p page) print(table *tabwriter.Writer) {
 			d.Name, d.Environment, d.Hostname, d.Version, link, d.SyncStatus, strconv.FormatUint(d.ConfigVersion, 10), seen)
 		if d.Refusal != "" {
 			fmt.Fprintf(table, "  refused: %s\n", d.Refusal)
+		}
+		if d.Kept.Entries > 0 {
+			fmt.Fprintf(table, "  %d entities do not open at the control plane: keeps the last form of %d, never held %d\n",
+				d.Kept.Entries, d.Kept.Entries-d.Kept.Lacking, d.Kept.Lacking)
 		}
 		for _, q := range d.Quarantined {
 			fmt.Fprintf(table, "  quarantined %s/%s %s: %s\n", q.Kind, q.ID, q.Name, q.Reason)

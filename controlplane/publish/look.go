@@ -1,0 +1,105 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/configset"
+	"github.com/keepgate/keepgate/shared/fault"
+)
+
+const (
+	// lookEvery is how often what no revision tells is looked for while changes do not stop.
+	lookEvery = time.Second
+	// tryEvery is how often what waits for no key is tried again, and tryAtOnce how much of it.
+	tryEvery  = 3 * time.Second
+	tryAtOnce = 16
+)
+
+// lookAround notices what no revision tells: a raised epoch, and rows that open again.
+func (p *Publisher) lookAround(ctx context.Context, idle bool) error {
+	if !idle && time.Since(p.looked) < lookEvery {
+		return nil
+	}
+	p.looked = time.Now()
+	epoch, err := readEpoch(ctx, p.store)
+	if err != nil {
+		return nil // the database is away; following says so
+	}
+	if epoch != p.epoch {
+		return reread("the epoch was raised")
+	}
+	retry := time.Since(p.tried) >= tryEvery
+	if retry {
+		p.tried = p.looked
+	}
+	if p.wire.fingerprint == nil {
+		if retry {
+			if err := p.wire.catalog.Start(ctx); err != nil {
+				p.log.Warn("what every database has could not be made", "error", err)
+			}
+		}
+		if p.wire.opens(ctx, p.store) {
+			return reread("the environment's fingerprint key opens again")
+		}
+	}
+	return p.heal(ctx, retry)
+}
+
+// heal publishes rows that open again.
+func (p *Publisher) heal(ctx context.Context, retry bool) error {
+	var healed []configset.Entry
+	var refs []record.Ref
+	others := map[record.Ref]string{} // rows that do not open for another reason than before
+	for cause, rows := range p.stuck.rows {
+		if cause == "" && !retry {
+			continue
+		}
+		tries := 0
+		for ref := range rows { // another order each time
+			if tries++; cause == "" && tries > tryAtOnce {
+				break
+			}
+			row, err := p.store.Get(ctx, ref.Table, ref.Workspace, ref.ID)
+			if fault.KindOf(err) == fault.NotFound {
+				continue // which a revision tells
+			}
+			if err != nil {
+				return nil // the database is away
+			}
+			entry, _, err := p.wire.entry(ctx, row)
+			if err != nil && cause != "" && causeOf(err) == cause {
+				break // the key is still missing, for all of them
+			}
+			if err != nil {
+				others[ref] = causeOf(err)
+				continue
+			}
+			if len(rows) > manyRows && cause != "" {
+				return reread(fmt.Sprintf("key %s is back and %d rows waited for it", cause, len(rows)))
+			}
+			refs, healed = append(refs, ref), append(healed, entry)
+		}
+	}
+	for ref, cause := range others {
+		p.stuck.add(ref, cause)
+	}
+	if len(healed) == 0 {
+		p.kept.Store(p.stuck.count())
+		return nil
+	}
+	if head, err := p.store.Head(ctx); err != nil || head != p.Seen() {
+		return nil // the rows may show more than what was followed: next time
+	}
+	current, _ := p.environment.newest()
+	set := current.set
+	for i, ref := range refs {
+		p.stuck.remove(ref)
+		set = set.Put(healed[i])
+	}
+	p.log.Info("rows open again", "rows", len(refs), "still_kept", len(p.stuck.causes))
+	p.publish(set, p.Seen())
+	return nil
+}
