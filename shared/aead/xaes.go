@@ -77,10 +77,11 @@ func cmacSubkey(block cipher.Block) (k1 [aes.BlockSize]byte) {
 // derive computes the single-use key: two CMACs of one block each, which hold a 16-bit counter, the
 // label "X", a zero byte and the nonce (NIST SP 800-108r1 §4.1 without the field L).
 func (d *derivation) derive(block cipher.Block, k1 *[aes.BlockSize]byte, nonce []byte) {
-	for i := range 2 {
-		d.input = [aes.BlockSize]byte{0, byte(i + 1), 'X', 0}
-		copy(d.input[4:], nonce)
-		subtle.XORBytes(d.input[:], d.input[:], k1[:])
-		block.Encrypt(d.key[i*aes.BlockSize:], d.input[:])
-	}
+	d.input = *k1
+	d.input[1] ^= 1
+	d.input[2] ^= 'X'
+	subtle.XORBytes(d.input[4:], d.input[4:], nonce)
+	block.Encrypt(d.key[:aes.BlockSize], d.input[:])
+	d.input[1] ^= 1 ^ 2
+	block.Encrypt(d.key[aes.BlockSize:], d.input[:])
 }
