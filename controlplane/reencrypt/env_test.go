@@ -345,7 +345,7 @@ func (e *env) recorded(action string) int {
 
 // mortal is a store that a dead process no longer reaches.
 type mortal struct {
-	record.Store
+	reencrypt.Store
 	dead atomic.Bool
 }
 
@@ -375,10 +375,19 @@ type node struct {
 	ended chan struct{}
 }
 
-// run starts a node with this cipher.
+// run starts a node with the present cipher.
 func (e *env) run(id string, options reencrypt.Options) *node {
 	e.t.Helper()
-	n := &node{e: e, id: id, store: &mortal{Store: e.store}, ended: make(chan struct{})}
+	var store reencrypt.Store = e.store
+	if e.path != "" {
+		store = e.store.(*sqlite.Store) // which can scrub
+	}
+	return e.runOn(store, id, options)
+}
+
+func (e *env) runOn(store reencrypt.Store, id string, options reencrypt.Options) *node {
+	e.t.Helper()
+	n := &node{e: e, id: id, store: &mortal{Store: store}, ended: make(chan struct{})}
 	options.Journal, options.Poll = e, 5*time.Millisecond
 	options.Log = slog.New(slog.NewTextHandler(e.t.Output(), nil))
 	if options.Batch == 0 {
@@ -394,9 +403,9 @@ func (e *env) run(id string, options reencrypt.Options) *node {
 		})
 		return ids, nil
 	}
-	var store reencrypt.Store = n.store
-	if e.path != "" {
-		store = scrubbing{n.store, e.store.(*sqlite.Store)}
+	store = n.store
+	if scrubs, can := n.store.Store.(scrubber); can {
+		store = scrubbing{n.store, scrubs}
 	}
 	n.Job = reencrypt.New(store, e.catalog, e.cipher, id, options)
 	e.alive.Store(id, true)
@@ -413,13 +422,15 @@ func (e *env) run(id string, options reencrypt.Options) *node {
 	return n
 }
 
-// scrubbing keeps SQLite's Scrub visible through mortal.
+// scrubbing keeps a store's Scrub visible.
 type scrubbing struct {
 	*mortal
-	sqlite *sqlite.Store
+	scrubber
 }
 
-func (s scrubbing) Scrub(ctx context.Context) error { return s.sqlite.Scrub(ctx) }
+type scrubber interface {
+	Scrub(ctx context.Context) error
+}
 
 // kill is kill -9: nothing more is written, and its lease ends.
 func (n *node) kill() {

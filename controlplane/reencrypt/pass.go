@@ -191,7 +191,8 @@ func (w *worker) seal(ctx context.Context, table string, b *batch) error {
 func (w *worker) write(ctx context.Context, table string, b *batch) error {
 	written, retried := len(b.changed), 0
 	if written > 0 {
-		conflicts, err := w.j.store.Reseal(ctx, table, b.changed)
+		// What is written is counted: nobody cuts it off in the middle, and the store has its own patience.
+		conflicts, err := w.j.store.Reseal(context.WithoutCancel(ctx), table, b.changed)
 		if err != nil {
 			return err
 		}

@@ -30,8 +30,12 @@ func TestRotation(t *testing.T) {
 		if diff := cmp.Diff(map[string]int{fresh: 106}, e.under()); diff != "" { // 50 keys, 50 passwords, 5 plugins, an environment
 			t.Errorf("rows under keys (-want +got):\n%s", diff)
 		}
-		want := []reencrypt.KeyCount{{Key: old}, {Key: fresh, Rows: 106, Active: true}}
-		if diff := cmp.Diff(want, p.Proof.Keys); diff != "" || p.Resealed != 106 || p.Percent != 100 || p.Unreadable != 0 || p.Proof.Clear != 0 {
+		want := map[reencrypt.KeyCount]bool{{Key: old}: true, {Key: fresh, Rows: 106, Active: true}: true}
+		got := map[reencrypt.KeyCount]bool{}
+		for _, key := range p.Proof.Keys {
+			got[key] = true
+		}
+		if diff := cmp.Diff(want, got); diff != "" || p.Resealed != 106 || p.Percent != 100 || p.Unreadable != 0 || p.Proof.Clear != 0 {
 			t.Errorf("progress %+v, keys of the proof (-want +got):\n%s", p, diff)
 		}
 		if e.recorded("reencrypt.start") != 1 || e.recorded("reencrypt.done") != 1 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/fault"
 )
 
 // maxPasses bounds the passes of a job under one key: where a node goes on writing under an older one, no
@@ -71,7 +72,13 @@ func (w *worker) prove(ctx context.Context, counts []record.SealedCount, writer 
 	if err := w.ending(ctx, proof, sealed); err != nil {
 		return nil, err
 	}
-	return proof, w.scrub(ctx, proof)
+	w.mu.Lock()
+	written := w.s.progress().Resealed
+	w.mu.Unlock()
+	if written > 0 {
+		proof.Files = w.scrub(ctx)
+	}
+	return proof, ctx.Err()
 }
 
 // ending ends the migration from plaintext, or the encryption, when nothing of the other form is left.
@@ -100,18 +107,18 @@ func (w *worker) ending(ctx context.Context, proof *Proof, sealed int) error {
 	return nil
 }
 
-// scrub makes what was overwritten leave the files, as far as the engine can.
-func (w *worker) scrub(ctx context.Context, proof *Proof) error {
-	files, can := w.j.store.(scrubber)
+// scrub makes what was overwritten leave the files, as far as the engine can. Where it cannot, the values are
+// sealed all the same, and the proof says what is left to do.
+func (w *worker) scrub(ctx context.Context) (files string) {
+	store, can := w.j.store.(scrubber)
 	if !can {
-		proof.Files = "older forms of the values rest in the database's files until its VACUUM has passed the tables and its write-ahead log was recycled; they rest in backups"
-		return nil
+		return "older forms of the values rest in the database's files until VACUUM has passed the tables and the write-ahead log was recycled; they rest in backups"
 	}
-	if err := files.Scrub(ctx); err != nil {
-		return fmt.Errorf("scrubbing the database's files: %w", err)
+	if err := store.Scrub(ctx); err != nil {
+		w.j.options.Log.WarnContext(ctx, "older forms of the values may still rest in the database's files", "error", err)
+		return "older forms of the values may still rest in the database's files, which could not be built anew (" + fault.Text(err) + "); they rest in backups"
 	}
-	proof.Files = "older forms of the values are gone from the database's files; they rest in backups"
-	return nil
+	return "older forms of the values are gone from the database's files; they rest in backups"
 }
 
 func (w *worker) conclude(ctx context.Context, proof *Proof) error {

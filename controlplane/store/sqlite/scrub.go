@@ -10,38 +10,54 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
-// scrubPatience is how long readers may hold the log open.
-const scrubPatience = 30 * time.Second
+const (
+	scrubPatience = 10 * time.Minute       // for all of it; some seconds a gigabyte
+	foldPatience  = 100 * time.Millisecond // for readers that hold the log; writers wait as long
+	foldPause     = 50 * time.Millisecond
+)
 
-// Scrub makes the files forget what was overwritten: the log, in which older pages rest, is folded into the
-// file and cut to nothing. In the file itself what is deleted is overwritten with zeros as it goes
-// (secure_delete). Copies of the files, and what a disk keeps below them, are beyond reach.
+var errBusy = errors.New("readers hold the log")
+
+// Scrub makes the files forget what was overwritten. secure_delete zeroes what is freed but not what lies in the
+// gaps of pages whose cells were moved, so the file is built anew (VACUUM) and the log, in which older pages
+// rest, is folded into it and cut to nothing. Writers wait meanwhile, and as much disk again is needed. Copies
+// of the files, and what a disk keeps below them, are beyond reach.
 func (s *Store) Scrub(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, scrubPatience, errors.New("readers kept the log open"))
+	ctx, cancel := context.WithTimeoutCause(ctx, scrubPatience, errBusy)
 	defer cancel()
-	conn, err := s.writer.Conn(ctx)
-	if err != nil {
+	if err := s.scrub(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w (%w)", context.Cause(ctx), ctx.Err())
+		}
 		return fault.New(fault.Unavailable, "sqlite.Scrub", "", err)
 	}
+	return nil
+}
+
+func (s *Store) scrub(ctx context.Context) error {
+	conn, err := s.writer.Conn(ctx)
+	if err != nil {
+		return err
+	}
 	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, "VACUUM"); err != nil {
+		return fmt.Errorf("building the file anew: %w", err)
+	}
 	for {
-		err := fold(ctx, conn, s.timeout)
-		if err == nil || (ctx.Err() == nil && !errors.Is(err, errBusy)) {
-			return scrubFault(err)
+		if err := fold(ctx, conn, s.timeout); !errors.Is(err, errBusy) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fault.New(fault.Unavailable, "sqlite.Scrub", "", fmt.Errorf("%w (%w)", context.Cause(ctx), ctx.Err()))
-		case <-time.After(50 * time.Millisecond): // SQLite tells no one when a reader leaves
+			return ctx.Err()
+		case <-time.After(foldPause): // SQLite tells no one when a reader leaves
 		}
 	}
 }
 
-var errBusy = errors.New("readers hold the log")
-
-// fold waits for readers only a moment: writers wait as long.
+// fold waits for readers only a moment, and leaves the connection as patient as it was.
 func fold(ctx context.Context, conn *sql.Conn, usual time.Duration) (err error) {
-	if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 100"); err != nil {
+	if _, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", foldPatience.Milliseconds())); err != nil {
 		return err
 	}
 	defer func() {
@@ -50,17 +66,10 @@ func fold(ctx context.Context, conn *sql.Conn, usual time.Duration) (err error) 
 	}()
 	var busy, pages, folded int
 	if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &folded); err != nil {
-		return err
+		return fmt.Errorf("folding the log: %w", err)
 	}
 	if busy != 0 {
 		return errBusy
 	}
 	return nil
-}
-
-func scrubFault(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fault.New(fault.Internal, "sqlite.Scrub", "", err)
 }

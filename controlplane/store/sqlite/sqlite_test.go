@@ -100,3 +100,7 @@ func mode(t *testing.T, path string) os.FileMode {
 func BenchmarkStore(b *testing.B) {
 	storetest.Benchmark(b, func(b *testing.B) record.Store { return openMigrated(b) })
 }
+
+func BenchmarkSealed(b *testing.B) {
+	storetest.BenchmarkSealed(b, func(b *testing.B) record.Store { return openMigrated(b) })
+}
