@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/keepgate/keepgate/shared/memguard"
 )
 
 // patience is how long the database may take to answer a question about its health.
@@ -28,6 +30,11 @@ type Node interface {
 	Keyring() (why string)
 	// Linked counts the data planes that are linked to this node.
 	Linked() int
+	// Kept counts the rows that this node cannot open, so that data planes go on with the last form that they have of
+	// them, or without; and those of them that wait for a key of the ring, by its id.
+	Kept() (rows int, keys map[string]int)
+	// License is the state of the license and the date of its end; "" when it has none.
+	License() (state, expires string)
 }
 
 // Handler serves the endpoints.
@@ -45,6 +52,10 @@ func Handler(node Node, version string) http.Handler {
 		}),
 		gauge("keepgate_published_revision", "The newest revision that data planes are offered.", func() float64 { return float64(node.Seen()) }),
 		gauge("keepgate_data_planes_linked", "Data planes linked to this node.", func() float64 { return float64(node.Linked()) }),
+		gauge("keepgate_published_rows_kept", "Rows that do not open: data planes go on with their last form.", func() float64 {
+			rows, _ := node.Kept()
+			return float64(rows)
+		}),
 		gauge("keepgate_keyring_usable", "1 while secrets can be written.", func() float64 {
 			if node.Keyring() != "" {
 				return 0
@@ -61,7 +72,7 @@ func Handler(node Node, version string) http.Handler {
 		ctx, cancel := context.WithTimeout(r.Context(), patience)
 		defer cancel()
 		_, err := node.Head(ctx)
-		answer(w, http.StatusOK, map[string]any{"database": map[string]any{"reachable": err == nil}})
+		answer(w, http.StatusOK, page(node, err == nil))
 	})
 	mux.HandleFunc("GET /status/ready", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), patience)
@@ -77,6 +88,28 @@ func Handler(node Node, version string) http.Handler {
 		answer(w, http.StatusOK, map[string]any{"message": "ready"})
 	})
 	return mux
+}
+
+// page is what GET /status shows. Of the license it shows how it stands, and of keys their names.
+func page(node Node, reachable bool) map[string]any {
+	state, expires := node.License()
+	license := map[string]any{"state": state}
+	if expires != "" {
+		license["license_expiration_date"] = expires
+	}
+	rows, keys := node.Kept()
+	publishing := map[string]any{"revision": node.Seen(), "rows_kept": rows}
+	if len(keys) > 0 {
+		publishing["missing_keys"] = keys
+	}
+	body := map[string]any{
+		"database": map[string]any{"reachable": reachable}, "license": license, "memory_protection": memguard.Look(),
+		"publishing": publishing, "secrets": map[string]any{"writable": true},
+	}
+	if why := node.Keyring(); why != "" {
+		body["secrets"] = map[string]any{"writable": false, "reason": why}
+	}
+	return body
 }
 
 func gauge(name, help string, value func() float64) prometheus.Collector {

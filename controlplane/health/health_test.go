@@ -15,25 +15,32 @@ import (
 type node struct {
 	down error
 	why  string
+	kept map[string]int
 }
 
 func (n node) Head(context.Context) (uint64, error) { return 7, n.down }
 func (n node) Seen() uint64                         { return 7 }
 func (n node) Keyring() string                      { return n.why }
 func (n node) Linked() int                          { return 3 }
+func (n node) Kept() (int, map[string]int)          { return len(n.kept), n.kept }
+func (n node) License() (state, expires string)     { return "expired", "2020-01-31" }
 
 func TestHandler(t *testing.T) {
 	t.Parallel()
 	down := node{down: errors.New("no route to host")}
 	missing := node{why: "the keyring misses its active key"}
+	limited := node{why: missing.why, kept: map[string]int{"LaW1urRQ": 1}}
 	tests := map[string]struct {
 		node   node
 		path   string
 		status int
 		says   string
 	}{
-		"status":                     {node{}, "/status", 200, `{"database":{"reachable":true}}`},
-		"status without a database":  {down, "/status", 200, `{"database":{"reachable":false}}`},
+		"status":                     {node{}, "/status", 200, `{"database":{"reachable":true},"license":{"license_expiration_date":"2020-01-31","state":"expired"},"memory_protection":{"core_dumps":`},
+		"all is published":           {node{}, "/status", 200, `"publishing":{"revision":7,"rows_kept":0},"secrets":{"writable":true}`},
+		"a key is missing":           {limited, "/status", 200, `"publishing":{"missing_keys":{"LaW1urRQ":1},"revision":7,"rows_kept":1},"secrets":{"reason":"the keyring misses its active key","writable":false}`},
+		"rows that are kept":         {limited, "/metrics", 200, "keepgate_published_rows_kept 1\n"},
+		"status without a database":  {down, "/status", 200, `{"database":{"reachable":false}`},
 		"ready":                      {node{}, "/status/ready", 200, `{"message":"ready"}`},
 		"not ready: database":        {down, "/status/ready", 503, `{"message":"failed to connect to database"}`},
 		"not ready: keyring":         {missing, "/status/ready", 503, `{"message":"the keyring misses its active key"}`},

@@ -25,6 +25,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/uplink"
 	"github.com/keepgate/keepgate/dataplane/upstream"
 	"github.com/keepgate/keepgate/shared/lifecycle"
+	"github.com/keepgate/keepgate/shared/memguard"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
 	"github.com/keepgate/keepgate/shared/nodeid"
@@ -61,6 +62,7 @@ func Run(ctx context.Context, instance *process.Instance, s dpsettings.DataPlane
 	}
 	log := telemetry.NewLogger(os.Stderr, telemetry.Options{Level: level, JSON: s.Process.LogFormat == "json"})
 	loaded.Log(log)
+	memguard.Look().Log(log)
 	p := &plane{settings: s, log: log, tables: table.NewHolder()}
 	if err := p.open(); err != nil {
 		return err

@@ -12,6 +12,8 @@ import (
 	"runtime"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/keepgate/keepgate/shared/memguard"
 )
 
 // Node is what a data plane says of itself.
@@ -66,6 +68,7 @@ func showStatus(w http.ResponseWriter, r *http.Request, node Node) {
 			"total_requests": node.Requests(),
 		},
 		"configuration_hash": hash[:min(len(hash), 32)],
+		"memory_protection":  memguard.Look(),
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/proxy"
 	"github.com/keepgate/keepgate/dataplane/status"
 	"github.com/keepgate/keepgate/dataplane/table"
+	"github.com/keepgate/keepgate/shared/memguard"
 )
 
 type node struct{ why string }
@@ -43,12 +44,16 @@ func TestEndpoints(t *testing.T) {
 	var shown struct {
 		Server map[string]int64 `json:"server"`
 		Hash   string           `json:"configuration_hash"`
+		Memory memguard.Status  `json:"memory_protection"`
 	}
 	if err := json.Unmarshal([]byte(body), &shown); err != nil || code != 200 {
 		t.Fatalf("status: %d %v %s", code, err, body)
 	}
 	if shown.Server["connections_waiting"] != 2 || shown.Server["total_requests"] != 42 || len(shown.Hash) != 32 || !strings.Contains(body, "KiB") {
 		t.Errorf("status: %s", body)
+	}
+	if now := memguard.Look(); shown.Memory.CoreDumps != now.CoreDumps || shown.Memory.Warnings == nil {
+		t.Errorf("the memory's protection: %+v, want %+v", shown.Memory, now)
 	}
 	if code, _ := get(t, up, "/status?unit=x"); code != 400 {
 		t.Errorf("a wrong unit: %d", code)

@@ -25,6 +25,7 @@ func plan() []room {
 		{"shared/durable", nil},
 		{"shared/nodeid", []string{"shared/durable"}},
 		{"shared/selfsigned", []string{"shared/durable"}},
+		{"shared/servercert", nil},
 		{"shared/verifier", nil},
 		{"shared/aead", nil},
 		{"shared/configset", nil},
