@@ -148,7 +148,8 @@ func (b *Bus) Subscribe(subject string, heard func(data []byte)) (cancel func(),
 // Connected says whether messages travel at this moment.
 func (b *Bus) Connected() bool { return b.conn.IsConnected() }
 
-// SetRoutes replaces the host:port of the other nodes' servers. An external NATS has its own.
+// SetRoutes replaces the host:port of the other nodes' servers. Links to those that are no longer named are
+// cut where this node dialled them. An external NATS has its own routes.
 func (b *Bus) SetRoutes(routes []string) {
 	if b.embedded == nil {
 		return

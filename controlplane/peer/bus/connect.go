@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -41,6 +42,11 @@ func (b *Bus) general(config Config) []nats.Option {
 
 // external checks the settings of an external NATS.
 func external(config Config) (options []nats.Option, err error) {
+	for _, address := range config.URLs {
+		if err := checkURL(address); err != nil {
+			return nil, err
+		}
+	}
 	if config.CACert != "" {
 		options = append(options, nats.RootCAs(config.CACert)) // read anew at each connection
 	}
@@ -72,6 +78,17 @@ func external(config Config) (options []nats.Option, err error) {
 	return options, nil
 }
 
+func checkURL(address string) error {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || (u.Scheme != "nats" && u.Scheme != "tls") || strings.Contains(address, ",") {
+		return errors.New("a server is not of the form nats://host:port or tls://host:port")
+	}
+	if u.User != nil {
+		return fmt.Errorf("server %s is given with a login: put that into nats_nkey_file or nats_credentials_file", u.Host)
+	}
+	return nil
+}
+
 func nkey(path string) (nats.Option, error) {
 	if err := checkSecretFile(path); err != nil {
 		return nil, err
@@ -92,7 +109,7 @@ func checkCredentials(path string) error {
 		return err
 	}
 	defer clear(data)
-	if _, err := nkeys.ParseDecoratedJWT(data); err != nil {
+	if token, err := nkeys.ParseDecoratedJWT(data); err != nil || strings.Count(token, ".") != 2 {
 		return fmt.Errorf("%s holds no JWT", path)
 	}
 	pair, err := nkeys.ParseDecoratedUserNKey(data)

@@ -43,7 +43,7 @@ type embedded struct {
 }
 
 func startEmbedded(ctx context.Context, config Config) (*embedded, error) {
-	e := &embedded{log: config.Log, config: config, links: newLinks(config.Embedded.Source, config.Log)}
+	e := &embedded{log: config.Log, config: config, links: newLinks(config.Embedded.Source)}
 	if err := e.prepare(); err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -26,20 +25,18 @@ var errTooMany = errors.New("bus: more certificates have opened routes than a cl
 // links knows whose certificates the server's routes were opened with, on either side.
 type links struct {
 	source *mtls.Source
-	log    *slog.Logger
-	told   *seldom
 	tls    *tls.Config
 
 	mu   sync.Mutex
 	open map[[sha256.Size]byte]tls.ConnectionState // by the leaf's hash; guarded by mu; at most maxLinks
 }
 
-func newLinks(source *mtls.Source, log *slog.Logger) *links {
-	l := &links{source: source, log: log, told: newSeldom(), open: make(map[[sha256.Size]byte]tls.ConnectionState)}
+func newLinks(source *mtls.Source) *links {
+	l := &links{source: source, open: make(map[[sha256.Size]byte]tls.ConnectionState)}
 	// The server uses one configuration for both sides: as it stands when it dials, and what
 	// GetConfigForClient returns when it is dialled. Both follow the files.
 	config, accept := source.Client("", mtls.ControlPlane), source.Server(mtls.ControlPlane)
-	config.VerifyConnection = l.noting("dialled", config.VerifyConnection)
+	config.VerifyConnection = l.noting(config.VerifyConnection)
 	config.ClientAuth = accept.ClientAuth
 	config.GetCertificate = accept.GetCertificate
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -47,7 +44,7 @@ func newLinks(source *mtls.Source, log *slog.Logger) *links {
 		if err != nil {
 			return nil, err
 		}
-		current.VerifyConnection = l.noting("calling", current.VerifyConnection)
+		current.VerifyConnection = l.noting(current.VerifyConnection)
 		return current, nil
 	}
 	l.tls = config
@@ -57,14 +54,10 @@ func newLinks(source *mtls.Source, log *slog.Logger) *links {
 // config is always the same one: a reload that changes it would be a change to the server.
 func (l *links) config() *tls.Config { return l.tls }
 
-// noting remembers who was let in, and logs who was not.
-func (l *links) noting(side string, verify func(tls.ConnectionState) error) func(tls.ConnectionState) error {
+// noting remembers who was let in.
+func (l *links) noting(verify func(tls.ConnectionState) error) func(tls.ConnectionState) error {
 	return func(cs tls.ConnectionState) error {
 		if err := verify(cs); err != nil {
-			refusal := mtls.Explain(err)
-			if l.told.due(side + string(refusal.Reason) + refusal.Subject) {
-				l.log.Warn("NATS route refused: the "+side+" node's certificate is not believed", "reason", refusal.Error())
-			}
 			return err
 		}
 		leaf := sha256.Sum256(cs.PeerCertificates[0].Raw)

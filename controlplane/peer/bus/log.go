@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/keepgate/keepgate/shared/mtls"
 )
 
 const (
@@ -69,20 +71,41 @@ func (l *logger) Errorf(format string, v ...any) { l.warn(format, v...) }
 
 func (l *logger) warn(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
-	level, key := slog.LevelWarn, format
+	// What is said of a connection begins with its address and number.
+	level, key := slog.LevelWarn, format[strings.LastIndex(format, " - ")+1:]
 	switch {
-	case strings.Contains(format, "InsecureSkipVerify"), strings.Contains(text, "insecure"):
-		level = slog.LevelDebug // the check is done in VerifyConnection: see links
+	case strings.Contains(text, "will not be verified"):
+		level = slog.LevelDebug // it is, in VerifyConnection: see links
 	case strings.Contains(text, "Error trying to connect to route"):
 		// Nodes start in any order, and one may be away for long.
 		level, key = slog.LevelInfo, fmt.Sprint(v[len(v)-1])
-	case strings.Contains(text, "handshake error") && !strings.Contains(text, "remote error"):
-		level = slog.LevelDebug // told with its reason by links, or by no one worth a line
+	case strings.Contains(text, "handshake error"):
+		l.refused(text, v)
+		return
 	}
 	if !l.seldom.due(key) {
 		level = slog.LevelDebug
 	}
 	l.log.Log(context.Background(), level, "nats-server", "says", text)
+}
+
+// refused tells who was not let in, or did not let this node in.
+func (l *logger) refused(text string, v []any) {
+	for _, value := range v {
+		err, ok := value.(error)
+		if !ok {
+			continue
+		}
+		refusal := mtls.Explain(err)
+		if refusal.Reason == mtls.Left || refusal.Reason == mtls.NotTLS {
+			break // a probe of the port
+		}
+		if l.seldom.due(string(refusal.Reason) + refusal.Subject) {
+			l.log.Warn("NATS route refused", "reason", refusal.Error())
+			return
+		}
+	}
+	l.debug("%s", text)
 }
 
 // Fatalf is called when the server cannot start.
