@@ -23,16 +23,17 @@ const (
 	Rewritten  Kind = "rewritten"  // the chain is whole, but not the one that a head was made of
 	Forked     Kind = "forked"     // heads contradict each other
 	Foreign    Kind = "foreign"    // the node found entries in its chain that it had not written
-	Unproven   Kind = "unproven"   // nothing is known to be wrong, but nothing proves that it is right
+	Unproven   Kind = "unproven"   // a note: nothing is known to be wrong, but nothing proves that it is right
 	Unverified Kind = "unverified" // a head's proof does not hold (by whoever checks proofs)
 )
 
 // Finding is one thing that is wrong with the chain of a node, from a sequence through another one.
 type Finding struct {
-	Node          string
-	First, Newest uint64 // 0: the chain as a whole
-	Kind          Kind
-	Text          string
+	Node   string `json:"node"`
+	First  uint64 `json:"first,omitempty"` // 0: the chain as a whole
+	Newest uint64 `json:"newest,omitempty"`
+	Kind   Kind   `json:"kind"`
+	Text   string `json:"text"`
 }
 
 // Note reports whether a finding is only worth knowing.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keepgate/keepgate/controlplane/cli/auditcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/certscmd"
 	"github.com/keepgate/keepgate/controlplane/cli/configcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/databasecmd"
@@ -53,7 +54,7 @@ func Root(plane Plane) (*cobra.Command, error) {
 	database, databaseErr := databasecmd.Commands(plane.Open)
 	root.AddCommand(daemon...)
 	root.AddCommand(database...)
-	root.AddCommand(certscmd.Command(), configcmd.Command(), fleetcmd.Command(), keyringcmd.Command())
+	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), fleetcmd.Command(), keyringcmd.Command())
 	return root, errors.Join(err, databaseErr)
 }
 

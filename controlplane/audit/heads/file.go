@@ -71,6 +71,20 @@ func load(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
+// Read returns the heads of a file as an auditor got it, without changing it.
+func Read(path string) (all []Held, damage []string, err error) {
+	data, err := load(path)
+	if err == nil && data == nil {
+		err = errors.New("it is not there, or empty")
+	}
+	if err != nil {
+		return nil, nil, fault.New(fault.Invalid, "heads.Read", path, err)
+	}
+	b := &Book{nodes: map[name]*journal{}}
+	damage = b.read(data)
+	return b.all(), damage, nil
+}
+
 // read takes over the lines of a file.
 func (b *Book) read(data []byte) (damage []string) {
 	for number := 1; len(data) > 0; number++ {
