@@ -82,6 +82,8 @@ func describe(t *testing.T, scripts ...string) []string {
 		SELECT concat_ws(' ', 'constraint', conrelid::regclass, conname, pg_get_constraintdef(oid))
 			FROM pg_constraint WHERE connamespace = 'public'::regnamespace
 		UNION ALL
+		SELECT concat_ws(' ', 'options', relname, reloptions) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+		UNION ALL
 		SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'`)
 	if err != nil {
 		t.Fatal(err)
@@ -93,16 +95,20 @@ func describe(t *testing.T, scripts ...string) []string {
 	return lines
 }
 
-// BenchmarkStore runs with fsync, which the server of the tests does without.
-func BenchmarkStore(b *testing.B) {
+// opener makes databases on a server that runs with fsync, which the server of the tests does without.
+func opener(b *testing.B) func(b *testing.B) record.Store {
 	server := pgtest.Own(b, pgtest.Options{Settings: map[string]string{
 		"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "128MB",
 	}})
-	storetest.Benchmark(b, func(b *testing.B) record.Store {
+	return func(b *testing.B) record.Store {
 		store := open(b, config(b, server, server.Database(b)))
 		if err := store.Migrate(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 		return store
-	})
+	}
 }
+
+func BenchmarkStore(b *testing.B) { storetest.Benchmark(b, opener(b)) }
+
+func BenchmarkSealed(b *testing.B) { storetest.BenchmarkSealed(b, opener(b)) }

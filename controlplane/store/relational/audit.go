@@ -146,4 +146,3 @@ func (s *Store) auditEntries(ctx context.Context, method, statement string, argu
 	}
 	return entries, s.fault(ctx, method, "", result.Err())
 }
-

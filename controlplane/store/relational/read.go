@@ -49,7 +49,7 @@ func (s *Store) one(ctx context.Context, method, table, subject, condition strin
 	if err := s.clean(method, subject, texts(arguments)...); err != nil {
 		return record.Row{}, err
 	}
-	row, err := scan(t, s.row(ctx, s.selectRows(t)+" WHERE "+condition, arguments...))
+	row, err := newScanner(t).row(s.row(ctx, s.selectRows(t)+" WHERE "+condition, arguments...))
 	if errors.Is(err, sql.ErrNoRows) {
 		return record.Row{}, fault.New(fault.NotFound, s.dialect.Name+"."+method, subject, nil)
 	}
@@ -66,7 +66,11 @@ func (s *Store) List(ctx context.Context, query record.Query) ([]record.Row, err
 	if err != nil {
 		return nil, err
 	}
-	statement := s.selectRows(t) + " WHERE " + strings.Join(conditions, " AND ") + " ORDER BY id"
+	statement := s.selectRows(t) + " WHERE " + strings.Join(conditions, " AND ") + " ORDER BY "
+	if s.inWorkspace(t, query) {
+		statement += "workspace, "
+	}
+	statement += "id"
 	if query.Limit > 0 {
 		statement, arguments = statement+" LIMIT ?", append(arguments, int64(query.Limit))
 	}
@@ -86,12 +90,24 @@ func (s *Store) List(ctx context.Context, query record.Query) ([]record.Row, err
 	return found, nil
 }
 
+// inWorkspace says that a query asks for nothing but the rows of a workspace, which the index over workspace
+// and id has in their order. It is asked for as a range of that index, since PostgreSQL sorts the whole
+// workspace for each page while it has no statistics of a table that was just filled.
+func (s *Store) inWorkspace(t *layout.Table, query record.Query) bool {
+	return t.Workspaced && !query.AnyWorkspace && len(query.Unique)+len(query.Foreign)+len(query.Tags) == 0
+}
+
 func (s *Store) conditions(t *layout.Table, query record.Query) (conditions []string, arguments []any, err error) {
 	add := func(condition string, argument any) {
 		conditions, arguments = append(conditions, condition), append(arguments, argument)
 	}
-	add("id > ?", query.After)
-	if !query.AnyWorkspace {
+	switch {
+	case s.inWorkspace(t, query):
+		conditions, arguments = []string{"(workspace, id) > (?, ?)", "workspace <= ?"}, []any{query.Workspace, query.After, query.Workspace}
+	case query.AnyWorkspace:
+		add("id > ?", query.After)
+	default:
+		add("id > ?", query.After)
 		add("workspace = ?", query.Workspace)
 	}
 	for _, field := range slices.Sorted(maps.Keys(query.Unique)) {
@@ -166,8 +182,9 @@ func (s *Store) selectRows(t *layout.Table) string {
 func rows(t *layout.Table, result *sql.Rows) iter.Seq2[record.Row, error] {
 	return func(yield func(record.Row, error) bool) {
 		defer result.Close()
+		scan := newScanner(t)
 		for result.Next() {
-			row, err := scan(t, result)
+			row, err := scan.row(result)
 			if !yield(row, err) || err != nil {
 				return
 			}
@@ -178,34 +195,46 @@ func rows(t *layout.Table, result *sql.Rows) iter.Seq2[record.Row, error] {
 	}
 }
 
-// scan reads a row in the order of layout.Table.Columns.
-func scan(t *layout.Table, from interface{ Scan(into ...any) error }) (record.Row, error) {
-	row := record.Row{Table: t.Name}
-	named := make([]sql.NullString, len(t.Values)+len(t.Foreign)+len(t.Sealed))
-	var generation int64
-	var tags sql.NullString
-	into := make([]any, 0, len(named)+5)
-	into = append(into, &row.ID, &row.Workspace, &generation)
-	for i := range named {
-		into = append(into, &named[i])
+// scanner reads rows of one table, one after the other into the same variables.
+type scanner struct {
+	table         *layout.Table
+	id, workspace string
+	generation    int64
+	named         []sql.NullString
+	tags          sql.NullString
+	body          []byte
+	into          []any // all of these, in the order of layout.Table.Columns
+}
+
+func newScanner(t *layout.Table) *scanner {
+	s := &scanner{table: t, named: make([]sql.NullString, len(t.Values)+len(t.Foreign)+len(t.Sealed))}
+	s.into = append(s.into, &s.id, &s.workspace, &s.generation)
+	for i := range s.named {
+		s.into = append(s.into, &s.named[i])
 	}
-	into = append(into, &tags, &row.Body)
-	if err := from.Scan(into...); err != nil {
+	s.into = append(s.into, &s.tags, &s.body)
+	return s
+}
+
+func (s *scanner) row(from interface{ Scan(into ...any) error }) (record.Row, error) {
+	if err := from.Scan(s.into...); err != nil {
 		return record.Row{}, err
 	}
-	row.Generation = uint64(generation)
-	for _, c := range t.Values {
+	row := record.Row{Table: s.table.Name, ID: s.id, Workspace: s.workspace, Generation: uint64(s.generation), Body: s.body}
+	s.body = nil // Scan makes another one
+	named := s.named
+	for _, c := range s.table.Values {
 		named = take(&row.Unique, c.Field, named)
 	}
-	for _, f := range t.Foreign {
+	for _, f := range s.table.Foreign {
 		named = take(&row.Foreign, f.Field, named)
 	}
-	for _, c := range t.Sealed {
+	for _, c := range s.table.Sealed {
 		named = take(&row.Sealed, c.Field, named)
 	}
-	if tags.Valid {
-		if err := json.Unmarshal([]byte(tags.String), &row.Tags); err != nil {
-			return record.Row{}, fmt.Errorf("reading the tags of %s/%s: %w", t.Name, row.ID, err)
+	if s.tags.Valid {
+		if err := json.Unmarshal([]byte(s.tags.String), &row.Tags); err != nil {
+			return record.Row{}, fmt.Errorf("reading the tags of %s/%s: %w", s.table.Name, row.ID, err)
 		}
 	}
 	return row, nil

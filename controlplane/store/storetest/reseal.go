@@ -192,7 +192,7 @@ func testResealBeside(t *testing.T, b *bench) {
 			for ctx.Err() == nil {
 				var fresh []record.Resealed
 				for _, row := range list() {
-					_, value, _ := strings.Cut(row.Sealed["password"], "00000-")
+					value := row.Sealed["password"][len(sealed("new00000", "")):]
 					fresh = append(fresh, record.Resealed{
 						ID: row.ID, Generation: row.Generation, Sealed: map[string]string{"password": sealed(fmt.Sprint("new", worker, "0000"), value)},
 					})

@@ -33,7 +33,7 @@ CREATE TABLE certificates (
     tags text[],
     body text NOT NULL,
     CONSTRAINT certificates_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED
-);
+) WITH (fillfactor = 50);
 CREATE INDEX certificates_workspace_idx ON certificates ("workspace", id);
 CREATE INDEX certificates_tags_idx ON certificates USING gin (tags);
 
@@ -60,7 +60,7 @@ CREATE TABLE environments (
     "fingerprint_key" text,
     tags text[],
     body text NOT NULL
-);
+) WITH (fillfactor = 50);
 CREATE UNIQUE INDEX environments_name_key ON environments ("name");
 CREATE INDEX environments_tags_idx ON environments USING gin (tags);
 
@@ -71,7 +71,7 @@ CREATE TABLE licenses (
     "payload" text,
     tags text[],
     body text NOT NULL
-);
+) WITH (fillfactor = 50);
 CREATE INDEX licenses_tags_idx ON licenses USING gin (tags);
 
 CREATE TABLE basicauth_credentials (
@@ -86,7 +86,7 @@ CREATE TABLE basicauth_credentials (
     body text NOT NULL,
     CONSTRAINT basicauth_credentials_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
     CONSTRAINT basicauth_credentials_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED
-);
+) WITH (fillfactor = 50);
 CREATE UNIQUE INDEX basicauth_credentials_username_key ON basicauth_credentials (workspace, "username");
 CREATE INDEX basicauth_credentials_workspace_idx ON basicauth_credentials ("workspace", id);
 CREATE INDEX basicauth_credentials_consumer_idx ON basicauth_credentials ("consumer_id", id);
@@ -103,7 +103,7 @@ CREATE TABLE keyauth_credentials (
     body text NOT NULL,
     CONSTRAINT keyauth_credentials_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
     CONSTRAINT keyauth_credentials_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED
-);
+) WITH (fillfactor = 50);
 CREATE UNIQUE INDEX keyauth_credentials_key_key ON keyauth_credentials (workspace, "key_fingerprint");
 CREATE INDEX keyauth_credentials_workspace_idx ON keyauth_credentials ("workspace", id);
 CREATE INDEX keyauth_credentials_consumer_idx ON keyauth_credentials ("consumer_id", id);
@@ -204,7 +204,7 @@ CREATE TABLE plugins (
     CONSTRAINT plugins_route_fkey FOREIGN KEY ("route_id") REFERENCES routes (id) DEFERRABLE INITIALLY DEFERRED,
     CONSTRAINT plugins_service_fkey FOREIGN KEY ("service_id") REFERENCES services (id) DEFERRABLE INITIALLY DEFERRED,
     CONSTRAINT plugins_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED
-);
+) WITH (fillfactor = 50);
 CREATE UNIQUE INDEX plugins_instance_name_key ON plugins (workspace, "instance_name");
 CREATE UNIQUE INDEX plugins_name_route_service_consumer_key ON plugins (workspace, "name", coalesce("route_id", ''), coalesce("service_id", ''), coalesce("consumer_id", ''));
 CREATE INDEX plugins_workspace_idx ON plugins ("workspace", id);
