@@ -93,8 +93,9 @@ type Status struct {
 	Quarantined   []Quarantined `json:"quarantined,omitempty"`
 	Kept          Kept          `json:"kept,omitzero"`
 	Ready         bool          `json:"ready"`
-	Linked        bool          `json:"-"` // linked to this node now
-	LastSeen      int64         `json:"-"` // Unix seconds; a column of the row
+	Left          bool          `json:"left,omitempty"` // its last link to the control plane has ended
+	Linked        bool          `json:"-"`              // linked to this node now
+	LastSeen      int64         `json:"-"`              // Unix seconds; a column of the row
 	UpdatedAt     int64         `json:"updated_at"`
 }
 
@@ -163,7 +164,13 @@ func (f *Fleet) forget(ctx context.Context) {
 
 // save writes the rows that changed, as long as the database is there.
 func (f *Fleet) save(ctx context.Context) {
-	for _, s := range f.sessions() {
+	sessions := f.sessions()
+	elsewhere := f.elsewhere(ctx, sessions)
+	for _, s := range sessions {
+		if elsewhere[s.id] {
+			f.written(s)
+			continue
+		}
 		row, changed, err := s.row()
 		if changed && err == nil {
 			err = f.store.PutNode(ctx, row)
@@ -184,6 +191,31 @@ func (f *Fleet) save(ctx context.Context) {
 			f.written(s)
 		}
 	}
+}
+
+// elsewhere finds the data planes that left this node and are linked to another already, whose row is that one's.
+// A database that cannot be read names none: it will not be written either.
+func (f *Fleet) elsewhere(ctx context.Context, sessions []*Session) map[string]bool {
+	left := map[string]int64{}
+	for _, s := range sessions {
+		if status := s.Status(); status.Left {
+			left[s.id] = status.LastSeen
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	nodes, err := f.store.Nodes(ctx)
+	if err != nil {
+		return nil
+	}
+	found := map[string]bool{}
+	for _, node := range nodes {
+		if seen, ok := left[node.ID]; ok && node.Seen > seen {
+			found[node.ID] = true
+		}
+	}
+	return found
 }
 
 // sessions returns whose row may have to be written.
@@ -224,7 +256,9 @@ func (f *Fleet) List(ctx context.Context) ([]Status, error) {
 		all[node.ID] = status
 	}
 	for _, s := range f.sessions() {
-		all[s.id] = s.Status()
+		if status := s.Status(); status.Linked || status.LastSeen >= all[s.id].LastSeen {
+			all[s.id] = status
+		}
 	}
 	list := make([]Status, 0, len(all))
 	for _, id := range slices.Sorted(maps.Keys(all)) {

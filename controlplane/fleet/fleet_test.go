@@ -97,7 +97,7 @@ func TestWhatIsShownOutlivesTheNode(t *testing.T) {
 	other, _ := start(t, store)
 	after := list(t, other)
 	for id, s := range before {
-		s.Linked = false
+		s.Linked, s.Left = false, true
 		if diff := cmp.Diff(s, after[id]); diff != "" {
 			t.Errorf("%s as another node shows it (-memory +row):\n%s", id, diff)
 		}
@@ -128,6 +128,60 @@ func TestTheLastLinkOfANodeCounts(t *testing.T) {
 	now.Leave()
 	if f.Linked() != 0 {
 		t.Error("somebody is still linked")
+	}
+}
+
+// TestACutLinkShowsAtOnce: not after the silence that would tell of it, and on every node.
+func TestACutLinkShowsAtOnce(t *testing.T) {
+	t.Parallel()
+	store := newDatabase(t)
+	f, _ := start(t, store)
+	other, _ := start(t, store)
+	s := f.Join(certificate("doomed"), fleet.Label{NodeID: "a"}, fleet.Held{})
+	await(t, "the row is there", func() bool { return len(list(t, other)) == 1 })
+	s.Leave()
+	if !list(t, f)["doomed/a"].Left {
+		t.Error("the node that cut it shows it as linked")
+	}
+	await(t, "another node shows it as cut", func() bool { return list(t, other)["doomed/a"].Left })
+	f.Join(certificate("doomed"), fleet.Label{NodeID: "a"}, fleet.Held{})
+	await(t, "it is linked again", func() bool { return !list(t, other)["doomed/a"].Left })
+}
+
+// TestWhoMovedToAnotherNodeIsThere: the node that it left notices later, and does not write over the other's row.
+func TestWhoMovedToAnotherNodeIsThere(t *testing.T) {
+	t.Parallel()
+	store := newDatabase(t)
+	here, stopHere := start(t, store)
+	there, stopThere := start(t, store)
+	old := here.Join(certificate("edge"), fleet.Label{NodeID: "a"}, fleet.Held{})
+	await(t, "the first row is there", func() bool { return len(list(t, there)) == 1 })
+	for began := time.Now().Unix(); time.Now().Unix() == began; { // rows know seconds
+		time.Sleep(10 * time.Millisecond)
+	}
+	there.Join(certificate("edge"), fleet.Label{NodeID: "a", Hostname: "moved"}, fleet.Held{})
+	await(t, "the second row is there", func() bool {
+		nodes, err := store.Nodes(t.Context())
+		return err == nil && len(nodes) == 1 && strings.Contains(string(nodes[0].Body), "moved")
+	})
+	old.Leave()
+	if list(t, here)["edge/a"].Left {
+		t.Error("it counts as cut where it was linked before")
+	}
+	stopHere()
+	stopThere()
+	after, _ := start(t, store)
+	if s := list(t, after)["edge/a"]; s.Hostname != "moved" || s.Left {
+		t.Errorf("the row: %+v", s)
+	}
+}
+
+func await(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it never happened that %s", what)
+		}
 	}
 }
 

@@ -32,6 +32,7 @@ func (f *Fleet) Join(who Certificate, says Label, held Held) *Session {
 	s.change(func(*Status) {})
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	delete(f.left, s.id)
 	f.linked[s.id] = append(f.linked[s.id], s)
 	if n := len(f.linked[s.id]); n > 1 {
 		f.options.Log.Warn("a data plane is linked more than once; if this goes on, its folder was copied to another machine",
@@ -40,11 +41,11 @@ func (f *Fleet) Join(who Certificate, says Label, held Held) *Session {
 	return s
 }
 
-// Leave ends the session.
+// Leave ends the session. The row says so as soon as it is written, or else somebody who was shut out would count
+// as linked for as long as silence may last.
 func (s *Session) Leave() {
 	s.mu.Lock()
-	s.status.Linked = false
-	dirty := s.dirty
+	s.status.Linked, s.status.Left, s.dirty = false, true, true
 	s.mu.Unlock()
 	f := s.fleet
 	f.mu.Lock()
@@ -54,7 +55,7 @@ func (s *Session) Leave() {
 		return // the row is theirs
 	}
 	delete(f.linked, s.id)
-	if dirty && len(f.left) < maxLeft {
+	if len(f.left) < maxLeft {
 		f.left[s.id] = s
 	}
 }

@@ -15,4 +15,7 @@ func TestADataPlaneThatIsNotHeardOfIsAway(t *testing.T) {
 			t.Errorf("after %v it is away: %v, status %s", silence, d.Away, d.SyncStatus)
 		}
 	}
+	if !(&API{}).shown(fleet.Status{LastSeen: time.Now().Unix(), Left: true}).Away {
+		t.Error("one whose link was cut this second is not away")
+	}
 }

@@ -36,7 +36,7 @@ type dataPlane struct {
 	Quarantined     []fleet.Quarantined `json:"quarantined"`
 	Kept            fleet.Kept          `json:"kept"` // what the control plane could not open
 	Ready           bool                `json:"ready"`
-	Away            bool                `json:"away"` // not heard of for longer than awayAfter
+	Away            bool                `json:"away"` // its link ended, or it was not heard of for longer than awayAfter
 }
 
 func (a *API) dataPlanes(r *rest.Request) (rest.Answer, error) {
@@ -95,7 +95,7 @@ func (a *API) shown(s fleet.Status) dataPlane {
 		SyncStatus: s.SyncStatus, LastSeen: s.LastSeen, UpdatedAt: s.UpdatedAt, Name: s.Name, Environment: s.Environment,
 		CertDetails: map[string]int64{"expiry_timestamp": s.CertExpiresAt}, Epoch: s.Held.Epoch, ConfigVersion: s.Held.Version,
 		Refusal: s.Refusal, Quarantined: s.Quarantined, Kept: s.Kept, Ready: s.Ready,
-		Away: time.Now().Unix()-s.LastSeen > int64(awayAfter/time.Second),
+		Away: s.Left || time.Now().Unix()-s.LastSeen > int64(awayAfter/time.Second),
 		TTL:  max(0, s.LastSeen+int64(a.facts.PurgeDelay/time.Second)-time.Now().Unix()),
 	}
 	if d.Quarantined == nil {
