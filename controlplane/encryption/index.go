@@ -113,7 +113,7 @@ func (c *Cipher) syncIndex(ctx context.Context) error {
 	})
 }
 
-// sealIndex adds the copies that are missing.
+// sealIndex adds the copies that are missing, and leaves out those that no key opens any more.
 func (c *Cipher) sealIndex(index secret.Bytes, copies map[string]string) error {
 	for _, id := range c.keys.Held() {
 		if _, ok := copies[id]; ok {
@@ -124,6 +124,9 @@ func (c *Cipher) sealIndex(index secret.Bytes, copies map[string]string) error {
 			return err
 		}
 		index.Reveal(func(data []byte) { copies[id] = aead.SealText(under, id, indexPlace, data) })
+	}
+	if len(c.keys.Held()) > 0 {
+		maps.DeleteFunc(copies, func(id, _ string) bool { return c.keys.Lost(id) })
 	}
 	return nil
 }

@@ -10,7 +10,10 @@ import (
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
-const idAttempts = 8
+const (
+	idAttempts = 8
+	opRemove   = "keyring.Remove"
+)
 
 // Generate makes a key. It does not become active. A copy of its material is returned this once, for the
 // operator's own backup; the caller wipes it.
@@ -82,7 +85,8 @@ func (r *Ring) Activate(ctx context.Context, id string, force bool) error {
 	detail := []string{"force"}
 	if !force {
 		detail = nil
-		if err := r.await(ctx, op, id, "these nodes do not hold the key yet", "or activate it with force=1", func(m Member) bool { return m.Joined && !m.holds(id) }); err != nil {
+		if err := r.await(ctx, op, id, "these nodes do not hold the key yet", "try again when they do, stop them, or activate it with force=1",
+			func(m Member) bool { return m.Joined && !m.holds(id) }); err != nil {
 			return err
 		}
 	}
@@ -116,7 +120,7 @@ func (s *state) known(op, id string) (*entry, error) {
 	if !ok || !aead.IsKeyID(id) || (e.held == nil && tombstone(e.row)) {
 		return nil, fault.Newf(fault.NotFound, op, "key", "the keyring has no such key")
 	}
-	if e.refused != "" && !e.trusted {
+	if e.refused != "" && !e.trusted && op != opRemove {
 		return nil, fault.Newf(fault.Denied, op, subject(id), "its row is refused: %s", e.refused)
 	}
 	return e, nil
@@ -161,21 +165,26 @@ func (s *state) spare(op, id string) (*entry, error) {
 
 // Remove forgets the key on every node and in the database; its id stays taken. It is deactivated first,
 // and once every node that lives knows that, what is sealed under it is counted: any row refuses the removal
-// with fault.Conflict, which says how many there are and where.
+// with fault.Conflict, which says how many there are and where. A key whose row is refused goes as well.
 func (r *Ring) Remove(ctx context.Context, id string) error {
-	const op = "keyring.Remove"
-	if _, err := r.known(ctx, op, id); err != nil {
+	const op = opRemove
+	e, err := r.known(ctx, op, id)
+	if err != nil {
 		return err
 	}
 	if err := r.unreferenced(ctx, op, id); err != nil {
 		return err
 	}
 	note := r.once(ctx, "key.remove", subject(id))
+	if !e.trusted {
+		return r.erase(ctx, id, note)
+	}
 	sequence, err := r.deactivate(ctx, id, note)
 	if err != nil {
 		return err
 	}
-	if err := r.await(ctx, op, id, "these nodes may still seal under the key", "", func(m Member) bool { return m.Sequence < sequence }); err != nil {
+	if err := r.await(ctx, op, id, "these nodes have not yet seen that the key is deactivated", "try again, or stop them",
+		func(m Member) bool { return m.Sequence < sequence }); err != nil {
 		return err
 	}
 	select { // a write that was on its way
@@ -186,20 +195,29 @@ func (r *Ring) Remove(ctx context.Context, id string) error {
 	if err := r.unreferenced(ctx, op, id); err != nil {
 		return err
 	}
+	return r.erase(ctx, id, note)
+}
+
+// erase drops the material of a key that seals no more.
+func (r *Ring) erase(ctx context.Context, id string, note func() error) error {
 	r.mu.Lock()
 	defer r.unlock()
-	return r.change(ctx, func(s *state) (edit, error) {
-		e, err := s.spare(op, id)
+	err := r.change(ctx, func(s *state) (edit, error) {
+		e, err := s.spare(opRemove, id)
 		if err != nil {
 			return edit{}, err
 		}
-		if e.row.State != StateDeactivated {
-			return edit{}, fault.Newf(fault.Unavailable, op, subject(id), "it was activated meanwhile")
+		if e.trusted && e.row.State != StateDeactivated {
+			return edit{}, fault.Newf(fault.Unavailable, opRemove, subject(id), "it was activated meanwhile")
 		}
 		row := e.row
 		row.State, row.Recovery, row.Wrapped = StateRemoved, nil, nil
 		return edit{rows: []record.Key{row}}, note()
 	})
+	if err != nil {
+		return err
+	}
+	return r.followed(ctx)
 }
 
 func (r *Ring) known(ctx context.Context, op, id string) (*entry, error) {

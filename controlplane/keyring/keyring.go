@@ -56,6 +56,8 @@ import (
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
+const freshFor = 10 * time.Second
+
 // Store is what the ring asks of the database; [record.Store] says what each method promises. It never
 // sees material in clear.
 type Store interface {
@@ -155,6 +157,7 @@ type Ring struct {
 	wake    chan struct{}
 	lending sync.RWMutex // write: material is wiped
 	refused refusals
+	seen    atomic.Pointer[time.Time] // when the database was last asked what it holds, and answered
 
 	mu        sync.Mutex // one change at a time; held over the database on purpose
 	memory    proofMemory
@@ -165,17 +168,34 @@ type Ring struct {
 	rechecked time.Time                       // when every proof was last checked
 	healed    time.Time                       // when rows were last proven again
 	replaced  time.Time                       // when a replacement of lost keys was last thought of
+	unchanged time.Time                       // since when the stored head is known to be the same
 }
 
 // Active returns the key that new values are sealed under. It fails with fault.Unavailable when its
-// material is missing.
+// material is missing, and among several nodes also when this one has lost sight of the database: the others
+// no longer wait for it then, and may have removed the key.
 func (r *Ring) Active() (id string, key *aead.Key, err error) {
 	s := r.state.Load()
-	if s.head.Active == "" {
+	switch {
+	case s.head.Active == "":
 		return "", nil, fault.Newf(fault.Unavailable, "keyring.Active", "key/none", "the keyring has no active key")
+	case r.outdated():
+		r.Wake()
+		return s.head.Active, nil, fault.Newf(fault.Unavailable, "keyring.Active", subject(s.head.Active), "this node has not read the keyring for a while, so that the key may have been removed: try again")
 	}
 	key, err = s.key(s.head.Active)
 	return s.head.Active, key, err
+}
+
+// outdated: the ring is older than a lease that lives surely is. A lease is renewed every 5 s and counts
+// for 15 s, so the others still waited 10 s after this node last reached the database. Both clocks count:
+// the monotonic one stops while a machine is suspended, the other one can be set back.
+func (r *Ring) outdated() bool {
+	if r.options.Members == nil {
+		return false
+	}
+	seen, now := *r.seen.Load(), time.Now()
+	return max(now.Sub(seen), now.Round(0).Sub(seen.Round(0))) > freshFor
 }
 
 // Key returns a key by its id. It fails with fault.Unavailable and the subject "key/<id>" when the
@@ -192,8 +212,8 @@ func (r *Ring) Lost(id string) bool {
 	return ok && e.trusted && e.held == nil && (e.row.State == StateLost || e.row.State == StateRemoved)
 }
 
-// Follow names what must succeed whenever a key has become usable and before a key becomes active, and
-// calls it once. It is for the one who keeps something sealed under every key.
+// Follow names what must succeed whenever a key has become usable and before a key becomes active, calls it
+// once, and again when keys have gone. It is for the one who keeps something sealed under every key.
 func (r *Ring) Follow(ctx context.Context, follow func(ctx context.Context) error) error {
 	r.mu.Lock()
 	defer r.unlock()

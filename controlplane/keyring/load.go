@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -12,10 +13,12 @@ import (
 
 // load reads what the database holds and judges it. r.mu is held, or nobody else has r yet.
 func (r *Ring) load(ctx context.Context) error {
+	asked := time.Now()
 	kr, err := r.store.Keyring(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the keyring: %w", err)
 	}
+	r.seen.Store(&asked)
 	r.adopt(ctx, kr, nil)
 	return nil
 }
@@ -25,6 +28,9 @@ func (r *Ring) load(ctx context.Context) error {
 func (r *Ring) adopt(ctx context.Context, kr record.Keyring, fresh map[string]*held) {
 	before := r.state.Load()
 	after := r.judge(before, kr, fresh)
+	if (before.text == nil) != (after.text == nil) || (before.text != nil && *before.text != *after.text) || r.unchanged.IsZero() {
+		r.unchanged = time.Now()
+	}
 	r.notice(ctx, before, after)
 	r.state.Store(after)
 	for id, h := range fresh {

@@ -27,7 +27,7 @@ func Open(ctx context.Context, store Store, keeper Keeper, prover Prover, option
 	r.changed.Store(&changed)
 	r.state.Store(&state{})
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock() // nothing is announced before Run: nobody else has r yet
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
@@ -50,6 +50,7 @@ func (r *Ring) first(ctx context.Context) error {
 	if r.state.Load().ready() {
 		return nil
 	}
+	r.replaced = time.Now()
 	made := ""
 	err := r.change(ctx, func(s *state) (e edit, err error) {
 		made = ""
@@ -124,7 +125,9 @@ func (r *Ring) replaceable(ctx context.Context, s *state) (bool, error) {
 	if len(s.keys) == 0 {
 		return true, nil
 	}
-	r.replaced = time.Now()
+	if r.options.Members != nil && time.Since(r.unchanged) < replaceEvery && time.Since(time.UnixMilli(s.head.At)) < oldHead {
+		return false, nil // whoever made the key may not have said yet that it holds it
+	}
 	holders, err := r.others(ctx, func(m Member) bool { return m.holdsAny(s.keys) })
 	return err == nil && len(holders) == 0, err
 }

@@ -3,12 +3,14 @@ package keyring
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
 const (
 	recheckEvery = time.Minute      // signers are revoked, certificates expire
 	replaceEvery = 15 * time.Second // as long as a dead node's lease looks alive
+	oldHead      = time.Minute      // whatever node wrote a head of that age has long announced itself
 )
 
 // Wake makes Run look now: another node says that the ring has changed.
@@ -22,7 +24,11 @@ func (r *Ring) Wake() {
 // Run keeps the ring as the database has it, heals what can be healed, and makes up for what failed
 // before. It returns when ctx ends.
 func (r *Ring) Run(ctx context.Context) error {
-	timer := time.NewTimer(r.options.Poll)
+	every := r.options.Poll
+	if r.options.Members != nil {
+		every = min(every, freshFor/2)
+	}
+	timer := time.NewTimer(0)
 	defer timer.Stop()
 	last := ""
 	for {
@@ -40,7 +46,7 @@ func (r *Ring) Run(ctx context.Context) error {
 			r.options.Log.WarnContext(ctx, "keyring: "+text)
 		}
 		last = text
-		timer.Reset(r.options.Poll)
+		timer.Reset(every)
 	}
 }
 
@@ -50,7 +56,7 @@ func (r *Ring) pass(ctx context.Context) error {
 	if time.Since(r.rechecked) >= recheckEvery {
 		r.recheck()
 	}
-	before := len(r.Held())
+	before := r.Held()
 	if err := r.load(ctx); err != nil {
 		return err
 	}
@@ -58,7 +64,7 @@ func (r *Ring) pass(ctx context.Context) error {
 	if !r.state.Load().ready() && time.Since(r.replaced) >= replaceEvery {
 		err = errors.Join(err, r.first(ctx))
 	}
-	if r.behind || len(r.Held()) > before {
+	if r.behind || !slices.Equal(r.Held(), before) {
 		err = errors.Join(err, r.followed(ctx))
 	}
 	return err

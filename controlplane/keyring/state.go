@@ -105,7 +105,11 @@ func (s *state) unwritten() (rows []record.Key) {
 		return nil
 	}
 	for _, e := range s.keys {
-		if e.trusted && (e.stored == nil || e.stale || e.refused != "" || !sameRow(e.row, *e.stored)) {
+		if e.held != nil && e.row.State == StateLost { // it was not lost, only slow to say so
+			row := e.row
+			row.State = StateUsable
+			rows = append(rows, row)
+		} else if e.trusted && (e.stored == nil || e.stale || e.refused != "" || !sameRow(e.row, *e.stored)) {
 			rows = append(rows, e.row)
 		}
 	}

@@ -1,0 +1,280 @@
+package keyring_test
+
+import (
+	"encoding/hex"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/controlplane/keyring/keyringtest"
+	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/fault"
+)
+
+var update = flag.Bool("update", false, "write golden files")
+
+const planted = "PLANTED0"
+
+// What somebody can do who may write the database and holds no peer certificate, or one of another role.
+func TestNothingUnprovenCounts(t *testing.T) {
+	t.Parallel()
+	peer, stranger := signers("node 0")[0], keyringtest.Prover("data plane")
+	own := record.Key{ID: planted, State: keyring.StateUsable, CreatedAt: 1, Check: []byte("0123456789abcdef"), Recovery: []byte("own")}
+	rows := map[string]func(kr *record.Keyring) record.Key{
+		"no proof":               func(*record.Keyring) record.Key { return own },
+		"another role's proof":   func(*record.Keyring) record.Key { return keyring.Forged(stranger, clusterID, own) },
+		"another cluster's row":  func(*record.Keyring) record.Key { return keyring.Forged(peer, "other", own) },
+		"another row's proof":    func(kr *record.Keyring) record.Key { k := own; k.Signature = kr.Keys[0].Signature; return k },
+		"a proven row, new name": func(kr *record.Keyring) record.Key { k := kr.Keys[0]; k.ID = planted; return k },
+	}
+	for name, forge := range rows {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := &keyringtest.Store{}
+			w := newTown(t, store, 2, keyring.Options{})
+			w.settle()
+			id := w.active()
+			edit(store, func(kr *record.Keyring) { kr.Keys = append(kr.Keys, forge(kr)) })
+			w.settle()
+			for i := range w.nodes {
+				w.refuses(i, id)
+			}
+			w.start(1)
+			w.settle()
+			w.refuses(1, id)
+		})
+	}
+	heads := map[string]func(old string) string{
+		"no head at all":       func(string) string { return "x" },
+		"no proof":             func(string) string { return `{"sequence":9,"active":"` + planted + `","at":1}` },
+		"another role's proof": func(string) string { return keyring.ForgedHead(stranger, clusterID, 9, planted, 1) },
+		"another cluster's":    func(string) string { return keyring.ForgedHead(peer, "other", 9, planted, 1) },
+		"changed":              func(old string) string { return strings.Replace(old, `"sequence":1`, `"sequence":3`, 1) },
+		"all numbers used up": func(old string) string {
+			return strings.Replace(old, `"sequence":1`, `"sequence":4611686018427387904`, 1)
+		},
+	}
+	for name, forge := range heads {
+		t.Run("head: "+name, func(t *testing.T) {
+			t.Parallel()
+			store := &keyringtest.Store{}
+			w := newTown(t, store, 2, keyring.Options{References: counting(1)})
+			w.settle()
+			id := w.active()
+			edit(store, func(kr *record.Keyring) { text := forge(*kr.Head); kr.Head = &text })
+			w.settle()
+			if w.active() != id || w.nodes[0].Status().Refused.Heads != 1 {
+				t.Errorf("Status = %+v", w.nodes[0].Status())
+			}
+			w.start(1) // knows of no head: no active key, and advice
+			if warnings := strings.Join(w.nodes[1].Warnings(), "\n"); w.nodes[1].Keys().Active != "" || !strings.Contains(warnings, "/keyring/activate") {
+				t.Errorf("Keys = %+v, warnings %s", w.nodes[1].Keys(), warnings)
+			}
+			if _, _, err := w.nodes[1].Active(); fault.KindOf(err) != fault.Unavailable {
+				t.Errorf("Active = %v", err)
+			}
+			if err := w.nodes[0].Deactivate(t.Context(), id); fault.KindOf(err) != fault.Conflict {
+				t.Errorf("Deactivate under a head that nobody proved = %v", err)
+			}
+			other := w.generate(0) // goes, and leaves the head as it is
+			w.settle()
+			for _, next := range []string{other, id} {
+				if err := w.nodes[0].Activate(t.Context(), next, false); err != nil {
+					t.Fatal(err)
+				}
+				w.settle()
+				if w.active() != next || len(w.nodes[1].Warnings()) != len(w.keeper.Warnings()) {
+					t.Errorf("active %s, want %s; %q", w.active(), next, w.nodes[1].Warnings())
+				}
+			}
+		})
+	}
+}
+
+// refuses checks that a planted key is shown, counted and never used.
+func (w *town) refuses(i int, id string) {
+	w.t.Helper()
+	ring, ctx := w.nodes[i], w.t.Context()
+	key, status := stateOf(ring, planted), ring.Status()
+	if key.State != "refused" || key.Reason == "" || status.Refused.Rows != 1 || status.Active != id || status.State != "ready" {
+		w.t.Errorf("node %d: %+v of %+v", i, key, status)
+	}
+	if len(ring.Wanted()) != 0 {
+		w.t.Errorf("node %d wants %v", i, ring.Wanted())
+	}
+	if err := ring.Activate(ctx, planted, true); fault.KindOf(err) != fault.Denied {
+		w.t.Errorf("node %d: Activate = %v, want denied", i, err)
+	}
+	if _, err := ring.Key(planted); fault.KindOf(err) != fault.Unavailable {
+		w.t.Errorf("node %d: Key = %v", i, err)
+	}
+}
+
+// A key row that was stored before the first start: its id stays taken, and a key of our own is made.
+func TestAPlantedFirstKey(t *testing.T) {
+	t.Parallel()
+	store := &keyringtest.Store{}
+	store.Replace(record.Keyring{Keys: []record.Key{{ID: planted, State: keyring.StateUsable, CreatedAt: 1, Check: []byte("x")}}})
+	w := newTown(t, store, 2, keyring.Options{})
+	w.settle()
+	if id := w.active(); id == planted {
+		t.Error("the planted key is active")
+	}
+	if err := w.nodes[1].Remove(t.Context(), planted); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	if key := stateOf(w.nodes[0], planted); key.State != "removed" || len(w.nodes[0].Warnings()) != len(w.keeper.Warnings()) {
+		t.Errorf("after its removal: %+v, %q", key, w.nodes[0].Warnings())
+	}
+}
+
+func TestTamperedRowsAreWrittenAgain(t *testing.T) {
+	t.Parallel()
+	tamper := map[string]func(kr *record.Keyring){
+		"changed":        func(kr *record.Keyring) { kr.Keys[0].State = keyring.StateRemoved },
+		"proof gone":     func(kr *record.Keyring) { kr.Keys[0].Signature = nil },
+		"deleted":        func(kr *record.Keyring) { kr.Keys = kr.Keys[1:] },
+		"head deleted":   func(kr *record.Keyring) { kr.Head = nil },
+		"all deleted":    func(kr *record.Keyring) { *kr = record.Keyring{} },
+		"another id, so": func(kr *record.Keyring) { kr.Keys[0].ID = planted },
+	}
+	for name, change := range tamper {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := &keyringtest.Store{}
+			w := newTown(t, store, 2, keyring.Options{})
+			w.settle()
+			first, text := w.active(), sealWith(t, w.nodes[0])
+			second := w.rotate(0)
+			edit(store, change)
+			w.settle()
+			w.start(1)
+			w.settle()
+			if w.active() != second || opens(w.nodes[1], text) != nil || stateOf(w.nodes[1], first).State != "standby" {
+				t.Errorf("active %s, opens %v, %+v", w.active(), opens(w.nodes[1], text), w.nodes[1].Status())
+			}
+		})
+	}
+}
+
+// An older proven row, or one with another check value, under a head that did not change.
+func TestAnOlderRowUnderTheSameHead(t *testing.T) {
+	t.Parallel()
+	store := &keyringtest.Store{}
+	w := newTown(t, store, 1, keyring.Options{})
+	first := w.active()
+	old := store.Stored()
+	w.rotate(0)
+	if err := w.nodes[0].Deactivate(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	edit(store, func(kr *record.Keyring) { *rowOf(kr, first) = old.Keys[0] })
+	w.pass()
+	if stateOf(w.nodes[0], first).State != "deactivated" || stored(store, first).State != keyring.StateDeactivated {
+		t.Errorf("Status = %+v", w.nodes[0].Status())
+	}
+	edit(store, func(kr *record.Keyring) {
+		row := rowOf(kr, first)
+		row.Check = []byte("0123456789abcdef")
+		*row = keyring.Forged(w.signers[0], clusterID, *row)
+		text := keyring.ForgedHead(w.signers[0], clusterID, 99, w.active(), 1)
+		kr.Head = &text
+	})
+	text := sealWith(t, w.nodes[0])
+	w.pass()
+	if opens(w.nodes[0], text) != nil || !strings.Contains(stateOf(w.nodes[0], first).Reason, "check value") {
+		t.Errorf("a second material under one id: %+v", w.nodes[0].Status())
+	}
+}
+
+func TestRevokedAndExpiredSigners(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]func(s *signer) map[string]bool{
+		"revoked": func(s *signer) map[string]bool { return s.revoked }, "expired": func(s *signer) map[string]bool { return s.expired },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := &keyringtest.Store{}
+			w := newTown(t, store, 2, keyring.Options{})
+			w.settle()
+			id := w.active()
+			w.signers[0].mark(set(w.signers[0]), "node 0")
+			w.nodes[0] = nil
+			if err := w.nodes[1].Reload(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			kr := store.Stored()
+			if !strings.HasPrefix(string(kr.Keys[0].Signature), "node 1:") || w.nodes[1].Keys().Active != id || w.nodes[1].Status().Refused.Heads != 0 {
+				t.Errorf("not proven anew: %q; %+v", kr.Keys[0].Signature, w.nodes[1].Status())
+			}
+			if sequence, active, _, err := keyring.ParseHead(*kr.Head); sequence != 2 || active != id || err != nil {
+				t.Errorf("head %s: %v", *kr.Head, err)
+			}
+			w.names, w.signers[0] = []string{"node 0", "node 1"}, w.signers[1]
+			w.start(0) // a node that never trusted the revoked one
+			w.settle()
+			if w.active() != id {
+				t.Errorf("active %s, want %s", w.active(), id)
+			}
+		})
+	}
+}
+
+func TestANodeWhoseOwnProofIsRefusedWritesNothing(t *testing.T) {
+	t.Parallel()
+	store := &keyringtest.Store{}
+	w := newTown(t, store, 1, keyring.Options{})
+	before := *store.Stored().Head
+	w.signers[0].mark(w.signers[0].revoked, "node 0")
+	if _, _, err := w.nodes[0].Generate(t.Context()); fault.KindOf(err) != fault.Unavailable || *store.Stored().Head != before {
+		t.Errorf("Generate = %v", err)
+	}
+}
+
+// What proofs cover and what is stored must stay the same.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	row := record.Key{
+		ID: "LaW1urRQ", State: keyring.StateUsable, CreatedAt: 1790000000, ActivatedAt: 1790000001,
+		Check: []byte("check"), Recovery: []byte("recovery"), Wrapped: []byte("wrapped"), Signature: []byte("not covered"),
+	}
+	got := map[string]string{
+		"row.golden":  hex.EncodeToString(keyring.RowMessage("cluster", row)) + "\n",
+		"head.golden": hex.EncodeToString(keyring.HeadMessage("cluster", 7, "LaW1urRQ", 1790000000000)) + "\n" + keyring.ForgedHead(keyringtest.Prover("golden"), "cluster", 7, "LaW1urRQ", 1790000000000) + "\n",
+	}
+	for name, text := range got {
+		path := "testdata/" + name
+		if *update {
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil || string(want) != text {
+			t.Errorf("%s (%v):\n%s\nwant\n%s", name, err, text, want)
+		}
+	}
+	if sequence, active, at, err := keyring.ParseHead(strings.Split(got["head.golden"], "\n")[1]); sequence != 7 || active != "LaW1urRQ" || at != 1790000000000 || err != nil {
+		t.Errorf("ParseHead = %d, %s, %d, %v", sequence, active, at, err)
+	}
+}
+
+func FuzzParseHead(f *testing.F) {
+	f.Add(keyring.ForgedHead(keyringtest.Prover("fuzz"), "cluster", 7, "LaW1urRQ", 1790000000000))
+	f.Add(`{"sequence":0,"active":"LaW1urRQ"}`)
+	f.Add(`{"sequence":18446744073709551615,"active":"LaW1urRQ","at":-1}`)
+	f.Add(`{"active":"../../x","sequence":1}`)
+	f.Add("")
+	f.Fuzz(func(t *testing.T, text string) {
+		sequence, active, _, err := keyring.ParseHead(text)
+		if err == nil && (sequence == 0 || sequence > 1<<62 || len(active) != 8) {
+			t.Errorf("ParseHead = %d, %q", sequence, active)
+		}
+		if err != nil && len(text) > 40 && strings.Contains(err.Error(), text) {
+			t.Error("the error quotes the text")
+		}
+	})
+}
