@@ -21,9 +21,11 @@ import (
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/schema"
+	"github.com/keepgate/keepgate/shared/schema/schematest"
 )
 
-var testSchema = sync.OnceValue(func() *schema.Schema { return schema.New(plugins.All()) })
+// testSchema has a plugin with nested secrets too.
+var testSchema = sync.OnceValue(func() *schema.Schema { return schema.New(append(plugins.All(), schematest.Secretive())) })
 
 // env is a catalog on a real database.
 type env struct {

@@ -152,7 +152,7 @@ func engines(t *testing.T, test func(t *testing.T, e *env)) {
 
 func newEnv(t testing.TB, dsn string) *env {
 	t.Helper()
-	e := &env{t: t, ring: newRing(), schema: schema.New(append(plugins.All(), schematest.Secretive(t)))}
+	e := &env{t: t, ring: newRing(), schema: schema.New(append(plugins.All(), schematest.Secretive()))}
 	var err error
 	if dsn == "" {
 		e.path = filepath.Join(t.TempDir(), "keep.db")

@@ -2,7 +2,6 @@ package entities
 
 import (
 	"cmp"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -27,7 +26,7 @@ func (a *API) list(r *rest.Request, p place) (rest.Answer, error) {
 	if err != nil {
 		return rest.Answer{}, plainly(err)
 	}
-	if err := whole(found, f.skip); err != nil {
+	if err := whole(found, f.refuse); err != nil {
 		return rest.Answer{}, err
 	}
 	offset := ""
@@ -35,9 +34,9 @@ func (a *API) list(r *rest.Request, p place) (rest.Answer, error) {
 		offset = encodeOffset([]string{found.Last})
 	}
 	if p.parent != nil {
-		return page(r, a.encode(p.e, found.Entities), offset), nil
+		return page(r, a.encode(p.e, found.Entities), found.Undecryptable, offset, "undecryptable"), nil
 	}
-	return page(r, a.encode(p.e, found.Entities), offset, "size", "tags", "custom_id", "undecryptable"), nil
+	return page(r, a.encode(p.e, found.Entities), found.Undecryptable, offset, "size", "tags", "custom_id", "undecryptable"), nil
 }
 
 func (a *API) query(r *rest.Request, p place) (query catalog.Query, f filter, err error) {
@@ -65,28 +64,40 @@ func (a *API) encode(e *schema.Entity, messages []proto.Message) [][]byte {
 	return items
 }
 
-// whole refuses a page from which rows would be missing: who compares it with a file would take them for
-// deleted. The caller may ask to go on without.
-func whole(found catalog.Page, skip bool) error {
-	if len(found.Undecryptable) == 0 || skip {
+// whole refuses a page from which rows would be missing, for a caller who asks for that: who compares a page
+// with a file would take them for deleted.
+func whole(found catalog.Page, refuse bool) error {
+	if len(found.Undecryptable) == 0 || !refuse {
 		return nil
 	}
-	const advice = "; ?undecryptable=skip lists the others"
 	first := found.Undecryptable[0]
-	ids := make([]any, len(found.Undecryptable))
-	for i, row := range found.Undecryptable {
-		ids[i] = row.ID
-	}
+	body, status := rest.Unavailable(first.Err), http.StatusServiceUnavailable
 	if fault.KindOf(first.Err) != fault.Unavailable {
-		return &rest.Refusal{Status: http.StatusInternalServerError, Body: map[string]any{
-			"name": "stored value does not verify", "undecryptable": ids,
-			"message": fmt.Sprintf("%s that do not open: %d; their stored values were changed or moved", first.Table, len(ids)) + advice,
-		}}
+		body, status = map[string]any{"name": "stored value does not verify", "message": doesNotOpen(first)["message"]}, http.StatusInternalServerError
 	}
-	body := rest.Unavailable(first.Err)
-	body["undecryptable"] = ids
-	body["message"] = fmt.Sprint(body["message"]) + advice
-	return &rest.Refusal{Status: http.StatusServiceUnavailable, Body: body}
+	body["undecryptable"] = unopened(found.Undecryptable)
+	return &rest.Refusal{Status: status, Body: body}
+}
+
+// unopened names rows that do not open, and the keys that are missing.
+func unopened(rows []catalog.Undecryptable) []map[string]any {
+	named := make([]map[string]any, len(rows))
+	for i, row := range rows {
+		named[i] = doesNotOpen(row)
+	}
+	return named
+}
+
+func doesNotOpen(row catalog.Undecryptable) map[string]any {
+	if fault.KindOf(row.Err) == fault.Unavailable {
+		named := rest.Unavailable(row.Err)
+		named["entity_name"], named["id"] = row.Table, row.ID
+		return named
+	}
+	return map[string]any{
+		"entity_name": row.Table, "id": row.ID, "name": "stored value does not verify",
+		"message": "its stored value was changed or moved; write it again as a whole (PUT), or delete it",
+	}
 }
 
 // mountTargets adds what is special about targets: newest first, with a decimal offset.
@@ -119,9 +130,6 @@ func (a *API) newestTargets(r *rest.Request, p place) (rest.Answer, error) {
 	if err != nil {
 		return rest.Answer{}, plainly(err)
 	}
-	if err := whole(found, false); err != nil {
-		return rest.Answer{}, err
-	}
 	slices.SortStableFunc(found.Entities, func(x, y proto.Message) int {
 		return cmp.Or(-cmp.Compare(createdAt(x), createdAt(y)), strings.Compare(p.e.ID(x), p.e.ID(y)))
 	})
@@ -131,7 +139,7 @@ func (a *API) newestTargets(r *rest.Request, p place) (rest.Answer, error) {
 	if end < len(found.Entities) {
 		offset = strconv.Itoa(end)
 	}
-	return page(r, a.encode(p.e, found.Entities[begin:end]), offset), nil
+	return page(r, a.encode(p.e, found.Entities[begin:end]), found.Undecryptable, offset), nil
 }
 
 func createdAt(m proto.Message) int64 {

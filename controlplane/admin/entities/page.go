@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
+	"github.com/keepgate/keepgate/controlplane/catalog"
 )
 
 const (
@@ -23,7 +24,7 @@ type filter struct {
 	after  string // the last id of the page before
 	tags   []string
 	anyTag bool
-	skip   bool // leave out what does not open, instead of refusing the page
+	refuse bool // a page with rows that do not open, instead of naming them beside the others
 }
 
 func filterOf(r *rest.Request, top bool) (f filter, err error) {
@@ -39,7 +40,7 @@ func filterOf(r *rest.Request, top bool) (f filter, err error) {
 			return f, err
 		}
 	}
-	f.skip = query.Get("undecryptable") == "skip"
+	f.refuse = query.Get("undecryptable") == "refuse"
 	return f, nil
 }
 
@@ -116,8 +117,9 @@ func tagsRefused(message string) error {
 	}}
 }
 
-// page writes a list; offset is "" on the last page.
-func page(r *rest.Request, items [][]byte, offset string, keep ...string) rest.Answer {
+// page writes a list; offset is "" on the last page. Rows that do not open are named in a member of their own,
+// which is there only then.
+func page(r *rest.Request, items [][]byte, bad []catalog.Undecryptable, offset string, keep ...string) rest.Answer {
 	b := []byte(`{"data":[`)
 	for i, item := range items {
 		if i > 0 {
@@ -125,7 +127,12 @@ func page(r *rest.Request, items [][]byte, offset string, keep ...string) rest.A
 		}
 		b = append(b, item...)
 	}
-	b = append(b, `],"next":`...)
+	b = append(b, ']')
+	if len(bad) > 0 {
+		named, _ := rest.Marshal(unopened(bad)) // of strings: cannot fail
+		b = append(append(b, `,"undecryptable":`...), named...)
+	}
+	b = append(b, `,"next":`...)
 	if offset == "" {
 		return rest.Answer{Status: http.StatusOK, Body: append(b, `null}`...)}
 	}

@@ -52,6 +52,7 @@ func (a *API) listTags(r *rest.Request, only []string) (rest.Answer, error) {
 		return rest.Answer{}, err
 	}
 	full := tagPage{size: size}
+	var bad []catalog.Undecryptable
 	begun := from.Table == ""
 	for _, e := range a.schema.Entities() {
 		begun = begun || e.Table == from.Table
@@ -69,15 +70,16 @@ func (a *API) listTags(r *rest.Request, only []string) (rest.Answer, error) {
 			if err != nil {
 				return rest.Answer{}, err
 			}
+			bad = append(bad, found.Undecryptable...)
 			for _, m := range found.Entities {
 				if !full.add(e, m, &at, only) {
-					return page(r, full.items, encodeOffset(at), "size"), nil
+					return page(r, full.items, bad, encodeOffset(at), "size"), nil
 				}
 			}
 			at.After, more = found.Last, found.More
 		}
 	}
-	return page(r, full.items, ""), nil
+	return page(r, full.items, bad, ""), nil
 }
 
 // tagPage collects tags until it is full.
