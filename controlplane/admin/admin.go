@@ -2,7 +2,7 @@
 //
 // A request goes through the guard (who may speak to the API at all), the table of paths, its handler, and
 // back through one place that writes answers, turns faults into Kong's error bodies and keeps the access log.
-// What the handlers do stands in the packages below: entities, declare, keys, node.
+// What the handlers do stands in the packages below.
 //
 // No credential is written to a log, in a path or a query either.
 package admin
@@ -17,11 +17,11 @@ import (
 	"github.com/keepgate/keepgate/controlplane/admin/entities"
 	"github.com/keepgate/keepgate/controlplane/admin/guard"
 	"github.com/keepgate/keepgate/controlplane/admin/journal"
-	"github.com/keepgate/keepgate/controlplane/admin/keys"
 	"github.com/keepgate/keepgate/controlplane/admin/node"
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/fleet"
+	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/shared/schema"
 	"github.com/keepgate/keepgate/shared/secret"
 )
@@ -39,13 +39,17 @@ type Journal interface {
 	journal.Journal
 }
 
+// Room is a part of the API with paths of its own.
+type Room interface{ Mount(t *rest.Table) }
+
 // Level is the log's level, by Kong's names: debug, info, notice, warn, error, crit, alert, emerg.
 type Level = node.Level
 
 // Deps is what the API stands on. All of it is needed but the keyring.
 type Deps struct {
 	Catalog Catalog
-	Keyring keys.Ring // nil: keyring_enabled is off; mind that a nil *keyring.Ring is not a nil Ring
+	Keyring interface{ Status() keyring.Status } // nil: keyring_enabled is off; mind that a nil *keyring.Ring is not a nil interface
+	Rooms   []Room                               // further parts of the API
 	Fleet   interface {
 		List(ctx context.Context) ([]fleet.Status, error)
 	}
@@ -53,6 +57,7 @@ type Deps struct {
 	Newest func() (epoch, version uint64, hash string, ok bool)
 	// AcceptRestore raises the epoch and lets the publisher read everything again.
 	AcceptRestore func(ctx context.Context) (epoch uint64, err error)
+	License       node.License // nil: there is none
 	Level         Level
 	Wake          func()       // hints that something was committed
 	Journal       Journal      // nil: nothing is recorded; mind that a nil *audit.Journal is not a nil Journal
@@ -94,10 +99,7 @@ func New(deps Deps, options Options) (*Server, error) {
 	entity := deps.Catalog.Schema()
 	about := node.Deps{
 		Catalog: deps.Catalog, Schema: entity, Fleet: deps.Fleet, Newest: deps.Newest, AcceptRestore: deps.AcceptRestore,
-		Level: deps.Level, Connections: s.counts.read,
-	}
-	if deps.Keyring != nil {
-		about.Keyring = deps.Keyring
+		Level: deps.Level, Connections: s.counts.read, Keyring: deps.Keyring, License: deps.License,
 	}
 	s.node = node.New(about, node.Facts{
 		Version: options.Version, NodeID: options.NodeID, Hostname: options.Hostname,
@@ -108,7 +110,9 @@ func New(deps Deps, options Options) (*Server, error) {
 		s.decisions.Journal = deps.Journal
 		journal.New(deps.Journal).Mount(s.table)
 	}
-	keys.New(deps.Keyring, deps.Wake, deps.Log).Mount(s.table)
+	for _, room := range deps.Rooms {
+		room.Mount(s.table)
+	}
 	declare.New(deps.Catalog, entity, deps.Wake).Mount(s.table)
 	entities.New(deps.Catalog, entity, deps.Wake).Mount(s.table)
 	return s, nil

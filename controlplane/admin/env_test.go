@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/keepgate/keepgate/controlplane/admin"
+	"github.com/keepgate/keepgate/controlplane/admin/keys"
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/fleet"
@@ -100,6 +101,7 @@ func newEnvWith(t testing.TB, keeper keyring.Keeper, options admin.Options) *env
 		Newest:        func() (uint64, uint64, string, bool) { return 1, 2, "abc", true },
 		AcceptRestore: func(context.Context) (uint64, error) { return 7, nil },
 	}
+	e.deps.Rooms = []admin.Room{e.keys()}
 	if e.ring != nil {
 		e.deps.Keyring = e.ring
 	}
@@ -108,6 +110,18 @@ func newEnvWith(t testing.TB, keeper keyring.Keeper, options admin.Options) *env
 	}
 	e.serve(options)
 	return e
+}
+
+// keys is the keyring's part of the API, over the ring of now.
+func (e *env) keys() admin.Room {
+	deps := keys.Deps{
+		Reveal: true, Wake: func() { e.woken.Add(1) }, Log: slog.New(slog.DiscardHandler),
+		Usage: func(ctx context.Context) ([]record.SealedCount, error) { return e.store.CountSealed(ctx) },
+	}
+	if e.ring != nil {
+		deps.Ring = e.ring
+	}
+	return keys.New(deps)
 }
 
 func (e *env) cipher(ctx context.Context) (*encryption.Cipher, error) {

@@ -2,18 +2,18 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 
 	"github.com/keepgate/keepgate/controlplane/admin"
+	"github.com/keepgate/keepgate/controlplane/admin/keys"
+	"github.com/keepgate/keepgate/controlplane/admin/nodes"
+	"github.com/keepgate/keepgate/controlplane/admin/reencryption"
 	"github.com/keepgate/keepgate/controlplane/publish"
-	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/lifecycle"
-	"github.com/keepgate/keepgate/shared/selfsigned"
-	"github.com/keepgate/keepgate/shared/settings/cpsettings"
+	"github.com/keepgate/keepgate/shared/memguard"
 	"github.com/keepgate/keepgate/shared/telemetry"
 	"github.com/keepgate/keepgate/shared/version"
 )
@@ -25,8 +25,7 @@ func (p *plane) admin() (lifecycle.Part, error) {
 	if err != nil {
 		return lifecycle.Part{}, err
 	}
-	cert, err := adminCertificate(p.settings, p.log)
-	if err != nil {
+	if p.adminCert, err = adminCertificate(p.settings, p.log); err != nil {
 		return lifecycle.Part{}, err
 	}
 	var endpoints []admin.Endpoint
@@ -37,7 +36,7 @@ func (p *plane) admin() (lifecycle.Part, error) {
 		}
 		endpoint := admin.Endpoint{Listener: socket, HTTP2: at.HTTP2}
 		if at.TLS {
-			endpoint.TLS = &tls.Config{Certificates: []tls.Certificate{*cert}, MinVersion: tls.VersionTLS12}
+			endpoint.TLS = p.adminCert.Config()
 		}
 		endpoints = append(endpoints, endpoint)
 	}
@@ -55,7 +54,7 @@ func (p *plane) adminAPI() (*admin.Server, error) {
 	}
 	deps := admin.Deps{
 		Catalog: p.catalog, Fleet: p.fleet, Newest: p.newest, AcceptRestore: p.acceptRestore, Level: logLevel{p.level},
-		Wake: p.feed.Wake, Token: token, Log: p.log,
+		Wake: p.peers.committed, Journal: p.peers.journal, Token: token, Log: p.log, Rooms: p.rooms(), License: p.licenses,
 	}
 	if p.ring != nil {
 		deps.Keyring = p.ring
@@ -64,6 +63,27 @@ func (p *plane) adminAPI() (*admin.Server, error) {
 		Version: version.Text, NodeID: p.id, Hostname: p.hostname, Configuration: p.configuration(), HeaderNames: s.Admin.HeaderNames,
 		AllowedHosts: s.Admin.AllowedHosts, AllowedOrigins: s.Admin.AllowedOrigins, PurgeDelay: s.Cluster.PurgeDelay,
 	})
+}
+
+// rooms are the parts of the Admin API beside entities and the node's own affairs.
+func (p *plane) rooms() []admin.Room {
+	k := keys.Deps{
+		Courier: p.courier, Journal: p.peers.journal, Memory: memguard.Look(), Reveal: p.settings.Keyring.RevealGenerated,
+		Wake: p.peers.committed, Log: p.log,
+		Usage: func(ctx context.Context) ([]record.SealedCount, error) { return p.store.CountSealed(ctx) },
+	}
+	if p.ring != nil {
+		k.Ring = p.ring
+	}
+	n := nodes.Deps{Self: p.id, Members: p.peers.members}
+	if p.peers.peer != nil {
+		n.Heard, n.Bus = p.peers.peer.Status, p.peers.bus.Status
+	}
+	var job reencryption.Job
+	if p.reencrypt != nil {
+		job = p.reencrypt
+	}
+	return []admin.Room{keys.New(k), nodes.New(n), reencryption.New(job, p.catalog.Workspace)}
 }
 
 // configuration is the effective settings as GET / shows them: secrets are hidden already.
@@ -100,38 +120,4 @@ func (l logLevel) Set(name string) error {
 		l.LevelVar.Set(level)
 	}
 	return err
-}
-
-// givenCertificate reads the certificate that the settings name for the Admin API; nil when they name none.
-func givenCertificate(s cpsettings.Admin) (*tls.Certificate, error) {
-	if s.SSLCert == "" && s.SSLKey == "" {
-		return nil, nil
-	}
-	if s.SSLCert == "" || s.SSLKey == "" {
-		return nil, fault.Newf(fault.Invalid, "app.Run", "admin_ssl_cert", "admin_ssl_cert and admin_ssl_cert_key belong together; set both or none")
-	}
-	cert, err := tls.LoadX509KeyPair(s.SSLCert, s.SSLKey)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "app.Run", "admin_ssl_cert", err)
-	}
-	return &cert, nil
-}
-
-// adminCertificate is what the Admin API's TLS listeners show; nil when there are none.
-func adminCertificate(s cpsettings.ControlPlane, log *slog.Logger) (*tls.Certificate, error) {
-	if cert, err := givenCertificate(s.Admin); cert != nil || err != nil {
-		return cert, err
-	}
-	for _, at := range s.Admin.Listen {
-		if !at.TLS {
-			continue
-		}
-		dir := filepath.Join(s.Process.Prefix, "ssl")
-		cert, made, err := selfsigned.Load(dir, "keepgate-admin")
-		if made {
-			log.Warn("made a self-signed certificate for the Admin API; set admin_ssl_cert and admin_ssl_cert_key", "folder", dir)
-		}
-		return &cert, err
-	}
-	return nil, nil
 }

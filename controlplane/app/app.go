@@ -15,13 +15,17 @@ import (
 	"github.com/keepgate/keepgate/controlplane/changefeed"
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/controlplane/license"
 	"github.com/keepgate/keepgate/controlplane/publish"
 	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/controlplane/reencrypt"
 	"github.com/keepgate/keepgate/shared/lifecycle"
+	"github.com/keepgate/keepgate/shared/memguard"
 	"github.com/keepgate/keepgate/shared/nodeid"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/schema"
+	"github.com/keepgate/keepgate/shared/servercert"
 	"github.com/keepgate/keepgate/shared/settings"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 	"github.com/keepgate/keepgate/shared/telemetry"
@@ -36,8 +40,12 @@ type plane struct {
 	store     record.Store
 	id        string // of this node
 	hostname  string
-	sole      *sole         // nil with the embedded database, which is locked as a file
-	ring      *keyring.Ring // nil when the keyring is off
+	peers     *peers
+	courier   courier
+	reencrypt *reencrypt.Job // nil when the keyring is off
+	licenses  *license.Licenses
+	adminCert *servercert.Holder // nil without a TLS listener
+	ring      *keyring.Ring      // nil when the keyring is off
 	catalog   *catalog.Catalog
 	feed      *changefeed.Feed
 	publisher *publish.Publisher
@@ -66,6 +74,7 @@ func open(ctx context.Context, s cpsettings.ControlPlane, loaded *settings.Loade
 	level.Set(parsed)
 	log := telemetry.NewLogger(os.Stderr, telemetry.Options{Level: level, JSON: s.Process.LogFormat == "json"})
 	loaded.Log(log)
+	memguard.Look().Log(log)
 	if err := Check(s); err != nil {
 		return nil, err
 	}
@@ -86,38 +95,46 @@ func (p *plane) build(ctx context.Context) error {
 	if err := migrated(ctx, p.store, p.settings.Database.Engine, p.log); err != nil {
 		return err
 	}
-	if err := p.identify(ctx); err != nil {
+	if err := p.identify(); err != nil {
 		return err
 	}
-	ring, cipher, err := secrets(ctx, p.settings, p.store, p.log)
+	var err error
+	if p.courier, err = newCourier(p.settings.Keyring); err != nil {
+		return err
+	}
+	if err := p.join(ctx); err != nil {
+		return err
+	}
+	cipher, err := p.secrets(ctx)
 	if err != nil {
 		return err
 	}
-	p.ring = ring
 	entities := schema.New(plugins.All())
 	p.catalog = catalog.New(p.store, entities, cipher, catalog.Options{Log: p.log})
+	if err := p.loadBlob(ctx); err != nil {
+		return err
+	}
 	if err := p.catalog.Start(ctx); err != nil {
 		return fmt.Errorf("starting the catalog: %w", err)
 	}
 	p.feed = changefeed.New(p.store, changefeed.Options{Poll: p.settings.Database.UpdateFrequency})
 	p.publisher = publish.New(p.store, p.feed, p.catalog, entities, p.log)
+	p.reencryption(cipher)
+	p.licenses = license.New(p.catalog, license.Given{Data: p.settings.License.Data, Path: p.settings.License.Path}, license.Options{Log: p.log})
+	p.licenses.Load(ctx)
 	p.fleet = fleet.New(p.store, fleet.Options{PurgeDelay: p.settings.Cluster.PurgeDelay, Log: p.log})
 	return nil
 }
 
-// identify finds this node's name, and takes a database that other nodes could reach.
-func (p *plane) identify(ctx context.Context) (err error) {
+// identify finds this node's name.
+func (p *plane) identify() (err error) {
 	if p.id, err = nodeid.Load(filepath.Join(p.settings.Process.Prefix, "node.id")); err != nil {
 		return err
 	}
 	if p.hostname, err = os.Hostname(); err != nil {
 		return fmt.Errorf("asking for the host name: %w", err)
 	}
-	if p.settings.Database.Engine == "sqlite" {
-		return nil
-	}
-	p.sole = &sole{store: p.store, log: p.log, mine: soleRow{ID: p.id, Host: p.hostname}}
-	return p.sole.take(ctx)
+	return nil
 }
 
 // run serves. What needs the database ends before it is closed.
@@ -129,9 +146,18 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 	parts := []lifecycle.Part{
 		{Name: "publisher", Run: p.publisher.Run},
 		{Name: "fleet", Run: p.fleet.Run},
+		{Name: "licenses", Run: p.licenses.Run},
 	}
-	if p.sole != nil {
-		parts = append(parts, lifecycle.Part{Name: "sole control plane node", Run: p.sole.Run})
+	parts = append(parts, p.peers.parts()...)
+	if p.ring != nil {
+		parts = append(parts,
+			lifecycle.Part{Name: "keyring", Run: p.ring.Run},
+			lifecycle.Part{Name: "rows that came back", Run: p.rereading},
+			lifecycle.Part{Name: "re-encryption", Run: p.reencrypt.Run},
+		)
+		if p.settings.Keyring.BlobPath != "" {
+			parts = append(parts, lifecycle.Part{Name: "keyring_blob_path", Run: p.keepBlob})
+		}
 	}
 	if links != nil {
 		parts = append(parts, lifecycle.Part{Name: "data planes", Run: links.Run})

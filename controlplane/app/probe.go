@@ -31,7 +31,8 @@ func Check(s cpsettings.ControlPlane) error {
 		}
 	}
 	_, keeperErr := keeperOf(s)
+	_, courierErr := newCourier(s.Keyring)
 	_, clusterErr := clusterSource(s.Cluster.Cluster, slog.New(slog.DiscardHandler))
 	_, adminErr := givenCertificate(s.Admin)
-	return errors.Join(append(errs, admin.CheckListen(addresses, s.Admin.EnforceRBAC), keeperErr, checkTLS(s.Database), clusterErr, adminErr)...)
+	return errors.Join(append(errs, admin.CheckListen(addresses, s.Admin.EnforceRBAC), keeperErr, courierErr, checkTLS(s.Database), checkPeers(s), clusterErr, adminErr)...)
 }

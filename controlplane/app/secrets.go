@@ -2,65 +2,120 @@ package app
 
 import (
 	"context"
-	"log/slog"
 
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/cluster"
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
 	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/controlplane/reencrypt"
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
+
+const tableLicenses = "licenses"
 
 // disposable are tables whose sealed values the product makes anew by itself.
 const disposable = "environments"
 
-// secrets opens the keyring and the cipher over it. The ring is nil when the keyring is off.
-func secrets(ctx context.Context, s cpsettings.ControlPlane, store record.Store, log *slog.Logger) (*keyring.Ring, *encryption.Cipher, error) {
+// secrets opens the keyring and the cipher over it. The ring stays nil when the keyring is off.
+func (p *plane) secrets(ctx context.Context) (*encryption.Cipher, error) {
+	s := p.settings
 	keeper, err := keeperOf(s)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	agreement := keyring.Agreement{
 		Strategy:       keyring.Off,
 		AllowMigration: s.Keyring.MigratePlaintext,
 		Sealed: func(ctx context.Context) (int, error) {
-			return keyring.CountSealed(ctx, store, "", disposable)
+			counts, err := keyring.CountSealed(ctx, p.store, "", disposable)
+			return keyring.Total(counts), err
 		},
+		Cleared: func(ctx context.Context) (bool, error) { return encryption.InClear(ctx, p.store) },
 	}
 	if keeper != nil {
 		agreement.Strategy = keeper.Strategy()
 	}
-	if err := keyring.Agree(ctx, store, agreement); err != nil {
-		return nil, nil, err
+	if err := keyring.Agree(ctx, p.store, agreement); err != nil {
+		return nil, err
 	}
 	if keeper == nil {
-		log.Warn("keyring_enabled is off: secrets rest in the database in clear; set keyring_enabled = on")
-		cipher, err := encryption.NewIdentity(ctx, store)
-		return nil, cipher, err
+		p.log.Warn("keyring_enabled is off: secrets rest in the database in clear; set keyring_enabled = on")
+		return encryption.NewIdentity(ctx, p.store)
 	}
-	ring, err := keyring.Open(ctx, store, keeper, keyring.Options{
-		Log: log,
-		References: func(ctx context.Context, keyID string) (int, error) {
-			return keyring.CountSealed(ctx, store, keyID, disposable)
+	var proves keyring.Prover // the local keeper is one itself
+	if keeper.Strategy() == "cluster" {
+		proves = prover{p.peers.identity.source, mtls.Ever}
+	}
+	p.ring, err = keyring.Open(ctx, p.store, keeper, proves, keyring.Options{
+		Log: p.log, Cluster: p.peers.cluster, Node: p.id, Journal: p.peers.journal, Members: p.peers, Announce: p.peers.announce,
+		Poll: s.Database.UpdateFrequency,
+		References: func(ctx context.Context, keyID string) ([]record.SealedCount, error) {
+			return keyring.CountSealed(ctx, p.store, keyID, disposable)
 		},
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	cipher, err := encryption.New(ctx, store, ring, encryption.Options{Migrate: s.Keyring.MigratePlaintext, Decrypt: s.Keyring.DecryptAll})
-	return ring, cipher, err
+	return encryption.New(ctx, p.store, p.ring, encryption.Options{
+		Migrate: s.Keyring.MigratePlaintext, Decrypt: s.Keyring.DecryptAll, Clear: map[string]bool{tableLicenses: !s.Keyring.EncryptLicense},
+	})
+}
+
+// reencryption makes this node's part in re-encrypting the database.
+func (p *plane) reencryption(cipher *encryption.Cipher) {
+	if p.ring == nil {
+		return
+	}
+	p.reencrypt = reencrypt.New(p.store, p.catalog, cipher, p.id, reencrypt.Options{
+		Log: p.log, Journal: p.peers.journal, Live: func(ctx context.Context) (ids []string, err error) {
+			live, err := p.peers.members.Live(ctx)
+			for _, m := range live {
+				ids = append(ids, m.Node)
+			}
+			return ids, err
+		},
+	})
+}
+
+// rereading looks again at what could not be opened whenever the ring has changed.
+func (p *plane) rereading(ctx context.Context) error {
+	for {
+		changed := p.ring.Changed()
+		if _, _, err := p.ring.Active(); err == nil {
+			if err := p.catalog.Start(ctx); err != nil && ctx.Err() == nil {
+				p.log.Warn("what every database has was not completed", "error", err)
+			}
+			p.feed.Wake()
+			p.licenses.Wake()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// strategyOf is the name of the keyring's strategy, "" when it is off.
+func strategyOf(s cpsettings.ControlPlane) string {
+	switch {
+	case !s.Keyring.Enabled:
+		return ""
+	case s.Keyring.Strategy != "":
+		return s.Keyring.Strategy
+	case s.Database.Engine == "sqlite":
+		return "local"
+	}
+	return "cluster"
 }
 
 // keeperOf returns the strategy that the settings name, nil when the keyring is off.
 func keeperOf(s cpsettings.ControlPlane) (keyring.Keeper, error) {
-	strategy := s.Keyring.Strategy
-	if strategy == "" {
-		strategy = map[string]string{"sqlite": "local", "postgres": "cluster"}[s.Database.Engine]
-	}
-	switch {
-	case !s.Keyring.Enabled:
+	switch strategy := strategyOf(s); {
+	case strategy == "":
 		return nil, nil
 	case strategy == "local" && s.Keyring.RecoveryPublicKey != "":
 		return nil, fault.Newf(fault.Invalid, "app.Run", "keyring_recovery_public_key", "keyring_strategy = local keeps no copy of the keys for a "+

@@ -58,6 +58,8 @@ func (p *plane) reload(ctx context.Context, instance *process.Instance, links *l
 		case <-instance.Reloads():
 		}
 		p.resettle(instance)
+		p.reloadAdminCertificate()
+		p.licenses.Wake()
 		if links != nil {
 			if err := links.source.Reload(); err != nil {
 				p.log.Error("the cluster certificates on disk are not usable; going on with those in use", "error", err)
@@ -112,4 +114,14 @@ func (n node) Keyring() string {
 		return fault.Text(err)
 	}
 	return ""
+}
+
+func (n node) Kept() (rows int, keys map[string]int) {
+	kept := n.plane.publisher.Kept()
+	return kept.Rows, kept.Keys
+}
+
+func (n node) License() (state, expires string) {
+	status := n.plane.licenses.Status()
+	return string(status.State), status.Expires
 }

@@ -1,17 +1,18 @@
-// Package keys is the keyring's part of the Admin API, as Kong Enterprise has it: list, generate, activate,
-// recover. Keys and their states are controlplane/keyring's.
+// Package keys is the keyring's part of the Admin API, as Kong Enterprise has it: list, generate, import,
+// activate, deactivate, remove, export, recover. Keys and their states are controlplane/keyring's, the form of
+// what is exported is controlplane/keyring/blob's.
 package keys
 
 import (
 	"context"
-	"encoding/base64"
-	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
 	"github.com/keepgate/keepgate/controlplane/keyring"
-	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
@@ -20,31 +21,64 @@ type Ring interface {
 	Keys() keyring.Listing
 	Status() keyring.Status
 	Generate(ctx context.Context) (id string, material secret.Bytes, err error)
+	ImportRaw(ctx context.Context, id string, material secret.Bytes) error
 	Activate(ctx context.Context, id string, force bool) error
+	Deactivate(ctx context.Context, id string) error
+	Remove(ctx context.Context, id string) error
+	Export(ctx context.Context) (keyring.Contents, error)
+	Import(ctx context.Context, contents keyring.Contents) (keyring.Imported, error)
 	Recover(ctx context.Context, privatePEM []byte, accept []string) (keyring.Recovered, error)
 }
 
-// API answers for the keyring.
-type API struct {
-	ring Ring // nil: the keyring is off
-	wake func()
-	log  *slog.Logger
+// Courier gives a whole keyring the form in which it leaves the process, and reads that form. It fails with
+// fault.Invalid and says which setting is missing.
+type Courier interface {
+	Seal(contents keyring.Contents) (text string, err error)
+	Open(text string) (keyring.Contents, error)
 }
 
-// New makes the API. wake is called when a recovery may have made rows readable.
-func New(ring Ring, wake func(), log *slog.Logger) *API { return &API{ring, wake, log} }
+// Journal is where a reveal is recorded before it happens.
+type Journal interface {
+	Record(ctx context.Context, action, subject string, detail ...string) error
+}
+
+// Deps is what the API stands on.
+type Deps struct {
+	Ring    Ring // nil: the keyring is off
+	Courier Courier
+	Journal Journal // nil: nothing is recorded
+	// Usage counts the rows that hold values under each key.
+	Usage  func(ctx context.Context) ([]record.SealedCount, error)
+	Memory any    // how well the process's memory is kept, for GET /keyring; nil leaves it out
+	Reveal bool   // answer a generated key with its material
+	Wake   func() // a key came back: rows may have become readable
+	Log    *slog.Logger
+}
+
+// API answers for the keyring.
+type API struct{ deps Deps }
+
+// New makes the API.
+func New(deps Deps) *API { return &API{deps} }
 
 // Mount adds all paths.
 func (a *API) Mount(t *rest.Table) {
 	t.Handle("GET", "/keyring", a.on(a.list))
 	t.Handle("GET", "/keyring/active", a.on(a.active))
+	t.Handle("GET", "/keyring/usage", a.on(a.usage))
 	t.Handle("POST", "/keyring/generate", a.on(a.generate))
+	t.Handle("POST", "/keyring/import/raw", a.on(a.importRaw))
 	t.Handle("POST", "/keyring/activate", a.on(a.activate))
+	t.Handle("POST", "/keyring/deactivate", a.on(a.deactivate))
+	t.Handle("POST", "/keyring/remove", a.on(a.remove))
+	t.Handle("POST", "/keyring/export", a.on(a.export))
+	t.Handle("POST", "/keyring/import", a.on(a.importBlob))
 	t.Handle("POST", "/keyring/recover", a.on(a.recover))
+	t.Handle("POST", "/keyring/vault/sync", a.on(a.sync))
 }
 
 func (a *API) on(handler rest.Handler) rest.Handler {
-	if a.ring != nil {
+	if a.deps.Ring != nil {
 		return handler
 	}
 	return func(*rest.Request) (rest.Answer, error) {
@@ -52,94 +86,48 @@ func (a *API) on(handler rest.Handler) rest.Handler {
 	}
 }
 
-// listing is Kong's two members first, then what an operator wants to see.
-type listing struct {
-	IDs      []string            `json:"ids"`
-	Active   *string             `json:"active"` // null when it is not usable
-	State    string              `json:"state"`
-	Strategy string              `json:"strategy"`
-	Memory   string              `json:"memory"`
-	Keys     []keyring.KeyStatus `json:"keys"`
-	Warnings []string            `json:"warnings"`
-}
-
-func (a *API) list(*rest.Request) (rest.Answer, error) {
-	held, status := a.ring.Keys(), a.ring.Status()
-	l := listing{
-		IDs: held.IDs, State: status.State, Strategy: status.Strategy, Memory: "locked", Keys: status.Keys, Warnings: []string{},
-	}
-	if held.Active != "" {
-		l.Active = &held.Active
-	}
-	if !status.MemoryLocked {
-		l.Memory = "may be swapped"
-	}
-	l.Warnings = append(l.Warnings, status.Warnings...)
-	return rest.JSON(http.StatusOK, l), nil
-}
-
-func (a *API) active(*rest.Request) (rest.Answer, error) {
-	if held := a.ring.Keys(); held.Active != "" {
-		return rest.JSON(http.StatusOK, map[string]any{"id": held.Active}), nil
-	}
-	id := a.ring.Status().Active
-	if id == "" {
-		id = "none"
-	}
-	return rest.Answer{}, fault.Newf(fault.Unavailable, "admin.keyring", "key/"+id, "it is the active key and its material is missing")
-}
-
-// generate shows the material this once: it is the operator's own backup.
-func (a *API) generate(r *rest.Request) (rest.Answer, error) {
-	if err := r.Demand("making a key, which shows its material,"); err != nil {
-		return rest.Answer{}, err
-	}
-	id, material, err := a.ring.Generate(r.Context())
+// arguments reads the texts of a body of any type, by name.
+func arguments(r *rest.Request, names ...string) (map[string][]byte, error) {
+	body, mediaType, params, err := r.Raw(rest.MaxBodyBytes)
 	if err != nil {
-		return rest.Answer{}, err
+		return nil, err
 	}
-	a.log.InfoContext(r.Context(), "keyring: a key was made", "id", id)
-	body := []byte(`{"id":"` + id + `","key":"`) // eight letters and digits
-	defer material.Wipe()
-	material.Reveal(func(data []byte) { body = base64.StdEncoding.AppendEncode(body, data) })
-	return rest.Answer{Status: http.StatusCreated, Body: append(body, `"}`...)}, nil
+	given, err := rest.NamesOf(body, mediaType, params)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range given {
+		if !slices.Contains(names, name) {
+			return nil, rest.Refuse(http.StatusBadRequest, "unknown field; expected: %s", strings.Join(names, ", "))
+		}
+	}
+	values := map[string][]byte{}
+	for _, name := range names {
+		if values[name], err = rest.ArgumentOf(body, mediaType, params, name); err != nil {
+			return nil, err
+		}
+	}
+	clear(body)
+	return values, nil
 }
 
-func (a *API) activate(r *rest.Request) (rest.Answer, error) {
-	id, err := r.Argument("key")
+// keyOf reads the id in the member "key".
+func keyOf(r *rest.Request) (id string, force bool, err error) {
+	values, err := arguments(r, "key", "force")
 	if err != nil {
-		return rest.Answer{}, err
+		return "", false, err
 	}
-	if len(id) == 0 {
-		return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "key: required field missing; it is the id of a key, as GET /keyring lists them")
+	if len(values["key"]) == 0 {
+		return "", false, rest.Refuse(http.StatusBadRequest, "key: required field missing; it is the id of a key, as GET /keyring lists them")
 	}
-	if err := a.ring.Activate(r.Context(), string(id), false); err != nil {
-		return rest.Answer{}, err
+	switch text := strings.ToLower(string(values["force"])); text {
+	case "":
+		force, err = r.Flag("force")
+	case "1", "true", "on", "yes":
+		force = true
+	case "0", "false", "off", "no":
+	default:
+		err = rest.Refuse(http.StatusBadRequest, "force wants 1 or 0")
 	}
-	a.log.InfoContext(r.Context(), "keyring: a key was activated", "id", string(id)) // it exists, so it is an id
-	return rest.NoContent(), nil
-}
-
-func (a *API) recover(r *rest.Request) (rest.Answer, error) {
-	if err := r.Demand("recovering keys"); err != nil {
-		return rest.Answer{}, err
-	}
-	const name = "recovery_private_key"
-	private, err := r.Argument(name)
-	if err != nil {
-		return rest.Answer{}, err
-	}
-	if len(private) == 0 {
-		return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "%s: required field missing; send it as curl -F %s=@key.pem", name, name)
-	}
-	result, err := a.ring.Recover(r.Context(), private, nil)
-	clear(private)
-	if err != nil {
-		return rest.Answer{}, err
-	}
-	a.wake()
-	return rest.JSON(http.StatusOK, map[string]any{
-		"message":   fmt.Sprintf("successfully recovered %d keys", len(result.Recovered)),
-		"recovered": result.Recovered, "not_recovered": result.NotRecovered, "reasons": result.Reasons,
-	}), nil
+	return string(values["key"]), force, err
 }

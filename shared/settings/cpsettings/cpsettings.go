@@ -72,15 +72,15 @@ type Cluster struct {
 
 // Keyring is the encryption of the database.
 type Keyring struct {
-	Enabled           bool   `key:"keyring_enabled" default:"off" help:"Encrypt secrets in the database."`
-	Strategy          string `key:"keyring_strategy" oneof:"local|cluster" help:"Where keys live: local wraps them by keyring_local_key_file, cluster holds them in memory alone. Empty means local with sqlite and cluster with postgres."`
-	LocalKeyFile      string `key:"keyring_local_key_file" default:"keyring.key" path:"prefix" help:"The file that strategy local wraps the keys with; made at the first start with mode 0600. Who has it and the database has the secrets."`
-	MigratePlaintext  bool   `key:"keyring_migrate_plaintext" default:"off" help:"Let a database that was used without a keyring get one: its plaintext stays readable until each value has been written again."`
-	DecryptAll        bool   `key:"keyring_decrypt_all" default:"off" help:"Write secrets in clear and go on reading sealed ones, so that a re-encryption to plaintext can end the encryption of this database. Set it on every node."`
-	RevealGenerated   bool   `key:"keyring_reveal_generated" default:"on" help:"Answer POST /keyring/generate with the key itself, as Kong does. off never shows a key."`
-	EncryptLicense    bool   `key:"keyring_encrypt_license" default:"off" help:"Seal licenses in the database; such a license waits for the keyring at a start."`
-	PublicKey         string `key:"keyring_public_key" help:"Deprecated, use keyring_recovery_public_key: an RSA public key (PEM file, PEM text, or that in base64) that exported keys are encrypted to."`
-	PrivateKey        string `key:"keyring_private_key" path:"file" help:"Deprecated: the private key of keyring_public_key (PEM file, readable by this user alone), which opens exported keys for an import."`
-	BlobPath          string `key:"keyring_blob_path" path:"file" help:"For tests: a file in which the keys are kept, encrypted to keyring_public_key, and found again at a start with keyring_private_key."`
-	RecoveryPublicKey string `key:"keyring_recovery_public_key" help:"An RSA public key or certificate (PEM file, PEM text, or that in base64) that the keys are encrypted to, so that its private key can bring them back."`
+	Enabled           bool         `key:"keyring_enabled" default:"off" help:"Encrypt secrets in the database."`
+	Strategy          string       `key:"keyring_strategy" oneof:"local|cluster" help:"Where keys live: local wraps them by keyring_local_key_file, cluster holds them in memory alone. Empty means local with sqlite and cluster with postgres."`
+	LocalKeyFile      string       `key:"keyring_local_key_file" default:"keyring.key" path:"prefix" help:"The file that strategy local wraps the keys with; made at the first start with mode 0600. Who has it and the database has the secrets."`
+	MigratePlaintext  bool         `key:"keyring_migrate_plaintext" default:"off" help:"Let a database that was used without a keyring get one: its plaintext stays readable until each value has been written again."`
+	DecryptAll        bool         `key:"keyring_decrypt_all" default:"off" help:"Write secrets in clear and go on reading sealed ones, so that a re-encryption to plaintext can end the encryption of this database. Set it on every node."`
+	RevealGenerated   bool         `key:"keyring_reveal_generated" default:"on" help:"Answer POST /keyring/generate with the key itself, as Kong does. off never shows a key."`
+	EncryptLicense    bool         `key:"keyring_encrypt_license" default:"off" help:"Seal licenses in the database; such a license waits for the keyring at a start."`
+	PublicKey         string       `key:"keyring_public_key" help:"Deprecated, use keyring_recovery_public_key: an RSA public key (PEM file, PEM text, or that in base64) that exported keys are encrypted to."`
+	PrivateKey        secret.Bytes `key:"keyring_private_key" help:"Deprecated: the private key of keyring_public_key (PEM file, readable by this user alone, or PEM text), which opens exported keys for an import."`
+	BlobPath          string       `key:"keyring_blob_path" path:"file" help:"For tests: a file in which the keys are kept, encrypted to keyring_public_key, and found again at a start with keyring_private_key."`
+	RecoveryPublicKey string       `key:"keyring_recovery_public_key" help:"An RSA public key or certificate (PEM file, PEM text, or that in base64) that the keys are encrypted to, so that its private key can bring them back."`
 }

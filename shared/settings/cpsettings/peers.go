@@ -2,7 +2,6 @@ package cpsettings
 
 import (
 	"github.com/keepgate/keepgate/shared/secret"
-	"github.com/keepgate/keepgate/shared/settings/values"
 )
 
 // Peers is how the nodes of one control plane find and believe each other.
@@ -12,9 +11,9 @@ type Peers struct {
 	CACert string `key:"peer_ca_cert" path:"file" help:"The certificates of the authorities whose control plane nodes are believed (PEM file)."`
 	CRL    string `key:"peer_crl" path:"file" help:"The list of revoked certificates (PEM or DER file). It is read again when it changes."`
 
-	ClusterListen    values.Listen `key:"nats_cluster_listen" default:"0.0.0.0:8006" help:"Where the embedded NATS server awaits those of the other nodes, with mutual TLS. Served with database = postgres and without nats_url; off opens nothing, and then nodes cannot give each other keys."`
-	ClusterAdvertise string        `key:"nats_cluster_advertise" help:"The host:port under which the other nodes reach nats_cluster_listen. Empty means this host's name and the port of nats_cluster_listen."`
-	ClusterRoutes    []string      `key:"nats_cluster_routes" help:"The host:port of other nodes' nats_cluster_listen. Empty means those that the nodes' leases in the database name."`
+	ClusterListen    string   `key:"nats_cluster_listen" default:"0.0.0.0:8006" help:"Where the embedded NATS server awaits those of the other nodes, with mutual TLS. Served with database = postgres and without nats_url; off opens nothing, and then nodes cannot give each other keys."`
+	ClusterAdvertise string   `key:"nats_cluster_advertise" help:"The host:port under which the other nodes reach nats_cluster_listen. Empty means this host's name and the port of nats_cluster_listen."`
+	ClusterRoutes    []string `key:"nats_cluster_routes" help:"The host:port of other nodes' nats_cluster_listen. Empty means those that the nodes' leases in the database name."`
 
 	URL             []string `key:"nats_url" help:"Servers of an external NATS (nats://host:4222, tls://host:4222). Empty means the embedded server."`
 	CACertNATS      string   `key:"nats_ca_cert" path:"file" help:"The authorities that the external NATS server's certificate is verified against (PEM file). Empty means the system's."`

@@ -1,0 +1,244 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/keepgate/keepgate/controlplane/audit"
+	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/controlplane/members"
+	"github.com/keepgate/keepgate/controlplane/peer"
+	"github.com/keepgate/keepgate/controlplane/peer/bus"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/lifecycle"
+	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/settings/cpsettings"
+	"github.com/keepgate/keepgate/shared/version"
+)
+
+// Topics of what control plane nodes say to each other.
+const (
+	topicHistory = "history"     // something was committed
+	topicRing    = "ring"        // the keyring changed
+	topicHeads   = "audit-heads" // the end of a node's journal
+)
+
+const routesEvery = 5 * time.Second
+
+// peers is this node among those of its control plane.
+type peers struct {
+	plane    *plane
+	cluster  string        // id of the database
+	identity *peerIdentity // nil: a single node without a certificate
+	journal  *audit.Journal
+	members  *members.Members
+	bus      *bus.Bus   // nil: nobody to speak to
+	peer     *peer.Peer // nil as well
+	started  time.Time
+	changed  chan struct{} // this node's ring has changed, and nobody was told yet
+}
+
+// join makes this node one of its control plane: its certificate, its journal, its lease and its messages.
+func (p *plane) join(ctx context.Context) (err error) {
+	n := &peers{plane: p, started: time.Now(), changed: make(chan struct{}, 1)}
+	p.peers = n
+	if n.cluster, err = clusterID(ctx, p.store); err != nil {
+		return fmt.Errorf("naming the cluster: %w", err)
+	}
+	shared := p.settings.Database.Engine != "sqlite"
+	if _, given := peerFiles(p.settings); given || shared || strategyOf(p.settings) == "cluster" {
+		if n.identity, err = openPeer(p.settings, p.id, p.hostname, p.log); err != nil {
+			return err
+		}
+	}
+	journal := audit.Options{Cluster: n.cluster, HeadsPath: p.settings.Audit.HeadsPath, Say: n.sayHead, Log: p.log}
+	var proves members.Prover
+	if n.identity != nil {
+		now := prover{n.identity.source, mtls.Now}
+		proves, journal.Prover = now, prover{n.identity.source, mtls.Ever}
+	}
+	if n.journal, err = audit.Open(ctx, p.store, p.id, journal); err != nil {
+		return fmt.Errorf("opening the journal: %w", err)
+	}
+	n.members = members.New(p.store, proves, n.cluster, n.say, members.Options{
+		Sole: !shared || strategyOf(p.settings) == "local", Log: p.log,
+	})
+	if shared {
+		if err := n.open(ctx); err != nil {
+			return err
+		}
+	}
+	return n.members.Join(ctx)
+}
+
+// open connects to the other nodes.
+func (n *peers) open(ctx context.Context) (err error) {
+	s := n.plane.settings.Peers
+	config := bus.Config{
+		Cluster: n.cluster, Node: n.plane.id, Log: n.plane.log,
+		URLs: s.URL, CACert: s.CACertNATS, Cert: s.CertNATS, Key: s.KeyNATS, NKeyFile: s.NKeyFile, CredentialsFile: s.CredentialsFile,
+	}
+	switch {
+	case len(s.URL) > 0:
+	case s.ClusterListen == "" || s.ClusterListen == "off":
+		return nil
+	default:
+		config.Embedded = &bus.Embedded{Listen: s.ClusterListen, Advertise: n.advertised(), Routes: s.ClusterRoutes, Source: n.identity.source}
+	}
+	if n.bus, err = bus.Open(ctx, config); err != nil {
+		return err
+	}
+	self := peer.Self{Cluster: n.cluster, Node: n.plane.id, Started: n.started}
+	n.peer = peer.New(n.identity.source, n.bus, self, peer.Options{Log: n.plane.log})
+	return nil
+}
+
+// advertised is where the other nodes reach this one's NATS server.
+func (n *peers) advertised() string {
+	s := n.plane.settings.Peers
+	if s.ClusterAdvertise != "" || len(s.URL) > 0 {
+		return s.ClusterAdvertise
+	}
+	host, port, err := net.SplitHostPort(s.ClusterListen)
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = n.plane.hostname
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// say is what this node's lease says.
+func (n *peers) say() members.Say {
+	p := n.plane
+	say := members.Say{
+		Node: p.id, Name: p.hostname, Hostname: p.hostname, Version: version.Text, Address: n.advertised(),
+		Started: n.started.Unix(), Strategy: keyring.Off, Joined: true,
+	}
+	if n.identity != nil {
+		identity := n.identity.source.Identity()
+		say.Name, say.CertificateExpires = identity.Name, identity.NotAfter.Unix()
+	}
+	if strategy := strategyOf(p.settings); strategy != "" {
+		say.Strategy, say.Joined = strategy, false
+	}
+	if p.ring != nil {
+		say.Sequence, say.Holds, say.Joined = p.ring.Presence()
+	}
+	return say
+}
+
+// Live are the nodes that live, as the keyring asks for them.
+func (n *peers) Live(ctx context.Context) (live []keyring.Member, err error) {
+	all, err := n.members.Live(ctx)
+	for _, m := range all {
+		live = append(live, keyring.Member{Node: m.Node, Name: m.Name, Sequence: m.Sequence, Holds: m.Holds, Joined: m.Joined})
+	}
+	return live, err
+}
+
+// announce lets the others know that this node's ring has changed. It waits for nothing.
+func (n *peers) announce() {
+	select {
+	case n.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (n *peers) hint(topic string) {
+	if n.peer != nil {
+		n.peer.Hint(topic)
+	}
+}
+
+func (n *peers) sayHead(head []byte) {
+	if n.peer != nil {
+		n.peer.Say(topicHeads, head)
+	}
+}
+
+// committed tells this node's and the other nodes' readers that the history has gone on.
+func (n *peers) committed() {
+	n.plane.feed.Wake()
+	n.hint(topicHistory)
+}
+
+// parts are what runs for this node among others.
+func (n *peers) parts() []lifecycle.Part {
+	parts := []lifecycle.Part{
+		{Name: "lease", Run: n.members.Run},
+		{Name: "journal", Run: n.journal.Run},
+		{Name: "announcements", Run: n.announcing},
+	}
+	if n.identity != nil {
+		parts = append(parts, lifecycle.Part{Name: "peer identity", Run: n.identity.Run})
+	}
+	if n.peer == nil {
+		return parts
+	}
+	n.peer.On(topicHistory, n.plane.feed.Wake)
+	n.peer.Hear(topicHeads, func(from mtls.Identity, node string, body []byte) { n.journal.Heard(from.String(), node, body) })
+	if n.plane.ring != nil {
+		n.peer.On(topicRing, n.plane.ring.Wake)
+		n.peer.Exchange(n.plane.ring)
+	}
+	parts = append(parts, lifecycle.Part{Name: "NATS", Run: n.bus.Run}, lifecycle.Part{Name: "peers", Run: n.peer.Run})
+	if len(n.plane.settings.Peers.URL) == 0 && len(n.plane.settings.Peers.ClusterRoutes) == 0 {
+		parts = append(parts, lifecycle.Part{Name: "routes", Run: n.routing})
+	}
+	return parts
+}
+
+// announcing renews the lease and hints whenever the ring has changed.
+func (n *peers) announcing(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-n.changed:
+		}
+		if err := n.members.Renew(ctx); err != nil && ctx.Err() == nil {
+			n.plane.log.Warn("the other nodes do not know yet which keys this one holds", "error", err)
+		}
+		n.hint(topicRing)
+	}
+}
+
+// routing finds the other nodes' NATS servers by their leases.
+func (n *peers) routing(ctx context.Context) error {
+	var known []string
+	for {
+		live, err := n.members.Live(ctx)
+		if err == nil {
+			var routes []string
+			for _, m := range live {
+				if m.Node != n.plane.id && m.Address != "" {
+					routes = append(routes, m.Address)
+				}
+			}
+			slices.Sort(routes)
+			if !slices.Equal(routes, known) {
+				n.bus.SetRoutes(routes)
+				known = routes
+			}
+		}
+		if !pause(ctx, routesEvery) {
+			return ctx.Err()
+		}
+	}
+}
+
+// checkPeers finds faults in what the settings say of other nodes.
+func checkPeers(s cpsettings.ControlPlane) error {
+	if len(s.Peers.URL) > 0 || s.Database.Engine == "sqlite" || s.Peers.ClusterListen == "" || s.Peers.ClusterListen == "off" {
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(s.Peers.ClusterListen); err != nil {
+		return fault.Newf(fault.Invalid, "app.Run", "nats_cluster_listen", "%s: write host:port, or off: %w", s.Peers.ClusterListen, err)
+	}
+	return nil
+}
