@@ -44,7 +44,12 @@ func (c *Catalog) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making the default environment: %w", err)
 	}
-	if err := c.refreshFingerprintKey(ctx, row); err != nil {
+	err = c.refreshFingerprintKey(ctx, row)
+	if fault.KindOf(err) == fault.Unavailable { // the key that writes is missing: what there is serves on
+		c.options.Log.WarnContext(ctx, "the default environment's fingerprint key is not sealed anew yet", "cause", err.Error())
+		err = nil
+	}
+	if err != nil {
 		return fmt.Errorf("renewing the default environment's fingerprint key: %w", err)
 	}
 	return c.endMigration(ctx)

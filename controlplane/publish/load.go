@@ -90,7 +90,10 @@ func (p *Publisher) form(ctx context.Context, rows []record.Row) configset.Set {
 	close(parts)
 	workers.Wait()
 	p.stuck = newStuck()
-	var why error
+	why := p.wire.locked
+	if why != nil && p.wire.row.ID != "" {
+		p.stuck.add(p.wire.row, causeOf(why))
+	}
 	for i, one := range all {
 		if one.err != nil {
 			p.stuck.add(refOf(rows[i]), causeOf(one.err))

@@ -59,6 +59,9 @@ func (p *Publisher) heal(ctx context.Context, retry bool) error {
 		}
 		tries := 0
 		for ref := range rows { // another order each time
+			if p.wire.concerns(ref) {
+				continue // that is looked at by itself
+			}
 			if tries++; cause == "" && tries > tryAtOnce {
 				break
 			}

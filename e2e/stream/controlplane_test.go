@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,6 +23,8 @@ import (
 	"github.com/keepgate/keepgate/controlplane/publish"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
+	"github.com/keepgate/keepgate/shared/aead"
+	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
@@ -41,15 +44,22 @@ type controlPlane struct {
 	files     mtls.Files
 	heartbeat time.Duration
 	retry     time.Duration
+	patience  time.Duration
+	poll      time.Duration
 	address   string
+	first     *controlPlane // whose database this one shares; nil: it has its own
+	keys      *losing
 
 	store     *sqlite.Store
+	ring      *keyring.Ring
 	catalog   *catalog.Catalog
 	feed      *changefeed.Feed
 	publisher *publish.Publisher
 	fleet     *fleet.Fleet
 	workspace string
 	wire      *wiretap
+	source    *mtls.Source
+	unlink    func() // ends the links, and nothing else
 	stop      func()
 }
 
@@ -65,10 +75,78 @@ func newControlPlane(t testing.TB) *controlPlane {
 	t.Helper()
 	ca := mtlstest.NewCA(t, "cluster")
 	pair := ca.Issue(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Organisation: "default", Name: "cp"}, DNS: []string{serverName}})
-	cp := &controlPlane{t: t, ca: ca, folder: t.TempDir(), files: ca.Files(t, pair), heartbeat: 100 * time.Millisecond, retry: 100 * time.Millisecond, address: "127.0.0.1:0"}
+	cp := &controlPlane{
+		t: t, ca: ca, folder: t.TempDir(), files: ca.Files(t, pair), heartbeat: 100 * time.Millisecond, retry: 100 * time.Millisecond,
+		patience: 300 * time.Millisecond, poll: 50 * time.Millisecond, address: "127.0.0.1:0", keys: &losing{missing: map[string]bool{}},
+	}
 	cp.start()
 	return cp
 }
+
+// another starts a second node over the same database and ring.
+func (cp *controlPlane) another(change func(*controlPlane)) *controlPlane {
+	cp.t.Helper()
+	node := &controlPlane{
+		t: cp.t, ca: cp.ca, files: cp.files, heartbeat: cp.heartbeat, retry: cp.retry, patience: cp.patience, poll: cp.poll,
+		address: "127.0.0.1:0", keys: &losing{missing: map[string]bool{}, lent: true}, first: cp,
+	}
+	if change != nil {
+		change(node)
+	}
+	node.start()
+	return node
+}
+
+// losing is a ring that keys can be taken from. It outlives restarts.
+type losing struct {
+	encryption.Keys
+	lent    bool // another node follows the ring
+	mu      sync.Mutex
+	missing map[string]bool // guarded by mu
+}
+
+// take takes a key, give gives all back.
+func (l *losing) take(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.missing[id] = true
+}
+
+func (l *losing) give() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.missing)
+}
+
+func (l *losing) away(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.missing[id]
+}
+
+func (l *losing) Key(id string) (*aead.Key, error) {
+	if l.away(id) {
+		return nil, fault.Newf(fault.Unavailable, "keyring.Key", "key/"+id, "its material is missing")
+	}
+	return l.Keys.Key(id)
+}
+
+func (l *losing) Active() (string, *aead.Key, error) {
+	id, key, err := l.Keys.Active()
+	if err == nil && l.away(id) {
+		return id, nil, fault.Newf(fault.Unavailable, "keyring.Active", "key/"+id, "its material is missing")
+	}
+	return id, key, err
+}
+
+func (l *losing) Follow(ctx context.Context, follow func(ctx context.Context) error) error {
+	if l.lent {
+		return follow(ctx)
+	}
+	return l.Keys.Follow(ctx, follow)
+}
+
+func (l *losing) Held() []string { return slices.DeleteFunc(l.Keys.Held(), l.away) }
 
 func (cp *controlPlane) must(err error) {
 	cp.t.Helper()
@@ -81,51 +159,67 @@ func (cp *controlPlane) start() {
 	cp.t.Helper()
 	ctx := context.Background()
 	var err error
-	cp.store, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(cp.folder, "keep.db")})
-	cp.must(err)
-	cp.must(cp.store.Migrate(ctx))
-	ring, err := keyring.Open(ctx, cp.store, local.New(filepath.Join(cp.folder, "keyring.key")), nil, keyring.Options{})
-	cp.must(err)
-	cipher, err := encryption.New(ctx, cp.store, ring, encryption.Options{})
+	if cp.first != nil {
+		cp.store, cp.ring = cp.first.store, cp.first.ring
+	} else {
+		cp.store, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(cp.folder, "keep.db")})
+		cp.must(err)
+		cp.must(cp.store.Migrate(ctx))
+		cp.ring, err = keyring.Open(ctx, cp.store, local.New(filepath.Join(cp.folder, "keyring.key")), nil, keyring.Options{})
+		cp.must(err)
+	}
+	cp.keys.Keys = cp.ring
+	cipher, err := encryption.New(ctx, cp.store, cp.keys, encryption.Options{})
 	cp.must(err)
 	cp.catalog = catalog.New(cp.store, entities(), cipher, catalog.Options{})
 	cp.must(cp.catalog.Start(ctx))
 	cp.workspace, err = cp.catalog.Workspace(ctx, "")
 	cp.must(err)
 	quiet := slog.New(slog.DiscardHandler)
-	cp.feed = changefeed.New(cp.store, changefeed.Options{Poll: 50 * time.Millisecond})
+	cp.feed = changefeed.New(cp.store, changefeed.Options{Poll: cp.poll})
 	cp.publisher = publish.New(cp.store, cp.feed, cp.catalog, entities(), quiet)
 	cp.fleet = fleet.New(cp.store, fleet.Options{})
-	cp.serve(quiet)
+	cp.run(quiet)
 }
 
-// serve opens the socket, at the address it had before a restart.
-func (cp *controlPlane) serve(log *slog.Logger) {
+// run follows the database and serves data planes.
+func (cp *controlPlane) run(log *slog.Logger) {
 	cp.t.Helper()
-	source, err := mtls.OpenWith(cp.files, mtls.Options{Poll: 200 * time.Millisecond, Log: log})
+	var err error
+	cp.source, err = mtls.OpenWith(cp.files, mtls.Options{Poll: 200 * time.Millisecond, Log: log})
 	cp.must(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var parts sync.WaitGroup
+	parts.Go(func() { _ = cp.source.Run(ctx) })
+	parts.Go(func() { _ = cp.publisher.Run(ctx) })
+	parts.Go(func() { _ = cp.fleet.Run(ctx) })
+	cp.wire = &wiretap{}
+	cp.link(log)
+	store := cp.store
+	cp.stop = sync.OnceFunc(func() {
+		cp.unlink()
+		cancel()
+		parts.Wait()
+		if cp.first == nil {
+			_ = store.Close()
+		}
+	})
+	cp.t.Cleanup(cp.stop)
+}
+
+// link opens the socket, at the address it had before.
+func (cp *controlPlane) link(log *slog.Logger) {
+	cp.t.Helper()
 	listen, err := net.Listen("tcp", cp.address)
 	cp.must(err)
 	cp.address = listen.Addr().String()
-	cp.wire = &wiretap{}
-	server := grpc.NewServer(grpc.Creds(grpccreds.Server(source, log, mtls.DataPlane)), grpc.StreamInterceptor(cp.wire.intercept))
-	syncv1.RegisterSyncServiceServer(server, publish.NewServer(cp.publisher, cp.fleet, source, publish.ServerOptions{
-		Name: "cp", Version: "test", Heartbeat: cp.heartbeat, StorageRetry: cp.retry, Patience: 3 * cp.heartbeat, Log: log,
+	server := grpc.NewServer(grpc.Creds(grpccreds.Server(cp.source, log, mtls.DataPlane)), grpc.StreamInterceptor(cp.wire.intercept))
+	syncv1.RegisterSyncServiceServer(server, publish.NewServer(cp.publisher, cp.fleet, cp.source, publish.ServerOptions{
+		Name: "cp", Version: "test", Heartbeat: cp.heartbeat, StorageRetry: cp.retry, Patience: cp.patience, Log: log,
 	}))
-	ctx, cancel := context.WithCancel(context.Background())
-	var parts sync.WaitGroup
-	parts.Go(func() { _ = source.Run(ctx) })
-	parts.Go(func() { _ = cp.publisher.Run(ctx) })
-	parts.Go(func() { _ = cp.fleet.Run(ctx) })
-	parts.Go(func() { _ = server.Serve(listen) })
-	store := cp.store
-	cp.stop = sync.OnceFunc(func() {
-		server.Stop()
-		cancel()
-		parts.Wait()
-		_ = store.Close()
-	})
-	cp.t.Cleanup(cp.stop)
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = server.Serve(listen) }()
+	cp.unlink = sync.OnceFunc(func() { server.Stop(); <-ended })
 }
 
 func (cp *controlPlane) restart() {
@@ -221,7 +315,7 @@ func (cp *controlPlane) status(dp *dataPlane) fleet.Status {
 
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if holds() {
 			return
 		}
