@@ -200,7 +200,7 @@ func (e *env) stored(table, id string) string {
 	return strings.Join(values, "\x00")
 }
 
-func TestResealStopsWithoutTheActiveKey(t *testing.T) {
+func TestResealWithoutAnyKey(t *testing.T) {
 	t.Parallel()
 	e := forgetful(t)
 	fill(e)
