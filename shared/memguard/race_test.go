@@ -1,0 +1,5 @@
+//go:build race
+
+package memguard_test
+
+const raceEnabled = true
