@@ -79,7 +79,8 @@ func plan() []room {
 		{"controlplane/kmsservice", []string{"controlplane/keyring"}},
 		{"controlplane/kmsplugin", []string{"shared/kmsclient", "shared/mtls"}},
 		{"controlplane/admin/...", []string{
-			"controlplane/access", "controlplane/admin/...", "controlplane/audit/...", "controlplane/catalog", "controlplane/fleet", "controlplane/keyring", "controlplane/record", "controlplane/reencrypt",
+			"controlplane/access", "controlplane/admin/...", "controlplane/audit/...", "controlplane/catalog", "controlplane/fleet", "controlplane/keyring",
+			"controlplane/members", "controlplane/peer/...", "controlplane/record", "controlplane/reencrypt",
 			"controlplane/license", "shared/declarative", "shared/memguard", "shared/plugins", "shared/schema",
 		}},
 		{"controlplane/console", []string{"controlplane/access", "controlplane/catalog", "controlplane/fleet", "controlplane/keyring", "shared/schema"}},
