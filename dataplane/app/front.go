@@ -84,12 +84,12 @@ func (p *plane) front(instance *process.Instance) (*front, error) {
 	for _, at := range p.settings.StatusListen {
 		l, err := net.Listen("tcp", at.Address)
 		if err != nil {
-			return nil, fmt.Errorf("status_listen: %w", err)
+			return nil, notOpened("status_listen", err)
 		}
 		f.operator = append(f.operator, l)
 	}
 	if err := f.sockets.Open(context.Background()); err != nil {
-		return nil, fmt.Errorf("proxy_listen: %w", err)
+		return nil, notOpened("proxy_listen", err)
 	}
 	return f, nil
 }
