@@ -195,7 +195,7 @@ func TestLockedMemoryIsGivenBack(t *testing.T) {
 	if _, err := fmt.Sscanf(string(out), "%d kB %d kB %d kB", &before, &full, &after); err != nil {
 		t.Fatalf("%q: %v", out, err)
 	}
-	if full-before < 60<<10 || after-before > 20<<10 {
+	if full-before < 60<<10 || full-after < 50<<10 { // the race detector keeps its shadow of it
 		t.Errorf("%d KiB before, %d KiB with 64 MiB more, %d KiB after", before, full, after)
 	}
 }
