@@ -63,6 +63,7 @@ func main() {
 		b.effort = quick()
 	}
 	fmt.Printf("%s, %d cores, load %s\n", b.report.Machine.CPU, runtime.NumCPU(), b.report.Machine.Load)
+	b.tidyWhenStopped()
 	failed := false
 	for _, s := range sections() {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), s.name) {

@@ -41,7 +41,7 @@ func (b *bench) nginx(c *harness.Cluster, name string, core int, conf func(liste
 		b.Fatalf("%v", err)
 	}
 	process := c.Program(name, program, "-p", folder, "-c", file, "-e", filepath.Join(folder, "error.log"))
-	process.Core = core
+	process.Core, process.Group = core, true
 	process.Launch()
 	address := netip.MustParseAddrPort(listen)
 	harness.Eventually(b, name, func() string {

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,6 +20,7 @@ import (
 type Process struct {
 	Name    string
 	Core    int      // which core alone it may use; -1: all
+	Group   bool     // it starts processes of its own, which end with it
 	Env     []string // beside the environment's own, of which no setting passes
 	program string
 	args    []string
@@ -82,6 +84,9 @@ func (p *Process) Launch() {
 	command.Env = append(clean(os.Environ()), p.Env...)
 	command.Stdout, command.Stderr = log, log
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if p.Group { // only the first of them hears when this process dies, and must be able to tell the others
+		command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
+	}
 	ended, err := runPinned(command, p.Core)
 	if err != nil {
 		t.Fatalf("starting %s: %v", p.Name, err)
@@ -130,12 +135,31 @@ func (p *Process) end(signal syscall.Signal) {
 	if command == nil {
 		return
 	}
+	if p.Group {
+		endGroup(command.Process.Pid, ended)
+		return
+	}
 	_ = command.Process.Signal(signal) // it may have ended already
 	select {
 	case <-ended:
 	case <-time.After(20 * time.Second):
 		_ = command.Process.Kill()
 		<-ended
+	}
+}
+
+// endGroup ends a process and all that it has started, and returns when none is left: asked first, since a process
+// that is killed cannot end its own, then killed.
+func endGroup(first int, ended <-chan struct{}) {
+	_ = syscall.Kill(-first, syscall.SIGTERM) // they may have ended already
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+	}
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if errors.Is(syscall.Kill(-first, syscall.SIGKILL), syscall.ESRCH) {
+			return
+		}
 	}
 }
 
