@@ -26,14 +26,15 @@ type effort struct {
 	entities   []int
 	idle       int
 	benchCount string
+	secrets    int
 }
 
 func full() effort {
-	return effort{rounds: 15, perRun: 3 * time.Second, changes: 200, entities: []int{10_000, 100_000}, idle: 4000, benchCount: "5"}
+	return effort{rounds: 15, perRun: 3 * time.Second, changes: 200, entities: []int{10_000, 100_000}, idle: 4000, benchCount: "5", secrets: 1_000_000}
 }
 
 func quick() effort {
-	return effort{rounds: 3, perRun: 2 * time.Second, changes: 50, entities: []int{10_000}, idle: 1000, benchCount: "1"}
+	return effort{rounds: 3, perRun: 2 * time.Second, changes: 50, entities: []int{10_000}, idle: 1000, benchCount: "1", secrets: 300_000}
 }
 
 // section is one part of the run.
@@ -51,12 +52,13 @@ func sections() []section {
 		{"idle", idleFigures},
 		{"change", changeFigures},
 		{"apply", applyFigures},
+		{"reencrypt", reencryptFigures},
 	}
 }
 
 func main() {
 	out := flag.String("json", "", "also write the figures to this file")
-	only := flag.String("only", "", "run only these sections, as code,proxy: code, size, proxy, idle, change, apply")
+	only := flag.String("only", "", "run only these sections, as code,proxy: code, size, proxy, idle, change, apply, reencrypt")
 	flag.Parse()
 	b := &bench{effort: full(), report: &report{Begun: time.Now(), Machine: machine()}}
 	if os.Getenv("BENCH_QUICK") != "" {

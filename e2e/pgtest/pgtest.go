@@ -85,7 +85,7 @@ func (s *Server) Database(t testing.TB) (dsn string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 		defer cancel()
 		if err := s.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil && !s.stopped() {
 			t.Errorf("dropping the test's database: %v", err)
@@ -123,4 +123,13 @@ func (s *Server) Exec(ctx context.Context, statement string) error {
 	}
 	_, err = connection.Exec(ctx, statement)
 	return errors.Join(err, connection.Close(ctx))
+}
+
+// Launch starts a server for a program that is no test, as a benchmark; stop ends it and removes what it had.
+func Launch(options Options) (server *Server, stop func(), err error) {
+	server, err = launch(options)
+	if err != nil {
+		return nil, nil, err
+	}
+	return server, server.stop, nil
 }

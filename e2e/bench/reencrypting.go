@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/keepgate/keepgate/e2e/harness"
+	"github.com/keepgate/keepgate/e2e/pgtest"
+)
+
+const (
+	keysInWorkspace = 50_000
+	readsEvery      = 5 * time.Millisecond
+	window          = 3 * time.Second
+)
+
+// reencryptFigures rotates the key of a database with many secrets, and reads beside it. The job is paused and
+// resumed in turns, so that reads with and without it are of the same minutes.
+func reencryptFigures(b *bench) {
+	server, stop, err := pgtest.Launch(pgtest.Options{Settings: map[string]string{
+		// As a server for production: what is committed is on disk.
+		"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "1GB", "max_wal_size": "4GB",
+	}})
+	if err != nil {
+		b.Fatalf("%v", err)
+	}
+	b.Cleanup(stop)
+	c := harness.New(b)
+	cp := c.ControlPlane("cp", "--log-level", "warn", "--database", "postgres", "--pg-host", server.Socket(), "--pg-user", server.User(), "--pg-database", "postgres")
+	cp.Start()
+	r := &reencrypting{bench: b, admin: cp.Admin()}
+	r.fill()
+	r.rotate(server)
+	r.admin.Do(202, http.MethodPost, "/keyring/reencrypt", map[string]any{})
+	var with, without []float64
+	for r.progress().State == "running" {
+		with = append(with, r.read(window)...)
+		if answer, err := r.admin.Try(http.MethodPost, "/keyring/reencrypt/pause", nil); err != nil || answer.Status != 200 {
+			break // it has ended
+		}
+		time.Sleep(window / 10) // what was on its way is done
+		without = append(without, r.read(window)...)
+		r.admin.Do(200, http.MethodPost, "/keyring/reencrypt/resume", nil)
+	}
+	r.report(with, without)
+}
+
+type reencrypting struct {
+	*bench
+	admin *harness.Admin
+	reads []string // paths
+	old   string   // key
+	busy  time.Duration
+	rows  int
+}
+
+type progress struct {
+	State    string
+	Resealed int
+	Proof    struct {
+		Keys []struct {
+			Key  string `json:"key_id"`
+			Rows int
+		}
+	}
+}
+
+func (r *reencrypting) progress() (p progress) {
+	r.Helper()
+	answer, err := r.admin.Try(http.MethodGet, "/keyring/reencrypt", nil)
+	if err == nil {
+		err = json.Unmarshal([]byte(answer.Body), &p)
+	}
+	if err != nil || answer.Status != 200 {
+		r.Fatalf("reading the progress: %v, %d %s", err, answer.Status, answer.Body)
+	}
+	return p
+}
+
+// fill pushes the secrets, a workspace at a time.
+func (r *reencrypting) fill() {
+	for i := range r.effort.secrets / keysInWorkspace {
+		name := fmt.Sprintf("w%d", i)
+		r.admin.Do(201, http.MethodPost, "/workspaces", map[string]any{"name": name})
+		var f strings.Builder
+		f.WriteString("_format_version: '3.0'\nconsumers:\n- username: u\nkeyauth_credentials:\n")
+		for j := range keysInWorkspace {
+			id := fmt.Sprintf("%08x-%04x-4000-8000-%012x", rand.Uint32(), i, j)
+			fmt.Fprintf(&f, "- {id: %s, consumer: u, key: bench-key-%d-%d-of-some-length}\n", id, i, j)
+			if j%100 == 0 {
+				r.reads = append(r.reads, "/"+name+"/key-auths/"+id)
+			}
+		}
+		answer, err := harness.Do(http.MethodPost, r.admin.URL("/"+name+"/config"), f.String(), "Content-Type", "text/yaml")
+		if err != nil || answer.Status/100 != 2 {
+			r.Fatalf("filling: %v, %d %.300s", err, answer.Status, answer.Body)
+		}
+	}
+}
+
+// rotate makes another key active, on a database that has come to rest.
+func (r *reencrypting) rotate(server *pgtest.Server) {
+	if err := server.Exec(context.Background(), "VACUUM ANALYZE"); err != nil {
+		r.Fatalf("%v", err)
+	}
+	if err := server.Exec(context.Background(), "CHECKPOINT"); err != nil {
+		r.Fatalf("%v", err)
+	}
+	r.old = r.admin.Do(200, http.MethodGet, "/keyring/active", nil)["id"].(string)
+	made := r.admin.Do(201, http.MethodPost, "/keyring/generate", nil)
+	r.admin.Do(204, http.MethodPost, "/keyring/activate", map[string]any{"key": made["id"]})
+}
+
+// read asks for credentials at a steady pace and returns how long each took, in milliseconds. It counts what the
+// job does meanwhile.
+func (r *reencrypting) read(lasts time.Duration) (took []float64) {
+	kept := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{}}
+	defer kept.CloseIdleConnections()
+	begun, before := time.Now(), r.progress().Resealed
+	for next := begun; time.Since(begun) < lasts; next = next.Add(readsEvery) {
+		time.Sleep(time.Until(next))
+		request, err := http.NewRequest(http.MethodGet, r.admin.URL(r.reads[rand.N(len(r.reads))]), http.NoBody)
+		if err != nil {
+			r.Fatalf("%v", err)
+		}
+		sent := time.Now()
+		answer, err := harness.Send(kept, request)
+		if err != nil || answer.Status != 200 {
+			r.Fatalf("reading beside the job: %v, %d %s", err, answer.Status, answer.Body)
+		}
+		took = append(took, float64(time.Since(sent).Microseconds())/1000)
+	}
+	if p := r.progress(); p.State == "running" {
+		r.busy, r.rows = r.busy+time.Since(begun), r.rows+p.Resealed-before
+	}
+	return took
+}
+
+func (r *reencrypting) report(with, without []float64) {
+	p := r.progress()
+	if p.State != "done" || len(without) == 0 || r.busy == 0 {
+		r.Fatalf("the job ended %s; it needs more rows to be measured", p.State)
+	}
+	left := 0
+	for _, key := range p.Proof.Keys {
+		if key.Key == r.old {
+			left = key.Rows
+		}
+	}
+	perSecond := float64(r.rows) / r.busy.Seconds()
+	b := r.bench
+	b.report.add(figure{
+		Name: "re-encryption on PostgreSQL, time for a row", Value: 1e6 / perSecond, Unit: "µs", Aim: 50,
+		Note: fmt.Sprintf("%.0f rows/s of %d, one at a time read beside them; %d rows left under the old key", perSecond, p.Resealed, left),
+	})
+	note := fmt.Sprintf("%d and %d reads of a credential, one every %v", len(with), len(without), readsEvery)
+	for _, q := range []float64{0.5, 0.99} {
+		a, o := quantile(with, q), quantile(without, q)
+		b.report.add(figure{Name: fmt.Sprintf("reads, p%.0f, without the job", q*100), Value: o, Unit: "ms"})
+		b.report.add(figure{Name: fmt.Sprintf("reads, p%.0f, with it", q*100), Value: a, Unit: "ms"})
+		aim := 0.0
+		if q == 0.99 {
+			aim = 1.1
+		}
+		b.report.add(figure{Name: fmt.Sprintf("reads, p%.0f, with ÷ without", q*100), Value: a / o, Unit: "x", Aim: aim, Note: note})
+	}
+}
