@@ -26,6 +26,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/audit/heads"
@@ -88,6 +89,9 @@ func Open(ctx context.Context, store Store, node string, options Options) (*Jour
 	j.chain = newChain(store, node, options)
 	if held, found := book.Newest(options.Cluster, node); found {
 		j.chain.last = position{held.Sequence, held.Hash}
+	} else if slices.ContainsFunc(book.All(), func(h heads.Held) bool { return h.Node == node }) {
+		options.Log.Warn("audit: the heads that are held of this node's journal are of another database; that is right only when this one is meant to be new",
+			"file", options.HeadsPath)
 	}
 	if err := j.chain.find(ctx); err != nil {
 		return nil, errors.Join(err, book.Close())

@@ -110,11 +110,8 @@ func (m *memory) AuditHeads(context.Context) (ends []record.AuditEntry, err erro
 		}
 	}
 	if m.landing != nil {
-		landing := m.landing
+		_ = m.insert(m.landing) // or its places are taken: then it comes to nothing
 		m.landing = nil
-		if err := m.insert(landing); err != nil {
-			return nil, err
-		}
 	}
 	return ends, nil
 }
@@ -123,12 +120,6 @@ func (m *memory) set(change func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	change()
-}
-
-func (m *memory) copied() []record.AuditEntry {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Clone(m.rows)
 }
 
 // prover signs with a key that all nodes of a test share.

@@ -224,6 +224,10 @@ func TestVerifyChecksWhoSigned(t *testing.T) {
 	if out, err := p.verify("--heads", copied); err == nil || !strings.Contains(out, "the head of entry 9 is not proved") || strings.Contains(out, "missing") {
 		t.Errorf("a head that was changed: %v\n%s", err, out)
 	}
+	mtlstest.Write(t, copied, bytes.ReplaceAll(data, []byte(cluster), []byte("another")))
+	if out, err := p.run("verify", "--admin", p.nodes[0].url, "--heads", copied); err == nil || strings.Count(out, "in the database another") != 2 {
+		t.Errorf("heads of another database: %v\n%s", err, out)
+	}
 	mtlstest.Write(t, copied, append([]byte("damaged\n"), data...))
 	if out, err := p.verify("--heads", copied); err == nil || !strings.Contains(out, "line 1") {
 		t.Errorf("a damaged file: %v\n%s", err, out)

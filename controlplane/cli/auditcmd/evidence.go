@@ -90,6 +90,23 @@ func (e *evidence) ask(ctx context.Context, client *adminclient.Client) error {
 	return nil
 }
 
+// strangers names the databases, other than the one that is served, whose heads are held. Who writes a
+// database can make it look like a new one.
+func (e *evidence) strangers() (found []audit.Finding) {
+	named := map[string]bool{}
+	for _, h := range e.held {
+		if h.Cluster == e.cluster || named[h.Node+" "+h.Cluster] {
+			continue
+		}
+		named[h.Node+" "+h.Cluster] = true
+		found = append(found, audit.Finding{
+			Node: h.Node, Kind: audit.Missing,
+			Text: "a head is held of its journal in the database " + h.Cluster + ", which is not the one that is served; when that was meant, take the head out of the file of heads (audit_heads_path)",
+		})
+	}
+	return found
+}
+
 // prove checks who signed the heads, and leaves out those that nobody proves: they say nothing of the chain.
 func (e *evidence) prove(witness *mtls.Witness) []audit.Finding {
 	if witness == nil {

@@ -71,6 +71,7 @@ func (a asked) run(cmd *cobra.Command) error {
 	}
 	r := &result{Cluster: e.cluster, Findings: []audit.Finding{}, Notes: []audit.Finding{}}
 	r.add(e.prove(witness)...)
+	r.add(e.strangers()...)
 	for _, node := range e.nodes() {
 		count := 0
 		found, err := audit.Verify(e.cluster, node, e.chain(cmd.Context(), node, &count), e.held)
