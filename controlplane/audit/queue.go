@@ -14,6 +14,8 @@ const (
 	commitTimeout = 10 * time.Second // of a commit, whoever waits for it
 )
 
+var errInterrupted error = fault.Newf(fault.Unavailable, "audit.Record", "journal", "writing was interrupted")
+
 // pending is an entry that has no place yet.
 type pending struct {
 	at   int64
@@ -115,6 +117,12 @@ func (j *Journal) lead(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
 	batch := j.queue.take()
+	err := errInterrupted
+	defer func() { // after a panic too: nobody waits for ever
+		for _, w := range batch {
+			w.done <- err
+		}
+	}()
 	var entries []pending
 	for _, w := range batch {
 		entries = append(entries, w.entries...)
@@ -122,8 +130,5 @@ func (j *Journal) lead(ctx context.Context) {
 			j.chain.doubt()
 		}
 	}
-	err := j.chain.append(ctx, entries)
-	for _, w := range batch {
-		w.done <- err
-	}
+	err = j.chain.append(ctx, entries)
 }
