@@ -26,7 +26,7 @@ func dialect(prefix string) *relational.Dialect {
 		LockRowsToDelete: " FOR UPDATE",
 		CheckReferences:  "SET CONSTRAINTS ALL IMMEDIATE",
 		Now:              "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
-		Arrays:           true,
+		Splits:           true,
 		ReadTags:         "array_to_json(tags)::text",
 		Tags: func(tags []string) any {
 			if tags == nil {

@@ -31,9 +31,9 @@ type Dialect struct {
 	// HasTags returns a condition and its arguments: the column holds all of tags, or one of them.
 	HasTags func(tags []string, one bool) (condition string, arguments []any)
 
-	// Arrays says that a parameter may be a slice, of texts (with nulls: of pointers) or of numbers, so that
-	// one statement rewrites many rows.
-	Arrays bool
+	// Splits says that there are string_to_array and unnest, so that one parameter can hold a column of many
+	// rows. Encoding and parsing arrays, which quotes every element, costs more than writing the rows.
+	Splits bool
 
 	// Explain says what an error of the driver means.
 	Explain func(err error) Cause

@@ -72,11 +72,11 @@ func (s *Store) reseal(ctx context.Context, t *layout.Table, rows []record.Resea
 		return nil, err
 	}
 	defer tx.end(ctx)
-	write := resealEach
-	if s.dialect.Arrays {
-		write = resealMany
-	}
 	for chunk := range slices.Chunk(rows, resealChunk) {
+		write := resealEach
+		if s.dialect.Splits && len(chunk) > 1 {
+			write = resealMany
+		}
 		missed, err := write(ctx, tx, t, chunk)
 		if err != nil {
 			return nil, fmt.Errorf("writing sealed values: %w", err)
@@ -125,73 +125,4 @@ func textOrNull(body []byte) any {
 		return nil
 	}
 	return string(body)
-}
-
-// resealMany writes all rows with one statement, whose parameters are the columns.
-func resealMany(ctx context.Context, tx *transaction, t *layout.Table, rows []record.Resealed) (conflicts []string, err error) {
-	identities, generations := make([]string, len(rows)), make([]int64, len(rows))
-	for i, row := range rows {
-		identities[i], generations[i] = row.ID, int64(row.Generation)
-	}
-	names, sets := []string{"id", "generation"}, []string(nil)
-	arrays, arguments := []string{"?::text[]", "?::bigint[]"}, []any{identities, generations}
-	add := func(name string, values []*string, complete bool) {
-		quoted := layout.Quote(name)
-		value := "fresh." + quoted
-		if !complete {
-			value = "coalesce(" + value + ", stored." + quoted + ")"
-		}
-		names, sets = append(names, quoted), append(sets, quoted+" = "+value)
-		arrays, arguments = append(arrays, "?::text[]"), append(arguments, values)
-	}
-	for _, c := range t.Sealed {
-		if values, present := column(rows, c.Field); present > 0 {
-			add(c.Name, values, present == len(rows))
-		}
-	}
-	if values, present := bodies(rows); present > 0 {
-		add("body", values, present == len(rows))
-	}
-	result, err := tx.query(ctx, "UPDATE "+tx.dialect.table(t.Name)+" AS stored SET "+strings.Join(sets, ", ")+
-		" FROM unnest("+strings.Join(arrays, ", ")+") AS fresh ("+strings.Join(names, ", ")+")"+
-		" WHERE stored.id = fresh.id AND stored.generation = fresh.generation RETURNING stored.id", arguments...)
-	if err != nil {
-		return nil, err
-	}
-	defer result.Close()
-	written := make(map[string]bool, len(rows))
-	for result.Next() {
-		var id string
-		if err := result.Scan(&id); err != nil {
-			return nil, err
-		}
-		written[id] = true
-	}
-	for _, id := range identities {
-		if !written[id] {
-			conflicts = append(conflicts, id)
-		}
-	}
-	return conflicts, result.Err()
-}
-
-func column(rows []record.Resealed, field string) (values []*string, present int) {
-	values = make([]*string, len(rows))
-	for i, row := range rows {
-		if value, ok := row.Sealed[field]; ok {
-			values[i], present = &value, present+1
-		}
-	}
-	return values, present
-}
-
-func bodies(rows []record.Resealed) (values []*string, present int) {
-	values = make([]*string, len(rows))
-	for i, row := range rows {
-		if row.Body != nil {
-			text := string(row.Body)
-			values[i], present = &text, present+1
-		}
-	}
-	return values, present
 }

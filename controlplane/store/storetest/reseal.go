@@ -90,6 +90,36 @@ func testReseal(t *testing.T, b *bench) {
 	}
 }
 
+// testResealTexts is for decryption: what was sealed may be any text.
+func testResealTexts(t *testing.T, b *bench) {
+	consumer := b.consumer(newID(), "ann")
+	texts := []string{"", "NULL", "two\nlines\n", "\n", `{"a","b"}`, `back\slash`, "ä 𝄞", "\x01\x1f", strings.Repeat("long,", 10_000)}
+	b.apply(t, insert(consumer))
+	for name, some := range map[string][]string{"one": texts[:1], "one line each": {"", "NULL", ""}, "all": texts} {
+		var rows []record.Row
+		var changes []record.Change
+		for range some {
+			row := b.credential(newID(), consumer.ID, newID())
+			row.Sealed["password_check"] = "kept"
+			rows = append(rows, row)
+			changes = append(changes, insert(row))
+		}
+		b.apply(t, changes...)
+		var fresh []record.Resealed
+		for i, text := range some {
+			rows[i] = b.stored(t, rows[i])
+			rows[i].Sealed["password"] = text
+			fresh = append(fresh, record.Resealed{ID: rows[i].ID, Generation: rows[i].Generation, Sealed: map[string]string{"password": text}})
+		}
+		if conflicts := b.reseal(t, "basicauth_credentials", fresh...); len(conflicts) > 0 {
+			t.Errorf("%s: conflicts %v", name, conflicts)
+		}
+		for _, row := range rows {
+			same(t, row, b.stored(t, row))
+		}
+	}
+}
+
 func testResealMalformed(t *testing.T, b *bench) {
 	consumer := b.consumer(newID(), "ann")
 	row := b.credential(newID(), consumer.ID, "ann")

@@ -57,6 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) record.Store) {
 		"a place in the journal is taken once":               testAuditCollisions,
 		"thousands of entries of the journal at once":        testAuditBulk,
 		"rows are sealed anew in their place":                testReseal,
+		"any text may take the place of a sealed one":        testResealTexts,
 		"malformed reseals are refused":                      testResealMalformed,
 		"thousands of rows are sealed anew at once":          testResealBulk,
 		"sealing anew never undoes a write":                  testResealBeside,
