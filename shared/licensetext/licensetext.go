@@ -93,7 +93,7 @@ func expiring(payload map[string]json.RawMessage) (License, error) {
 		const lastZone = 12 * time.Hour // west of Greenwich the day ends so much later
 		return License{Date: text, Expires: day.Add(24*time.Hour + lastZone)}, nil
 	}
-	if moment, err := time.Parse(time.RFC3339, text); err == nil {
+	if moment, err := time.Parse(time.RFC3339, text); err == nil && !moment.IsZero() {
 		return License{Date: text, Expires: moment}, nil
 	}
 	return License{}, fmt.Errorf("has a %s that is no date as 2030-01-31", path)
