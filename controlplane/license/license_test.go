@@ -182,24 +182,44 @@ func TestWhatHappensMeanwhileShows(t *testing.T) {
 	})
 }
 
+// heard is a log that is read while it is written.
+type heard struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (h *heard) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.Write(p)
+}
+
+// take returns what was logged since.
+func (h *heard) take() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	defer h.text.Reset()
+	return h.text.String()
+}
+
 // TestTheLogIsToldOnceADay of a license that ends, from thirty days before on.
 func TestTheLogIsToldOnceADay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log heard
 		end := time.Now().Add(40 * 24 * time.Hour).UTC() // in a bubble it is midnight
 		l := license.New(&licenses{}, license.Given{Data: secret.Take([]byte(text(end.Format(time.DateOnly))))},
-			license.Options{Poll: time.Minute, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+			license.Options{Poll: time.Hour, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 		l.Load(t.Context())
 		stop := run(t, l)
 		said := func(days int, soon, over int) {
 			t.Helper()
 			time.Sleep(time.Duration(days) * 24 * time.Hour)
 			synctest.Wait()
-			if s, o := strings.Count(log.String(), "expires soon"), strings.Count(log.String(), "has expired"); s != soon || o != over {
+			text := log.take()
+			if s, o := strings.Count(text, "expires soon"), strings.Count(text, "has expired"); s != soon || o != over {
 				t.Errorf("told %d times that it ends and %d times that it is over, want %d and %d", s, o, soon, over)
 			}
-			log.Reset()
 		}
 		said(11, 0, 0)
 		said(1, 1, 0)
