@@ -36,7 +36,7 @@ type Imported struct {
 
 // Export copies all material that is held. The caller wipes it.
 func (r *Ring) Export(ctx context.Context) (Contents, error) {
-	if err := r.record(ctx, "key.export", "keyring", r.Held()...); err != nil {
+	if err := r.record(ctx, "key.export", "keyring", "keys", strings.Join(r.Held(), " ")); err != nil {
 		return Contents{}, err
 	}
 	return r.contents(), nil
@@ -132,7 +132,7 @@ func (r *Ring) Import(ctx context.Context, contents Contents) (result Imported, 
 
 func (r *Ring) importAll(ctx context.Context, contents Contents, result *Imported) error {
 	ids := slices.Sorted(maps.Keys(contents.Keys))
-	note := r.once(ctx, "key.import", "keyring", ids...)
+	note := r.once(ctx, "key.import", "keyring", "keys", strings.Join(ids, " "))
 	r.mu.Lock()
 	defer r.unlock()
 	err := r.change(ctx, func(s *state) (e edit, err error) {

@@ -82,7 +82,7 @@ func (r *Ring) Activate(ctx context.Context, id string, force bool) error {
 	if already, err := prepared(); err != nil || already {
 		return err
 	}
-	detail := []string{"force"}
+	detail := []string{"force", "1"}
 	if !force {
 		detail = nil
 		if err := r.await(ctx, op, id, "these nodes do not hold the key yet", "try again when they do, stop them, or activate it with force=1",

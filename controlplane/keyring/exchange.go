@@ -60,7 +60,7 @@ func (r *Ring) Accept(ctx context.Context, from string, material map[string]secr
 	}
 	accepted = slices.Sorted(maps.Keys(fits))
 	for _, id := range accepted {
-		if err := r.record(ctx, "key.accept", subject(id), from); err != nil {
+		if err := r.record(ctx, "key.accept", subject(id), "from", from); err != nil {
 			for _, h := range fits {
 				h.wipe()
 			}

@@ -60,7 +60,7 @@ func (r *Ring) first(ctx context.Context) error {
 		if s.head.Active == "" {
 			found := s.last(func(e *entry) bool { return e.held != nil && e.row.State == StateUsable })
 			if found != "" {
-				return edit{active: found}, r.record(ctx, "key.activate", subject(found), "the head was gone")
+				return edit{active: found}, r.record(ctx, "key.activate", subject(found), "why", "the head was gone")
 			}
 		}
 		if replace, err := r.replaceable(ctx, s); err != nil || !replace {

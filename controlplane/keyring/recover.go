@@ -69,7 +69,7 @@ func unproven(e *entry) []string {
 	if e.trusted {
 		return nil
 	}
-	return []string{"unproven"}
+	return []string{"proof", "accepted by the operator"}
 }
 
 // recovered adds to e what makes a recovered key usable. Material that this node still holds is not

@@ -175,13 +175,13 @@ func (j *Job) record(ctx context.Context, action, id string, detail ...string) e
 
 // describe is the request as the journal keeps it.
 func (s *stored) describe() []string {
-	detail := []string{"to=" + s.To}
-	for name, value := range map[string]string{"table": s.Table, "workspace": s.Workspace} {
-		if value != "" {
-			detail = append(detail, name+"="+value)
-		}
+	detail := []string{"to", s.To}
+	if s.Table != "" {
+		detail = append(detail, "table", s.Table)
 	}
-	slices.Sort(detail)
+	if s.Workspace != "" {
+		detail = append(detail, "workspace", s.Workspace)
+	}
 	return detail
 }
 

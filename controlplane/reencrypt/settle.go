@@ -3,6 +3,7 @@ package reencrypt
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -125,7 +126,7 @@ func (w *worker) conclude(ctx context.Context, proof *Proof) error {
 	w.mu.Lock()
 	id, p := w.s.ID, w.s.progress()
 	w.mu.Unlock()
-	if err := w.j.record(ctx, "done", id, fmt.Sprintf("resealed=%d", p.Resealed), fmt.Sprintf("unreadable=%d", p.Unreadable)); err != nil {
+	if err := w.j.record(ctx, "done", id, "resealed", strconv.Itoa(p.Resealed), "unreadable", strconv.Itoa(p.Unreadable)); err != nil {
 		return err
 	}
 	w.update(func(s *stored) { s.Proof = proof })
