@@ -70,8 +70,11 @@ func Authenticate(ex *exchange.Exchange, on *Runtime, anonymous, challenge strin
 	}
 	if refusal.Status != 401 || anonymous == "" {
 		Refuse(ex, refusal)
-		if refusal.Status == 401 {
+		switch refusal.Status {
+		case 401:
 			ex.Response.Header.Set("WWW-Authenticate", challenge)
+		case 429: // budgets refill once a second or faster; RFC 6585 §4
+			ex.Response.Header.Set("Retry-After", "1")
 		}
 		return
 	}

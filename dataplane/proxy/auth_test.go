@@ -190,7 +190,11 @@ func TestBasicAuthOverflows(t *testing.T) {
 		wg.Go(func() {
 			request, _ := http.NewRequest("GET", "/", nil)
 			request.SetBasicAuth("al", strings.Repeat("x", i+1))
-			switch g.do(t, "GET", "/basic", "", "Authorization", request.Header.Get("Authorization")).status {
+			got := g.do(t, "GET", "/basic", "", "Authorization", request.Header.Get("Authorization"))
+			if (got.status == 429) != (got.header.Get("Retry-After") == "1") {
+				t.Errorf("%d with Retry-After %q", got.status, got.header.Get("Retry-After"))
+			}
+			switch got.status {
 			case 401:
 				refused.Add(1)
 			case 429:
