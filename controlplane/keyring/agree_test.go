@@ -17,21 +17,27 @@ func TestAgree(t *testing.T) {
 		recorded, wanted string
 		keys             bool
 		sealed           int
+		cleared          bool
 		migrate          bool
 		refused          string // part of the advice
 	}{
-		"first start":                   {wanted: "local"},
-		"first start without":           {wanted: "off"},
-		"the same":                      {recorded: "local", wanted: "local", keys: true},
-		"off with sealed rows":          {recorded: "local", wanted: "off", sealed: 3, refused: "keyring_enabled = on"},
-		"off on a restored database":    {wanted: "off", sealed: 1, refused: "keyring_enabled = on"},
-		"off again, no keys yet":        {recorded: "local", wanted: "off"},
-		"off with keys, nothing sealed": {recorded: "local", wanted: "off", keys: true, refused: "keyring_enabled = on"},
-		"off on a restored empty ring":  {wanted: "off", keys: true, refused: "keyring_enabled = on"},
-		"on over plaintext, undeclared": {recorded: "off", wanted: "local", refused: "keyring_migrate_plaintext"},
-		"on over plaintext, declared":   {recorded: "off", wanted: "local", migrate: true},
-		"another strategy, no keys yet": {recorded: "local", wanted: "cluster"},
-		"another strategy":              {recorded: "local", wanted: "cluster", keys: true, refused: "keyring_strategy = local"},
+		"first start":                         {wanted: "local"},
+		"first start without":                 {wanted: "off"},
+		"the same":                            {recorded: "local", wanted: "local", keys: true},
+		"off with sealed rows":                {recorded: "local", wanted: "off", sealed: 3, refused: "keyring_enabled = on"},
+		"off on a restored database":          {wanted: "off", sealed: 1, refused: "keyring_enabled = on"},
+		"off again, no keys yet":              {recorded: "local", wanted: "off"},
+		"off with keys, nothing sealed":       {recorded: "local", wanted: "off", keys: true, refused: "keyring_enabled = on"},
+		"off on a restored empty ring":        {wanted: "off", keys: true, refused: "keyring_enabled = on"},
+		"off after everything was decrypted":  {recorded: "local", wanted: "off", keys: true, cleared: true},
+		"off before everything was decrypted": {recorded: "local", wanted: "off", keys: true, cleared: true, sealed: 1, refused: "keyring_decrypt_all"},
+		"off while the index key is sealed":   {recorded: "local", wanted: "off", keys: true, refused: "keyring reencrypt --to plaintext"},
+		"on again over a ring that was off":   {recorded: "off", wanted: "local", keys: true, migrate: true},
+		"on again, undeclared":                {recorded: "off", wanted: "local", keys: true, refused: "keyring_migrate_plaintext"},
+		"on over plaintext, undeclared":       {recorded: "off", wanted: "local", refused: "keyring_migrate_plaintext"},
+		"on over plaintext, declared":         {recorded: "off", wanted: "local", migrate: true},
+		"another strategy, no keys yet":       {recorded: "local", wanted: "cluster"},
+		"another strategy":                    {recorded: "local", wanted: "cluster", keys: true, refused: "keyring_strategy = local"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +53,8 @@ func TestAgree(t *testing.T) {
 			}
 			err := keyring.Agree(t.Context(), store, keyring.Agreement{
 				Strategy: test.wanted, AllowMigration: test.migrate,
-				Sealed: func(context.Context) (int, error) { return test.sealed, nil },
+				Sealed:  func(context.Context) (int, error) { return test.sealed, nil },
+				Cleared: func(context.Context) (bool, error) { return test.cleared, nil },
 			})
 			recorded, _, metaErr := store.Meta(t.Context(), "keyring_strategy")
 			if metaErr != nil {

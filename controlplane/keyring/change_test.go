@@ -47,13 +47,13 @@ func TestActivationWaitsForEveryNode(t *testing.T) {
 		}
 		// A node that is not there is not waited for, and one that lacks the key can be passed over.
 		third := w.generate(0)
-		w.away[w.names[1]] = true
+		w.lose(1)
 		give(t, w.nodes[0], passed(t, w.nodes[2]), "node 0", "node 2")
 		if err := w.nodes[0].Activate(t.Context(), third, false); err != nil {
 			t.Errorf("Activate with a node away = %v", err)
 		}
 		fourth := w.generate(0)
-		if err := w.nodes[0].Activate(t.Context(), fourth, true); err != nil || w.journal.count("key.activate key/"+fourth+" force") != 1 {
+		if err := w.nodes[0].Activate(t.Context(), fourth, true); err != nil || w.journal.count("key.activate key/"+fourth+" force 1") != 1 {
 			t.Errorf("Activate by force = %v", err)
 		}
 		if passed(t, w.nodes[2]); stateOf(w.nodes[2], fourth).State != "missing" {

@@ -9,12 +9,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/cluster"
 	"github.com/keepgate/keepgate/controlplane/keyring/keyringtest"
 	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
@@ -70,9 +70,18 @@ func (s *signer) Stale(_ string, _, proof []byte) bool {
 	return s.expired[string(name)]
 }
 
+// tester is a test, or one history of a property test.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Context() context.Context
+}
+
 // town is some nodes on one database.
 type town struct {
-	t       testing.TB
+	t       tester
 	store   keyring.Store
 	nodes   []*keyring.Ring
 	names   []string
@@ -84,7 +93,7 @@ type town struct {
 	options keyring.Options
 }
 
-func newTown(t testing.TB, store keyring.Store, count int, options keyring.Options) *town {
+func newTown(t tester, store keyring.Store, count int, options keyring.Options) *town {
 	t.Helper()
 	var list []string
 	for i := range count {
@@ -108,13 +117,43 @@ func (w *town) start(i int) {
 	w.mu.Lock()
 	w.nodes[i] = nil
 	w.mu.Unlock()
-	ring, err := keyring.Open(w.t.Context(), w.store, w.keeper, w.signers[i], options)
+	ring, err := keyring.Open(w.t.Context(), gate{w.store, w, w.names[i]}, w.keeper, w.signers[i], options)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.mu.Lock()
 	w.nodes[i] = ring
 	w.mu.Unlock()
+}
+
+// gate is a node's way to the database.
+type gate struct {
+	keyring.Store
+	town *town
+	node string
+}
+
+func (g gate) closed() error {
+	g.town.mu.Lock()
+	defer g.town.mu.Unlock()
+	if g.town.away[g.node] {
+		return fault.Newf(fault.Unavailable, "keyring_test", "", "the database is away")
+	}
+	return nil
+}
+
+func (g gate) Keyring(ctx context.Context) (record.Keyring, error) {
+	if err := g.closed(); err != nil {
+		return record.Keyring{}, err
+	}
+	return g.Store.Keyring(ctx)
+}
+
+func (g gate) ChangeKeyring(ctx context.Context, old *string, head string, keys []record.Key) error {
+	if err := g.closed(); err != nil {
+		return err
+	}
+	return g.Store.ChangeKeyring(ctx, old, head, keys)
 }
 
 // Live makes the town the members of its rings.
@@ -155,14 +194,13 @@ func (w *town) exchange() {
 	}
 }
 
-func give(t testing.TB, from, to *keyring.Ring, names ...string) {
+func give(t tester, from, to *keyring.Ring, names ...string) {
 	t.Helper()
 	material := lent(from, to.Wanted())
 	if len(material) == 0 {
 		return
 	}
-	accepted, err := to.Accept(t.Context(), names[0], material)
-	if err != nil || len(accepted) == 0 {
+	if accepted, err := to.Accept(t.Context(), names[0], material); err != nil || len(accepted) == 0 {
 		t.Fatalf("Accept = %v, %v", accepted, err)
 	}
 }
@@ -290,4 +328,14 @@ func stored(store keyring.Store, id string) record.Key {
 		return record.Key{}
 	}
 	return *rowOf(&kr, id)
+}
+
+// lose takes the database from a node, and with it the node's lease; regain gives it back.
+func (w *town) lose(i int)   { w.setAway(i, true) }
+func (w *town) regain(i int) { w.setAway(i, false) }
+
+func (w *town) setAway(i int, away bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.away[w.names[i]] = away
 }

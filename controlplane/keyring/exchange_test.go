@@ -36,7 +36,7 @@ func TestNodesShareOneRing(t *testing.T) {
 			t.Errorf("node %d: Status = %+v", i, ring.Status())
 		}
 	}
-	for _, entry := range []string{"key.first key/" + first, "key.generate key/" + second, "key.activate key/" + second, "key.accept key/" + second + " node 1"} {
+	for _, entry := range []string{"key.first key/" + first, "key.generate key/" + second, "key.activate key/" + second, "key.accept key/" + second + " from node 1"} {
 		if w.journal.count(entry) == 0 {
 			t.Errorf("the journal lacks %q", entry)
 		}

@@ -34,8 +34,8 @@
 //   - rows that vanished are written again, tombstones too, so that ids stay taken;
 //   - of a row that differs the remembered one counts, save that a key which is removed or lost here and
 //     is not there comes back: values as old as the restored copy may be sealed under it;
-//   - the active key is that of the head with the later time: the remembered one, unless somebody has
-//     activated another since the restoration;
+//   - the active key is that which was activated last: the remembered one, unless somebody has activated
+//     another since the restoration;
 //   - the new head counts above both.
 //
 // A node that meets a restored database only after others have counted on follows their head and writes
@@ -93,6 +93,7 @@ type Recoverer interface {
 
 // Journal is the audit journal. What is not recorded is not done.
 type Journal interface {
+	// Record takes detail as pairs of a name and a value. The entry is durable when it returns.
 	Record(ctx context.Context, action, subject string, detail ...string) error
 }
 

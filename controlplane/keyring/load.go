@@ -80,8 +80,12 @@ func (r *Ring) judge(before *state, kr record.Keyring, fresh map[string]*held) *
 		}
 		return 0
 	})
+	ours, theirs := after.byID[after.head.Active], after.byID[after.other]
+	if ours != nil && theirs != nil && theirs.usable() && activatedBefore(ours.row, theirs.row) {
+		after.head.Active = after.other
+	}
 	if after.refused == "" && !after.named && after.head.Active != "" {
-		if e, ok := after.byID[after.head.Active]; !ok || !e.trusted || e.row.State != StateUsable {
+		if e, ok := after.byID[after.head.Active]; !ok || !e.usable() {
 			after.head, after.refused = before.head, "it makes key "+after.head.Active+" active, which is no usable key of a proven row"
 		}
 	}
@@ -106,10 +110,7 @@ func (r *Ring) judgeHead(before, after *state) {
 	}
 	switch {
 	case v.err == nil && h.Sequence < before.head.Sequence:
-		after.restored = true
-		if h.At > before.head.At {
-			after.head.Active, after.head.At = h.Active, h.At
-		}
+		after.restored, after.other = true, h.Active
 	case v.err == nil:
 		after.head, after.stale = h, v.stale
 	case before.follows(after.text):

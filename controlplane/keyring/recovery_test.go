@@ -6,6 +6,8 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/cluster"
 	"github.com/keepgate/keepgate/controlplane/keyring/keyringtest"
+	"github.com/keepgate/keepgate/controlplane/keyring/local"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
 )
@@ -156,5 +159,151 @@ func TestRecoveryWithAnotherKey(t *testing.T) {
 	ring = open(t, store, recoverable(t, other), referenced)
 	if result, err = ring.Recover(t.Context(), privatePEM(other), nil); err != nil || len(result.Recovered) != 1 {
 		t.Errorf("Recover after the change of the recovery key = %+v, %v", result, err)
+	}
+}
+
+// A whole cluster that forgot everything comes to life from one node.
+func TestRecoveryBringsEveryNodeBack(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, newStore(t), 0, keyring.Options{References: counting(1)})
+	w.keeper, w.names = recoverable(t, recoveryKey()), []string{"node 0", "node 1", "node 2"}
+	w.signers, w.nodes = signers(w.names...), make([]*keyring.Ring, 3)
+	for i := range w.nodes {
+		w.start(i)
+	}
+	w.settle()
+	first, old := w.active(), sealWith(t, w.nodes[0])
+	second := w.rotate(1)
+	w.nodes = make([]*keyring.Ring, 3)
+	for i := range w.nodes {
+		w.start(i)
+	}
+	w.settle()
+	kr, err := w.store.Keyring(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := keyring.Recovered{Recovered: []string{first, second}, NotRecovered: []string{}, Reasons: map[string]string{}, Active: second}
+	if kr.Keys[0].ID == second {
+		want.Recovered = []string{second, first}
+	}
+	rehearsed, err := keyring.Rehearse(kr, clusterID, w.signers[2], w.keeper, privatePEM(recoveryKey()), nil)
+	if diff := cmp.Diff(want, rehearsed); diff != "" || err != nil || w.nodes[2].Status().State != "missing" {
+		t.Errorf("Rehearse = %v (-want +got):\n%s", err, diff)
+	}
+	result, err := w.nodes[2].Recover(t.Context(), privatePEM(recoveryKey()), nil)
+	if diff := cmp.Diff(want, result); diff != "" || err != nil {
+		t.Errorf("Recover = %v (-want +got):\n%s", err, diff)
+	}
+	w.exchange()
+	for i, ring := range w.nodes {
+		if w.active() != second || opens(ring, old) != nil {
+			t.Errorf("node %d: active %s, an old value %v", i, w.active(), opens(ring, old))
+		}
+	}
+	if w.journal.count("key.recover key/"+first) != 1 || w.journal.count("key.recover key/"+second) != 1 {
+		t.Errorf("journal %q", w.journal.entries)
+	}
+}
+
+func TestRecoveryOfRowsThatNobodyProved(t *testing.T) {
+	t.Parallel()
+	store := &keyringtest.Store{}
+	w := newTown(t, store, 0, keyring.Options{References: counting(1)})
+	w.keeper, w.names = recoverable(t, recoveryKey()), []string{"node 0"}
+	w.signers, w.nodes = signers(w.names...), make([]*keyring.Ring, 1)
+	w.start(0)
+	first, second := w.active(), w.rotate(0)
+	// All certificates were lost, and those of the new authority believe nothing.
+	w.signers = signers("node 0", "node 1")[1:]
+	w.signers[0].mark(w.signers[0].revoked, "node 0")
+	w.start(0)
+	ring := w.nodes[0]
+	if stateOf(ring, first).State != "refused" || ring.Keys().Active != "" {
+		t.Fatalf("Status = %+v", ring.Status())
+	}
+	result, err := ring.Recover(t.Context(), privatePEM(recoveryKey()), nil)
+	if err != nil || len(result.Recovered) != 0 || !strings.Contains(result.Reasons[first], "revoked") || !strings.Contains(result.Reasons[first], "accept") || len(ring.Held()) != 0 {
+		t.Errorf("Recover = %+v, %v", result, err)
+	}
+	result, err = ring.Recover(t.Context(), privatePEM(recoveryKey()), []string{first})
+	if err != nil || !slices.Equal(result.Recovered, []string{first}) || result.Active != first || w.journal.count("key.recover key/"+first+" proof accepted by the operator") != 1 {
+		t.Errorf("Recover with one id = %+v, %v", result, err)
+	}
+	result, err = ring.Recover(t.Context(), privatePEM(recoveryKey()), []string{first, second})
+	if err != nil || len(result.Recovered) != 2 || ring.Status().State != "ready" || result.Active != first {
+		t.Errorf("Recover with both = %+v, %v; %+v", result, err, ring.Status())
+	}
+}
+
+// The head names the key that was active, and is itself not proven: the operator's word counts for it too.
+func TestRecoveryUnderAHeadThatNobodyProved(t *testing.T) {
+	t.Parallel()
+	for name, accepted := range map[string]bool{"accepted": true, "not accepted": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := &keyringtest.Store{}
+			w := newTown(t, store, 0, keyring.Options{References: counting(1)})
+			w.keeper, w.names = recoverable(t, recoveryKey()), []string{"node 0"}
+			w.signers, w.nodes = signers(w.names...), make([]*keyring.Ring, 1)
+			w.start(0)
+			first, second := w.active(), w.rotate(0)
+			edit(store, func(kr *record.Keyring) {
+				text := keyring.ForgedHead(keyringtest.Prover("stranger"), clusterID, 9, first, 1)
+				kr.Head = &text
+			})
+			w.start(0)
+			want, accept := second, []string(nil)
+			if accepted {
+				want, accept = first, []string{first}
+			}
+			// Both keys may have been activated within one second, which is what rows know.
+			edit(store, func(kr *record.Keyring) {
+				row := rowOf(kr, first)
+				row.ActivatedAt -= 60
+				*row = keyring.Forged(w.signers[0], clusterID, *row)
+			})
+			w.start(0)
+			result, err := w.nodes[0].Recover(t.Context(), privatePEM(recoveryKey()), accept)
+			if err != nil || result.Active != want || w.nodes[0].Keys().Active != want {
+				t.Errorf("Recover = %+v, %v; want %s active", result, err, want)
+			}
+		})
+	}
+}
+
+func TestANewRecoveryKeyGetsEveryKey(t *testing.T) {
+	t.Parallel()
+	other, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newTown(t, &keyringtest.Store{}, 2, keyring.Options{}) // without any
+	w.settle()
+	w.rotate(0)
+	for _, private := range []*rsa.PrivateKey{recoveryKey(), other} {
+		w.keeper = recoverable(t, private)
+		w.start(1)
+		w.settle()
+		for _, key := range w.nodes[0].Status().Keys {
+			if !key.Recoverable || !w.keeper.(keyring.Recoverer).Kept(stored(w.store, key.ID)) {
+				t.Errorf("key %s is not kept for the recovery key", key.ID)
+			}
+		}
+		if result, err := w.nodes[1].Recover(t.Context(), privatePEM(private), nil); err != nil || len(result.Recovered) != 2 {
+			t.Errorf("Recover = %+v, %v", result, err)
+		}
+	}
+}
+
+func TestLocalHasNoRecovery(t *testing.T) {
+	t.Parallel()
+	ring := open(t, newStore(t), local.New(filepath.Join(t.TempDir(), "k")), keyring.Options{})
+	if _, err := ring.Recover(t.Context(), privatePEM(recoveryKey()), nil); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "keyring_strategy = local") {
+		t.Errorf("Recover = %v", err)
+	}
+	ring = open(t, newStore(t), cluster.New(nil), keyring.Options{})
+	if _, err := ring.Recover(t.Context(), []byte("no key"), nil); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("Recover with no key = %v", err)
 	}
 }

@@ -155,7 +155,7 @@ func TestAKeyThatWasCalledLostTooSoonComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTown(t, &keyringtest.Store{}, 2, keyring.Options{})
 		id, text := w.nodes[0].Keys().Active, sealWith(t, w.nodes[0])
-		w.away[w.names[0]] = true // its lease is gone
+		w.lose(0) // its lease is gone
 		if passed(t, w.nodes[1]).Keys().Active != "" {
 			t.Fatal("a key was replaced at once, whose maker may be about to say that it holds it")
 		}
@@ -163,6 +163,7 @@ func TestAKeyThatWasCalledLostTooSoonComesBack(t *testing.T) {
 		if passed(t, w.nodes[1]).Keys().Active == id || !w.nodes[1].Lost(id) {
 			t.Fatalf("a key that nobody holds was not replaced: %+v", w.nodes[1].Status())
 		}
+		w.regain(0)
 		w.settle()
 		if w.active() == id || opens(w.nodes[1], text) != nil || stateOf(w.nodes[1], id).State != "standby" {
 			t.Errorf("%v; %+v", opens(w.nodes[1], text), w.nodes[1].Status())

@@ -31,6 +31,7 @@ type state struct {
 	refused  string  // why the stored head is not followed
 	named    bool    // head only names the active key: its proof could not be checked yet
 	restored bool    // the stored head is older than head
+	other    string  // which key that older head makes active
 	stale    bool    // the stored head's proof is to be made anew
 }
 
@@ -82,6 +83,9 @@ func (s *state) ready() bool {
 	e, ok := s.byID[s.head.Active]
 	return ok && e.held != nil
 }
+
+// usable: it may be the active key.
+func (e *entry) usable() bool { return e.trusted && e.row.State == StateUsable }
 
 // opens: values may be sealed under the key.
 func (e *entry) opens() bool {

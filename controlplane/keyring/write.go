@@ -53,7 +53,7 @@ func (r *Ring) change(ctx context.Context, decide func(s *state) (edit, error)) 
 			}
 			return nil
 		}
-		if err := r.write(ctx, e); fault.KindOf(err) != fault.Conflict || err == nil {
+		if err := r.write(ctx, e); fault.KindOf(err) != fault.Conflict {
 			return err
 		}
 	}
