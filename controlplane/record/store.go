@@ -69,11 +69,6 @@ type Store interface {
 	// gone, are left alone and named in conflicts. It takes no revision and changes no generation.
 	Reseal(ctx context.Context, table string, rows []Resealed) (conflicts []string, err error)
 
-	// Keys, InsertKey and UpdateKey go when the ring writes by its head.
-	Keys(ctx context.Context) ([]Key, error)
-	InsertKey(ctx context.Context, key Key) error
-	UpdateKey(ctx context.Context, old, key Key) error
-
 	// PutLease writes a node's lease over whatever is stored, dated by the database's clock.
 	PutLease(ctx context.Context, node string, body []byte) error
 

@@ -15,6 +15,23 @@ import (
 // keyringHead is the named value that holds the ring's head.
 const keyringHead = "keyring_head"
 
+const keyColumns = "id, state, created_at, activated_at, check_value, recovery, wrapped, signature"
+
+func keyArguments(key record.Key) []any {
+	return []any{
+		key.ID, key.State, key.CreatedAt, key.ActivatedAt,
+		opaque(key.Check), opaque(key.Recovery), opaque(key.Wrapped), opaque(key.Signature),
+	}
+}
+
+// opaque makes bytes never null, so that a comparison with what is stored needs no special case.
+func opaque(data []byte) []byte {
+	if data == nil {
+		return []byte{}
+	}
+	return data
+}
+
 // Keyring reads the ring's head and all key rows.
 func (s *Store) Keyring(ctx context.Context) (record.Keyring, error) {
 	ctx, cancel := s.brief(ctx)

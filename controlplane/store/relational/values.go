@@ -69,69 +69,6 @@ func (s *Store) SwapMeta(ctx context.Context, name string, old *string, value st
 		"UPDATE "+meta+" SET value = ? WHERE name = ? AND value = ?", value, name, *old)
 }
 
-const keyColumns = "id, state, created_at, activated_at, check_value, recovery, wrapped, signature"
-
-func keyArguments(key record.Key) []any {
-	return []any{
-		key.ID, key.State, key.CreatedAt, key.ActivatedAt,
-		opaque(key.Check), opaque(key.Recovery), opaque(key.Wrapped), opaque(key.Signature),
-	}
-}
-
-// opaque makes bytes never null, so that a comparison with what is stored needs no special case.
-func opaque(data []byte) []byte {
-	if data == nil {
-		return []byte{}
-	}
-	return data
-}
-
-// Keys reads all key rows.
-func (s *Store) Keys(ctx context.Context) ([]record.Key, error) {
-	ctx, cancel := s.brief(ctx)
-	defer cancel()
-	result, err := s.query(ctx, "SELECT "+keyColumns+" FROM "+s.dialect.table("keyring_keys")+" ORDER BY created_at, id")
-	if err != nil {
-		return nil, s.fault(ctx, "Keys", "", err)
-	}
-	defer result.Close()
-	var keys []record.Key
-	for result.Next() {
-		var k record.Key
-		err := result.Scan(&k.ID, &k.State, &k.CreatedAt, &k.ActivatedAt, &k.Check, &k.Recovery, &k.Wrapped, &k.Signature)
-		if err != nil {
-			return nil, s.fault(ctx, "Keys", "", err)
-		}
-		keys = append(keys, k)
-	}
-	return keys, s.fault(ctx, "Keys", "", result.Err())
-}
-
-// InsertKey adds a key row.
-func (s *Store) InsertKey(ctx context.Context, key record.Key) error {
-	ctx, cancel := s.brief(ctx)
-	defer cancel()
-	taken := fault.New(fault.Conflict, s.dialect.Name+".InsertKey", "keyring_keys/"+key.ID,
-		&record.ExistsError{Table: "keyring_keys", ID: key.ID})
-	return s.change(ctx, "InsertKey", "keyring_keys/"+key.ID, taken, "INSERT INTO "+s.dialect.table("keyring_keys")+
-		" ("+keyColumns+") VALUES "+marks(8)+" ON CONFLICT (id) DO NOTHING", keyArguments(key)...)
-}
-
-// UpdateKey writes a key row over exactly old.
-func (s *Store) UpdateKey(ctx context.Context, old, key record.Key) error {
-	subject := "keyring_keys/" + key.ID
-	if old.ID != key.ID {
-		return s.invalid("UpdateKey", subject, "a key's id never changes")
-	}
-	ctx, cancel := s.brief(ctx)
-	defer cancel()
-	conflict := fault.Newf(fault.Conflict, s.dialect.Name+".UpdateKey", subject, "another row is stored")
-	return s.change(ctx, "UpdateKey", subject, conflict, "UPDATE "+s.dialect.table("keyring_keys")+
-		" SET id = ?, state = ?, created_at = ?, activated_at = ?, check_value = ?, recovery = ?, wrapped = ?, signature = ?"+
-		" WHERE id = ? AND state = ? AND created_at = ? AND activated_at = ? AND check_value = ? AND recovery = ?"+
-		" AND wrapped = ? AND signature = ?", append(keyArguments(key), keyArguments(old)...)...)
-}
-
 // PutNode writes a data-plane row over whatever is stored.
 func (s *Store) PutNode(ctx context.Context, node record.Node) error {
 	ctx, cancel := s.brief(ctx)

@@ -47,7 +47,6 @@ func Run(t *testing.T, open func(t *testing.T) record.Store) {
 		"ten thousand rows in one batch":                     testBulk,
 		"a bulk write is refused with the row that is wrong": testBulkRefused,
 		"named values are swapped":                           testMeta,
-		"key rows are compared and set":                      testKeys,
 		"the ring changes by its head":                       testKeyring,
 		"malformed changes of the ring are refused":          testKeyringMalformed,
 		"one change of the ring follows another":             testKeyringRace,

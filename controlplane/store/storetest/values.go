@@ -1,15 +1,12 @@
 package storetest
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -51,41 +48,6 @@ func testMeta(t *testing.T, b *bench) {
 	all.Wait()
 	if won.Load() != 1 {
 		t.Errorf("%d of %d won", won.Load(), writers)
-	}
-}
-
-func testKeys(t *testing.T, b *bench) {
-	if keys, err := b.Keys(t.Context()); err != nil || len(keys) != 0 {
-		t.Fatalf("%d keys, %v", len(keys), err)
-	}
-	every := make([]byte, 256)
-	for i := range every {
-		every[i] = byte(i)
-	}
-	first := record.Key{ID: "8zgITLQh", State: "active", CreatedAt: 10, ActivatedAt: 11, Check: every, Recovery: []byte{0}, Wrapped: []byte("w"), Signature: every}
-	second := record.Key{ID: "aaaaaaaa", State: "pending", CreatedAt: 10, Check: []byte{1}}
-	for _, key := range []record.Key{second, first} {
-		if err := b.InsertKey(t.Context(), key); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, ok := errors.AsType[*record.ExistsError](b.InsertKey(t.Context(), record.Key{ID: first.ID})); !ok {
-		t.Error("a taken id was not refused")
-	}
-	next := first
-	next.State, next.Wrapped = "retired", nil
-	if err := b.UpdateKey(t.Context(), first, next); err != nil {
-		t.Fatal(err)
-	}
-	expectKind(t, b.UpdateKey(t.Context(), first, next), fault.Conflict)
-	expectKind(t, b.UpdateKey(t.Context(), record.Key{ID: "absent"}, record.Key{ID: "absent"}), fault.Conflict)
-	expectKind(t, b.UpdateKey(t.Context(), next, second), fault.Invalid)
-	keys, err := b.Keys(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]record.Key{next, second}, keys, cmpopts.EquateEmpty()); diff != "" {
-		t.Error(diff)
 	}
 }
 
