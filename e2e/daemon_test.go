@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -56,7 +57,7 @@ func TestBehindTheShell(t *testing.T) {
 		}
 		harness.Eventually(t, name+" being healthy", func() string {
 			if output, err := plane.run(append([]string{"health"}, plane.flags...)...); err != nil || !strings.Contains(output, "ready") {
-				return output + err.Error()
+				return fmt.Sprint(output, err)
 			}
 			return ""
 		})

@@ -28,7 +28,7 @@ func sqliteDatabase(*testing.T) database {
 		name:  "sqlite",
 		files: func(cp *harness.ControlPlane) string { return cp.Prefix },
 		open: func(cp *harness.ControlPlane) (driver, source string) {
-			return "sqlite", "file:" + filepath.Join(cp.Prefix, "keepgate.db") + "?mode=ro"
+			return "sqlite", "file:" + filepath.Join(cp.Prefix, "keepgate.db") + "?mode=ro&_pragma=busy_timeout(60000)"
 		},
 		flush: func(*testing.T) {},
 	}

@@ -47,7 +47,7 @@ consumers:
 	outcomes := make(chan outcome, 1)
 	go func() {
 		result, err := load.Run(load.Plan{
-			Address: netip.MustParseAddrPort(dp.Proxy), Connections: 8, For: time.Minute, Until: ended, Core: -1,
+			Address: netip.MustParseAddrPort(dp.Proxy), Connections: 8, For: time.Hour, Until: ended, Core: -1,
 			Request: []byte("GET / HTTP/1.1\r\nHost: gate.example\r\napikey: " + keyCanary + "\r\n\r\n"),
 		})
 		outcomes <- outcome{result, err}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/keepgate/keepgate/e2e/harness"
 )
@@ -87,7 +86,7 @@ func overTLS(dp *harness.DataPlane, name string, trusted pair, version int) (ans
 		return answer, 0, err
 	}
 	request.Host = name
-	by := &http.Client{Transport: protoOf{transport, &proto}, Timeout: 10 * time.Second}
+	by := &http.Client{Transport: protoOf{transport, &proto}, Timeout: harness.Patience}
 	answer, err = harness.Send(by, request)
 	return answer, proto, err
 }

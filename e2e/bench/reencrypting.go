@@ -31,7 +31,7 @@ func reencryptFigures(b *bench) {
 	}
 	b.Cleanup(stop)
 	c := harness.New(b)
-	cp := c.ControlPlane("cp", "--log-level", "warn", "--database", "postgres", "--pg-host", server.Socket(), "--pg-user", server.User(), "--pg-database", "postgres")
+	cp := c.ControlPlane("cp", "--log-level", "warn", "--keyring-strategy", "local", "--database", "postgres", "--pg-host", server.Socket(), "--pg-user", server.User(), "--pg-database", "postgres")
 	cp.Start()
 	r := &reencrypting{bench: b, admin: cp.Admin()}
 	r.fill()
@@ -84,6 +84,7 @@ func (r *reencrypting) progress() (p progress) {
 
 // fill pushes the secrets, a workspace at a time.
 func (r *reencrypting) fill() {
+	patient := &http.Client{Timeout: 10 * time.Minute}
 	for i := range r.effort.secrets / keysInWorkspace {
 		name := fmt.Sprintf("w%d", i)
 		r.admin.Do(201, http.MethodPost, "/workspaces", map[string]any{"name": name})
@@ -96,7 +97,12 @@ func (r *reencrypting) fill() {
 				r.reads = append(r.reads, "/"+name+"/key-auths/"+id)
 			}
 		}
-		answer, err := harness.Do(http.MethodPost, r.admin.URL("/"+name+"/config"), f.String(), "Content-Type", "text/yaml")
+		request, err := http.NewRequest(http.MethodPost, r.admin.URL("/"+name+"/config"), strings.NewReader(f.String()))
+		if err != nil {
+			r.Fatalf("%v", err)
+		}
+		request.Header.Set("Content-Type", "text/yaml")
+		answer, err := harness.Send(patient, request)
 		if err != nil || answer.Status/100 != 2 {
 			r.Fatalf("filling: %v, %d %.300s", err, answer.Status, answer.Body)
 		}

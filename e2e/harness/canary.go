@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Traces are the forms in which a secret could lie somewhere: as bytes, in hexadecimal of either case, and in
@@ -29,9 +30,6 @@ func Traces(secret string) map[string][]byte {
 	return traces
 }
 
-// searches bounds how often a folder is searched again because a file in it went away meanwhile.
-const searches = 20
-
 // FindSecret says where below a folder a secret lies in any form; "" when nowhere. It must have 12 characters
 // or more, so that none of its forms occurs by chance. A database at work makes and removes files, and what one
 // held may have moved to a file that was passed already: only a search during which none vanished counts.
@@ -40,10 +38,10 @@ func FindSecret(t T, folder, secret string) (where string) {
 	if len(secret) < 12 {
 		t.Fatalf("a secret of %d characters may be found by chance", len(secret))
 	}
-	for range searches {
+	for end := time.Now().Add(Patience); ; {
 		where, files, err := search(folder, secret)
 		switch {
-		case errors.Is(err, fs.ErrNotExist) && where == "" && files > 0:
+		case errors.Is(err, fs.ErrNotExist) && where == "" && files > 0 && time.Now().Before(end):
 			continue
 		case err != nil && where == "":
 			t.Fatalf("searching %s: %v", folder, err)
@@ -52,8 +50,6 @@ func FindSecret(t T, folder, secret string) (where string) {
 		}
 		return where
 	}
-	t.Fatalf("files went away during each of %d searches of %s", searches, folder)
-	return ""
 }
 
 // search reads all files below a folder; files counts those that it read.

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // Answer is a response, read whole.
@@ -17,7 +16,7 @@ type Answer struct {
 
 // client follows no redirect and keeps no connection: every request stands for itself.
 var client = &http.Client{
-	Timeout:       15 * time.Second,
+	Timeout:       Patience,
 	Transport:     &http.Transport{DisableKeepAlives: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }

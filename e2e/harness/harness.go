@@ -33,7 +33,7 @@ type T interface {
 }
 
 // Patience is how long anything that should happen may take on a busy machine.
-const Patience = 30 * time.Second
+const Patience = time.Minute
 
 // Cluster is one installation: a certificate authority, control planes and data planes.
 type Cluster struct {

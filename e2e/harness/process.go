@@ -142,7 +142,7 @@ func (p *Process) end(signal syscall.Signal) {
 	_ = command.Process.Signal(signal) // it may have ended already
 	select {
 	case <-ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(Patience):
 		_ = command.Process.Kill()
 		<-ended
 	}

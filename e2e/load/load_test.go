@@ -14,9 +14,15 @@ import (
 
 func TestRunCountsWhatTheServerCounts(t *testing.T) {
 	t.Parallel()
+	const enough = 200
 	var served, refused atomic.Int64
+	until := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if served.Add(1)%10 == 0 {
+		n := served.Add(1)
+		if n == enough {
+			close(until)
+		}
+		if n%10 == 0 {
 			refused.Add(1)
 			http.Error(w, "no", http.StatusTeapot)
 			return
@@ -27,7 +33,7 @@ func TestRunCountsWhatTheServerCounts(t *testing.T) {
 	defer server.Close()
 	address := netip.MustParseAddrPort(strings.TrimPrefix(server.URL, "http://"))
 	result, err := load.Run(load.Plan{
-		Address: address, Request: []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Connections: 8, For: 300 * time.Millisecond, Core: -1,
+		Address: address, Request: []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Connections: 8, For: time.Minute, Until: until, Core: -1,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +55,7 @@ func TestRunSaysWhatIsWrong(t *testing.T) {
 	}))
 	defer server.Close()
 	address := netip.MustParseAddrPort(strings.TrimPrefix(server.URL, "http://"))
-	_, err := load.Run(load.Plan{Address: address, Request: []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Connections: 1, For: time.Second, Core: -1})
+	_, err := load.Run(load.Plan{Address: address, Request: []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Connections: 1, For: time.Minute, Core: -1})
 	if err == nil {
 		t.Error("a connection that is closed after each response made no error")
 	}

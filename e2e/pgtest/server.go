@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/keepgate/keepgate/e2e/ports"
 )
 
 const (
@@ -77,7 +78,7 @@ func (s *Server) create() error {
 		return fmt.Errorf("initdb: %w\n%s", err, output)
 	}
 	if s.options.TCP {
-		if s.port, err = freePort(); err != nil {
+		if s.port, err = ports.Claim(); err != nil {
 			return err
 		}
 	}
@@ -93,7 +94,7 @@ func (s *Server) Resume() error {
 	settings := map[string]string{
 		"listen_addresses": "", "unix_socket_directories": s.folder, "port": s.socketPort(),
 		"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
-		"shared_buffers": "16MB", "max_connections": "50", "log_timezone": "UTC", "timezone": "UTC",
+		"shared_buffers": "16MB", "max_connections": "400", "log_timezone": "UTC", "timezone": "UTC",
 	}
 	if s.port != 0 {
 		settings["listen_addresses"] = "127.0.0.1"
@@ -224,13 +225,4 @@ func (s *Server) owner() (*syscall.SysProcAttr, error) {
 	}
 	attributes.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	return attributes, nil
-}
-
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("finding a free port: %w", err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }

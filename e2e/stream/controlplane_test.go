@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
 	"github.com/keepgate/keepgate/controlplane/publish"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
+	"github.com/keepgate/keepgate/e2e/ports"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -33,6 +33,13 @@ import (
 )
 
 const serverName = "cp.example"
+
+// Heartbeats come so often that a test of silence need not wait, or so seldom that a busy machine never cuts a link
+// whose messages are counted: three of them without a word end it.
+const (
+	calm   = 5 * time.Second
+	lively = time.Second
+)
 
 var entities = sync.OnceValue(func() *schema.Schema { return schema.New(plugins.All()) })
 
@@ -63,12 +70,12 @@ type controlPlane struct {
 	stop      func()
 }
 
-// wiretap counts and may change what a control plane sends.
-type wiretap struct {
-	mu     sync.Mutex
-	chunks []*syncv1.Chunk                   // guarded by mu
-	change func(*syncv1.Chunk) *syncv1.Chunk // guarded by mu
-	hold   atomic.Bool                       // nothing is sent
+// beating starts again with another heartbeat.
+func (cp *controlPlane) beating(heartbeat time.Duration) *controlPlane {
+	cp.t.Helper()
+	cp.heartbeat = heartbeat
+	cp.restart()
+	return cp
 }
 
 func newControlPlane(t testing.TB) *controlPlane {
@@ -76,11 +83,21 @@ func newControlPlane(t testing.TB) *controlPlane {
 	ca := mtlstest.NewCA(t, "cluster")
 	pair := ca.Issue(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Organisation: "default", Name: "cp"}, DNS: []string{serverName}})
 	cp := &controlPlane{
-		t: t, ca: ca, folder: t.TempDir(), files: ca.Files(t, pair), heartbeat: 100 * time.Millisecond, retry: 100 * time.Millisecond,
-		patience: 300 * time.Millisecond, poll: 50 * time.Millisecond, address: "127.0.0.1:0", keys: &losing{missing: map[string]bool{}},
+		t: t, ca: ca, folder: t.TempDir(), files: ca.Files(t, pair), heartbeat: calm, retry: 100 * time.Millisecond,
+		patience: 300 * time.Millisecond, poll: 50 * time.Millisecond, address: freeAddress(t), keys: &losing{missing: map[string]bool{}},
 	}
 	cp.start()
 	return cp
+}
+
+// freeAddress stays the test's while its server is down.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	port, err := ports.Claim()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 // another starts a second node over the same database and ring.
@@ -88,7 +105,7 @@ func (cp *controlPlane) another(change func(*controlPlane)) *controlPlane {
 	cp.t.Helper()
 	node := &controlPlane{
 		t: cp.t, ca: cp.ca, files: cp.files, heartbeat: cp.heartbeat, retry: cp.retry, patience: cp.patience, poll: cp.poll,
-		address: "127.0.0.1:0", keys: &losing{missing: map[string]bool{}, lent: true}, first: cp,
+		address: freeAddress(cp.t), keys: &losing{missing: map[string]bool{}, lent: true}, first: cp,
 	}
 	if change != nil {
 		change(node)
@@ -212,7 +229,6 @@ func (cp *controlPlane) link(log *slog.Logger) {
 	cp.t.Helper()
 	listen, err := net.Listen("tcp", cp.address)
 	cp.must(err)
-	cp.address = listen.Addr().String()
 	server := grpc.NewServer(grpc.Creds(grpccreds.Server(cp.source, log, mtls.DataPlane)), grpc.StreamInterceptor(cp.wire.intercept))
 	syncv1.RegisterSyncServiceServer(server, publish.NewServer(cp.publisher, cp.fleet, cp.source, publish.ServerOptions{
 		Name: "cp", Version: "test", Heartbeat: cp.heartbeat, StorageRetry: cp.retry, Patience: cp.patience, Log: log,
@@ -226,46 +242,6 @@ func (cp *controlPlane) restart() {
 	cp.t.Helper()
 	cp.stop()
 	cp.start()
-}
-
-func (w *wiretap) intercept(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	return next(server, &tapped{stream, w})
-}
-
-type tapped struct {
-	grpc.ServerStream
-	wire *wiretap
-}
-
-func (s *tapped) SendMsg(message any) error {
-	for s.wire.hold.Load() && s.Context().Err() == nil {
-		time.Sleep(time.Millisecond)
-	}
-	if chunk := message.(*syncv1.StreamResponse).GetChunk(); chunk != nil {
-		s.wire.mu.Lock()
-		if s.wire.change != nil {
-			chunk = s.wire.change(chunk)
-			message = &syncv1.StreamResponse{Message: &syncv1.StreamResponse_Chunk{Chunk: chunk}}
-		}
-		s.wire.chunks = append(s.wire.chunks, chunk)
-		s.wire.mu.Unlock()
-	}
-	return s.ServerStream.SendMsg(message)
-}
-
-// sent returns the chunks that were sent since the last time it was asked.
-func (w *wiretap) sent() []*syncv1.Chunk {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	all := w.chunks
-	w.chunks = nil
-	return all
-}
-
-func (w *wiretap) meddle(change func(*syncv1.Chunk) *syncv1.Chunk) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.change = change
 }
 
 func (cp *controlPlane) insert(table, body string) {
@@ -315,7 +291,7 @@ func (cp *controlPlane) status(dp *dataPlane) fleet.Status {
 
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if holds() {
 			return
 		}

@@ -64,8 +64,6 @@ func TestARevokedCertificateEndsTheLink(t *testing.T) {
 func TestManyDataPlanesGetTheSameBytes(t *testing.T) {
 	t.Parallel()
 	cp := newControlPlane(t)
-	cp.heartbeat = 2 * time.Second
-	cp.restart()
 	cp.consumer("bob")
 	cp.caughtUp()
 	var all []*dataPlane
@@ -98,7 +96,7 @@ func TestManyDataPlanesGetTheSameBytes(t *testing.T) {
 
 func TestACutOffSnapshotGoesOnWhereItStopped(t *testing.T) {
 	t.Parallel()
-	cp := newControlPlane(t)
+	cp := newControlPlane(t).beating(lively)
 	for i := range 60 { // incompressible enough for several chunks
 		cp.insert("services", fmt.Sprintf(`{"name":"s%d","host":"h","tags":[%s]}`, i, noise(i, 1000)))
 	}

@@ -13,7 +13,7 @@ import (
 func TestMain(m *testing.M) {
 	code := m.Run()
 	left := leaks()
-	for end := time.Now().Add(5 * time.Second); len(left) > 0 && time.Now().Before(end); left = leaks() {
+	for end := time.Now().Add(time.Minute); len(left) > 0 && time.Now().Before(end); left = leaks() {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if len(left) > 0 && code == 0 {

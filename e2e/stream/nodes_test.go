@@ -45,7 +45,7 @@ func TestAMoveToAnotherNodeCostsAWelcome(t *testing.T) {
 
 func TestANodeThatLagsWaitsAndTakesNothingBack(t *testing.T) {
 	t.Parallel()
-	a := newControlPlane(t)
+	a := newControlPlane(t).beating(lively)
 	a.consumer("bob")
 	b := a.another(func(cp *controlPlane) { cp.poll, cp.patience = time.Hour, time.Hour })
 	b.caughtUp()
@@ -59,7 +59,7 @@ func TestANodeThatLagsWaitsAndTakesNothingBack(t *testing.T) {
 	dp.addresses = []string{b.address} // which has not read as far
 	dp.start()
 	eventually(t, "the data plane is linked", dp.link.Connected)
-	time.Sleep(5 * b.heartbeat)
+	time.Sleep(2 * b.heartbeat)
 	if now := dp.state(); now.Version != held.Version || now.Set.Hash() != held.Set.Hash() || dp.log.has("refused") {
 		t.Fatal("a node that lags took something back, or tried to")
 	}

@@ -110,7 +110,7 @@ var emptyFrame = []byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x00, 0x01, 0x00, 0x00}
 
 func TestARefusedSnapshotWaitsForTheNextVersion(t *testing.T) {
 	t.Parallel()
-	cp := newControlPlane(t)
+	cp := newControlPlane(t).beating(lively)
 	cp.consumer("bob")
 	cp.caughtUp()
 	cp.wire.meddle(func(c *syncv1.Chunk) *syncv1.Chunk {
@@ -121,7 +121,7 @@ func TestARefusedSnapshotWaitsForTheNextVersion(t *testing.T) {
 	dp := cp.dataPlane(defaultLeaf("edge-1"))
 	dp.start()
 	eventually(t, "the fleet shows the refusal", func() bool { return cp.status(dp).SyncStatus == fleet.Refused })
-	time.Sleep(5 * cp.heartbeat)
+	time.Sleep(2 * cp.heartbeat)
 	expect(t, cp, "a snapshot that cannot be read", "S") // and not again and again
 	if s := cp.status(dp); s.Refusal == "" || s.Ready {
 		t.Errorf("the fleet says %+v", s)
@@ -156,9 +156,9 @@ func TestAFullDisk(t *testing.T) {
 
 func TestASlowCompileAndASilentLink(t *testing.T) {
 	t.Parallel()
-	cp := newControlPlane(t)
+	cp := newControlPlane(t).beating(lively)
 	dp := cp.linked("edge-1")
-	dp.slow.Store((8 * cp.heartbeat).Milliseconds())
+	dp.slow.Store((4 * cp.heartbeat).Milliseconds())
 	cp.consumer("bob")
 	cp.holds(dp)
 	if dp.log.has("no link to the control plane") {
@@ -190,7 +190,7 @@ func TestTheControlPlaneGoesAndComes(t *testing.T) {
 
 func TestARestoredDatabase(t *testing.T) {
 	t.Parallel()
-	cp := newControlPlane(t)
+	cp := newControlPlane(t).beating(lively)
 	cp.consumer("bob")
 	cp.caughtUp()
 	cp.stop()

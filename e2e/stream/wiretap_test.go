@@ -1,0 +1,59 @@
+package stream_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
+)
+
+// wiretap counts and may change what a control plane sends.
+type wiretap struct {
+	mu     sync.Mutex
+	chunks []*syncv1.Chunk                   // guarded by mu
+	change func(*syncv1.Chunk) *syncv1.Chunk // guarded by mu
+	hold   atomic.Bool                       // nothing is sent
+}
+
+func (w *wiretap) intercept(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	return next(server, &tapped{stream, w})
+}
+
+type tapped struct {
+	grpc.ServerStream
+	wire *wiretap
+}
+
+func (s *tapped) SendMsg(message any) error {
+	for s.wire.hold.Load() && s.Context().Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	if chunk := message.(*syncv1.StreamResponse).GetChunk(); chunk != nil {
+		s.wire.mu.Lock()
+		if s.wire.change != nil {
+			chunk = s.wire.change(chunk)
+			message = &syncv1.StreamResponse{Message: &syncv1.StreamResponse_Chunk{Chunk: chunk}}
+		}
+		s.wire.chunks = append(s.wire.chunks, chunk)
+		s.wire.mu.Unlock()
+	}
+	return s.ServerStream.SendMsg(message)
+}
+
+// sent returns the chunks that were sent since the last time it was asked.
+func (w *wiretap) sent() []*syncv1.Chunk {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := w.chunks
+	w.chunks = nil
+	return all
+}
+
+func (w *wiretap) meddle(change func(*syncv1.Chunk) *syncv1.Chunk) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.change = change
+}
