@@ -23,6 +23,8 @@ import (
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	s.counts.requests.Add(1)
+	s.counts.serving.Add(1)
+	defer s.counts.serving.Add(-1)
 	m, found := s.table.Find(r.URL.EscapedPath())
 	if s.decisions.Journal != nil {
 		r = r.WithContext(audit.WithActor(r.Context(), s.guard.Actor(r)))

@@ -103,8 +103,11 @@ func (s *Server) serve(ctx context.Context, endpoint Endpoint) error {
 // counts is what the listeners saw.
 type counts struct {
 	accepted, requests atomic.Uint64
-	active             atomic.Int64
+	active, serving    atomic.Int64
 }
+
+// Serving is how many requests are being answered right now: background work gives way to them.
+func (s *Server) Serving() int { return int(s.counts.serving.Load()) }
 
 func (c *counts) connection(_ net.Conn, state http.ConnState) {
 	switch state {

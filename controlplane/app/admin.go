@@ -25,6 +25,7 @@ func (p *plane) admin() (lifecycle.Part, error) {
 	if err != nil {
 		return lifecycle.Part{}, err
 	}
+	p.api.Store(api)
 	if p.adminCert, err = adminCertificate(p.settings, p.log); err != nil {
 		return lifecycle.Part{}, err
 	}

@@ -10,7 +10,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
+	"github.com/keepgate/keepgate/controlplane/admin"
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/changefeed"
 	"github.com/keepgate/keepgate/controlplane/fleet"
@@ -42,7 +44,8 @@ type plane struct {
 	hostname  string
 	peers     *peers
 	courier   courier
-	reencrypt *reencrypt.Job // nil when the keyring is off
+	reencrypt *reencrypt.Job               // nil when the keyring is off
+	api       atomic.Pointer[admin.Server] // nil before it serves
 	licenses  *license.Licenses
 	adminCert *servercert.Holder // nil without a TLS listener
 	ring      *keyring.Ring      // nil when the keyring is off

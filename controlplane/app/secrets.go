@@ -77,6 +77,10 @@ func (p *plane) reencryption(cipher *encryption.Cipher) {
 			}
 			return ids, err
 		},
+		Busy: func() bool {
+			api := p.api.Load()
+			return api != nil && api.Serving() > 0
+		},
 	})
 }
 
