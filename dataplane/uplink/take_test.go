@@ -155,7 +155,7 @@ func TestASnapshotThatWasCutOffIsAskedForFromThere(t *testing.T) {
 }
 
 func FuzzTake(f *testing.F) {
-	target := &apply.State{Epoch: 1, Version: 5, Set: numbered(20)}
+	target := &apply.State{Epoch: 1, Version: 5, Set: numbered(20).Put(configset.Entry{Kind: "plugins", ID: "p", Body: []byte("shell"), Kept: true})}
 	for _, c := range chunksOf(f, nil, target, 7) {
 		encoded, err := proto.Marshal(c)
 		if err != nil {

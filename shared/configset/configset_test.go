@@ -116,6 +116,7 @@ func TestHashesAreFrozen(t *testing.T) {
 	for _, size := range []int{0, 1, 2, 17, 1000} {
 		fmt.Fprintf(&got, "%d entries %x\n", size, numbered(size).Hash())
 	}
+	fmt.Fprintf(&got, "17 entries, one of them kept %x\n", numbered(17).Put(configset.Entry{Kind: "routes", ID: "7", Body: []byte("shell"), Kept: true}).Hash())
 	want, err := os.ReadFile("testdata/hashes.golden")
 	if err != nil {
 		t.Fatal(err)
@@ -138,6 +139,7 @@ func numbered(size int) configset.Set {
 func FuzzDiffApply(f *testing.F) {
 	f.Add([]byte("abc"), []byte("abd"))
 	f.Add([]byte(""), []byte("\x00\xff"))
+	f.Add([]byte("\x81\x82"), []byte("\x01\x82\x83")) // kept ones
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		before, after := fromBytes(a), fromBytes(b)
 		if before.Apply(configset.Diff(before, after)).Hash() != after.Hash() {
@@ -152,7 +154,7 @@ func fromBytes(data []byte) (s configset.Set) {
 			s = s.Delete("k", fmt.Sprint(b/5))
 			continue
 		}
-		s = s.Put(configset.Entry{Kind: "k", ID: fmt.Sprint(b % 32), Body: []byte{byte(i)}})
+		s = s.Put(configset.Entry{Kind: "k", ID: fmt.Sprint(b % 32), Body: []byte{byte(i)}, Kept: b >= 128})
 	}
 	return s
 }

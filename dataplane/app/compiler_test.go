@@ -1,0 +1,58 @@
+package app
+
+import (
+	"net"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/keepgate/keepgate/dataplane/balancer"
+	"github.com/keepgate/keepgate/dataplane/compile"
+	"github.com/keepgate/keepgate/dataplane/http1/client"
+	"github.com/keepgate/keepgate/dataplane/http1/wire"
+	"github.com/keepgate/keepgate/dataplane/plugin/all"
+	"github.com/keepgate/keepgate/dataplane/table"
+	"github.com/keepgate/keepgate/dataplane/upstream"
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
+	pluginv1 "github.com/keepgate/keepgate/proto/keepgate/plugin/v1"
+	"github.com/keepgate/keepgate/shared/configset"
+	"github.com/keepgate/keepgate/shared/verifier"
+)
+
+// A kept plugin serves in its last form, which is sound here; what was never held is reported, and so is a last form that
+// is not sound.
+func TestKeptEntriesAreCompiledInTheirLastForm(t *testing.T) {
+	t.Parallel()
+	body := func(m proto.Message) []byte {
+		data, err := proto.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	config := body(&pluginv1.KeyAuth{KeyNames: &configv1.StringArray{Values: []string{"apikey"}}})
+	sound := body(&configv1.Plugin{Id: new("p"), Name: new("key-auth"), Config: config})
+	tests := map[string]struct {
+		entry configset.Entry
+		want  int // quarantined
+	}{
+		"published":           {configset.Entry{Body: sound}, 0},
+		"kept":                {configset.Entry{Kept: true, Last: sound}, 0},
+		"kept, with a shell":  {configset.Entry{Kept: true, Body: []byte{0xff}, Last: sound}, 0},
+		"kept in a bad form":  {configset.Entry{Kept: true, Body: sound, Last: []byte{0xff}}, 1},
+		"kept and never held": {configset.Entry{Kept: true, Body: sound}, 1},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			compiler := tableCompiler{compile.New(all.Kinds(verifier.Options{}), balancer.NewNames(net.DefaultResolver, balancer.NameOptions{}),
+				upstream.NewPools(&wire.Blocks{}, client.Options{}), compile.Options{}), table.NewHolder()}
+			test.entry.Kind, test.entry.ID = "plugins", "p"
+			install, quarantined := compiler.Compile(configset.Set{}.Put(test.entry))
+			install()
+			if len(quarantined) != test.want {
+				t.Errorf("quarantined %v, want %d", quarantined, test.want)
+			}
+		})
+	}
+}
