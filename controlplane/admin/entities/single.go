@@ -82,6 +82,9 @@ func (a *API) write(r *rest.Request, p place, write change) (rest.Answer, error)
 
 func (a *API) writeAt(r *rest.Request, e *schema.Entity, at catalog.Address, write change) (rest.Answer, error) {
 	if !addressable(e, at.Key) {
+		if e.Table == "licenses" && r.Method == http.MethodPut {
+			return rest.Answer{}, rest.Coded(1, "invalid primary key", "invalid primary key: a license is put under a UUID of your choice, /licenses/<uuid>")
+		}
 		return rest.Answer{}, rest.NotFound()
 	}
 	doc, err := r.Document(a.schema, e)
