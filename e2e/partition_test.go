@@ -23,6 +23,9 @@ func TestNodePartitionedFromNATS(t *testing.T) {
 	for _, cp := range n.all {
 		cp.Launch()
 	}
+	for _, cp := range n.all {
+		cp.AwaitReady()
+	}
 	first := n.agree(1)
 	here, away := n.all[0], n.all[1]
 	here.Admin().Do(201, http.MethodPost, "/consumers", harness.Document{"username": "bob"})
