@@ -17,7 +17,7 @@ const (
 	maxClient  = 128
 	maxSubject = 1024
 	maxName    = 64
-	maxValue   = 1024
+	maxValue   = 8 << 10 // the ids of some hundred keys
 	maxDetails = 32
 	maxBody    = 16 << 10
 )

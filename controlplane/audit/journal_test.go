@@ -67,7 +67,7 @@ func TestRecordRefuses(t *testing.T) {
 		"a line end":                  {"a", "x\ny", nil},
 		"an escape":                   {"a", "x", []string{"k", "\x1b[2J"}},
 		"no UTF-8":                    {"a", "\xff", nil},
-		"a long value":                {"a", "x", []string{"k", strings.Repeat("v", 1025)}},
+		"a long value":                {"a", "x", []string{"k", strings.Repeat("v", 8193)}},
 		"a name without a value":      {"a", "x", []string{"k"}},
 		"a value without a name":      {"a", "x", []string{"", "v"}},
 		"more details than are read":  {"a", "x", slices.Repeat([]string{"k", "v"}, 33)},
