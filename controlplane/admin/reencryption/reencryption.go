@@ -8,6 +8,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
 	"github.com/keepgate/keepgate/controlplane/reencrypt"
+	"github.com/keepgate/keepgate/shared/fault"
 )
 
 // Job is the re-encryption; controlplane/reencrypt says what each method promises.
@@ -63,7 +64,11 @@ func (a *API) start(r *rest.Request) (rest.Answer, error) {
 		name = r.WorkspaceName()
 	}
 	if name != "" {
-		if request.Workspace, err = a.workspace(r.Context(), name); err != nil {
+		request.Workspace, err = a.workspace(r.Context(), name)
+		if fault.KindOf(err) == fault.NotFound {
+			err = rest.Refuse(http.StatusNotFound, "Workspace '%s' not found", name)
+		}
+		if err != nil {
 			return rest.Answer{}, err
 		}
 	}
