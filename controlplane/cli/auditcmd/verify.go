@@ -85,7 +85,7 @@ func (a asked) run(cmd *cobra.Command) error {
 		return err
 	}
 	if len(r.Findings) > 0 {
-		return fmt.Errorf("the journal is not as it was written: %d findings", len(r.Findings))
+		return fmt.Errorf("the journal is not as it was written: %s", counted(len(r.Findings), "finding", "findings"))
 	}
 	return nil
 }
@@ -110,7 +110,7 @@ func (r *result) print(cmd *cobra.Command, asJSON, proved bool) error {
 		return nil
 	}
 	for _, c := range r.Chains {
-		say(cmd, "node %s: %d entries, held against %d heads", harmless(c.Node), c.Entries, c.Heads)
+		say(cmd, "node %s: %s, held against %s", harmless(c.Node), counted(c.Entries, "entry", "entries"), counted(c.Heads, "head", "heads"))
 	}
 	for _, f := range r.Findings {
 		say(cmd, "%s  node %s: %s", f.Kind, harmless(f.Node), harmless(f.Text))
@@ -122,9 +122,17 @@ func (r *result) print(cmd *cobra.Command, asJSON, proved bool) error {
 		say(cmd, "note  who signed the heads was not checked; give --ca")
 	}
 	if len(r.Findings) == 0 {
-		say(cmd, "nothing found in %d chains", len(r.Chains))
+		say(cmd, "nothing found in %s", counted(len(r.Chains), "chain", "chains"))
 	}
 	return nil
+}
+
+// counted writes a number with its noun.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // sorted returns texts in order, each once.
