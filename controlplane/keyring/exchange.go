@@ -50,13 +50,13 @@ func (r *Ring) Accept(ctx context.Context, from string, material map[string]secr
 	}()
 	r.mu.Lock()
 	defer r.unlock()
-	fits, err := r.fitting(ctx, material)
+	fits, refused, err := r.fitting(ctx, material)
 	if err != nil {
 		return nil, err
 	}
-	r.refused.material.Add(uint64(len(material) - len(fits)))
-	if len(fits) < len(material) {
-		r.options.Log.WarnContext(ctx, "keyring: refused material from another node", "node", from, "keys", len(material)-len(fits))
+	if refused > 0 {
+		r.refused.material.Add(refused)
+		r.options.Log.WarnContext(ctx, "keyring: refused material from another node", "node", from, "keys", refused)
 	}
 	accepted = slices.Sorted(maps.Keys(fits))
 	for _, id := range accepted {
@@ -79,33 +79,35 @@ func (r *Ring) Accept(ctx context.Context, from string, material map[string]secr
 	return accepted, nil
 }
 
-// fitting holds those of material that are wanted and right. Rows that came since are read first.
-func (r *Ring) fitting(ctx context.Context, material map[string]secret.Bytes) (map[string]*held, error) {
+// fitting holds those of material that are wanted and right, and counts those that are neither right nor
+// here already. Rows that came since are read first.
+func (r *Ring) fitting(ctx context.Context, material map[string]secret.Bytes) (fits map[string]*held, refused uint64, err error) {
 	for id := range material {
 		if _, ok := r.state.Load().byID[id]; !ok {
 			if err := r.load(ctx); err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			break
 		}
 	}
-	fits := map[string]*held{}
+	fits = map[string]*held{}
 	s := r.state.Load()
 	for id, m := range material {
 		e, ok := s.byID[id]
-		if !ok || !e.opens() {
-			continue
+		if ok && e.held != nil {
+			continue // several nodes answer
 		}
 		h, err := hold(id, m)
-		if err != nil || h.verify(e.row.Check) != nil {
+		if err != nil || !ok || !e.opens() || h.verify(e.row.Check) != nil {
 			if h != nil {
 				h.wipe()
 			}
+			refused++
 			continue
 		}
 		fits[id] = h
 	}
-	return fits, nil
+	return fits, refused, nil
 }
 
 // join makes this node one that activations wait for, when it has what others could give it.

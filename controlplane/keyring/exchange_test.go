@@ -90,6 +90,10 @@ func TestAcceptTakesOnlyWhatIsProven(t *testing.T) {
 	if diff := cmp.Diff([]string{id}, accepted); diff != "" || err != nil {
 		t.Errorf("Accept = %v (-want +got):\n%s", err, diff)
 	}
+	again, err := w.nodes[1].Accept(t.Context(), "node 2", lent(w.nodes[0], []string{id}))
+	if len(again) != 0 || err != nil || w.nodes[1].Status().Refused.Material != 3 || w.journal.count("key.accept key/"+id+" from node 2") != 0 {
+		t.Errorf("Accept of what is here = %v, %v", again, err)
+	}
 	if _, _, joined := w.nodes[1].Presence(); !joined {
 		t.Error("the node holds every key and has not joined")
 	}
