@@ -55,7 +55,7 @@ func (p *plane) adminAPI() (*admin.Server, error) {
 	}
 	deps := admin.Deps{
 		Catalog: p.catalog, Fleet: p.fleet, Newest: p.newest, AcceptRestore: p.acceptRestore, Level: logLevel{p.level},
-		Wake: p.peers.committed, Journal: p.peers.journal, Token: token, Log: p.log, Rooms: p.rooms(), License: p.licenses,
+		Wake: func() { p.peers.committed(); p.licenses.Wake() }, Journal: p.peers.journal, Token: token, Log: p.log, Rooms: p.rooms(), License: p.licenses,
 	}
 	if p.ring != nil {
 		deps.Keyring = p.ring

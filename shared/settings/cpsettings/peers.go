@@ -30,6 +30,6 @@ type Audit struct {
 
 // License is a license for those whose tools expect one; nothing depends on it.
 type License struct {
-	Data secret.Bytes `key:"license_data" help:"A license (JSON text), used instead of the database's until that can be read."`
-	Path string       `key:"license_path" path:"file" help:"A file with a license (JSON text)."`
+	Data secret.Bytes `key:"license_data" help:"A license (JSON text), taken before that of license_path and those of the database, and at once at a start."`
+	Path string       `key:"license_path" path:"file" help:"A file with a license (JSON text), taken before those of the database. One that cannot be read is told, and stops nothing."`
 }
