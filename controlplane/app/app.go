@@ -105,6 +105,7 @@ func (p *plane) build(ctx context.Context) error {
 	if p.courier, err = newCourier(p.settings.Keyring); err != nil {
 		return err
 	}
+	p.courier.warn(p.log)
 	if err := p.join(ctx); err != nil {
 		return err
 	}

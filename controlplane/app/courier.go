@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -43,6 +44,14 @@ func newCourier(s cpsettings.Keyring) (courier, error) {
 		return c, fault.Newf(fault.Invalid, "app.Run", "keyring_blob_path", "it is encrypted to keyring_public_key: set that too")
 	}
 	return c, nil
+}
+
+// warn says at a start what is not to be relied on for long.
+func (c courier) warn(log *slog.Logger) {
+	if c.public != nil || c.private.PrivateKey.Len() > 0 {
+		log.Warn("keyring_public_key, keyring_private_key and exports by them are deprecated: set keyring_recovery_public_key, " +
+			"so that the database keeps every key for a recovery and no private key lies on a node")
+	}
 }
 
 // Seal encrypts keys to keyring_public_key.

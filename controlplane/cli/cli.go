@@ -16,6 +16,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/cli/databasecmd"
 	"github.com/keepgate/keepgate/controlplane/cli/fleetcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/keyringcmd"
+	"github.com/keepgate/keepgate/controlplane/cli/nodescmd"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
@@ -39,6 +40,8 @@ type Plane struct {
 	Probe func(cpsettings.ControlPlane) process.Probe
 	Check func(cpsettings.ControlPlane) error
 	Open  databasecmd.Open
+
+	Rehearse keyringcmd.Rehearse
 }
 
 // Root builds the whole command line over the plane's entry points.
@@ -54,8 +57,9 @@ func Root(plane Plane) (*cobra.Command, error) {
 	database, databaseErr := databasecmd.Commands(plane.Open)
 	root.AddCommand(daemon...)
 	root.AddCommand(database...)
-	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), fleetcmd.Command(), keyringcmd.Command())
-	return root, errors.Join(err, databaseErr)
+	ring, ringErr := keyringcmd.Command(plane.Rehearse)
+	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), fleetcmd.Command(), nodescmd.Command(), ring)
+	return root, errors.Join(err, databaseErr, ringErr)
 }
 
 // Main runs the command line of this process and returns its exit status.

@@ -85,7 +85,7 @@ func plan() []room {
 		}},
 		{"controlplane/console", []string{"controlplane/access", "controlplane/catalog", "controlplane/fleet", "controlplane/keyring", "shared/schema"}},
 		{"controlplane/cli/...", []string{
-			"controlplane/audit/...", "controlplane/certs", "controlplane/cli/...", "controlplane/record", "controlplane/store/...",
+			"controlplane/audit/...", "controlplane/certs", "controlplane/cli/...", "controlplane/keyring", "controlplane/record", "controlplane/store/...",
 			"shared/declarative", "shared/durable", "shared/mtls", "shared/plugins", "shared/process", "shared/schema", "shared/settings/...", "shared/telemetry",
 		}},
 		{"controlplane/app", []string{"controlplane/...", "shared/..."}},

@@ -3,6 +3,8 @@ package adminclient_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"log/slog"
 	"net/http/httptest"
@@ -14,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/controlplane/admin"
+	"github.com/keepgate/keepgate/controlplane/admin/keys"
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/cli/adminclient"
 	"github.com/keepgate/keepgate/controlplane/cli/configcmd"
@@ -22,7 +25,9 @@ import (
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/controlplane/keyring/blob"
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
+	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/schema"
@@ -46,7 +51,11 @@ func newKeep(t *testing.T) *keep {
 	if err := store.Migrate(ctx); err != nil {
 		t.Fatal(err)
 	}
-	ring, err := keyring.Open(ctx, store, local.New(filepath.Join(dir, "keyring.key")), nil, keyring.Options{})
+	ring, err := keyring.Open(ctx, store, local.New(filepath.Join(dir, "keyring.key")), nil, keyring.Options{
+		References: func(ctx context.Context, id string) ([]record.SealedCount, error) {
+			return keyring.CountSealed(ctx, store, id, "environments")
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,6 +73,9 @@ func newKeep(t *testing.T) *keep {
 		Catalog: c, Keyring: ring, Fleet: nodes, Log: slog.New(slog.DiscardHandler), Wake: func() {},
 		Newest:        func() (uint64, uint64, string, bool) { return 1, 3, "", true },
 		AcceptRestore: func(context.Context) (uint64, error) { return 9, nil },
+		Rooms: []admin.Room{keys.New(keys.Deps{
+			Ring: ring, Courier: courier(t), Usage: store.CountSealed, Reveal: true, Wake: func() {}, Log: slog.New(slog.DiscardHandler),
+		})},
 	}, admin.Options{Version: "1"})
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +83,36 @@ func newKeep(t *testing.T) *keep {
 	listening := httptest.NewServer(server)
 	t.Cleanup(listening.Close)
 	return &keep{t, listening.URL, dir}
+}
+
+// testCourier carries keys by an RSA pair of its own.
+type testCourier struct{ *rsa.PrivateKey }
+
+func courier(t *testing.T) testCourier {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return testCourier{key}
+}
+
+func (c testCourier) Seal(contents keyring.Contents) (string, error) {
+	return blob.Seal(&c.PublicKey, contents.Keys, contents.Active)
+}
+
+func (c testCourier) Open(text string) (keyring.Contents, error) {
+	keys, active, err := blob.Open(c.PrivateKey, text)
+	return keyring.Contents{Keys: keys, Active: active}, err
+}
+
+// ring runs a command of the keyring.
+func (k *keep) ring(arguments ...string) (string, error) {
+	k.t.Helper()
+	command, err := keyringcmd.Command(nil)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return k.run(command, arguments...)
 }
 
 // run runs a command as the process would.
@@ -202,23 +244,64 @@ func TestRefusalsNameFileLineAndField(t *testing.T) {
 func TestKeyringCommands(t *testing.T) {
 	t.Parallel()
 	k := newKeep(t)
-	made, err := k.run(keyringcmd.Command(), "generate", "--activate")
+	made, err := k.ring("generate", "--activate")
 	if err != nil || !strings.Contains(made, "is active") || strings.Contains(made, "key  ") {
 		t.Fatalf("generate: %s, %v", made, err)
 	}
-	shown, err := k.run(keyringcmd.Command(), "generate", "--show-material")
+	shown, err := k.ring("generate", "--show-material")
 	if err != nil || !strings.Contains(shown, "key  ") {
 		t.Errorf("generate --show-material: %v", err)
 	}
-	status, err := k.run(keyringcmd.Command(), "status")
+	status, err := k.ring("status")
 	if err != nil || !strings.Contains(status, "keyring   ready, strategy local") || strings.Count(status, "standby") != 2 {
 		t.Errorf("status: %s, %v", status, err)
 	}
-	if _, err := k.run(keyringcmd.Command(), "activate", "unknown1"); err == nil {
+	if _, err := k.ring("activate", "unknown1"); err == nil {
 		t.Error("an unknown key was activated")
 	}
-	if _, err := k.run(keyringcmd.Command(), "recover", "--key", k.file("x.pem", "x")); err == nil || !strings.Contains(err.Error(), "no recovery") {
+	if _, err := k.ring("recover", "--key", k.file("x.pem", "x")); err == nil || !strings.Contains(err.Error(), "no recovery") {
 		t.Errorf("recover: %v", err)
+	}
+}
+
+// A key goes out with an export, is removed, and comes back by the export and by its bytes.
+func TestKeyringCommandsBringBack(t *testing.T) {
+	t.Parallel()
+	k := newKeep(t)
+	shown, err := k.ring("generate", "--show-material")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := strings.Fields(shown) // id <id> key <base64>
+	id, material := words[1], k.file("material", words[3]+"\n")
+	exported := k.file("exported", "")
+	if said, err := k.ring("export", "--out", exported); err != nil || !strings.Contains(said, exported) {
+		t.Fatalf("export: %s, %v", said, err)
+	}
+	held := func(want bool) {
+		t.Helper()
+		status, err := k.ring("status")
+		if err != nil || strings.Contains(status, id+"  standby") != want {
+			t.Errorf("status: %s, %v; want %s held: %v", status, err, id, want)
+		}
+	}
+	for _, back := range [][]string{{"import", exported}, {"import-raw", id, "--key-file", material}} {
+		for _, step := range [][]string{{"deactivate", id}, {"remove", id}} {
+			if said, err := k.ring(step...); err != nil {
+				t.Fatalf("%s: %s, %v", step, said, err)
+			}
+		}
+		held(false)
+		if said, err := k.ring(back...); err != nil {
+			t.Fatalf("%s: %s, %v", back, said, err)
+		}
+		held(true)
+	}
+	if _, err := k.ring("import", k.file("nonsense", "no base64!")); err == nil || !strings.Contains(err.Error(), "not base64") {
+		t.Errorf("import of nonsense: %v", err)
+	}
+	if _, err := k.ring("import-raw", id, "--key-file", k.file("short", "c2hvcnQ=")); err == nil {
+		t.Error("5 bytes were imported as a key")
 	}
 }
 

@@ -14,5 +14,7 @@ import (
 )
 
 func main() {
-	os.Exit(cli.Main(context.Background(), cli.Plane{Run: app.Run, Probe: app.Probe, Check: app.Check, Open: app.OpenStore}))
+	os.Exit(cli.Main(context.Background(), cli.Plane{
+		Run: app.Run, Probe: app.Probe, Check: app.Check, Open: app.OpenStore, Rehearse: app.Rehearse,
+	}))
 }
