@@ -92,20 +92,38 @@ func (p *Peer) open(topic string, data []byte, now time.Time) (m *message, appea
 	if err := p.concerns(topic, body, m); err != nil {
 		return nil, false, err
 	}
-	p.checking.Lock()
-	m.from, err = p.source.Proven(signContext, envelope.GetBody(), envelope.GetProof(), mtls.Now, mtls.ControlPlane)
-	p.checking.Unlock()
-	if err != nil {
-		return nil, false, unproven(err)
+	if err := p.senders.check(m, topic, body.GetSequence()); err != nil {
+		return nil, false, err // it would be refused after the proof, too
+	}
+	if m.from, err = p.prove(envelope); err != nil {
+		return nil, false, err
 	}
 	if m.node == p.self.Node {
 		return nil, false, refuse(SameNode, "%s uses the node id %s, which is this node's: was its folder copied? Every node needs its own", m.from, m.node)
+	}
+	if time.UnixMilli(m.incarnation.started).Sub(now) > maxDrift {
+		return nil, false, refuse(Future, "node %s says that it will start", m.node) // and would outlast its next start
 	}
 	if err := p.timely(m, time.UnixMilli(body.GetSent()), now); err != nil {
 		return nil, false, err
 	}
 	appeared, err = p.senders.take(m, topic, body.GetSequence(), now)
 	return m, appeared, err
+}
+
+// prove believes the sender, or does not. A certificate that was never seen costs several signature checks;
+// only so many of them are looked at, lest a flood of strangers drowns the nodes that are known.
+func (p *Peer) prove(envelope *peerv1.Envelope) (mtls.Identity, error) {
+	if !p.source.Believes(envelope.GetProof()) && !p.strangers.Allow() {
+		return mtls.Identity{}, refuse(Strangers, "more than %d messages a second come with certificates that are not known yet", maxStrangers)
+	}
+	p.checking.Lock()
+	defer p.checking.Unlock()
+	from, err := p.source.Proven(signContext, envelope.GetBody(), envelope.GetProof(), mtls.Now, mtls.ControlPlane)
+	if err != nil {
+		return mtls.Identity{}, unproven(err)
+	}
+	return from, nil
 }
 
 // decode accepts any Body; later versions may say more.

@@ -25,6 +25,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/mtls"
@@ -63,6 +65,8 @@ const (
 	maxOutgoing = 256
 	hintPause   = 20 * time.Millisecond // between two rounds of hints
 	silentAfter = 5                     // heartbeats that were missed
+
+	maxStrangers = 1000 // messages a second with certificates that are not known yet
 )
 
 // Peer speaks and listens for this node.
@@ -78,6 +82,7 @@ type Peer struct {
 	outgoing  chan outgoing
 	hints     hints
 	checking  sync.Mutex // one message is verified at a time, so that a flood costs one core at most
+	strangers *rate.Limiter
 	senders   senders
 	refused   refusals
 }
@@ -108,6 +113,8 @@ func New(source *mtls.Source, bus Bus, self Self, options Options) *Peer {
 		outgoing: make(chan outgoing, maxOutgoing),
 		hints:    hints{wake: make(chan struct{}, 1)},
 		refused:  refusals{log: options.Log},
+
+		strangers: rate.NewLimiter(maxStrangers, maxStrangers),
 	}
 	p.senders.log = options.Log
 	rand.Read(p.random[:])

@@ -28,6 +28,7 @@ const (
 	Unasked        = "unasked reply"
 	Unopened       = "does not open"
 	TooMany        = "too many requests"
+	Strangers      = "too many strangers"
 )
 
 // refusal is an error with a reason that is counted.

@@ -33,6 +33,27 @@ type sender struct {
 	silent      bool
 }
 
+// check refuses, without knowing who has sent it, what is old if it is genuine.
+func (s *senders) check(m *message, topic string, sequence uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.known[m.node]; known != nil {
+		return known.check(m, topic, sequence)
+	}
+	return nil
+}
+
+func (s *sender) check(m *message, topic string, sequence uint64) error {
+	order := m.incarnation.compare(s.incarnation)
+	if order < 0 {
+		return refuse(OldIncarnation, "node %s has started again since", m.node)
+	}
+	if order == 0 && sequence <= s.last[topic] {
+		return refuse(Replayed, "node %s: message %d of topic %s comes after %d", m.node, sequence, topic, s.last[topic])
+	}
+	return nil
+}
+
 // take accepts a message once, and in its order. appeared says that the node was not heard before, or not
 // for a while.
 func (s *senders) take(m *message, topic string, sequence uint64, now time.Time) (appeared bool, err error) {
@@ -49,13 +70,11 @@ func (s *senders) take(m *message, topic string, sequence uint64, now time.Time)
 	if known.identity.String() != m.from.String() {
 		return false, refuse(NodeTaken, "%s uses the node id %s of %s: every node needs its own", m.from, m.node, known.identity)
 	}
-	switch order := m.incarnation.compare(known.incarnation); {
-	case order < 0:
-		return false, refuse(OldIncarnation, "node %s has started again since", m.node)
-	case order > 0:
+	if err := known.check(m, topic, sequence); err != nil {
+		return false, err
+	}
+	if m.incarnation != known.incarnation {
 		known.incarnation, known.last, known.silent = m.incarnation, make(map[string]uint64), true
-	case sequence <= known.last[topic]:
-		return false, refuse(Replayed, "node %s: message %d of topic %s comes after %d", m.node, sequence, topic, known.last[topic])
 	}
 	appeared = known.silent
 	known.last[topic], known.heard, known.silent, known.identity = sequence, now, false, m.from

@@ -75,6 +75,13 @@ func (s *Source) Proven(context string, message, proof []byte, at Moment, roles 
 	return identityOf(found.leaf)
 }
 
+// Believes says whether the chain of a proof is one that Proven(…, Now, …) has verified before, so that
+// asking again costs one signature check. Who fears a flood may look at the others more seldom.
+func (s *Source) Believes(proof []byte) bool {
+	chain, _, _, err := decodeProof(proof)
+	return err == nil && s.trust.Load().believed.find(believedKey{sha256.Sum256(chain), Now}, time.Now()) != nil
+}
+
 // signedDigest binds what is signed to its use and to the very chain it came with. The label begins with its length, which no TLS 1.3
 // CertificateVerify (RFC 8446 §4.4.3: 64 spaces first) and no certificate begins with.
 func signedDigest(context string, chain, message []byte) []byte {

@@ -159,11 +159,21 @@ func TestProvenForgetsNothing(t *testing.T) {
 			_, err := checker.Proven("lease", nil, signed(t, signer, "lease", ""), at, mtls.ControlPlane)
 			return err
 		}
+		believed := func() bool { return checker.Believes(signed(t, signer, "another", "message")) }
+		if believed() || checker.Believes(nil) {
+			t.Error("a chain that was never seen is believed")
+		}
 		if err := prove(mtls.Now); err != nil {
 			t.Fatal(err)
 		}
+		if !believed() {
+			t.Error("a chain that was proven is not believed")
+		}
 		time.Sleep(2 * time.Hour) // the certificate lives one
 		wantReason(t, prove(mtls.Now), mtls.Expired)
+		if believed() {
+			t.Error("an expired chain is believed")
+		}
 		for range 2 {
 			if err := prove(mtls.Ever); err != nil {
 				t.Fatal(err)
