@@ -1,13 +1,19 @@
 package admin_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/keepgate/keepgate/controlplane/admin"
+	"github.com/keepgate/keepgate/controlplane/keyring/cluster"
 	"github.com/keepgate/keepgate/controlplane/license"
+	"github.com/keepgate/keepgate/shared/secret"
 )
 
 // licenseText is a license that ends after a day. CANARY must show nowhere but in /licenses.
@@ -141,5 +147,49 @@ func TestLicensesStayApart(t *testing.T) {
 	}
 	if a := e.post("/services", "name=t&host=h"); a.status != 201 {
 		t.Errorf("an expired license stopped a write: %d %s", a.status, a.text)
+	}
+}
+
+// TestALicenseWaitsForTheKeyring, and nothing else waits for the license.
+func TestALicenseWaitsForTheKeyring(t *testing.T) {
+	t.Parallel()
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(private.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	recovery, err := cluster.LoadRecoveryKey(string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := newEnvWith(t, cluster.New(recovery), admin.Options{})
+	e.made("/licenses", payload(licenseText("2999-01-31")))
+	e.forget(recovery)
+	licenses := license.New(e.catalog, license.Given{}, license.Options{})
+	licenses.Load(t.Context())
+	if s := licenses.Status(); s.State != license.Pending || !strings.Contains(s.Reason, "key/") || strings.Contains(s.Reason, "CANARY") {
+		t.Errorf("without the key: %+v", s)
+	}
+	if a := e.post("/services", "name=s&host=h"); a.status != 201 {
+		t.Errorf("a write: %d %s", a.status, a.text)
+	}
+	given := license.New(e.catalog, license.Given{Data: secret.Take([]byte(licenseText("2998-01-31")))}, license.Options{})
+	given.Load(t.Context())
+	if s := given.Status(); s.State != license.Active || s.Source != "license_data" {
+		t.Errorf("a node that is given one: %+v", s)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.ring.Recover(t.Context(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil); err != nil {
+		t.Fatal(err)
+	}
+	licenses.Load(t.Context())
+	if s := licenses.Status(); s.State != license.Active || s.Expires != "2999-01-31" {
+		t.Errorf("with the key: %+v", s)
 	}
 }
