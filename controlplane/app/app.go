@@ -6,6 +6,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -62,6 +63,7 @@ func Run(ctx context.Context, instance *process.Instance, s cpsettings.ControlPl
 		return err
 	}
 	err = p.run(ctx, instance)
+	p.leave(ctx)
 	if closeErr := p.store.Close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("closing the database: %w", closeErr)
 	}
@@ -87,8 +89,8 @@ func open(ctx context.Context, s cpsettings.ControlPlane, loaded *settings.Loade
 	}
 	p := &plane{settings: s, effective: loaded, log: log, level: level, store: store}
 	if err := p.build(ctx); err != nil {
-		store.Close()
-		return nil, err
+		p.leave(ctx)
+		return nil, errors.Join(err, store.Close())
 	}
 	return p, nil
 }
@@ -106,6 +108,9 @@ func (p *plane) build(ctx context.Context) error {
 		return err
 	}
 	p.courier.warn(p.log)
+	if err := p.agree(ctx); err != nil {
+		return err
+	}
 	if err := p.join(ctx); err != nil {
 		return err
 	}

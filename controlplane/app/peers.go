@@ -74,6 +74,22 @@ func (p *plane) join(ctx context.Context) (err error) {
 	return n.members.Join(ctx)
 }
 
+// leave takes back what a node that does not run must not leave behind: a lease that others would wait for, and the
+// sockets of its NATS server.
+func (p *plane) leave(ctx context.Context) {
+	if p.peers == nil {
+		return
+	}
+	if p.peers.bus != nil {
+		p.peers.bus.Close()
+	}
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := p.store.DropLeases(leaving, p.id, 24*time.Hour); err != nil {
+		p.log.Warn("the other control plane nodes will count this one as living for a moment", "error", err)
+	}
+}
+
 // open connects to the other nodes.
 func (n *peers) open(ctx context.Context) (err error) {
 	s := n.plane.settings.Peers

@@ -19,26 +19,29 @@ const tableLicenses = "licenses"
 // disposable are tables whose sealed values the product makes anew by itself.
 const disposable = "environments"
 
-// secrets opens the keyring and the cipher over it. The ring stays nil when the keyring is off.
-func (p *plane) secrets(ctx context.Context) (*encryption.Cipher, error) {
-	s := p.settings
-	keeper, err := keeperOf(s)
-	if err != nil {
-		return nil, err
-	}
+// agree holds the settings against what the database records of its keyring. It comes before this node shows itself
+// to others.
+func (p *plane) agree(ctx context.Context) error {
 	agreement := keyring.Agreement{
-		Strategy:       keyring.Off,
-		AllowMigration: s.Keyring.MigratePlaintext,
+		Strategy:       strategyOf(p.settings),
+		AllowMigration: p.settings.Keyring.MigratePlaintext,
 		Sealed: func(ctx context.Context) (int, error) {
 			counts, err := keyring.CountSealed(ctx, p.store, "", disposable)
 			return keyring.Total(counts), err
 		},
 		Cleared: func(ctx context.Context) (bool, error) { return encryption.InClear(ctx, p.store) },
 	}
-	if keeper != nil {
-		agreement.Strategy = keeper.Strategy()
+	if agreement.Strategy == "" {
+		agreement.Strategy = keyring.Off
 	}
-	if err := keyring.Agree(ctx, p.store, agreement); err != nil {
+	return keyring.Agree(ctx, p.store, agreement)
+}
+
+// secrets opens the keyring and the cipher over it. The ring stays nil when the keyring is off.
+func (p *plane) secrets(ctx context.Context) (*encryption.Cipher, error) {
+	s := p.settings
+	keeper, err := keeperOf(s)
+	if err != nil {
 		return nil, err
 	}
 	if keeper == nil {
