@@ -12,6 +12,8 @@ import (
 	"github.com/keepgate/keepgate/controlplane/record"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/configset"
+	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/verifier"
 )
 
 // strange is a value that was sealed under a key which nobody has.
@@ -99,7 +101,7 @@ func TestAStartWithoutTheKeyring(t *testing.T) {
 	e.run()
 	e.insert("consumers", `{"username":"carol"}`)
 	v := e.caughtUp()
-	if !isKept(v, "keyauth_credentials", id(e, before.set, "keyauth_credentials")) || !isKept(v, tableFingerprintKeys, e.publisher.wire.key.ID) ||
+	if !isKept(v, "keyauth_credentials", id(e, before.set, "keyauth_credentials")) || !isKept(v, tableFingerprintKeys, id(e, before.set, tableFingerprintKeys)) ||
 		count(v.set, "consumers") != 2 || v.set.Len() != before.set.Len()+1 {
 		t.Fatal("a start without the keyring does not keep what it sealed, or stops the rest")
 	}
@@ -121,7 +123,7 @@ func TestALostFingerprintKeyIsKeptByName(t *testing.T) {
 	e.insertBelow("consumers", "bob", "keyauth_credentials", `{"key":"first"}`)
 	e.run()
 	before := e.caughtUp()
-	first, name := id(e, before.set, "keyauth_credentials"), e.publisher.wire.key.ID
+	first, name := id(e, before.set, "keyauth_credentials"), id(e, before.set, tableFingerprintKeys)
 	lost := e.rotate()
 	e.keys.set(func(l *losing) { l.missing[lost] = true })
 	e.again()
@@ -136,9 +138,16 @@ func TestALostFingerprintKeyIsKeptByName(t *testing.T) {
 	e.again()
 	e.run()
 	v = e.caughtUp()
-	if now := e.publisher.wire.key.ID; now == name || !isKept(v, tableFingerprintKeys, name) || isKept(v, tableFingerprintKeys, now) {
-		t.Error("the lost fingerprint key is not kept beside the new one")
+	var now configv1.FingerprintKey
+	for entry := range v.set.All() {
+		if entry.Kind == tableFingerprintKeys && !entry.Kept {
+			e.must(proto.Unmarshal(entry.Body, &now))
+		}
 	}
+	if len(now.Key) != 32 || now.Id == name || !isKept(v, tableFingerprintKeys, name) {
+		t.Fatal("the lost fingerprint key is not kept beside a new one")
+	}
+	printer := verifier.NewFingerprinter(secret.Take(now.Key))
 	if kept, _ := v.set.Kept(); kept != 2 || !isKept(v, "keyauth_credentials", first) {
 		t.Errorf("%d entries are kept, want the first credential and its key", kept)
 	}
@@ -148,7 +157,7 @@ func TestALostFingerprintKeyIsKeptByName(t *testing.T) {
 			continue
 		}
 		e.must(proto.Unmarshal(entry.Body, &credential))
-		if sum := e.publisher.wire.fingerprint.Sum("keyauth_credentials", "key", "second"); credential.Fingerprints[0] != hex.EncodeToString(sum[:]) {
+		if sum := printer.Sum("keyauth_credentials", "key", "second"); credential.Fingerprints[0] != hex.EncodeToString(sum[:]) {
 			t.Error("the second credential was not fingerprinted anew")
 		}
 	}

@@ -105,6 +105,10 @@ func TestNodesPublishTheSameVersions(t *testing.T) {
 			t.Errorf("nodes send other bytes:\n%s", diff)
 		}
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	both := 0
 	for number, hash := range a.versions {
 		if other, known := b.versions[number]; known {
