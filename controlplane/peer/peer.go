@@ -156,9 +156,7 @@ func (p *Peer) Run(ctx context.Context) error {
 	if !isLabel(p.self.Cluster) || !isLabel(p.self.Node) {
 		return fault.Newf(fault.Invalid, "peer.Run", "node/"+p.self.Node, "cluster id %q and node id %q: 1 to 64 letters, digits, - and _ are wanted", p.self.Cluster, p.self.Node)
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	cancel, err := p.subscribe(ctx)
+	cancel, err := p.subscribe()
 	defer cancel()
 	if err != nil {
 		return fault.New(fault.Unavailable, "peer.Run", "subscription", err)
@@ -170,8 +168,9 @@ func (p *Peer) Run(ctx context.Context) error {
 	return lifecycle.Run(ctx, parts...)
 }
 
-func (p *Peer) subscribe(ctx context.Context) (cancel func(), err error) {
-	topics := map[string]func(m *message){topicHello: func(*message) {}}
+// handlers says who hears what, by topic.
+func (p *Peer) handlers() map[string]func(*message) {
+	topics := map[string]func(*message){topicHello: func(*message) {}}
 	for _, l := range p.listeners {
 		before := topics[l.topic]
 		topics[l.topic] = func(m *message) {
@@ -181,23 +180,36 @@ func (p *Peer) subscribe(ctx context.Context) (cancel func(), err error) {
 			l.heard(m.from, m.node, m.payload)
 		}
 	}
-	subjects := map[string]string{}
-	for topic := range topics {
-		subjects[topic] = topic
-	}
 	if p.exchange != nil {
-		topics[topicRequest], subjects[topicRequest] = p.exchange.requested, topicRequest
-		topics[topicReply], subjects[topicReply] = p.exchange.replied, topicReply+"."+p.self.Node
+		topics[topicRequest], topics[topicReply] = p.exchange.requested, p.exchange.replied
 	}
-	var cancels []func()
+	return topics
+}
+
+// subscribe listens until cancel is called; then nobody hears anything any more.
+func (p *Peer) subscribe() (cancel func(), err error) {
+	var (
+		gate    sync.RWMutex
+		closed  bool // guarded by gate
+		cancels []func()
+	)
 	cancel = func() {
 		for _, c := range cancels {
 			c()
 		}
+		gate.Lock() // waits for those who are hearing something
+		defer gate.Unlock()
+		closed = true
 	}
-	for topic, heard := range topics {
-		c, err := p.bus.Subscribe(p.subject(subjects[topic]), func(data []byte) {
-			if ctx.Err() == nil {
+	for topic, heard := range p.handlers() {
+		subject := topic
+		if topic == topicReply {
+			subject += "." + p.self.Node
+		}
+		c, err := p.bus.Subscribe(p.subject(subject), func(data []byte) {
+			gate.RLock()
+			defer gate.RUnlock()
+			if !closed {
 				p.receive(topic, data, heard)
 			}
 		})
