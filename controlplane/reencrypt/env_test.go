@@ -394,7 +394,7 @@ func (e *env) runOn(store reencrypt.Store, id string, options reencrypt.Options)
 		options.Batch = 20
 	}
 	if options.Save == 0 {
-		options.Save = 2 * time.Millisecond
+		options.Save = 20 * time.Millisecond
 	}
 	options.Live = func(context.Context) (ids []string, err error) {
 		e.alive.Range(func(id, _ any) bool {

@@ -138,6 +138,7 @@ func TestOldCiphertextLeavesTheFile(t *testing.T) {
 	}
 	e.begin(n, reencrypt.Request{})
 	e.awaitDone(n)
+	n.kill()
 	// The index key's copy under the old key stays until the key is removed; the rows' values are gone.
 	text, _, err := e.store.Meta(t.Context(), "index_key")
 	if err != nil || !strings.Contains(text, old) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
 )
@@ -145,7 +146,8 @@ func (j *Job) load(ctx context.Context) (s *stored, text *string, err error) {
 
 // change reads the job, lets edit decide and writes it, again when others were faster.
 func (j *Job) change(ctx context.Context, edit func(s *stored) (*stored, error)) (*stored, error) {
-	for range 32 {
+	const patience = 10 * time.Second // the node that works saves once a second
+	for begun := time.Now(); time.Since(begun) < patience && ctx.Err() == nil; {
 		s, text, err := j.load(ctx)
 		if err != nil {
 			return nil, err
