@@ -38,7 +38,7 @@ demo: build ## the whole story on this machine, step by step (DEMO_EXIT=1 ends a
 test: ## run every test with the race detector (brings gcc and PostgreSQL where missing)
 	@deploy/deps.sh test
 	echo "test   all packages, race detector on, $(JOBS) at a time"
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(JOBS) -timeout 15m ./... | { grep -v -e '\[no test files\]' || true; }
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(JOBS) -timeout 25m ./... | { grep -v -e '\[no test files\]' || true; }
 	echo "test   what allocates nothing, without the race detector, which allocates itself"
 	$(GO) test -run 'AllocatesNothing|NoAllocations' ./dataplane/exchange ./dataplane/http1 ./dataplane/proxy
 
@@ -91,7 +91,7 @@ bench: build ## throughput and CPU beside nginx, sealing, applying, latency (som
 
 e2e: build ## only the scenarios with real processes (make test runs them too)
 	@deploy/deps.sh test
-	$(GO) test -timeout 15m ./e2e/...
+	$(GO) test -timeout 25m ./e2e/...
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file name; do

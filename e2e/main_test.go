@@ -3,10 +3,20 @@
 package e2e_test
 
 import (
+	"flag"
 	"testing"
 
 	"github.com/keepgate/keepgate/e2e/harness"
 	"github.com/keepgate/keepgate/e2e/pgtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m, harness.Discard) }
+// atOnce is how many scenarios run side by side: they wait for time and for processes more than they work.
+const atOnce = "5"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", atOnce); err != nil {
+		panic(err) // the testing package has no such flag any more
+	}
+	pgtest.Main(m, harness.Discard)
+}

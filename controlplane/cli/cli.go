@@ -18,6 +18,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/cli/keyringcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/nodescmd"
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/memguard"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 	"github.com/keepgate/keepgate/shared/version"
@@ -64,6 +65,7 @@ func Root(plane Plane) (*cobra.Command, error) {
 
 // Main runs the command line of this process and returns its exit status.
 func Main(ctx context.Context, plane Plane) int {
+	memguard.Protect() // a recovery's private key passes through commands too
 	root, err := Root(plane)
 	if err == nil {
 		err = root.ExecuteContext(ctx)

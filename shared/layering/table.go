@@ -86,7 +86,8 @@ func plan() []room {
 		{"controlplane/console", []string{"controlplane/access", "controlplane/catalog", "controlplane/fleet", "controlplane/keyring", "shared/schema"}},
 		{"controlplane/cli/...", []string{
 			"controlplane/audit/...", "controlplane/certs", "controlplane/cli/...", "controlplane/keyring", "controlplane/record", "controlplane/store/...",
-			"shared/declarative", "shared/durable", "shared/mtls", "shared/plugins", "shared/process", "shared/schema", "shared/settings/...", "shared/telemetry",
+			"shared/declarative", "shared/durable", "shared/memguard", "shared/mtls", "shared/plugins", "shared/process", "shared/schema", "shared/settings/...",
+			"shared/telemetry",
 		}},
 		{"controlplane/app", []string{"controlplane/...", "shared/..."}},
 		{"controlplane/cmd/*", []string{"controlplane/app", "controlplane/cli", "shared/process", "shared/settings/...", "shared/telemetry"}},
