@@ -152,6 +152,18 @@ func (l *life) end() {
 	<-l.done
 }
 
+// ended returns what Run returned, which it must have by now.
+func (l *life) ended(t *testing.T) error {
+	t.Helper()
+	select {
+	case <-l.done:
+		return l.err
+	default:
+		t.Fatal("the node goes on")
+		return nil
+	}
+}
+
 // live lists the ids of the nodes that live, as one of them sees it.
 func live(t *testing.T, m *members.Members) []string {
 	t.Helper()

@@ -154,9 +154,8 @@ func TestASecondProcessOfANode(t *testing.T) {
 		first := start(t, node(store, "a", members.Options{}))
 		second := start(t, node(store, "a", members.Options{}))
 		later(11 * time.Second)
-		<-first.done
-		if fault.KindOf(first.err) != fault.Conflict || !strings.Contains(fmt.Sprint(first.err), "a prefix of its own") {
-			t.Errorf("the first process goes on: %v", first.err)
+		if err := first.ended(t); fault.KindOf(err) != fault.Conflict || !strings.Contains(fmt.Sprint(err), "a prefix of its own") {
+			t.Errorf("Run = %v", err)
 		}
 		if err := first.Renew(t.Context()); fault.KindOf(err) != fault.Unavailable || first.Alive() {
 			t.Errorf("a node that has left renews: %v", err)

@@ -103,28 +103,30 @@ func (m *Members) Run(ctx context.Context) error {
 	var watch watch
 	for pause(ctx, wait) {
 		wait = m.options.Every
+		// Read before the lease is written, which would hide that another process has written it.
+		leases, err := m.read(ctx)
+		if err == nil {
+			if err := m.displaced(leases); err != nil {
+				m.end()
+				return err
+			}
+			watch.tell(m, leases)
+		} else {
+			m.complain(ctx, "the leases of the other nodes were not read", err)
+		}
 		if err := m.put(ctx, false); err != nil {
 			wait = min(wait, retry)
 			m.complain(ctx, "this node's lease was not renewed", err)
 			continue
 		}
-		leases, err := m.read(ctx)
-		if err != nil {
-			m.complain(ctx, "the leases of the other nodes were not read", err)
+		if time.Since(forgotten) < forgetting {
 			continue
 		}
-		if err := m.displaced(leases); err != nil {
-			m.end()
-			return err
+		if err := m.store.DropLeases(ctx, "", forget); err != nil {
+			m.complain(ctx, "leases of nodes that are gone were not dropped", err)
+			continue
 		}
-		watch.tell(m, leases)
-		if time.Since(forgotten) >= forgetting {
-			if err := m.store.DropLeases(ctx, "", forget); err != nil {
-				m.complain(ctx, "leases of nodes that are gone were not dropped", err)
-				continue
-			}
-			forgotten = time.Now()
-		}
+		forgotten = time.Now()
 	}
 	m.leave(ctx)
 	return ctx.Err()

@@ -2,6 +2,7 @@ package members_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/members"
+	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
@@ -101,9 +103,8 @@ func TestASoleNodeEndsWhenAnotherHasCome(t *testing.T) {
 		first := start(t, sole(store, "a"))
 		other := start(t, node(store, "b", members.Options{}))
 		later(6 * time.Second)
-		<-first.done
-		if fault.KindOf(first.err) != fault.Conflict || !strings.Contains(fmt.Sprint(first.err), "has taken the database") {
-			t.Errorf("Run = %v", first.err)
+		if err := first.ended(t); fault.KindOf(err) != fault.Conflict || !strings.Contains(fmt.Sprint(err), "has taken the database") {
+			t.Errorf("Run = %v", err)
 		}
 		if !other.Alive() {
 			t.Error("the other node ended")
@@ -141,4 +142,39 @@ func TestSoleNodesAtTheSameInstant(t *testing.T) {
 			})
 		})
 	}
+}
+
+// failing is a database that is away from the third reading of leases on.
+type failing struct {
+	*table
+	readings int
+}
+
+func (f *failing) Leases(ctx context.Context) ([]record.Lease, error) {
+	if f.readings++; f.readings >= 3 {
+		return nil, fault.Newf(fault.Unavailable, "fake", "", "it is away")
+	}
+	return f.table.Leases(ctx)
+}
+
+// TestACandidateDisturbsNobody: a node that only asks whether it may join does not live, and does not end the
+// one that has the database.
+func TestACandidateDisturbsNobody(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		elsewhere, store := newTable(), newTable()
+		if err := sole(&failing{table: elsewhere}, "b").Join(t.Context()); fault.KindOf(err) != fault.Unavailable {
+			t.Fatalf("Join = %v", err)
+		}
+		a := start(t, sole(store, "a"))
+		for range 4 {
+			if err := store.PutLease(t.Context(), "b", elsewhere.body("b")); err != nil {
+				t.Fatal(err)
+			}
+			expectLive(t, a.Members, "a")
+			later(5 * time.Second)
+		}
+		if !a.Alive() {
+			t.Error("a candidate ended the node that has the database")
+		}
+	})
 }
