@@ -1,6 +1,7 @@
 package keyring_test
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"sync"
@@ -137,6 +138,8 @@ func TestDeactivateAndRemove(t *testing.T) {
 		}
 		rows.Store(0)
 		copied := lent(w.nodes[0], []string{first})
+		var inMemory secret.Bytes
+		w.nodes[0].Lend([]string{first}, func(_ string, material secret.Bytes) { inMemory = material }) // kept, as nobody may
 		w.removes(first)
 		for i, ring := range w.nodes {
 			if err := opens(ring, text); fault.KindOf(err) != fault.Unavailable || stateOf(ring, first).State != "removed" || !ring.Lost(first) {
@@ -146,6 +149,11 @@ func TestDeactivateAndRemove(t *testing.T) {
 				t.Errorf("Activate of a removed key = %v", err)
 			}
 		}
+		inMemory.Reveal(func(data []byte) {
+			if !bytes.Equal(data, make([]byte, 32)) {
+				t.Error("the material of a removed key is still in memory")
+			}
+		})
 		if row := stored(w.store, first); row.ID != first || row.Recovery != nil || row.Wrapped != nil || len(row.Check) == 0 {
 			t.Errorf("the row of a removed key: %+v", row)
 		}

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -120,23 +122,26 @@ func TestANodeJoinsWhenItHoldsWhatOthersHold(t *testing.T) {
 
 func TestALostKeyStaysWhileANodeHoldsIt(t *testing.T) {
 	t.Parallel()
-	w := newTown(t, &keyringtest.Store{}, 2, keyring.Options{})
-	w.settle()
-	id := w.active()
-	w.start(1)
-	if w.nodes[1].Keys().Active != "" || w.nodes[1].Wanted()[0] != id {
-		t.Fatalf("a key that another node holds was replaced: %+v", w.nodes[1].Status())
-	}
-	w.settle()
-	if w.active() != id {
-		t.Errorf("active %s, want %s", w.active(), id)
-	}
-	w.start(0)
-	w.settle()
-	if w.active() != id {
-		t.Errorf("active %s, want %s", w.active(), id)
-	}
-	if _, err := w.nodes[0].Key("AAAAAAAA"); fault.KindOf(err) != fault.Unavailable {
-		t.Errorf("Key = %v, want unavailable", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, &keyringtest.Store{}, 2, keyring.Options{})
+		w.settle()
+		id := w.active()
+		time.Sleep(2 * time.Minute)
+		w.start(1)
+		if w.nodes[1].Keys().Active != "" || w.nodes[1].Wanted()[0] != id {
+			t.Fatalf("a key that another node holds was replaced: %+v", w.nodes[1].Status())
+		}
+		w.settle()
+		if w.active() != id {
+			t.Errorf("active %s, want %s", w.active(), id)
+		}
+		w.start(0)
+		w.settle()
+		if w.active() != id {
+			t.Errorf("active %s, want %s", w.active(), id)
+		}
+		if _, err := w.nodes[0].Key("AAAAAAAA"); fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("Key = %v, want unavailable", err)
+		}
+	})
 }

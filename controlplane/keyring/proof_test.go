@@ -63,7 +63,8 @@ func TestNothingUnprovenCounts(t *testing.T) {
 			w := newTown(t, store, 2, keyring.Options{References: counting(1)})
 			w.settle()
 			id := w.active()
-			edit(store, func(kr *record.Keyring) { text := forge(*kr.Head); kr.Head = &text })
+			text := forge(*store.Stored().Head)
+			edit(store, func(kr *record.Keyring) { kr.Head = &text })
 			w.settle()
 			if w.active() != id || w.nodes[0].Status().Refused.Heads != 1 {
 				t.Errorf("Status = %+v", w.nodes[0].Status())
@@ -85,6 +86,9 @@ func TestNothingUnprovenCounts(t *testing.T) {
 					t.Fatal(err)
 				}
 				w.settle()
+				if sequence, _, _ := w.nodes[1].Presence(); strings.Contains(text, `"sequence":9,`) && sequence <= 9 {
+					t.Errorf("the next head counts %d, which is not above the one it replaces", sequence)
+				}
 				if w.active() != next || len(w.nodes[1].Warnings()) != len(w.keeper.Warnings()) {
 					t.Errorf("active %s, want %s; %q", w.active(), next, w.nodes[1].Warnings())
 				}
@@ -109,6 +113,28 @@ func (w *town) refuses(i int, id string) {
 	}
 	if _, err := ring.Key(planted); fault.KindOf(err) != fault.Unavailable {
 		w.t.Errorf("node %d: Key = %v", i, err)
+	}
+}
+
+// A head that is proven and names what may not be active, as one written from an older memory.
+func TestAHeadThatNamesNoUsableKey(t *testing.T) {
+	t.Parallel()
+	store := &keyringtest.Store{}
+	w := newTown(t, store, 1, keyring.Options{References: counting(1)})
+	first := w.active()
+	second := w.rotate(0)
+	if err := w.nodes[0].Deactivate(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{first, planted} {
+		edit(store, func(kr *record.Keyring) {
+			text := keyring.ForgedHead(w.signers[0], clusterID, 99, id, 1)
+			kr.Head = &text
+		})
+		w.pass()
+		if status := w.nodes[0].Status(); status.Active != second || !strings.Contains(strings.Join(status.Warnings, " "), "makes key "+id+" active") {
+			t.Errorf("Status = %+v", status)
+		}
 	}
 }
 

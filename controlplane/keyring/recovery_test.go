@@ -294,6 +294,15 @@ func TestANewRecoveryKeyGetsEveryKey(t *testing.T) {
 			t.Errorf("Recover = %+v, %v", result, err)
 		}
 	}
+	w.keeper = recoverable(t, recoveryKey()) // nodes that are set to different keys do not write for ever
+	w.start(0)
+	w.settle()
+	before, _, _ := w.nodes[0].Presence()
+	w.settle()
+	w.settle()
+	if after, _, _ := w.nodes[0].Presence(); after != before {
+		t.Errorf("%d changes by nodes with different recovery keys", after-before)
+	}
 }
 
 func TestLocalHasNoRecovery(t *testing.T) {

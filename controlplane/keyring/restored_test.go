@@ -155,7 +155,8 @@ func TestAKeyThatWasCalledLostTooSoonComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTown(t, &keyringtest.Store{}, 2, keyring.Options{})
 		id, text := w.nodes[0].Keys().Active, sealWith(t, w.nodes[0])
-		w.lose(0) // its lease is gone
+		w.lose(0) // its lease is gone, or not there yet
+		w.start(1)
 		if passed(t, w.nodes[1]).Keys().Active != "" {
 			t.Fatal("a key was replaced at once, whose maker may be about to say that it holds it")
 		}
