@@ -36,6 +36,12 @@ func lock(path string) (*os.File, error) {
 	return file, nil
 }
 
+// unlock gives the database to other processes. It does not leave that to the closing of the file: a child that is
+// being started at this moment has the descriptor too, and would hold the lock until it runs its program.
+func unlock(lock *os.File) error {
+	return errors.Join(unix.Flock(int(lock.Fd()), unix.LOCK_UN), lock.Close())
+}
+
 func writeOwner(file *os.File) error {
 	_, err := fmt.Fprintf(file, "%d\n", os.Getpid())
 	return err

@@ -158,7 +158,7 @@ func (s *Store) Close() error {
 		errs = append(errs, s.writer.Close())
 	}
 	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
+		errs = append(errs, unlock(s.lock))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fault.New(fault.Unavailable, "sqlite.Close", "", err)
