@@ -83,7 +83,7 @@ func Create(dir, organisation string, valid time.Duration) (*Authority, error) {
 	}
 	a, err := create(dir, organisation, valid)
 	if err != nil {
-		_ = lock.Close()
+		_ = unlock(lock)
 		return nil, err
 	}
 	a.lock = lock
@@ -152,7 +152,7 @@ func Open(dir string) (*Authority, error) {
 	}
 	a, err := open(dir)
 	if err != nil {
-		_ = lock.Close()
+		_ = unlock(lock)
 		return nil, err
 	}
 	a.lock = lock
@@ -185,7 +185,7 @@ func open(dir string) (*Authority, error) {
 }
 
 // Close lets other processes change the folder.
-func (a *Authority) Close() error { return a.lock.Close() }
+func (a *Authority) Close() error { return unlock(a.lock) }
 
 // Certificate returns the CA's certificate.
 func (a *Authority) Certificate() *x509.Certificate { return a.cert }

@@ -42,6 +42,12 @@ func lockFolder(dir string) (*os.File, error) {
 	return file, nil
 }
 
+// unlock gives the folder to other commands. It does not leave that to the closing of the file: a child that
+// is being started at this moment has the descriptor too, and would hold the lock until it runs its program.
+func unlock(lock *os.File) error {
+	return errors.Join(syscall.Flock(int(lock.Fd()), syscall.LOCK_UN), lock.Close())
+}
+
 // readBlock reads a file of exactly one PEM block.
 func readBlock(path string) (*pem.Block, error) {
 	file, err := os.Open(path)

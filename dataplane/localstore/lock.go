@@ -27,7 +27,7 @@ func (s *Store) keepFolder() error {
 	if err != nil {
 		return err
 	}
-	s.lock.Close() // nothing was written to it, and nobody can find it
+	unlock(s.lock) // nothing was written to it, and nobody can find it
 	s.lock = lock
 	s.options.Log.Warn("the folder of the local store was removed while in use; it is made again", "folder", s.dir)
 	return nil
@@ -36,6 +36,12 @@ func (s *Store) keepFolder() error {
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
+}
+
+// unlock gives the folder to other processes. It does not leave that to the closing of the file: a child that is
+// being started at this moment has the descriptor too, and would hold the lock until it runs its program.
+func unlock(lock *os.File) error {
+	return errors.Join(unix.Flock(int(lock.Fd()), unix.LOCK_UN), lock.Close())
 }
 
 // lockFolder makes the folder and takes it for this process; the lock ends with the process, whatever

@@ -238,7 +238,7 @@ func (s *Store) Close() error {
 		s.current = nil
 	}
 	if s.lock != nil {
-		err = errors.Join(err, s.lock.Close())
+		err = errors.Join(err, unlock(s.lock))
 		s.lock = nil
 	}
 	return err
