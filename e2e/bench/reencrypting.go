@@ -89,10 +89,10 @@ func (r *reencrypting) fill() {
 		name := fmt.Sprintf("w%d", i)
 		r.admin.Do(201, http.MethodPost, "/workspaces", map[string]any{"name": name})
 		var f strings.Builder
-		f.WriteString("_format_version: '3.0'\nconsumers:\n- username: u\nkeyauth_credentials:\n")
+		fmt.Fprintf(&f, "_format_version: '3.0'\nconsumers:\n- username: u%d\nkeyauth_credentials:\n", i)
 		for j := range keysInWorkspace {
 			id := fmt.Sprintf("%08x-%04x-4000-8000-%012x", rand.Uint32(), i, j)
-			fmt.Fprintf(&f, "- {id: %s, consumer: u, key: bench-key-%d-%d-of-some-length}\n", id, i, j)
+			fmt.Fprintf(&f, "- {id: %s, consumer: u%d, key: bench-key-%d-%d-of-some-length}\n", id, i, i, j)
 			if j%100 == 0 {
 				r.reads = append(r.reads, "/"+name+"/key-auths/"+id)
 			}
