@@ -140,3 +140,33 @@ func TestChangedIndexKeyIsCorrupt(t *testing.T) {
 		})
 	}
 }
+
+// The index key is sealed under every key that opens something, and under none that was removed.
+func TestARemovedKeyNoLongerHoldsTheIndexKey(t *testing.T) {
+	t.Parallel()
+	store, keeper := newStore(t), local.New(filepath.Join(t.TempDir(), "k"))
+	ring := openRing(t, store, keeper, 0)
+	cipher := newCipher(t, store, ring)
+	before, err := cipher.Fingerprint("t", "f", "v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := ring.Keys().Active
+	second, _, err := ring.Generate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ring.Activate(t.Context(), second, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := ring.Remove(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	if text, _, _ := store.Meta(t.Context(), "index_key"); strings.Contains(text, first) || !strings.Contains(text, second) {
+		t.Errorf("after the removal of %s: %s", first, text)
+	}
+	after, err := newCipher(t, store, openRing(t, store, keeper, 0)).Fingerprint("t", "f", "v")
+	if err != nil || after != before {
+		t.Errorf("another fingerprint after the removal (%v)", err)
+	}
+}

@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"context"
+	"crypto/hmac"
 	"errors"
 	"maps"
 	"slices"
@@ -97,15 +98,15 @@ func (r *Ring) fitting(ctx context.Context, material map[string]secret.Bytes) (f
 		if ok && e.held != nil {
 			continue // several nodes answer
 		}
-		h, err := hold(id, m)
-		if err != nil || !ok || !e.opens() || h.verify(e.row.Check) != nil {
-			if h != nil {
-				h.wipe()
-			}
+		check, err := checkValue(id, m) // before any locked memory is spent on it
+		if err != nil || !ok || !e.opens() || !hmac.Equal(check, e.row.Check) {
 			refused++
 			continue
 		}
-		fits[id] = h
+		if fits[id], err = hold(id, m); err != nil {
+			delete(fits, id)
+			refused++
+		}
 	}
 	return fits, refused, nil
 }
