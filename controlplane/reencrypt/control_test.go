@@ -13,10 +13,6 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
-func is(state reencrypt.State) func(reencrypt.Progress) bool {
-	return func(p reencrypt.Progress) bool { return p.State == state }
-}
-
 // Any node says what happens, whichever works.
 func TestPauseResumePaceAndCancelFromAnotherNode(t *testing.T) {
 	engines(t, func(t *testing.T, e *env) {

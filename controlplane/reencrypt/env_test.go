@@ -1,14 +1,9 @@
 package reencrypt_test
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,109 +13,18 @@ import (
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/record"
-	"github.com/keepgate/keepgate/controlplane/reencrypt"
 	"github.com/keepgate/keepgate/controlplane/store/postgres"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
 	"github.com/keepgate/keepgate/e2e/pgtest"
-	"github.com/keepgate/keepgate/shared/aead"
-	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/schema"
 	"github.com/keepgate/keepgate/shared/schema/schematest"
-	"github.com/keepgate/keepgate/shared/secret"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // patience is for what is awaited; nothing takes that long.
 const patience = 30 * time.Second
-
-// ring is a keyring of real keys whose states a test sets.
-type ring struct {
-	mu     sync.Mutex
-	keys   map[string]*aead.Key
-	gone   map[string]bool // known, and their material missing
-	active string
-	follow func(ctx context.Context) error
-}
-
-func newRing() *ring { return &ring{keys: map[string]*aead.Key{}, gone: map[string]bool{}} }
-
-func (r *ring) Active() (string, *aead.Key, error) {
-	r.mu.Lock()
-	id := r.active
-	r.mu.Unlock()
-	key, err := r.Key(id)
-	return id, key, err
-}
-
-func (r *ring) Key(id string) (*aead.Key, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if key := r.keys[id]; key != nil && !r.gone[id] {
-		return key, nil
-	}
-	return nil, fault.Newf(fault.Unavailable, "ring.Key", "key/"+id, "material missing")
-}
-
-func (r *ring) Held() (ids []string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for id := range r.keys {
-		if !r.gone[id] {
-			ids = append(ids, id)
-		}
-	}
-	slices.Sort(ids)
-	return ids
-}
-
-func (r *ring) Lost(string) bool { return false }
-
-func (r *ring) Follow(ctx context.Context, follow func(ctx context.Context) error) error {
-	r.follow = follow
-	return follow(ctx)
-}
-
-func (r *ring) activate(id string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.active = id
-}
-
-func (r *ring) lose(id string, gone bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.gone[id] = gone
-}
-
-// rotate makes a key, names it in the database and activates it.
-func (e *env) rotate() (id string) {
-	e.t.Helper()
-	id = aead.NewKeyID()
-	key, err := aead.NewKey(aead.AES256GCM, secret.Take([]byte(strings.Repeat(id, 4))))
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	known, err := e.store.Keyring(e.t.Context())
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	row := record.Key{ID: id, State: "usable", CreatedAt: time.Now().Unix(), Check: []byte("x")}
-	if err := e.store.ChangeKeyring(e.t.Context(), known.Head, id, []record.Key{row}); err != nil {
-		e.t.Fatal(err)
-	}
-	e.ring.mu.Lock()
-	e.ring.keys[id] = key
-	e.ring.mu.Unlock()
-	if e.ring.follow != nil {
-		if err := e.ring.follow(e.t.Context()); err != nil {
-			e.t.Fatal(err)
-		}
-	}
-	e.ring.activate(id)
-	return id
-}
 
 // env is a database with a ring and a catalog over it.
 type env struct {
@@ -326,148 +230,4 @@ func (e *env) head() uint64 {
 		e.t.Fatal(err)
 	}
 	return head
-}
-
-// Record implements reencrypt.Journal.
-func (e *env) Record(_ context.Context, action, _ string, _ ...string) error {
-	count, _ := e.entries.LoadOrStore(action, new(atomic.Int32))
-	count.(*atomic.Int32).Add(1)
-	return nil
-}
-
-func (e *env) recorded(action string) int {
-	count, found := e.entries.Load(action)
-	if !found {
-		return 0
-	}
-	return int(count.(*atomic.Int32).Load())
-}
-
-// mortal is a store that a dead process no longer reaches.
-type mortal struct {
-	reencrypt.Store
-	dead atomic.Bool
-}
-
-var errDead = fault.Newf(fault.Unavailable, "test", "", "this process is dead")
-
-func (m *mortal) SwapMeta(ctx context.Context, name string, old *string, value string) error {
-	if m.dead.Load() {
-		return errDead
-	}
-	return m.Store.SwapMeta(ctx, name, old, value)
-}
-
-func (m *mortal) Reseal(ctx context.Context, table string, rows []record.Resealed) ([]string, error) {
-	if m.dead.Load() {
-		return nil, errDead
-	}
-	return m.Store.Reseal(ctx, table, rows)
-}
-
-// node is one running process.
-type node struct {
-	*reencrypt.Job
-	e     *env
-	id    string
-	store *mortal
-	stop  context.CancelFunc
-	ended chan struct{}
-}
-
-// run starts a node with the present cipher.
-func (e *env) run(id string, options reencrypt.Options) *node {
-	e.t.Helper()
-	var store reencrypt.Store = e.store
-	if e.path != "" {
-		store = e.store.(*sqlite.Store) // which can scrub
-	}
-	return e.runOn(store, id, options)
-}
-
-func (e *env) runOn(store reencrypt.Store, id string, options reencrypt.Options) *node {
-	e.t.Helper()
-	n := &node{e: e, id: id, store: &mortal{Store: store}, ended: make(chan struct{})}
-	options.Journal, options.Poll = e, 5*time.Millisecond
-	options.Log = slog.New(slog.NewTextHandler(e.t.Output(), nil))
-	if options.Batch == 0 {
-		options.Batch = 20
-	}
-	if options.Save == 0 {
-		options.Save = 20 * time.Millisecond
-	}
-	options.Live = func(context.Context) (ids []string, err error) {
-		e.alive.Range(func(id, _ any) bool {
-			ids = append(ids, id.(string))
-			return true
-		})
-		return ids, nil
-	}
-	store = n.store
-	if scrubs, can := n.store.Store.(scrubber); can {
-		store = scrubbing{n.store, scrubs}
-	}
-	n.Job = reencrypt.New(store, e.catalog, e.cipher, id, options)
-	e.alive.Store(id, true)
-	ctx, stop := context.WithCancel(context.WithoutCancel(e.t.Context()))
-	n.stop = stop
-	go func() {
-		defer close(n.ended)
-		_ = n.Run(ctx) // it ends with ctx alone
-	}()
-	e.t.Cleanup(func() {
-		stop()
-		<-n.ended
-	})
-	return n
-}
-
-// scrubbing keeps a store's Scrub visible.
-type scrubbing struct {
-	*mortal
-	scrubber
-}
-
-type scrubber interface {
-	Scrub(ctx context.Context) error
-}
-
-// kill is kill -9: nothing more is written, and its lease ends.
-func (n *node) kill() {
-	n.store.dead.Store(true)
-	n.stop()
-	<-n.ended
-	n.e.alive.Delete(n.id)
-}
-
-func (e *env) begin(n *node, request reencrypt.Request) {
-	e.t.Helper()
-	if _, err := n.Start(e.t.Context(), request); err != nil {
-		e.t.Fatal(err)
-	}
-}
-
-// await waits until the job is as a test wants it.
-func (e *env) await(n *node, what string, is func(reencrypt.Progress) bool) reencrypt.Progress {
-	e.t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		p, _, err := n.Progress(e.t.Context())
-		if err == nil && is(p) {
-			return p
-		}
-		if time.Now().After(deadline) {
-			e.t.Fatalf("never %s: %+v, %v", what, p, err)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
-func (e *env) awaitDone(n *node) reencrypt.Progress {
-	e.t.Helper()
-	p := e.await(n, "done", func(p reencrypt.Progress) bool { return p.State != reencrypt.Running })
-	if p.State != reencrypt.Done {
-		e.t.Fatalf("it ended %s: %s", p.State, p.Reason)
-	}
-	return p
 }
