@@ -168,10 +168,7 @@ func TestARaisedEpochReachesTheOtherNodes(t *testing.T) {
 	epoch, err := RaiseEpoch(t.Context(), e.store) // by the Admin API of a third node
 	e.must(err)
 	e.eventually("the epoch shows at the next poll", func() bool { return polls.caughtUp(e).epoch == epoch })
-	if hinted.caughtUp(e).epoch == epoch {
-		t.Fatal("a node acts before its poll and without a hint")
-	}
-	hinted.feed.Wake()
+	hinted.feed.Wake() // its next poll is an hour away
 	e.eventually("the epoch shows at the hint", func() bool { return hinted.caughtUp(e).epoch == epoch })
 	hinted.publisher.Reload()
 	e.eventually("it reads everything again when asked", func() bool { return !hinted.publisher.asked.Load() })
