@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -25,7 +26,7 @@ func (s *Store) AppendAudit(ctx context.Context, entries []record.AuditEntry) er
 			return err
 		}
 	}
-	ctx, cancel := s.brief(ctx)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout+time.Duration(len(entries))*patiencePerRow, errTimeout)
 	defer cancel()
 	err := s.appendAudit(ctx, entries)
 	if err != nil && ctx.Err() == nil && s.dialect.Explain(err).Kind == Unique {

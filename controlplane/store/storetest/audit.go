@@ -141,7 +141,7 @@ func testAuditCollisions(t *testing.T, b *bench) {
 
 // testAuditBulk appends more at once than one statement takes.
 func testAuditBulk(t *testing.T, b *bench) {
-	const n = 3000
+	const n = 1300
 	var entries []record.AuditEntry
 	for i := range n {
 		entries = append(entries, entry("a", uint64(i+1), int64(i)))

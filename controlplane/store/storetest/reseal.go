@@ -152,7 +152,7 @@ func testResealMalformed(t *testing.T, b *bench) {
 
 // testResealBulk writes more rows than one statement takes, with a conflict in every hundred.
 func testResealBulk(t *testing.T, b *bench) {
-	const n = 2500
+	const n = 1100
 	b.apply(t, Rows(b.workspace, n)...)
 	rows, err := b.List(t.Context(), record.Query{Table: "basicauth_credentials", AnyWorkspace: true})
 	if err != nil || len(rows) != n {
@@ -188,7 +188,7 @@ func testResealBulk(t *testing.T, b *bench) {
 // testResealBeside seals rows anew while others write them: no write is lost, and what is sealed anew is the
 // value of the generation that it was read at.
 func testResealBeside(t *testing.T, b *bench) {
-	const n, rounds = 40, 15
+	const n, rounds = 30, 8
 	b.apply(t, Rows(b.workspace, n)...)
 	query := record.Query{Table: "basicauth_credentials", Workspace: b.workspace}
 	list := func() []record.Row {
