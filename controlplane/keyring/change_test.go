@@ -163,6 +163,7 @@ func TestReloadUnderLoad(t *testing.T) {
 					return
 				}
 				lent(w.nodes[0], w.nodes[0].Held())
+				time.Sleep(200 * time.Microsecond) // leaves something of one processor to the rest
 			}
 		})
 	}
