@@ -71,7 +71,7 @@ func TestMaterialOpensForItsRequestAlone(t *testing.T) {
 	if _, err := openMaterial(other, testBond(), sealed); err == nil {
 		t.Error("opens with another key")
 	}
-	for i := range sealed {
+	for i := 0; i < len(sealed); i += 11 {
 		bent := bytes.Clone(sealed)
 		bent[i] ^= 1
 		if _, err := openMaterial(key, testBond(), bent); err == nil {
