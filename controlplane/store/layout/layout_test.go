@@ -72,6 +72,15 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+func TestSecretsInBodies(t *testing.T) {
+	t.Parallel()
+	for _, table := range layout.Derive().Tables() {
+		if want := table.Name == "plugins"; table.Nested != want {
+			t.Errorf("%s: the body may hold sealed text: %t", table.Name, table.Nested)
+		}
+	}
+}
+
 // PostgreSQL cuts names after 63 bytes, and two names may then be one.
 func TestNamesFitPostgreSQL(t *testing.T) {
 	t.Parallel()
