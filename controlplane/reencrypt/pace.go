@@ -82,7 +82,7 @@ func (w *worker) giveWay(ctx context.Context) error {
 	if w.j.options.Busy == nil {
 		return ctx.Err()
 	}
-	const look, most = 200 * time.Microsecond, 20 * time.Millisecond
+	const look, most = 200 * time.Microsecond, 5 * time.Millisecond
 	for waited := time.Duration(0); waited < most && w.j.options.Busy(); waited += look {
 		time.Sleep(look)
 	}

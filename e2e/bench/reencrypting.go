@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,18 +36,18 @@ func reencryptFigures(b *bench) {
 	c := harness.New(b)
 	cp := c.ControlPlane("cp", "--log-level", "warn", "--keyring-strategy", "local", "--database", "postgres", "--pg-host", server.Socket(), "--pg-user", server.User(), "--pg-database", "postgres")
 	cp.Start()
-	r := &reencrypting{bench: b, admin: cp.Admin()}
+	r := &reencrypting{bench: b, admin: cp.Admin(), pids: map[string]int{"the control plane": cp.Pid(), "PostgreSQL": b.postmaster(server)}}
 	r.fill()
 	r.rotate(server)
 	r.admin.Do(202, http.MethodPost, "/keyring/reencrypt", map[string]any{})
 	var with, without []float64
 	for r.progress().State == "running" {
-		with = append(with, r.read(window)...)
+		with = append(with, r.read(window, &r.working)...)
 		if answer, err := r.admin.Try(http.MethodPost, "/keyring/reencrypt/pause", nil); err != nil || answer.Status != 200 {
 			break // it has ended
 		}
 		time.Sleep(window / 10) // what was on its way is done
-		without = append(without, r.read(window)...)
+		without = append(without, r.read(window, &r.resting)...)
 		r.admin.Do(200, http.MethodPost, "/keyring/reencrypt/resume", nil)
 	}
 	r.report(with, without)
@@ -55,8 +58,16 @@ type reencrypting struct {
 	admin *harness.Admin
 	reads []string // paths
 	old   string   // key
-	busy  time.Duration
-	rows  int
+	pids  map[string]int
+
+	working, resting spent
+}
+
+// spent is what windows of one kind took.
+type spent struct {
+	time time.Duration
+	rows int
+	cpu  map[string]time.Duration // by process
 }
 
 type progress struct {
@@ -124,10 +135,10 @@ func (r *reencrypting) rotate(server *pgtest.Server) {
 
 // read asks for credentials at a steady pace and returns how long each took, in milliseconds. It counts what the
 // job does meanwhile.
-func (r *reencrypting) read(lasts time.Duration) (took []float64) {
+func (r *reencrypting) read(lasts time.Duration, into *spent) (took []float64) {
 	kept := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{}}
 	defer kept.CloseIdleConnections()
-	begun, before := time.Now(), r.progress().Resealed
+	begun, before, cpu := time.Now(), r.progress(), r.cpu()
 	for next := begun; time.Since(begun) < lasts; next = next.Add(readsEvery) {
 		time.Sleep(time.Until(next))
 		request, err := http.NewRequest(http.MethodGet, r.admin.URL(r.reads[rand.N(len(r.reads))]), http.NoBody)
@@ -141,15 +152,46 @@ func (r *reencrypting) read(lasts time.Duration) (took []float64) {
 		}
 		took = append(took, float64(time.Since(sent).Microseconds())/1000)
 	}
-	if p := r.progress(); p.State == "running" {
-		r.busy, r.rows = r.busy+time.Since(begun), r.rows+p.Resealed-before
+	if p := r.progress(); p.State == before.State { // else it ended within
+		into.time, into.rows = into.time+time.Since(begun), into.rows+p.Resealed-before.Resealed
+		if into.cpu == nil {
+			into.cpu = map[string]time.Duration{}
+		}
+		for name, now := range r.cpu() {
+			into.cpu[name] += now - cpu[name]
+		}
 	}
 	return took
 }
 
+func (r *reencrypting) cpu() map[string]time.Duration {
+	used := map[string]time.Duration{}
+	for name, pid := range r.pids {
+		var err error
+		if used[name], err = onCPU(pid); err != nil {
+			r.Fatalf("%v", err)
+		}
+	}
+	return used
+}
+
+// postmaster is the process that all others of the server descend from.
+func (b *bench) postmaster(server *pgtest.Server) int {
+	text, err := os.ReadFile(filepath.Join(server.Socket(), "data", "postmaster.pid"))
+	if err != nil {
+		b.Fatalf("%v", err)
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(first)
+	if err != nil {
+		b.Fatalf("postmaster.pid: %v", err)
+	}
+	return pid
+}
+
 func (r *reencrypting) report(with, without []float64) {
 	p := r.progress()
-	if p.State != "done" || len(without) == 0 || r.busy == 0 {
+	if p.State != "done" || r.resting.time == 0 || r.working.rows == 0 {
 		r.Fatalf("the job ended %s; it needs more rows to be measured", p.State)
 	}
 	left := 0
@@ -158,8 +200,12 @@ func (r *reencrypting) report(with, without []float64) {
 			left = key.Rows
 		}
 	}
-	perSecond := float64(r.rows) / r.busy.Seconds()
+	perSecond := float64(r.working.rows) / r.working.time.Seconds()
 	b := r.bench
+	for name, used := range r.working.cpu { // less what reading alone costs
+		reading := r.resting.cpu[name].Seconds() / r.resting.time.Seconds() * r.working.time.Seconds()
+		b.report.add(figure{Name: "re-encryption, CPU for a row, " + name, Value: 1e6 * (used.Seconds() - reading) / float64(r.working.rows), Unit: "µs"})
+	}
 	b.report.add(figure{
 		Name: "re-encryption on PostgreSQL, time for a row", Value: 1e6 / perSecond, Unit: "µs", Aim: 50,
 		Note: fmt.Sprintf("%.0f rows/s of %d, one at a time read beside them; %d rows left under the old key", perSecond, p.Resealed, left),
