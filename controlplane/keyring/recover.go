@@ -173,7 +173,7 @@ func (a *attempt) try(e *entry) *held {
 
 func (a *attempt) material(e *entry) (*held, error) {
 	if !e.trusted && !slices.Contains(a.accept, e.row.ID) {
-		return nil, fault.Newf(fault.Denied, "keyring.Recover", subject(e.row.ID), "its row is refused: %s; name it in accept if you trust it all the same", e.refused+e.reason)
+		return nil, fault.Newf(fault.Denied, "keyring.Recover", subject(e.row.ID), "its row is refused: %s; name it in accept_unproven if you trust it all the same", e.refused+e.reason)
 	}
 	material, err := a.open(e.row)
 	if err != nil {

@@ -60,7 +60,7 @@ func (r *Ring) Warnings() []string {
 		case e.refused != "" && e.trusted:
 			warnings = append(warnings, "keyring: the stored row of key "+e.row.ID+" is refused: "+e.refused+". This node goes on with what it knew of the key")
 		case state == "refused":
-			warnings = append(warnings, "keyring: the stored row of key "+e.row.ID+" is refused: "+e.refused+". If you trust it all the same, POST /keyring/recover with accept="+e.row.ID)
+			warnings = append(warnings, "keyring: the stored row of key "+e.row.ID+" is refused: "+e.refused+". If you trust it all the same, POST /keyring/recover with accept_unproven="+e.row.ID)
 		case state == "missing":
 			warnings = append(warnings, "keyring: key "+e.row.ID+" is missing: "+e.reason)
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
+	"github.com/keepgate/keepgate/shared/fault"
 )
 
 func (a *API) export(r *rest.Request) (rest.Answer, error) {
@@ -17,6 +18,9 @@ func (a *API) export(r *rest.Request) (rest.Answer, error) {
 		return rest.Answer{}, err
 	}
 	defer contents.Wipe()
+	if len(contents.Keys) == 0 {
+		return rest.Answer{}, fault.Newf(fault.Unavailable, "admin.export", "key/"+contents.Active, "this node holds no key at all, so there is nothing to export")
+	}
 	text, err := a.deps.Courier.Seal(contents)
 	if err != nil {
 		return rest.Answer{}, err
@@ -28,23 +32,24 @@ func (a *API) importBlob(r *rest.Request) (rest.Answer, error) {
 	if err := r.Demand("importing keys"); err != nil {
 		return rest.Answer{}, err
 	}
-	values, err := arguments(r, "data")
+	given, err := read(r, "data")
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	if len(values["data"]) == 0 {
+	defer given.wipe()
+	if len(given.values["data"]) == 0 {
 		return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "data: required field missing; it is the member data of what POST /keyring/export answered")
 	}
-	contents, err := a.deps.Courier.Open(string(values["data"]))
+	contents, err := a.deps.Courier.Open(string(given.values["data"]))
 	if err != nil {
 		return rest.Answer{}, err
 	}
 	defer contents.Wipe()
 	result, err := a.deps.Ring.Import(r.Context(), contents)
+	a.deps.Wake() // what was imported stays so when the activation after it fails
 	if err != nil {
-		return rest.Answer{}, err
+		return rest.Answer{}, plainly(err)
 	}
-	a.deps.Wake()
 	return rest.JSON(http.StatusCreated, map[string]any{
 		"ids": a.deps.Ring.Keys().IDs, "active": result.Active,
 		"imported": result.Imported, "not_imported": result.NotImported, "reasons": result.Reasons,
@@ -56,16 +61,16 @@ func (a *API) recover(r *rest.Request) (rest.Answer, error) {
 		return rest.Answer{}, err
 	}
 	const name = "recovery_private_key"
-	values, err := arguments(r, name, "accept_unproven")
+	given, err := read(r, name, "accept_unproven")
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	private := values[name]
-	defer clear(private)
+	defer given.wipe()
+	private := given.values[name]
 	if len(private) == 0 {
 		return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "%s: required field missing; send it as curl -F %s=@key.pem", name, name)
 	}
-	accept := strings.FieldsFunc(string(values["accept_unproven"]), func(c rune) bool { return c == ',' || c == ' ' })
+	accept := strings.FieldsFunc(string(given.values["accept_unproven"]), func(c rune) bool { return c == ',' || c == ' ' })
 	result, err := a.deps.Ring.Recover(r.Context(), private, accept)
 	if err != nil {
 		return rest.Answer{}, err

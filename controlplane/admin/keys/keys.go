@@ -7,8 +7,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"slices"
-	"strings"
 
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
 	"github.com/keepgate/keepgate/controlplane/keyring"
@@ -84,50 +82,4 @@ func (a *API) on(handler rest.Handler) rest.Handler {
 	return func(*rest.Request) (rest.Answer, error) {
 		return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "the keyring is off; set keyring_enabled = on and start again")
 	}
-}
-
-// arguments reads the texts of a body of any type, by name.
-func arguments(r *rest.Request, names ...string) (map[string][]byte, error) {
-	body, mediaType, params, err := r.Raw(rest.MaxBodyBytes)
-	if err != nil {
-		return nil, err
-	}
-	given, err := rest.NamesOf(body, mediaType, params)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range given {
-		if !slices.Contains(names, name) {
-			return nil, rest.Refuse(http.StatusBadRequest, "unknown field; expected: %s", strings.Join(names, ", "))
-		}
-	}
-	values := map[string][]byte{}
-	for _, name := range names {
-		if values[name], err = rest.ArgumentOf(body, mediaType, params, name); err != nil {
-			return nil, err
-		}
-	}
-	clear(body)
-	return values, nil
-}
-
-// keyOf reads the id in the member "key".
-func keyOf(r *rest.Request) (id string, force bool, err error) {
-	values, err := arguments(r, "key", "force")
-	if err != nil {
-		return "", false, err
-	}
-	if len(values["key"]) == 0 {
-		return "", false, rest.Refuse(http.StatusBadRequest, "key: required field missing; it is the id of a key, as GET /keyring lists them")
-	}
-	switch text := strings.ToLower(string(values["force"])); text {
-	case "":
-		force, err = r.Flag("force")
-	case "1", "true", "on", "yes":
-		force = true
-	case "0", "false", "off", "no":
-	default:
-		err = rest.Refuse(http.StatusBadRequest, "force wants 1 or 0")
-	}
-	return string(values["key"]), force, err
 }

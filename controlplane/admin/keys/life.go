@@ -3,25 +3,20 @@ package keys
 import (
 	"encoding/base64"
 	"net/http"
+	"strings"
 
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
+	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
 // generate shows the material this once, as Kong does: it is the operator's own backup.
 func (a *API) generate(r *rest.Request) (rest.Answer, error) {
-	reveal := a.deps.Reveal
-	if r.URL.Query().Has("reveal") {
-		asked, err := r.Flag("reveal")
-		if err != nil {
-			return rest.Answer{}, err
-		}
-		if asked && !reveal {
-			return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "keyring_reveal_generated is off: keys are not shown")
-		}
-		reveal = asked
-	}
 	if err := r.Demand("making a key"); err != nil {
+		return rest.Answer{}, err
+	}
+	reveal, err := a.reveals(r)
+	if err != nil {
 		return rest.Answer{}, err
 	}
 	id, material, err := a.deps.Ring.Generate(r.Context())
@@ -43,48 +38,68 @@ func (a *API) generate(r *rest.Request) (rest.Answer, error) {
 	return rest.Answer{Status: http.StatusCreated, Body: append(body, `"}`...)}, nil
 }
 
+// reveals reports whether a new key is to be shown: as the setting says, unless the caller wants less.
+func (a *API) reveals(r *rest.Request) (bool, error) {
+	given, err := read(r, "reveal")
+	if err != nil {
+		return false, err
+	}
+	asked, said, err := given.flag(r, "reveal")
+	switch {
+	case err != nil:
+		return false, err
+	case !said:
+		return a.deps.Reveal, nil
+	case asked && !a.deps.Reveal:
+		return false, rest.Refuse(http.StatusBadRequest, "keyring_reveal_generated is off: keys are not shown")
+	}
+	return asked, nil
+}
+
 func (a *API) importRaw(r *rest.Request) (rest.Answer, error) {
 	if err := r.Demand("importing a key"); err != nil {
 		return rest.Answer{}, err
 	}
-	values, err := arguments(r, "id", "data")
+	given, err := read(r, "id", "data")
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	defer clear(values["data"])
-	for name, what := range map[string]string{"id": "the key's id, 8 letters and digits", "data": "base64 of the key's 32 bytes"} {
-		if len(values[name]) == 0 {
-			return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "%s: required field missing; it is %s", name, what)
-		}
+	defer given.wipe()
+	id, data := string(given.values["id"]), given.values["data"]
+	switch {
+	case id == "":
+		return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "id: required field missing; it is the key's id, 8 letters and digits")
+	case len(data) == 0:
+		return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "data: required field missing; it is base64 of the key's 32 bytes")
 	}
-	for i, c := range values["data"] { // a form reads + as a space
+	for i, c := range data { // a form reads + as a space
 		if c == ' ' {
-			values["data"][i] = '+'
+			data[i] = '+'
 		}
 	}
-	material := make([]byte, base64.StdEncoding.DecodedLen(len(values["data"])))
-	n, err := base64.StdEncoding.Decode(material, values["data"])
+	material := make([]byte, base64.StdEncoding.DecodedLen(len(data)))
+	n, err := base64.StdEncoding.Decode(material, data)
 	if err != nil {
 		clear(material)
 		return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "data: not base64; it is base64 of the key's 32 bytes")
 	}
 	key := secret.Take(material[:n])
 	defer key.Wipe()
-	if err := a.deps.Ring.ImportRaw(r.Context(), string(values["id"]), key); err != nil {
-		return rest.Answer{}, err
+	if err := a.deps.Ring.ImportRaw(r.Context(), id, key); err != nil {
+		return rest.Answer{}, plainly(err)
 	}
-	a.deps.Log.InfoContext(r.Context(), "keyring: a key was imported", "id", string(values["id"])) // the ring took it for an id
+	a.deps.Log.InfoContext(r.Context(), "keyring: a key was imported", "id", id) // the ring took it for an id
 	a.deps.Wake()
 	return rest.Answer{Status: http.StatusCreated}, nil
 }
 
 func (a *API) activate(r *rest.Request) (rest.Answer, error) {
-	id, force, err := keyOf(r)
+	id, force, err := keyOf(r, "force")
 	if err != nil {
 		return rest.Answer{}, err
 	}
 	if err := a.deps.Ring.Activate(r.Context(), id, force); err != nil {
-		return rest.Answer{}, err
+		return rest.Answer{}, plainly(err)
 	}
 	a.deps.Log.InfoContext(r.Context(), "keyring: a key was activated", "id", id, "forced", force) // it exists, so it is an id
 	return rest.NoContent(), nil
@@ -96,7 +111,7 @@ func (a *API) deactivate(r *rest.Request) (rest.Answer, error) {
 		return rest.Answer{}, err
 	}
 	if err := a.deps.Ring.Deactivate(r.Context(), id); err != nil {
-		return rest.Answer{}, err
+		return rest.Answer{}, plainly(err)
 	}
 	a.deps.Log.InfoContext(r.Context(), "keyring: a key was deactivated", "id", id)
 	return rest.NoContent(), nil
@@ -111,8 +126,19 @@ func (a *API) remove(r *rest.Request) (rest.Answer, error) {
 		return rest.Answer{}, err
 	}
 	if err := a.deps.Ring.Remove(r.Context(), id); err != nil {
-		return rest.Answer{}, err
+		return rest.Answer{}, plainly(err)
 	}
 	a.deps.Log.InfoContext(r.Context(), "keyring: a key was removed", "id", id)
 	return rest.NoContent(), nil
+}
+
+// plainly says what of a key could not be done. That some other node lacks it is not told as if this one did.
+func plainly(err error) error {
+	id, isKey := strings.CutPrefix(fault.SubjectOf(err), "key/")
+	if fault.KindOf(err) != fault.Unavailable || !isKey {
+		return err
+	}
+	return &rest.Refusal{Status: http.StatusServiceUnavailable, Body: map[string]any{
+		"name": "key unavailable", "key_id": id, "message": fault.Text(err) + "; GET /keyring and GET /clustering/control-planes show who holds what",
+	}}
 }
