@@ -45,6 +45,7 @@ type plane struct {
 	hostname  string
 	peers     *peers
 	courier   courier
+	blobRead  bool                         // what keyring_blob_path held when this node started is known
 	reencrypt *reencrypt.Job               // nil when the keyring is off
 	api       atomic.Pointer[admin.Server] // nil before it serves
 	licenses  *license.Licenses

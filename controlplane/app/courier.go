@@ -1,14 +1,16 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"crypto/rsa"
+	"encoding/base64"
 	"errors"
 	"io"
 	"io/fs"
 	"log/slog"
 	"os"
-	"strings"
+	"time"
 
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/blob"
@@ -18,8 +20,11 @@ import (
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
 
-// maxBlobFile bounds what is read as an exported keyring, in bytes.
-const maxBlobFile = 1 << 20
+// maxPrivateFile bounds what is read as a private key, in bytes.
+const maxPrivateFile = 1 << 20
+
+// blobRetry is how long a file that was not written is left so.
+const blobRetry = 5 * time.Second
 
 // courier gives an exported keyring its form, by Kong's deprecated key pair. The private key is read when it is
 // needed and not kept.
@@ -60,6 +65,9 @@ func (c courier) Seal(contents keyring.Contents) (string, error) {
 		return "", fault.Newf(fault.Invalid, "app.Export", "keyring_public_key", "it is not set, so there is nobody to encrypt an export to. "+
 			"Exports are deprecated: with keyring_recovery_public_key the database itself keeps the keys for a recovery")
 	}
+	if _, held := contents.Keys[contents.Active]; !held {
+		contents.Active = "" // a blob that names a key which it lacks would not open
+	}
 	return blob.Seal(c.public.RSA(), contents.Keys, contents.Active)
 }
 
@@ -78,19 +86,30 @@ func (c courier) Open(text string) (keyring.Contents, error) {
 
 func (c courier) open() (key *rsa.PrivateKey, err error) {
 	c.private.PrivateKey.Reveal(func(setting []byte) {
-		text := setting
-		if !strings.Contains(string(setting), "-----BEGIN") {
-			if text, err = readPrivate(string(setting)); err != nil {
-				return
-			}
-			defer clear(text)
+		var text []byte
+		if text, err = privateText(setting); err == nil {
+			key, err = cluster.ParsePrivate(text)
 		}
-		key, err = cluster.ParsePrivate(text)
+		clear(text)
 	})
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "app.Run", "keyring_private_key", err)
 	}
 	return key, nil
+}
+
+// privateText is PEM, which the caller clears: the setting itself, what it is base64 of, or the file that it names.
+func privateText(setting []byte) ([]byte, error) {
+	const begin = "-----BEGIN"
+	if bytes.Contains(setting, []byte(begin)) {
+		return bytes.Clone(setting), nil
+	}
+	decoded := make([]byte, base64.StdEncoding.DecodedLen(len(setting)))
+	if n, err := base64.StdEncoding.Decode(decoded, bytes.TrimSpace(setting)); err == nil && bytes.Contains(decoded[:n], []byte(begin)) {
+		return decoded[:n], nil
+	}
+	clear(decoded)
+	return readPrivate(string(setting))
 }
 
 // readPrivate reads a private key's file, which nobody but its owner may read.
@@ -107,10 +126,12 @@ func readPrivate(path string) ([]byte, error) {
 	if mode := info.Mode().Perm(); !info.Mode().IsRegular() || mode&0o077 != 0 {
 		return nil, fault.Newf(fault.Invalid, "app.Run", path, "mode %04o lets others read it; run: chmod 400 %s", mode, path)
 	}
-	return io.ReadAll(io.LimitReader(file, maxBlobFile))
+	return io.ReadAll(io.LimitReader(file, maxPrivateFile))
 }
 
-// loadBlob brings back the keys of keyring_blob_path, if there is one that this node can open.
+// loadBlob brings back what is missing of the ring and lies in keyring_blob_path, if this node can open it. No more
+// than that: the file may be older than the database, and then it holds keys that were removed since, and names one
+// that was active before.
 func (p *plane) loadBlob(ctx context.Context) error {
 	path := p.settings.Keyring.BlobPath
 	if path == "" || p.ring == nil {
@@ -118,6 +139,7 @@ func (p *plane) loadBlob(ctx context.Context) error {
 	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		p.blobRead = true
 		return nil
 	}
 	if err != nil {
@@ -129,11 +151,20 @@ func (p *plane) loadBlob(ctx context.Context) error {
 		return nil
 	}
 	defer contents.Wipe()
-	result, err := p.ring.Import(ctx, contents)
-	if err != nil {
-		return err
+	p.blobRead = true
+	loaded := []string{}
+	for _, key := range p.ring.Status().Keys {
+		material, found := contents.Keys[key.ID]
+		if !found || key.State != "missing" {
+			continue
+		}
+		if err := p.ring.ImportRaw(ctx, key.ID, material); err != nil {
+			p.log.Warn("a key of keyring_blob_path was not loaded", "file", path, "key", key.ID, "error", err)
+			continue
+		}
+		loaded = append(loaded, key.ID)
 	}
-	p.log.Info("keyring: keys were loaded from keyring_blob_path", "file", path, "keys", result.Imported, "not_imported", result.Reasons)
+	p.log.Info("keyring: keys were loaded from keyring_blob_path", "file", path, "keys", loaded)
 	return nil
 }
 
@@ -141,20 +172,30 @@ func (p *plane) loadBlob(ctx context.Context) error {
 func (p *plane) keepBlob(ctx context.Context) error {
 	for {
 		changed := p.ring.Changed()
+		var again <-chan time.Time
 		if err := p.writeBlob(ctx); err != nil && ctx.Err() == nil {
-			p.log.Error("keyring_blob_path was not written", "error", err)
+			p.log.Error("keyring_blob_path was not written; it is tried again", "error", err)
+			again = time.After(blobRetry)
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-changed:
+		case <-again:
 		}
 	}
 }
 
+// writeBlob leaves the file alone while what is missing may be in it alone.
 func (p *plane) writeBlob(ctx context.Context) error {
-	if p.ring.Status().State != "ready" {
-		return nil // what is missing may be in the file alone
+	switch p.ring.Status().State {
+	case "ready":
+	case "incomplete":
+		if !p.blobRead {
+			return nil
+		}
+	default:
+		return nil
 	}
 	contents, err := p.ring.Export(ctx)
 	if err != nil {
