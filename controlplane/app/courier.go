@@ -62,7 +62,7 @@ func (c courier) warn(log *slog.Logger) {
 // Seal encrypts keys to keyring_public_key.
 func (c courier) Seal(contents keyring.Contents) (string, error) {
 	if c.public == nil {
-		return "", fault.Newf(fault.Invalid, "app.Export", "keyring_public_key", "it is not set, so there is nobody to encrypt an export to. "+
+		return "", fault.Newf(fault.Invalid, "app.Export", "keyring_public_key", "keyring_public_key is not set on this node, so there is nobody to encrypt an export to. "+
 			"Exports are deprecated: with keyring_recovery_public_key the database itself keeps the keys for a recovery")
 	}
 	if _, held := contents.Keys[contents.Active]; !held {
@@ -74,7 +74,7 @@ func (c courier) Seal(contents keyring.Contents) (string, error) {
 // Open decrypts an export with keyring_private_key.
 func (c courier) Open(text string) (keyring.Contents, error) {
 	if c.private.PrivateKey.Len() == 0 {
-		return keyring.Contents{}, fault.Newf(fault.Invalid, "app.Import", "keyring_private_key", "it is not set on this node, so an export cannot be opened here")
+		return keyring.Contents{}, fault.Newf(fault.Invalid, "app.Import", "keyring_private_key", "keyring_private_key is not set on this node, so an export cannot be opened here")
 	}
 	private, err := c.open()
 	if err != nil {
