@@ -19,7 +19,7 @@ import (
 const (
 	keysInWorkspace = 50_000
 	readsEvery      = 5 * time.Millisecond
-	window          = 3 * time.Second
+	window          = 2 * time.Second
 )
 
 // reencryptFigures rotates the key of a database with many secrets, and reads beside it. The job is paused and
@@ -41,15 +41,23 @@ func reencryptFigures(b *bench) {
 	r.rotate(server)
 	r.admin.Do(202, http.MethodPost, "/keyring/reencrypt", map[string]any{})
 	var with, without []float64
-	for r.progress().State == "running" {
-		with = append(with, r.read(window, &r.working)...)
-		if answer, err := r.admin.Try(http.MethodPost, "/keyring/reencrypt/pause", nil); err != nil || answer.Status != 200 {
-			break // it has ended
+	for paused := false; !paused || r.resume(); paused = true {
+		var stopped bool
+		r.spend(&r.working, func() {
+			with = append(with, r.read(window)...)
+			stopped = r.pause()
+		})
+		if !stopped {
+			break // it came to its end
 		}
-		time.Sleep(window / 10) // what was on its way is done
-		without = append(without, r.read(window, &r.resting)...)
-		r.admin.Do(200, http.MethodPost, "/keyring/reencrypt/resume", nil)
+		r.spend(&r.resting, func() { without = append(without, r.read(window)...) })
 	}
+	harness.Eventually(b, "the end of the job", func() string {
+		if p := r.progress(); p.State != "done" {
+			return "it is " + p.State
+		}
+		return ""
+	})
 	r.report(with, without)
 }
 
@@ -133,12 +141,47 @@ func (r *reencrypting) rotate(server *pgtest.Server) {
 	r.admin.Do(204, http.MethodPost, "/keyring/activate", map[string]any{"key": made["id"]})
 }
 
-// read asks for credentials at a steady pace and returns how long each took, in milliseconds. It counts what the
-// job does meanwhile.
-func (r *reencrypting) read(lasts time.Duration, into *spent) (took []float64) {
+// pause holds the job and waits until what was on its way is done and counted.
+func (r *reencrypting) pause() bool {
+	answer, err := r.admin.Try(http.MethodPost, "/keyring/reencrypt/pause", nil)
+	if err != nil || answer.Status != 200 {
+		return false
+	}
+	for last := -1; ; time.Sleep(100 * time.Millisecond) {
+		p := r.progress()
+		if p.State != "paused" || p.Resealed == last {
+			return p.State == "paused"
+		}
+		last = p.Resealed
+	}
+}
+
+func (r *reencrypting) resume() bool {
+	answer, err := r.admin.Try(http.MethodPost, "/keyring/reencrypt/resume", nil)
+	return err == nil && answer.Status == 200
+}
+
+// spend counts time, processor time and rows of what is done.
+func (r *reencrypting) spend(into *spent, do func()) {
+	begun, rows, cpu := time.Now(), r.progress().Resealed, r.cpu()
+	do()
+	if r.progress().State != "paused" {
+		return // it came to its end within, in which there is more than rows
+	}
+	into.time, into.rows = into.time+time.Since(begun), into.rows+r.progress().Resealed-rows
+	if into.cpu == nil {
+		into.cpu = map[string]time.Duration{}
+	}
+	for name, now := range r.cpu() {
+		into.cpu[name] += now - cpu[name]
+	}
+}
+
+// read asks for credentials at a steady pace and returns how long each took, in milliseconds.
+func (r *reencrypting) read(lasts time.Duration) (took []float64) {
 	kept := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{}}
 	defer kept.CloseIdleConnections()
-	begun, before, cpu := time.Now(), r.progress(), r.cpu()
+	begun := time.Now()
 	for next := begun; time.Since(begun) < lasts; next = next.Add(readsEvery) {
 		time.Sleep(time.Until(next))
 		request, err := http.NewRequest(http.MethodGet, r.admin.URL(r.reads[rand.N(len(r.reads))]), http.NoBody)
@@ -151,15 +194,6 @@ func (r *reencrypting) read(lasts time.Duration, into *spent) (took []float64) {
 			r.Fatalf("reading beside the job: %v, %d %s", err, answer.Status, answer.Body)
 		}
 		took = append(took, float64(time.Since(sent).Microseconds())/1000)
-	}
-	if p := r.progress(); p.State == before.State { // else it ended within
-		into.time, into.rows = into.time+time.Since(begun), into.rows+p.Resealed-before.Resealed
-		if into.cpu == nil {
-			into.cpu = map[string]time.Duration{}
-		}
-		for name, now := range r.cpu() {
-			into.cpu[name] += now - cpu[name]
-		}
 	}
 	return took
 }
