@@ -106,6 +106,7 @@ func (p *plane) acceptRestore(ctx context.Context) (epoch uint64, err error) {
 	epoch, err = publish.RaiseEpoch(ctx, p.store)
 	if err == nil {
 		p.publisher.Reload()
+		p.peers.hint(topicHistory)
 	}
 	return epoch, err
 }
