@@ -154,7 +154,7 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 		return err
 	}
 	parts := []lifecycle.Part{
-		{Name: "publisher", Run: p.publisher.Run},
+		{Name: "publisher", Run: p.publishing},
 		{Name: "fleet", Run: p.fleet.Run},
 		{Name: "licenses", Run: p.licenses.Run},
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/keyring"
@@ -65,6 +66,26 @@ func (p *plane) secrets(ctx context.Context) (*encryption.Cipher, error) {
 	return encryption.New(ctx, p.store, p.ring, encryption.Options{
 		Migrate: s.Keyring.MigratePlaintext, Decrypt: s.Keyring.DecryptAll, Clear: map[string]bool{tableLicenses: !s.Keyring.EncryptLicense},
 	})
+}
+
+// ringPatience is how long a started node holds back what it would have to publish without keys that another node
+// is about to give it.
+const ringPatience = 3 * time.Second
+
+// publishing runs the publisher. A node that joins others reads the configuration when it has the keys for it, so that
+// data planes are not told for a moment that most of it does not open.
+func (p *plane) publishing(ctx context.Context) error {
+	if p.ring != nil && p.peers.peer != nil {
+		waiting, cancel := context.WithTimeout(ctx, ringPatience)
+		defer cancel()
+		for changed := p.ring.Changed(); waiting.Err() == nil && len(p.ring.Wanted()) > 0; changed = p.ring.Changed() {
+			select {
+			case <-waiting.Done():
+			case <-changed:
+			}
+		}
+	}
+	return p.publisher.Run(ctx)
 }
 
 // reencryption makes this node's part in re-encrypting the database.
