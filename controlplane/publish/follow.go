@@ -57,8 +57,8 @@ func newer(batch []record.Revision, seen uint64) []record.Revision {
 }
 
 // advance brings the environment to the end of the batch, or further: rows are read one by one as they are now,
-// so whatever changed them again since must be shown whole as well.
-func (p *Publisher) advance(ctx context.Context, batch []record.Revision) error {
+// so whatever changed them again since must be shown whole as well. The rows of also are read with those that changed.
+func (p *Publisher) advance(ctx context.Context, batch []record.Revision, also ...record.Ref) error {
 	if len(batch) == 0 {
 		return nil
 	}
@@ -66,7 +66,8 @@ func (p *Publisher) advance(ctx context.Context, batch []record.Revision) error 
 	set, taken := current.set, map[record.Ref]bool{}
 	number, emptied := p.number, p.emptied
 	for range settleRounds {
-		refs := latest(batch)
+		refs := latest(batch, also...)
+		also = nil
 		if len(refs) > manyRows && len(refs) > set.Len()/4 {
 			return reread(fmt.Sprintf("%d rows changed at once", len(refs)))
 		}
@@ -126,10 +127,12 @@ func (p *Publisher) read(ctx context.Context, set configset.Set, refs []record.R
 	return set, nil
 }
 
-// latest names every row of the batch once.
-func latest(batch []record.Revision) []record.Ref {
-	var refs []record.Ref
-	named := map[record.Ref]bool{}
+// latest names every row of the batch once, and those of also.
+func latest(batch []record.Revision, also ...record.Ref) []record.Ref {
+	refs, named := slices.Clone(also), make(map[record.Ref]bool, len(also))
+	for _, ref := range also {
+		named[ref] = true
+	}
 	for _, revision := range batch {
 		for _, ref := range revision.Refs {
 			ref.Deleted = false

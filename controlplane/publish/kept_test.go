@@ -2,9 +2,12 @@ package publish
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -60,6 +63,46 @@ func TestARowThatStopsToOpenIsKept(t *testing.T) {
 	})
 	if kept := e.publisher.Kept(); kept.Rows != 0 || len(kept.Keys) != 0 {
 		t.Errorf("kept is %+v", kept)
+	}
+}
+
+// busy is a database in which somebody writes something else whenever a credential has been read.
+type busy struct {
+	Store
+	write func()
+	on    atomic.Bool
+}
+
+func (b *busy) Get(ctx context.Context, table, workspace, id string) (record.Row, error) {
+	row, err := b.Store.Get(ctx, table, workspace, id)
+	if b.on.Load() && table == "basicauth_credentials" {
+		b.write()
+	}
+	return row, err
+}
+
+func TestARowThatOpensAgainIsPublishedUnderWrites(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.insert("consumers", `{"username":"bob"}`)
+	e.insertBelow("consumers", "bob", "basicauth_credentials", `{"username":"bob","password":"one"}`)
+	writes := 0
+	store := &busy{Store: e.publisher.store, write: func() {
+		writes++
+		e.insert("consumers", fmt.Sprintf(`{"username":"carol-%d"}`, writes))
+	}}
+	e.publisher.store = store
+	e.run()
+	ref := record.Ref{Table: "basicauth_credentials", ID: id(e, e.caughtUp().set, "basicauth_credentials")}
+	sealed := damage(e, ref, strange)
+	e.caughtUp()
+	store.on.Store(true)
+	e.sql("UPDATE basicauth_credentials SET password = ? WHERE id = ?", sealed, ref.ID)
+	e.eventually("the row is published again", func() bool { return e.publisher.Kept().Rows == 0 })
+	e.stop()
+	v, _ := e.publisher.environment.newest()
+	if now, _ := v.set.Get(ref.Table, ref.ID); now.Kept || !bytes.Contains(now.Body, []byte("robert")) {
+		t.Errorf("the row is published as kept: %v", now.Kept)
 	}
 }
 

@@ -93,8 +93,16 @@ func (p *Publisher) heal(ctx context.Context, retry bool) error {
 		p.kept.Store(p.stuck.count())
 		return nil
 	}
-	if head, err := p.store.Head(ctx); err != nil || head != p.Seen() {
-		return nil // the rows may show more than what was followed: next time
+	head, err := p.store.Head(ctx)
+	if err != nil {
+		return nil // the database is away
+	}
+	if head != p.Seen() { // the rows may show more than what was followed: they are read again together with that
+		batch, err := p.store.History(ctx, p.Seen(), historyLimit)
+		if err != nil {
+			return nil // following says so
+		}
+		return p.advance(ctx, batch, refs...)
 	}
 	current, _ := p.environment.newest()
 	set := current.set
