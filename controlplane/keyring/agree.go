@@ -13,6 +13,8 @@ const (
 
 	// Off is what the database records when the keyring is not enabled.
 	Off = "off"
+
+	agreeAttempts = 16
 )
 
 // Agreement is what a start asks of the database about its keyring.
@@ -37,7 +39,16 @@ type Values interface {
 
 // Agree records how the database's secrets are kept, or refuses a start whose settings differ from what
 // was recorded, with fault.Denied and what to do. It comes before [Open] and controlplane/encryption.
-func Agree(ctx context.Context, store Values, a Agreement) error {
+func Agree(ctx context.Context, store Values, a Agreement) (err error) {
+	for range agreeAttempts { // nodes that start at the same instant record it at the same instant
+		if err = a.record(ctx, store); fault.KindOf(err) != fault.Conflict {
+			return err
+		}
+	}
+	return err
+}
+
+func (a Agreement) record(ctx context.Context, store Values) error {
 	recorded, found, err := store.Meta(ctx, metaStrategy)
 	if err != nil {
 		return fmt.Errorf("reading the keyring's strategy: %w", err)

@@ -72,3 +72,31 @@ func TestAgree(t *testing.T) {
 		})
 	}
 }
+
+// overtaken is a database in which another node records something whenever this one has looked.
+type overtaken struct {
+	keyring.Values
+	other string
+}
+
+func (o *overtaken) Meta(ctx context.Context, name string) (value string, found bool, err error) {
+	value, found, err = o.Values.Meta(ctx, name)
+	if err == nil && !found {
+		err = o.SwapMeta(ctx, name, nil, o.other)
+	}
+	return value, found, err
+}
+
+// TestAgreeAtTheSameInstant: of nodes that start together all but one find that another has just recorded what
+// they were about to record themselves.
+func TestAgreeAtTheSameInstant(t *testing.T) {
+	t.Parallel()
+	agreement := keyring.Agreement{Strategy: "cluster", Sealed: func(context.Context) (int, error) { return 0, nil }}
+	if err := keyring.Agree(t.Context(), &overtaken{newStore(t), "cluster"}, agreement); err != nil {
+		t.Errorf("beside a node that is set alike: %v", err)
+	}
+	err := keyring.Agree(t.Context(), &overtaken{newStore(t), "off"}, agreement)
+	if fault.KindOf(err) != fault.Denied || !strings.Contains(err.Error(), "keyring_migrate_plaintext") {
+		t.Errorf("beside a node whose keyring is off: %v, want it denied", err)
+	}
+}
