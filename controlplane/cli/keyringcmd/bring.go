@@ -94,6 +94,7 @@ func recoverKeys(admin *adminclient.Options) *cobra.Command {
 		}
 		var result struct {
 			Message      string
+			Active       string
 			NotRecovered []string `json:"not_recovered"`
 			Reasons      map[string]string
 		}
@@ -101,6 +102,9 @@ func recoverKeys(admin *adminclient.Options) *cobra.Command {
 			return err
 		}
 		say(cmd, "%s", result.Message)
+		if result.Active == "" {
+			say(cmd, "the active key is still missing, so that secrets cannot be written")
+		}
 		return left(cmd, "not recovered", result.NotRecovered, result.Reasons)
 	}
 	return cmd

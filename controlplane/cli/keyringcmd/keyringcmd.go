@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -115,6 +116,14 @@ func call(cmd *cobra.Command, admin *adminclient.Options, method, path, contentT
 	return client.Call(cmd.Context(), method, path, contentType, body, into)
 }
 
+// say writes a line, without what a terminal would take for a command: names of keys and nodes may come from anybody
+// who writes the database.
 func say(cmd *cobra.Command, format string, args ...any) {
-	_, _ = fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...) // a closed pipe ends the process anyway
+	line := strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintln(cmd.OutOrStdout(), line) // a closed pipe ends the process anyway
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -70,9 +71,10 @@ func (p page) print(table *tabwriter.Writer) error {
 		case n.HeardAt != nil:
 			heard = time.Since(time.Unix(*n.HeardAt, 0)).Round(time.Second).String() + " ago"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%.0fs old\t%s\t%s\t%s\n", n.Name, n.Hostname, n.Version, state, n.Age, heard, n.Keyring.Strategy, strings.Join(n.Keyring.Holds, " "))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%.0fs old\t%s\t%s\t%s\n",
+			shown(n.Name), shown(n.Hostname), shown(n.Version), state, n.Age, heard, shown(n.Keyring.Strategy), shown(strings.Join(n.Keyring.Holds, " ")))
 		if n.Refused != "" {
-			fmt.Fprintf(table, "  %s: its lease is not believed: %s\n", n.ID, n.Refused)
+			fmt.Fprintf(table, "  %s: its lease is not believed: %s\n", shown(n.ID), shown(n.Refused))
 		}
 	}
 	if p.NATS == nil {
@@ -90,4 +92,15 @@ func (p page) print(table *tabwriter.Writer) error {
 		fmt.Fprintf(table, "refused messages, %s: %d\n", reason, p.NATS.Refused[reason])
 	}
 	return table.Flush()
+}
+
+// shown is a text without what a terminal or the table would take for a command: anybody who writes the database
+// could have written a lease.
+func shown(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
 }
