@@ -143,9 +143,14 @@ func send(ctx context.Context, to chan<- *batch, b *batch) bool {
 	}
 }
 
+// batchBytes is about how much of the rows one batch holds: some batches are in memory at once, and each is one
+// parameter of a statement.
+const batchBytes = 8 << 20
+
 func (w *worker) read(ctx context.Context, at place, writer string, to chan<- *batch) error {
 	query := record.Query{
-		Table: at.Table, Workspace: w.s.Workspace, AnyWorkspace: w.s.Workspace == "", After: at.After, Limit: w.j.options.Batch,
+		Table: at.Table, Workspace: w.s.Workspace, AnyWorkspace: w.s.Workspace == "", After: at.After,
+		Limit: min(w.j.options.Batch, 100), // of rows whose size nobody knows yet
 	}
 	for {
 		if now, err := w.j.cipher.Writer(); err != nil || now != writer {
@@ -168,7 +173,18 @@ func (w *worker) read(ctx context.Context, at place, writer string, to chan<- *b
 		if len(rows) < query.Limit {
 			return nil
 		}
+		query.Limit = min(w.j.options.Batch, max(1, batchBytes*len(rows)/(1+sizeOf(rows))))
 	}
+}
+
+func sizeOf(rows []record.Row) (bytes int) {
+	for _, row := range rows {
+		bytes += len(row.Body)
+		for _, text := range row.Sealed {
+			bytes += len(text)
+		}
+	}
+	return bytes
 }
 
 // sealAtOnce is how many rows are sealed between two looks at who else wants the processor: some milliseconds.

@@ -3,6 +3,8 @@ package relational
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -68,5 +70,44 @@ func TestParameters(t *testing.T) {
 		if got := (&Dialect{Numbered: test.numbered}).text(test.in); got != test.wants {
 			t.Errorf("%s: %q", name, got)
 		}
+	}
+}
+
+// A statement carries no more than the database takes, and every row is in one.
+func TestResealChunks(t *testing.T) {
+	t.Parallel()
+	large, small := make([]byte, resealBytes/2-1), make([]byte, 10)
+	for name, test := range map[string]struct {
+		bodies [][]byte
+		want   []int
+	}{
+		"none":              {nil, nil},
+		"one":               {[][]byte{small}, []int{1}},
+		"as many as fit":    {slices.Repeat([][]byte{small}, resealChunk), []int{resealChunk}},
+		"one more":          {slices.Repeat([][]byte{small}, resealChunk+1), []int{resealChunk, 1}},
+		"large ones":        {[][]byte{large, large, large, small}, []int{2, 2}},
+		"one beyond bounds": {[][]byte{small, make([]byte, 2*resealBytes), small}, []int{1, 1, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var rows []record.Resealed
+			for i, body := range test.bodies {
+				rows = append(rows, record.Resealed{ID: strconv.Itoa(i), Body: body})
+			}
+			var got []int
+			next := 0
+			for chunk := range resealChunks(rows) {
+				for _, row := range chunk {
+					if row.ID != strconv.Itoa(next) {
+						t.Errorf("row %s stands where row %d belongs", row.ID, next)
+					}
+					next++
+				}
+				got = append(got, len(chunk))
+			}
+			if next != len(rows) || !slices.Equal(got, test.want) {
+				t.Errorf("chunks of %v rows, want %v", got, test.want)
+			}
+		})
 	}
 }

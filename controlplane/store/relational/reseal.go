@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -12,8 +13,10 @@ import (
 	"github.com/keepgate/keepgate/controlplane/store/layout"
 )
 
-// resealChunk is how many rows one statement rewrites.
-const resealChunk = 1000
+const (
+	resealChunk = 1000     // how many rows one statement rewrites, at most
+	resealBytes = 16 << 20 // about how much it may carry; PostgreSQL takes no parameter of a gigabyte
+)
 
 // Reseal writes rows of one table whose secrets were sealed anew.
 func (s *Store) Reseal(ctx context.Context, table string, rows []record.Resealed) (conflicts []string, err error) {
@@ -72,7 +75,7 @@ func (s *Store) reseal(ctx context.Context, t *layout.Table, rows []record.Resea
 		return nil, err
 	}
 	defer tx.end(ctx)
-	for chunk := range slices.Chunk(rows, resealChunk) {
+	for chunk := range resealChunks(rows) {
 		write := resealEach
 		if s.dialect.Splits && len(chunk) > 1 {
 			write = resealMany
@@ -84,6 +87,29 @@ func (s *Store) reseal(ctx context.Context, t *layout.Table, rows []record.Resea
 		conflicts = append(conflicts, missed...)
 	}
 	return conflicts, tx.commit(ctx)
+}
+
+// resealChunks yields rows as they may stand in one statement.
+func resealChunks(rows []record.Resealed) iter.Seq[[]record.Resealed] {
+	return func(yield func([]record.Resealed) bool) {
+		from, size := 0, 0
+		for i, row := range rows {
+			bytes := len(row.Body)
+			for _, text := range row.Sealed {
+				bytes += len(text)
+			}
+			if i > from && (i-from == resealChunk || size+bytes > resealBytes) {
+				if !yield(rows[from:i]) {
+					return
+				}
+				from, size = i, 0
+			}
+			size += bytes
+		}
+		if from < len(rows) {
+			yield(rows[from:])
+		}
+	}
 }
 
 // resealEach writes row by row with statements that are prepared once for each set of columns.
