@@ -3,6 +3,7 @@ package admin_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,6 +74,7 @@ func TestReencryption(t *testing.T) {
 		"a table of numbers":   {"POST", path, `{"table":7}`, 400},
 		"no object":            {"POST", path, `{"`, 400},
 		"no rate":              {"PATCH", path, `{}`, 400},
+		"a table in the query": {"POST", path + "?table=plugins", "", 400},
 	} {
 		if a := e.do(step.method, step.path, bodyType(step.body), step.body); a.status != step.status || a.tree(t)["message"] == "" {
 			t.Errorf("%s: %d %s, want %d", what, a.status, a.text, step.status)
@@ -80,6 +82,12 @@ func TestReencryption(t *testing.T) {
 	}
 	if a := e.do("POST", path, "text/yaml", "a: b"); a.status != 415 {
 		t.Errorf("YAML: %d", a.status)
+	}
+	parts := "--b\r\nContent-Disposition: form-data; name=\"table\"\r\n\r\nnope\r\n--b"
+	for body, says := range map[string]string{parts + "--\r\n": "no table of that name", parts: "form"} { // curl -F, and one that breaks off
+		if a := e.do("POST", path, "multipart/form-data; boundary=b", body); a.status != 400 || !strings.Contains(a.text, says) {
+			t.Errorf("a multipart form: %d %s, want 400 and %q", a.status, a.text, says)
+		}
 	}
 	started := e.do("POST", path, jsonType, `{"table":"keyauth_credentials","workspace":"default","rate":1000,"to":null}`)
 	if tree := started.tree(t); started.status != 202 || tree["state"] != "running" || tree["rate"] != 1000.0 || tree["table"] != "keyauth_credentials" || tree["workspace"] == "" {

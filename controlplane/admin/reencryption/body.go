@@ -1,7 +1,10 @@
 package reencryption
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,11 +22,17 @@ type given struct {
 	paced bool // it names a rate
 }
 
-// read takes a JSON object or a form, and refuses what it does not know: a misspelt table must not become all.
+// read takes a JSON object, a form or a multipart form, and refuses what it does not know: a misspelt table must not
+// become all, nor one that stands in the query.
 func read(r *rest.Request, names ...string) (given, error) {
 	const limit = 64 << 10
 	g := given{texts: map[string]string{}}
-	body, mediaType, _, err := r.Raw(limit)
+	for _, name := range names {
+		if r.URL.Query().Has(name) {
+			return g, rest.Refuse(http.StatusBadRequest, "%s: it belongs into the body", name)
+		}
+	}
+	body, mediaType, params, err := r.Raw(limit)
 	if err != nil {
 		return g, err
 	}
@@ -37,6 +46,10 @@ func read(r *rest.Request, names ...string) (given, error) {
 		}
 	case rest.TypeForm:
 		if members, err = formMembers(body); err != nil {
+			return g, err
+		}
+	case rest.TypeMultipart:
+		if members, err = partMembers(body, params["boundary"]); err != nil {
 			return g, err
 		}
 	default:
@@ -63,6 +76,28 @@ func formMembers(body []byte) (map[string]any, error) {
 		members[name] = values.Get(name)
 	}
 	return members, nil
+}
+
+// partMembers takes the first value of each name, as of a form.
+func partMembers(body []byte, boundary string) (map[string]any, error) {
+	reader, members := multipart.NewReader(bytes.NewReader(body), boundary), map[string]any{}
+	for range schema.MaxArguments {
+		part, err := reader.NextPart()
+		if err == io.EOF { // a form that breaks off wraps it
+			return members, nil
+		}
+		if err != nil {
+			return nil, schema.ErrForm
+		}
+		value, err := io.ReadAll(part)
+		if err != nil {
+			return nil, schema.ErrForm
+		}
+		if _, given := members[part.FormName()]; !given {
+			members[part.FormName()] = string(value)
+		}
+	}
+	return nil, schema.ErrTooManyArguments
 }
 
 func (g *given) set(name string, value any) error {
