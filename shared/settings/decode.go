@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -73,6 +74,12 @@ func (l *loader) write(f *field, one given) (problem, remedy string) {
 		return f.writeList(one.text)
 	default:
 		if err := f.value.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(one.text)); err != nil {
+			if hides, ok := errors.AsType[interface {
+				error
+				HidesText() bool
+			}](err); ok && hides.HidesText() {
+				return f.key + " has an invalid value, which may hold a secret", err.Error()
+			}
 			return fmt.Sprintf("%s has an invalid value: '%s'", f.key, one.text), err.Error()
 		}
 		return f.notClear()

@@ -93,6 +93,9 @@ func issueCommand(dir *string) *cobra.Command {
 				if err := deliver(cmd, issued, certPath, keyPath); err != nil {
 					return err
 				}
+				if spec.Role != mtls.DataPlane {
+					return nil
+				}
 				warn(cmd, "the private key was made here, so this machine has seen what the node will seal its disk with: for demos only.\n"+
 					"      Otherwise: keepgate-dp certs request on the node, then keepgate-cp certs sign here.")
 				return nil

@@ -66,7 +66,7 @@ func (k *Keeper) Keep(row record.Key, material secret.Bytes) (record.Key, error)
 func (k *Keeper) Restore(row record.Key) (secret.Bytes, error) {
 	advice := "it was held in memory only and no recovery key was configured: it comes back only from a node that still holds it"
 	if len(row.Recovery) > 0 {
-		advice = "it is held in memory only: give it back by POST /keyring/recover with the private recovery key"
+		advice = "it is held in memory only: it comes from another node that holds it, or by POST /keyring/recover with the private recovery key"
 	}
 	return secret.Bytes{}, fault.New(fault.Unavailable, "cluster.Restore", "key/"+row.ID, errors.New(advice))
 }

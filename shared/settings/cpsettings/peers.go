@@ -2,6 +2,7 @@ package cpsettings
 
 import (
 	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/settings/values"
 )
 
 // Peers is how the nodes of one control plane find and believe each other.
@@ -15,12 +16,12 @@ type Peers struct {
 	ClusterAdvertise string   `key:"nats_cluster_advertise" help:"The host:port under which the other nodes reach nats_cluster_listen. Empty means this host's name and the port of nats_cluster_listen."`
 	ClusterRoutes    []string `key:"nats_cluster_routes" help:"The host:port of other nodes' nats_cluster_listen. Empty means those that the nodes' leases in the database name."`
 
-	URL             []string `key:"nats_url" help:"Servers of an external NATS (nats://host:4222, tls://host:4222). Empty means the embedded server."`
-	CACertNATS      string   `key:"nats_ca_cert" path:"file" help:"The authorities that the external NATS server's certificate is verified against (PEM file). Empty means the system's."`
-	CertNATS        string   `key:"nats_cert" path:"file" help:"The client certificate for the external NATS (PEM file)."`
-	KeyNATS         string   `key:"nats_cert_key" path:"file" help:"The private key of nats_cert (PEM file)."`
-	NKeyFile        string   `key:"nats_nkey_file" path:"file" help:"The nkey seed to log in to the external NATS with (file)."`
-	CredentialsFile string   `key:"nats_credentials_file" path:"file" help:"The credentials (JWT and nkey) to log in to the external NATS with (.creds file)."`
+	URL             values.Servers `key:"nats_url" help:"Servers of an external NATS (nats://host:4222, tls://host:4222). Empty means the embedded server."`
+	CACertNATS      string         `key:"nats_ca_cert" path:"file" help:"The authorities that the external NATS server's certificate is verified against (PEM file). Empty means the system's."`
+	CertNATS        string         `key:"nats_cert" path:"file" help:"The client certificate for the external NATS (PEM file)."`
+	KeyNATS         string         `key:"nats_cert_key" path:"file" help:"The private key of nats_cert (PEM file)."`
+	NKeyFile        string         `key:"nats_nkey_file" path:"file" help:"The nkey seed to log in to the external NATS with (file)."`
+	CredentialsFile string         `key:"nats_credentials_file" path:"file" help:"The credentials (JWT and nkey) to log in to the external NATS with (.creds file)."`
 }
 
 // Audit is the journal of key and access decisions.
