@@ -116,9 +116,8 @@ func (m *missing) byHand() {
 	m.t.Helper()
 	m.indexed = true
 	m.cp.Start()
-	admin := m.cp.Admin()
+	admin, materials := m.cp.Admin(), map[string]string{}
 	_, first, _ := ring(m.t, m.cp)
-	materials := map[string]string{}
 	generate := func() (id string) {
 		made := admin.Do(201, http.MethodPost, "/keyring/generate", nil)
 		id, _ = made["id"].(string)
@@ -135,13 +134,18 @@ func (m *missing) byHand() {
 	m.beforeTheLoss()
 	m.newer = generate()
 	m.newCertificate()
+	harness.Eventually(m.t, "the environment's key being sealed anew", func() string { // else new credentials wait for the older key
+		if sealed := m.db.column(m.t, m.cp, "select fingerprint_key from environments"); !strings.HasPrefix(sealed[0], "$ke$1$-"+m.newer+"-") {
+			return fmt.Sprintf("%.16q", sealed[0])
+		}
+		return ""
+	})
 	m.cp.Kill()
 	m.cp.Start()
 	m.holds("missing")
 	bring(m.newer)
 	m.holds("incomplete", m.newer)
-	m.bringOlder = func() { bring(m.older) }
-	m.bringBoth = func() { bring(m.older); bring(m.newer) }
+	m.bringOlder, m.bringBoth = func() { bring(m.older) }, func() { bring(m.older); bring(m.newer) }
 }
 
 // beforeTheLoss makes rows under the older key.
