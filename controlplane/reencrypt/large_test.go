@@ -2,6 +2,7 @@ package reencrypt_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 
 	"github.com/keepgate/keepgate/controlplane/encryption"
@@ -48,6 +49,38 @@ func TestLargeRowsAreReadFewAtOnce(t *testing.T) {
 		}
 		if got := e.under()[fresh]; got != 150 {
 			t.Errorf("%d rows are under the new key", got)
+		}
+	})
+}
+
+// bursts knows the most rows that were written at once.
+type bursts struct {
+	reencrypt.Store
+	most atomic.Int64
+}
+
+func (b *bursts) Reseal(ctx context.Context, table string, rows []record.Resealed) ([]string, error) {
+	b.most.Store(max(b.most.Load(), int64(len(rows)))) // one caller at a time
+	return b.Store.Reseal(ctx, table, rows)
+}
+
+func TestARateIsNoBurst(t *testing.T) {
+	engines(t, func(t *testing.T, e *env) {
+		e.start(encryption.Options{})
+		e.fillKeys("k", 350)
+		e.rotate()
+		store := &bursts{Store: e.store}
+		n := e.runOn(store, "a", reencrypt.Options{Batch: 1000})
+		e.begin(n, reencrypt.Request{Table: "keyauth_credentials", Rate: 110})
+		e.await(n, "the second page", func(p reencrypt.Progress) bool { return p.Resealed > 100 })
+		if most := store.most.Load(); most > 110 {
+			t.Errorf("at a rate of 110 rows a second %d were written at once", most)
+		}
+		if _, err := n.SetRate(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		if p := e.awaitDone(n); p.Resealed != 350 {
+			t.Errorf("%d rows were written", p.Resealed)
 		}
 	})
 }

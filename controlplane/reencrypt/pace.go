@@ -52,6 +52,19 @@ func (p *pace) set(rate int) {
 	p.rate, p.next, p.news = rate, time.Time{}, make(chan struct{})
 }
 
+// fewRows are no burst at any rate, and enough for a query.
+const fewRows = 100
+
+// most is how many of some rows may be written at once: those of a second, or a low rate would come in bursts.
+func (p *pace) most(rows int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.rate == 0 {
+		return rows
+	}
+	return min(rows, max(p.rate, fewRows))
+}
+
 // after waits until rows that were written are paid for.
 func (p *pace) after(ctx context.Context, rows int) error {
 	p.mu.Lock()

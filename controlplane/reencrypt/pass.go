@@ -150,8 +150,8 @@ const batchBytes = 8 << 20
 func (w *worker) read(ctx context.Context, at place, writer string, to chan<- *batch) error {
 	query := record.Query{
 		Table: at.Table, Workspace: w.s.Workspace, AnyWorkspace: w.s.Workspace == "", After: at.After,
-		Limit: min(w.j.options.Batch, 100), // of rows whose size nobody knows yet
 	}
+	limit := min(w.j.options.Batch, fewRows) // of rows whose size nobody knows yet
 	for {
 		if now, err := w.j.cipher.Writer(); err != nil || now != writer {
 			if err == nil {
@@ -159,6 +159,7 @@ func (w *worker) read(ctx context.Context, at place, writer string, to chan<- *b
 			}
 			return err
 		}
+		query.Limit = w.limit.most(limit)
 		rows, err := w.j.store.List(ctx, query)
 		if err != nil {
 			return err
@@ -173,7 +174,7 @@ func (w *worker) read(ctx context.Context, at place, writer string, to chan<- *b
 		if len(rows) < query.Limit {
 			return nil
 		}
-		query.Limit = min(w.j.options.Batch, max(1, batchBytes*len(rows)/(1+sizeOf(rows))))
+		limit = min(w.j.options.Batch, max(1, batchBytes*len(rows)/(1+sizeOf(rows))))
 	}
 }
 
