@@ -21,14 +21,14 @@ const applyAttempts = 4
 // anything is refused, nothing ([SetError]). Entities that are as the set says are not written, but secrets
 // of theirs that were stale are sealed anew, without a revision.
 func (c *Catalog) Apply(ctx context.Context, workspace string, set Set, options ApplyOptions) (Diff, error) {
-	for range applyAttempts {
+	for attempt := range applyAttempts {
 		diff, err := c.applyOnce(ctx, workspace, set, options)
 		_, reference := errors.AsType[*record.ReferenceError](err)
 		if !raced(err) && !reference {
 			return diff, err
 		}
-		if ctx.Err() != nil {
-			return Diff{}, ctx.Err()
+		if err := again(ctx, err, attempt, applyAttempts); err != nil {
+			return Diff{}, err
 		}
 	}
 	return Diff{}, fault.Newf(fault.Conflict, "catalog.Apply", "set", "others kept changing the same entities")

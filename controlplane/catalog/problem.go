@@ -1,9 +1,12 @@
 package catalog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -151,4 +154,30 @@ func raced(err error) bool {
 	_, exists := errors.AsType[*record.ExistsError](err)
 	_, refused := errors.AsType[*Problem](err)
 	return !unique && !reference && !exists && !refused
+}
+
+// keyEnded names the key that was taken out of use after a batch was sealed under it.
+func keyEnded(err error) (subject string, ended bool) {
+	subject = fault.SubjectOf(err)
+	return subject, raced(err) && strings.HasPrefix(subject, "key/")
+}
+
+// keyPause is left to the keyring to hear which key seals now, longer with every attempt.
+const keyPause = 50 * time.Millisecond
+
+// again returns why a batch that others raced is not to be made again.
+func again(ctx context.Context, err error, attempt, attempts int) error {
+	subject, ended := keyEnded(err)
+	if !ended {
+		return ctx.Err()
+	}
+	if attempt == attempts-1 {
+		return fault.New(fault.Unavailable, "catalog.Write", subject, err)
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(keyPause << min(attempt, 3)):
+		return nil
+	}
 }

@@ -46,13 +46,13 @@ func (c *Catalog) write(ctx context.Context, op string, at Address, doc schema.D
 	if err != nil {
 		return nil, err
 	}
-	for range attempts {
+	for attempt := range attempts {
 		m, err := c.writeOnce(ctx, writing{op: op, e: e, at: at, doc: maps.Clone(doc), how: how})
 		if !raced(err) {
 			return m, err
 		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		if err := again(ctx, err, attempt, attempts); err != nil {
+			return nil, err
 		}
 	}
 	return nil, fault.Newf(fault.Conflict, "catalog."+op, e.Table, "others kept changing the same entity")

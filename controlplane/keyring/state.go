@@ -14,10 +14,10 @@ import (
 
 // States of a key row.
 const (
-	StateUsable      = "usable"      // seals when active, opens always
-	StateDeactivated = "deactivated" // by an operator: seals no more, opens still
-	StateLost        = "lost"        // its material was forgotten before anything was sealed under it
-	StateRemoved     = "removed"     // by an operator, material and all; the id stays taken
+	StateUsable      = record.KeyUsable // seals when active, opens always
+	StateDeactivated = "deactivated"    // by an operator: seals no more, opens still
+	StateLost        = "lost"           // its material was forgotten before anything was sealed under it
+	StateRemoved     = "removed"        // by an operator, material and all; the id stays taken
 )
 
 // state is everything the ring knows, immutable.

@@ -1,5 +1,8 @@
 package record
 
+// KeyUsable is the state of a key that values may be written under. All other states are the keyring's affair.
+const KeyUsable = "usable"
+
 // Key is one row of the keyring. What the byte fields hold is the keyring's affair; the store keeps them
 // as they are. An empty field and an absent one are the same.
 type Key struct {

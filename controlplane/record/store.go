@@ -25,7 +25,8 @@ type Store interface {
 
 	// Apply commits a batch in one transaction and returns its revision; a Silent or empty batch takes
 	// none and returns 0. A refused batch changes nothing and is a [UniqueError], [ReferenceError],
-	// [ExistsError] or fault.Conflict (see [Change]). fault.Unavailable leaves open whether the batch was
+	// [ExistsError] or fault.Conflict (see [Change]; with subject "key/<id>" when a value is sealed under a
+	// key whose row says that it is not [KeyUsable]: seal anew). fault.Unavailable leaves open whether the batch was
 	// committed, where the connection broke during the commit and could not be made again: read before
 	// trying again.
 	Apply(ctx context.Context, batch Batch) (revision uint64, err error)
@@ -66,7 +67,8 @@ type Store interface {
 	CountSealed(ctx context.Context) ([]SealedCount, error)
 
 	// Reseal writes rows of one table in one transaction. Rows of another generation, and rows that are
-	// gone, are left alone and named in conflicts. It takes no revision and changes no generation.
+	// gone, are left alone and named in conflicts. It takes no revision and changes no generation. Values under
+	// a key that is not [KeyUsable] are refused as by Apply.
 	Reseal(ctx context.Context, table string, rows []Resealed) (conflicts []string, err error)
 
 	// PutLease writes a node's lease over whatever is stored, dated by the database's clock.

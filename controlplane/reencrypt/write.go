@@ -6,6 +6,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/fault"
 )
 
 // write puts a batch into the database, and counts it.
@@ -15,6 +16,9 @@ func (w *worker) write(ctx context.Context, table string, b *batch) error {
 		// What is written is counted: nobody cuts it off in the middle, and the store has its own patience.
 		conflicts, err := w.j.store.Reseal(context.WithoutCancel(ctx), table, b.changed)
 		if err != nil {
+			if now, ended := w.j.cipher.Writer(); fault.KindOf(err) == fault.Conflict && ended == nil && now != w.writer() {
+				return errRotated // and the key that wrote was taken out of use
+			}
 			return err
 		}
 		written -= len(conflicts)

@@ -24,6 +24,7 @@ func dialect(prefix string) *relational.Dialect {
 		BeginSnapshot:    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 		LockRows:         " FOR NO KEY UPDATE",
 		LockRowsToDelete: " FOR UPDATE",
+		LockShared:       " FOR SHARE",
 		CheckReferences:  "SET CONSTRAINTS ALL IMMEDIATE",
 		Now:              "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
 		Splits:           true,

@@ -70,6 +70,9 @@ func (a *application) run(ctx context.Context) (uint64, error) {
 			return 0, err
 		}
 	}
+	if err := a.store.fence(ctx, tx, "Apply", a.plan.sealedUnder); err != nil {
+		return 0, err
+	}
 	if check := a.store.dialect.CheckReferences; check != "" && a.plan.size > smallBatch {
 		if _, err := tx.exec(ctx, check); err != nil {
 			return 0, err

@@ -20,6 +20,8 @@ type Dialect struct {
 	// LockRows ends a select whose rows must not change until the transaction ends, or is "". The first is
 	// for rows that will only be rewritten: rows may go on to refer to them.
 	LockRows, LockRowsToDelete string
+	// LockShared ends a select of rows that many transactions may hold, but none may change until they end, or is "".
+	LockShared string
 	// CheckReferences is the statement that checks foreign keys before the commit does, or "". It keeps
 	// the revision row from being held while many rows are checked.
 	CheckReferences string

@@ -20,6 +20,8 @@ type plan struct {
 	groups []group
 	silent bool
 	size   int
+
+	sealedUnder map[string]bool // ids of the keys of what is written
 }
 
 // group is the changes of one table, by id.
@@ -53,6 +55,7 @@ func (s *Store) plan(batch record.Batch) (plan, error) {
 		}
 		p.groups = append(p.groups, group{table, changes})
 	}
+	p.sealedUnder = p.keys()
 	return p, nil
 }
 

@@ -86,6 +86,13 @@ func (s *Store) reseal(ctx context.Context, t *layout.Table, rows []record.Resea
 		}
 		conflicts = append(conflicts, missed...)
 	}
+	keys := map[string]bool{}
+	for _, row := range rows {
+		sealedUnder(t, row.Sealed, row.Body, keys)
+	}
+	if err := s.fence(ctx, tx, "Reseal", keys); err != nil {
+		return nil, err
+	}
 	return conflicts, tx.commit(ctx)
 }
 

@@ -60,6 +60,8 @@ func Run(t *testing.T, open func(t *testing.T) record.Store) {
 		"malformed reseals are refused":                      testResealMalformed,
 		"thousands of rows are sealed anew at once":          testResealBulk,
 		"sealing anew never undoes a write":                  testResealBeside,
+		"a key that was taken out of use seals no more":      testKeyTakenOutOfUse,
+		"writers beside a key that is taken out of use":      testKeyTakenOutOfUseBeside,
 		"sealed rows are counted by table and key":           testCountSealed,
 		"many sealed rows are counted exactly":               testCountMany,
 		"data planes are noted and forgotten":                testNodes,
