@@ -58,7 +58,7 @@ type Bus struct {
 	overrun  *seldom
 
 	mu      sync.Mutex
-	problem string // why there is no connection; guarded by mu
+	problem string // why there is no connection, or a subject is refused on it; guarded by mu
 }
 
 // Status is what an operator wants to know of the bus.
@@ -67,7 +67,7 @@ type Status struct {
 	Connected bool
 	Server    string // where the node is connected to, without credentials
 	Routes    int    // links of the embedded server to others
-	Problem   string // why there is no connection
+	Problem   string // why there is no connection, or one that does not carry everything
 }
 
 // Open starts the embedded server, or begins to connect to the external ones. It fails on settings that
@@ -175,8 +175,6 @@ func (b *Bus) Status() Status {
 	if s.Embedded {
 		s.Routes, s.Server = b.embedded.server.NumRoutes(), ""
 	}
-	if !s.Connected {
-		s.Problem = b.problem
-	}
+	s.Problem = b.problem
 	return s
 }

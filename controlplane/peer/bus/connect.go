@@ -237,5 +237,15 @@ func (b *Bus) erred(s *nats.Subscription, err error) {
 		}
 		return
 	}
+	if errors.Is(err, nats.ErrPermissionViolation) {
+		b.mu.Lock()
+		b.problem = "the server does not let this login publish and subscribe under keepgate.>: " + err.Error()
+		b.mu.Unlock()
+		if b.overrun.due(err.Error()) {
+			b.log.Warn("NATS refuses a subject: nodes hear of changes by polling the database and may not be able to give each other keys; "+
+				"let this login publish and subscribe under keepgate.>", "reason", err)
+		}
+		return
+	}
 	b.log.Debug("NATS", "err", err)
 }

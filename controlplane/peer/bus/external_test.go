@@ -178,6 +178,38 @@ func TestExternalThatRefuses(t *testing.T) {
 	}
 }
 
+// TestExternalThatForbidsSubjects: the connection stands, so that nothing else would tell.
+func TestExternalThatForbidsSubjects(t *testing.T) {
+	t.Parallel()
+	ca := mtlstest.NewCA(t, "cluster")
+	file, user := seed(t)
+	options := natsOptions(t, ca, user)
+	options.Nkeys[0].Permissions = &server.Permissions{
+		Publish: &server.SubjectPermission{Allow: []string{"other.>"}}, Subscribe: &server.SubjectPermission{Allow: []string{"other.>"}},
+	}
+	theirs := startNATS(t, options)
+	for name, act := range map[string]func(n *node) error{
+		"publishing": func(n *node) error { return n.Publish("keepgate.test", nil) },
+		"subscribing": func(n *node) error {
+			_, err := n.Subscribe("keepgate.test", func([]byte) {})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := client(t, ca, "cp-1", file, theirs.url())
+			await(t, "the connection", n.Connected)
+			if err := act(n); err != nil {
+				t.Fatal(err)
+			}
+			await(t, "the refusal is logged", func() bool { return strings.Contains(n.log.String(), "NATS refuses a subject") })
+			if s := n.Status(); !s.Connected || !strings.Contains(s.Problem, "keepgate.>") {
+				t.Errorf("Status = %+v", s)
+			}
+		})
+	}
+}
+
 func TestExternalSettings(t *testing.T) {
 	t.Parallel()
 	ca := mtlstest.NewCA(t, "cluster")
