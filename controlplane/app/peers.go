@@ -83,9 +83,12 @@ func (p *plane) leave(ctx context.Context) {
 	if p.peers.bus != nil {
 		p.peers.bus.Close()
 	}
+	if p.peers.members == nil {
+		return
+	}
 	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	if err := p.store.DropLeases(leaving, p.id, 24*time.Hour); err != nil {
+	if err := p.peers.members.Leave(leaving); err != nil {
 		p.log.Warn("the other control plane nodes will count this one as living for a moment", "error", err)
 	}
 }

@@ -99,6 +99,7 @@ type Members struct {
 	order   order           // of the last lease written; guarded by mu
 	renewed time.Time       // when the last written lease was begun; guarded by mu
 	left    bool            // no lease must be written any more; guarded by mu
+	lost    bool            // there is no lease of this process, but perhaps one of a later process of this node; guarded by mu
 	seen    map[string]seen // by node; guarded by mu
 }
 

@@ -160,10 +160,36 @@ func TestASecondProcessOfANode(t *testing.T) {
 		if err := first.Renew(t.Context()); fault.KindOf(err) != fault.Unavailable || first.Alive() {
 			t.Errorf("a node that has left renews: %v", err)
 		}
+		if err := first.Leave(t.Context()); err != nil { // as the program does that ends for it
+			t.Fatal(err)
+		}
 		expectLive(t, second.Members, "a")
 		if !second.Alive() {
 			t.Error("the second process ended too")
 		}
+	})
+}
+
+func TestANodeThatDoesNotComeUpLeaves(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := newTable()
+		other := start(t, node(store, "b", members.Options{}))
+		started := node(store, "a", members.Options{})
+		if err := started.Join(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		expectLive(t, other.Members, "a", "b")
+		if err := started.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		expectLive(t, other.Members, "b")
+		start(t, node(store, "a", members.Options{}))
+		for what, m := range map[string]*members.Members{"left already": started, "never joined": node(store, "a", members.Options{})} {
+			if err := m.Leave(t.Context()); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		expectLive(t, other.Members, "a", "b")
 	})
 }
 

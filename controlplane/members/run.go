@@ -148,6 +148,9 @@ func (m *Members) displaced(leases []reading) error {
 		switch {
 		case l.said.Node == id:
 			if l.refused == "" && l.said.Run > mine.Run {
+				m.mu.Lock()
+				m.lost = true
+				m.mu.Unlock()
 				return fault.New(fault.Conflict, "members.Run", id, errSuperseded)
 			}
 		case m.options.Sole && m.inTheWay(l) && !l.said.Joining:
@@ -157,19 +160,37 @@ func (m *Members) displaced(leases []reading) error {
 	return nil
 }
 
-// leave lets others see at once that this node is gone.
+// leave is Leave at the end of Run.
 func (m *Members) leave(ctx context.Context) {
-	m.end()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaving)
 	defer cancel()
-	release, err := alone(ctx, m.writing)
-	if err == nil {
-		defer release()
-		err = m.store.DropLeases(ctx, m.self().Node, 0)
-	}
-	if err != nil {
+	if err := m.Leave(ctx); err != nil {
 		m.options.Log.Warn("the other control plane nodes will count this one as living for a moment", "error", err)
 	}
+}
+
+// Leave lets others see at once that this node is gone, for good. It is for a node that has joined and does not get as
+// far as Run, whose end it is too. The lease of a later process of this node stays.
+func (m *Members) Leave(ctx context.Context) error {
+	m.end()
+	release, err := alone(ctx, m.writing)
+	if err != nil {
+		return err
+	}
+	defer release()
+	m.mu.Lock()
+	none := m.lost || m.order.Number == 0
+	m.mu.Unlock()
+	if none {
+		return nil
+	}
+	if err := m.store.DropLeases(ctx, m.self().Node, 0); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lost = true
+	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) bool {
