@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -146,13 +147,24 @@ func (r *resealing) body() error {
 			"it holds sealed values where this version knows of no secret, as of a plugin that it does not have"))
 	}
 	if len(replaced) > 0 {
-		r.next.Body = r.rewrite(m, replaced)
+		r.next.Body, r.next.Under = r.rewrite(m, replaced), under(replaced)
 	}
 	return nil
 }
 
 // replacement is a stored text and what takes its place.
 type replacement struct{ old, sealed string }
+
+// under names the keys of the new texts; none when they are in clear.
+func under(replaced []replacement) []string {
+	keys := []string{}
+	for _, one := range replaced {
+		if id, err := aead.KeyIDOf(one.sealed); err == nil && !slices.Contains(keys, id) {
+			keys = append(keys, id)
+		}
+	}
+	return keys
+}
 
 // rewrite puts the new texts into the body. A sealed text is found by itself, since no two are the same, and all
 // around it stays as it is, a newer version's fields included. Where that is not sure the whole body is written

@@ -67,7 +67,7 @@ type Store interface {
 	CountSealed(ctx context.Context) ([]SealedCount, error)
 
 	// Reseal writes rows of one table in one transaction. Rows of another generation, and rows that are
-	// gone, are left alone and named in conflicts. It takes no revision and changes no generation. Values under
+	// gone, are left alone and named in conflicts. It takes no revision and changes no generation. New values under
 	// a key that is not [KeyUsable] are refused as by Apply.
 	Reseal(ctx context.Context, table string, rows []Resealed) (conflicts []string, err error)
 

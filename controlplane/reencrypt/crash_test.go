@@ -1,6 +1,7 @@
 package reencrypt_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -254,4 +255,33 @@ func TestWaitsForTheActiveKey(t *testing.T) {
 		t.Errorf("progress %+v", p)
 	}
 	e.same(before)
+}
+
+// A value whose key was taken out of use, and which nobody can open, is no reason to leave another of its row as it is.
+func TestBesideAValueUnderAKeyOutOfUse(t *testing.T) {
+	engines(t, func(t *testing.T, e *env) {
+		e.start(encryption.Options{})
+		e.fill(10)
+		old, row := e.ring.active, e.rows("plugins")[0]
+		row.Body = bytes.Replace(row.Body, []byte("$ke$1$-"+old), []byte("$ke$1$-ended000"), 1)
+		if _, err := e.store.Apply(t.Context(), record.Batch{Silent: true, Changes: []record.Change{{Row: row, Expect: row.Generation}}}); err != nil {
+			t.Fatal(err)
+		}
+		e.rotate()
+		ring, err := e.store.Keyring(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.store.ChangeKeyring(t.Context(), ring.Head, "later", []record.Key{{ID: "ended000", State: "deactivated"}}); err != nil {
+			t.Fatal(err)
+		}
+		n := e.run("a", reencrypt.Options{})
+		e.begin(n, reencrypt.Request{})
+		if p := e.awaitDone(n); p.Unreadable != 1 || p.Resealed != 22 { // 10 keys, 10 passwords, a plugin, an environment
+			t.Errorf("it ended with %+v", p)
+		}
+		if left := e.under(); left[old] != 0 || left["ended000"] != 1 {
+			t.Errorf("rows under keys: %v", left)
+		}
+	})
 }

@@ -88,7 +88,14 @@ func (s *Store) reseal(ctx context.Context, t *layout.Table, rows []record.Resea
 	}
 	keys := map[string]bool{}
 	for _, row := range rows {
-		sealedUnder(t, row.Sealed, row.Body, keys)
+		body := row.Body
+		if row.Under != nil { // the others were there before, and may be under any key
+			body = nil
+		}
+		sealedUnder(t, row.Sealed, body, keys)
+		for _, id := range row.Under {
+			keys[id] = true
+		}
 	}
 	if err := s.fence(ctx, tx, "Reseal", keys); err != nil {
 		return nil, err
