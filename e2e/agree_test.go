@@ -48,6 +48,40 @@ func TestNodesThatDisagreeDoNotStart(t *testing.T) {
 	})
 }
 
+// Secrets are not decrypted beside a node that could not read them then.
+func TestDecryptionNeedsEveryNode(t *testing.T) {
+	t.Parallel()
+	n := newNodes(t, 2, func(i int) []string {
+		if i == 1 { // the other way round the node that cannot read plaintext would not start
+			return []string{"--keyring-decrypt-all=on"}
+		}
+		return nil
+	})
+	for _, cp := range n.all {
+		cp.Start()
+	}
+	n.agree(1)
+	for i, to := range []string{"active", "plaintext"} {
+		answer, err := n.all[i].Admin().Try(http.MethodPost, "/keyring/reencrypt", harness.Document{"to": to})
+		if err != nil || answer.Status != 409 || !strings.Contains(answer.Body, "keyring_decrypt_all") || !strings.Contains(answer.Body, n.all[1-i].Name) {
+			t.Errorf("re-encrypting to %s beside a node that does otherwise: %d %s %v", to, answer.Status, answer.Body, err)
+		}
+	}
+}
+
+// Nodes that do not reach each other say so, and where they looked.
+func TestUnreachableNodesAreNamed(t *testing.T) {
+	t.Parallel()
+	n := newNodes(t, 2, func(i int) []string {
+		return []string{"--nats-cluster-advertise", fmt.Sprintf("node-%d.invalid:8006", i)}
+	})
+	for _, cp := range n.all {
+		cp.Start()
+	}
+	n.all[0].AwaitLog("nats_cluster_advertise", "node-1.invalid:8006")
+	n.all[1].AwaitLog("nats_cluster_advertise", "node-0.invalid:8006")
+}
+
 // A reload neither drops a key nor fails a single read.
 func TestReloadUnderLoadKeepsTheKeyring(t *testing.T) {
 	t.Parallel()

@@ -26,7 +26,10 @@ const (
 	topicHeads   = "audit-heads" // the end of a node's journal
 )
 
-const routesEvery = 5 * time.Second
+const (
+	routesEvery  = 5 * time.Second
+	lonelyRounds = 3 // of looking, before a node that reaches no other says so
+)
 
 // peers is this node among those of its control plane.
 type peers struct {
@@ -121,8 +124,15 @@ func (n *peers) advertised() string {
 	if s.ClusterAdvertise != "" || len(s.URL) > 0 {
 		return s.ClusterAdvertise
 	}
-	host, port, err := net.SplitHostPort(s.ClusterListen)
+	listens := s.ClusterListen
+	if n.bus != nil && n.bus.RouteAddress() != "" {
+		listens = n.bus.RouteAddress() // with the port that was taken, where any would do
+	}
+	host, port, err := net.SplitHostPort(listens)
 	if err != nil {
+		return ""
+	}
+	if port == "0" {
 		return ""
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
@@ -136,7 +146,7 @@ func (n *peers) say() members.Say {
 	p := n.plane
 	say := members.Say{
 		Node: p.id, Name: p.hostname, Hostname: p.hostname, Version: version.Text, Address: n.advertised(),
-		Started: n.started.Unix(), Strategy: keyring.Off, Joined: true,
+		Started: n.started.Unix(), Strategy: keyring.Off, Joined: true, Decrypts: p.settings.Keyring.DecryptAll,
 	}
 	if n.identity != nil {
 		identity := n.identity.source.Identity()
@@ -227,9 +237,10 @@ func (n *peers) announcing(ctx context.Context) error {
 	}
 }
 
-// routing finds the other nodes' NATS servers by their leases.
+// routing finds the other nodes' NATS servers by their leases, and says so when none of them is reached.
 func (n *peers) routing(ctx context.Context) error {
 	var known []string
+	alone, told := 0, false
 	for {
 		live, err := n.members.Live(ctx)
 		if err == nil {
@@ -244,6 +255,14 @@ func (n *peers) routing(ctx context.Context) error {
 				n.bus.SetRoutes(routes)
 				known = routes
 			}
+		}
+		if alone++; len(known) == 0 || n.bus.Status().Routes > 0 {
+			alone, told = 0, false
+		}
+		if alone >= lonelyRounds && !told {
+			told = true
+			n.plane.log.Warn("no other control plane node is reached by NATS, so that nodes neither give each other keys nor hints: see that these "+
+				"addresses resolve and are open to each other (nats_cluster_listen), or set nats_cluster_advertise on their nodes", "addresses", known)
 		}
 		if !pause(ctx, routesEvery) {
 			return ctx.Err()

@@ -105,7 +105,26 @@ func (p *plane) reencryption(cipher *encryption.Cipher) {
 			api := p.api.Load()
 			return api != nil && api.Serving() > 0
 		},
+		Agreed: p.decryptionAgreed,
 	})
+}
+
+// decryptionAgreed refuses to decrypt beside a node that would not read what is in clear, and to encrypt beside one
+// that goes on writing in clear.
+func (p *plane) decryptionAgreed(ctx context.Context, to string) error {
+	live, err := p.peers.members.Live(ctx)
+	if err != nil {
+		return err
+	}
+	decrypts := to == reencrypt.ToPlaintext
+	for _, m := range live {
+		if m.Node != p.id && m.Decrypts != decrypts {
+			setting := map[bool]string{true: "on", false: "off"}[decrypts]
+			return fault.Newf(fault.Conflict, "app.Reencrypt", "keyring_decrypt_all", "control plane node %s on %s has another setting: "+
+				"set keyring_decrypt_all = %s on every node, and start them again", m.Name, m.Hostname, setting)
+		}
+	}
+	return nil
 }
 
 // rereading looks again at what could not be opened whenever the ring has changed.

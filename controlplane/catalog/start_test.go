@@ -48,3 +48,19 @@ func TestADamagedFingerprintKeyIsMadeAnew(t *testing.T) {
 		t.Errorf("a sound key was made anew (%v)", err)
 	}
 }
+
+// A node that is not told to read what others have decrypted leaves their fingerprint key alone: another one would make
+// every key-auth key travel anew.
+func TestAFingerprintKeyInClearIsNotMadeAnew(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	first := e.environment()
+	e.sql("UPDATE environments SET fingerprint_key = '" + first.GetFingerprintKey() + "'")
+	if err := e.catalog.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := e.store.List(t.Context(), record.Query{Table: "environments"})
+	if err != nil || len(rows) != 1 || rows[0].Sealed["fingerprint_key"] != first.GetFingerprintKey() {
+		t.Errorf("the key that rested in clear was changed (%d rows, %v)", len(rows), err)
+	}
+}

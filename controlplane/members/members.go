@@ -50,7 +50,8 @@ type Say struct {
 	Strategy           string   `json:"strategy,omitempty"`
 	Sequence           uint64   `json:"sequence"` // of the keyring's head that the node has seen
 	Holds              []string `json:"holds,omitempty"`
-	Joined             bool     `json:"joined"` // the node once held every usable key
+	Decrypts           bool     `json:"decrypts,omitempty"` // the node writes secrets in clear, and reads them
+	Joined             bool     `json:"joined"`             // the node once held every usable key
 	CertificateExpires int64    `json:"certificate_expires,omitempty"`
 }
 

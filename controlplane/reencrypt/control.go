@@ -29,6 +29,11 @@ func (j *Job) Start(ctx context.Context, request Request) (Progress, error) {
 	if err := j.check(&request); err != nil {
 		return Progress{}, err
 	}
+	if j.options.Agreed != nil {
+		if err := j.options.Agreed(ctx, request.To); err != nil {
+			return Progress{}, err
+		}
+	}
 	if s, _, err := j.load(ctx); err != nil {
 		return Progress{}, err
 	} else if err := free(s); err != nil { // before it is journaled

@@ -70,6 +70,9 @@ type Options struct {
 	Journal Journal // default: none
 	// Live lists the nodes that live. Default: this one alone.
 	Live func(ctx context.Context) ([]string, error)
+	// Agreed fails while a node that lives writes secrets otherwise than a job would leave them: it could not
+	// read them then. Default: all agree.
+	Agreed func(ctx context.Context, to string) error
 	// Busy reports whether somebody waits for this process right now: the job then lets them go first, for a
 	// moment. Default: nobody.
 	Busy func() bool

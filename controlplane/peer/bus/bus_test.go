@@ -169,7 +169,7 @@ func TestRoutesAreSetAtRunTime(t *testing.T) {
 	if !strings.Contains(two.log.String(), "not host:port") {
 		t.Errorf("log = %s", two.log)
 	}
-	two.SetRoutes([]string{one.RouteAddress()})
+	two.SetRoutes([]string{"nonsense too", one.RouteAddress()})
 	hears(t, one, two)
 	two.SetRoutes([]string{one.RouteAddress(), "127.0.0.1:1"})
 	hears(t, two, one) // a link that stands is not disturbed

@@ -174,9 +174,14 @@ func (e *embedded) login() nats.Option {
 func (e *embedded) address() string { return net.JoinHostPort(e.host, strconv.Itoa(e.port)) }
 
 func (e *embedded) setRoutes(routes []string) error {
-	urls, err := routeURLs(routes)
-	if err != nil {
-		return err
+	var urls []*url.URL
+	for _, route := range routes { // one that cannot be used does not stand in the way of the others
+		one, err := routeURLs([]string{route})
+		if err != nil {
+			e.log.Warn("the address of another node's NATS server is not usable; see nats_cluster_advertise there", "err", err)
+			continue
+		}
+		urls = append(urls, one...)
 	}
 	e.reloadMu.Lock()
 	defer e.reloadMu.Unlock()
