@@ -150,7 +150,7 @@ func NamesOf(body []byte, mediaType string, params map[string]string) (names []s
 		reader := multipart.NewReader(bytes.NewReader(body), params["boundary"])
 		for range schema.MaxArguments {
 			part, err := reader.NextRawPart()
-			if errors.Is(err, io.EOF) {
+			if err == io.EOF {
 				return names, nil
 			}
 			if err != nil {
@@ -181,7 +181,7 @@ func partValue(body []byte, boundary, name string) ([]byte, error) {
 	reader := multipart.NewReader(bytes.NewReader(body), boundary)
 	for range schema.MaxArguments {
 		part, err := reader.NextRawPart()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF {
 			return nil, nil
 		}
 		if err != nil {
