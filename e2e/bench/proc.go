@@ -39,6 +39,33 @@ func onCPU(pid int) (time.Duration, error) {
 	return sum, nil
 }
 
+// tick is the unit of times in /proc/<pid>/stat, which is the same on every architecture (USER_HZ).
+const tick = 10 * time.Millisecond
+
+// everOnCPU is how long a process and its descendants have run, those with them that have ended: a database ends a
+// process for each connection.
+func everOnCPU(pid int) (time.Duration, error) {
+	var sum time.Duration
+	for _, id := range tree(pid) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", id))
+		if err != nil {
+			continue // it has just ended, and its parent counts it
+		}
+		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+		if len(fields) < 15 {
+			return 0, fmt.Errorf("/proc/%d/stat has %d fields", id, len(fields))
+		}
+		for _, field := range fields[11:15] { // its own time and that of its ended children: user and system
+			ticks, err := strconv.ParseInt(field, 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("/proc/%d/stat: %w", id, err)
+			}
+			sum += time.Duration(ticks) * tick
+		}
+	}
+	return sum, nil
+}
+
 // tree is a process and its descendants.
 func tree(root int) []int {
 	children := map[int][]int{}

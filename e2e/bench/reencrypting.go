@@ -202,7 +202,7 @@ func (r *reencrypting) cpu() map[string]time.Duration {
 	used := map[string]time.Duration{}
 	for name, pid := range r.pids {
 		var err error
-		if used[name], err = onCPU(pid); err != nil {
+		if used[name], err = everOnCPU(pid); err != nil {
 			r.Fatalf("%v", err)
 		}
 	}
