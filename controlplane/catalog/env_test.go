@@ -131,7 +131,7 @@ func (e *env) rotate() (id string) {
 // sql changes the database behind the store's back.
 func (e *env) sql(statement string, arguments ...any) {
 	e.t.Helper()
-	db, err := sql.Open("sqlite", e.path)
+	db, err := sql.Open("sqlite", "file:"+e.path+"?_pragma=busy_timeout(60000)") // the control plane writes too
 	if err != nil {
 		e.t.Fatal(err)
 	}

@@ -203,7 +203,7 @@ func (e *env) delete(table, key string) {
 // sql changes the database behind everybody's back.
 func (e *env) sql(statement string, arguments ...any) {
 	e.t.Helper()
-	db, err := sql.Open("sqlite", e.path)
+	db, err := sql.Open("sqlite", "file:"+e.path+"?_pragma=busy_timeout(60000)") // the control plane writes too
 	e.must(err)
 	defer db.Close()
 	_, err = db.Exec(statement, arguments...)
