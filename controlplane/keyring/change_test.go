@@ -70,7 +70,7 @@ func passed(t *testing.T, ring *keyring.Ring) *keyring.Ring {
 
 func TestNoEntryNoAct(t *testing.T) {
 	t.Parallel()
-	w := newTown(t, &keyringtest.Store{}, 1, keyring.Options{Drain: time.Millisecond})
+	w := newTown(t, &keyringtest.Store{}, 1, keyring.Options{})
 	ring, ctx := w.nodes[0], t.Context()
 	active, id := w.active(), w.generate(0)
 	store := w.store.(*keyringtest.Store)
@@ -129,7 +129,7 @@ func TestANodeThatLostSightSealsNothing(t *testing.T) {
 // Reload, rotation and removal under load: no decryption fails.
 func TestReloadUnderLoad(t *testing.T) {
 	t.Parallel()
-	w := newTown(t, newStore(t), 2, keyring.Options{Drain: time.Millisecond, Poll: 10 * time.Millisecond, Patience: 30 * time.Second})
+	w := newTown(t, newStore(t), 2, keyring.Options{Poll: 10 * time.Millisecond, Patience: 30 * time.Second})
 	w.settle()
 	text := sealWith(t, w.nodes[0])
 	done := make(chan struct{})
@@ -190,7 +190,7 @@ func TestReloadUnderLoad(t *testing.T) {
 func TestIDsAreNeverReused(t *testing.T) {
 	t.Parallel()
 	store := &keyringtest.Store{}
-	w := newTown(t, store, 1, keyring.Options{Drain: time.Millisecond})
+	w := newTown(t, store, 1, keyring.Options{})
 	id := w.generate(0)
 	if err := w.nodes[0].Remove(t.Context(), id); err != nil {
 		t.Fatal(err)

@@ -121,7 +121,6 @@ type Options struct {
 	// counts as referenced.
 	References func(ctx context.Context, keyID string) ([]record.SealedCount, error)
 	Patience   time.Duration // how long to wait for other nodes; default 10 s
-	Drain      time.Duration // what a write may still take that was sealed before its key was deactivated; default 1 s
 	Poll       time.Duration // how often [Ring.Run] reads the head; default 5 s
 	// Announce tells other nodes that this one's ring has changed: its lease and a hint. It is called
 	// without the ring's lock and must not wait for the ring.
@@ -138,7 +137,7 @@ func (o Options) withDefaults() Options {
 	for _, d := range []struct {
 		value *time.Duration
 		unset time.Duration
-	}{{&o.Patience, 10 * time.Second}, {&o.Drain, time.Second}, {&o.Poll, 5 * time.Second}} {
+	}{{&o.Patience, 10 * time.Second}, {&o.Poll, 5 * time.Second}} {
 		if *d.value <= 0 {
 			*d.value = d.unset
 		}

@@ -2,7 +2,6 @@ package keyring
 
 import (
 	"context"
-	"time"
 
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -71,11 +70,8 @@ func (r *Ring) Remove(ctx context.Context, id string) error {
 		func(m Member) bool { return m.Sequence < sequence }); err != nil {
 		return err
 	}
-	select { // a write that was on its way
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(r.options.Drain):
-	}
+	// Writes that came before are committed, and later ones are refused: the store commits nothing under a key that
+	// is deactivated (record.KeyUsable).
 	if err := r.unreferenced(ctx, op, id); err != nil {
 		return err
 	}
