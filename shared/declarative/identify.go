@@ -69,10 +69,14 @@ func idIn(v any) string {
 
 // joint joins the values of fields that are unique together.
 func joint(u *schema.Unique, doc schema.Document) string {
-	parts := make([]string, len(u.Fields))
+	var parts []string
 	for i, f := range u.Fields {
-		if parts[i], _ = doc[f.Name].(string); f.Kind == schema.Foreign {
-			parts[i] = idIn(doc[f.Name])
+		part, _ := doc[f.Name].(string)
+		if f.Kind == schema.Foreign {
+			part = idIn(doc[f.Name])
+		}
+		if part != "" || i < len(u.Fields)-u.Optional {
+			parts = append(parts, part)
 		}
 	}
 	return strings.Join(parts, ":")

@@ -155,6 +155,9 @@ func describe(u *schema.Unique, en *entry, value string) string {
 	}
 	text := ""
 	for i, f := range u.Fields {
+		if en.doc[f.Name] == nil && i >= len(u.Fields)-u.Optional {
+			continue
+		}
 		if i > 0 {
 			text += ", "
 		}

@@ -15,9 +15,22 @@ import (
 // All lists every plugin. Adding one is one line here, one message and one folder in dataplane/plugin.
 func All() []schema.Plugin {
 	return []schema.Plugin{
+		of(&pluginv1.Acl{}),
 		of(&pluginv1.BasicAuth{}),
+		of(&pluginv1.CorrelationId{}),
+		of(&pluginv1.Cors{}),
+		of(&pluginv1.FileLog{}),
+		of(&pluginv1.HttpLog{}),
+		of(&pluginv1.IpRestriction{}),
+		of(&pluginv1.Jwt{}),
 		of(&pluginv1.KeyAuth{}),
+		of(&pluginv1.MtlsAuth{}),
+		of(&pluginv1.Prometheus{}),
+		of(&pluginv1.RateLimiting{}),
+		of(&pluginv1.RequestSizeLimiting{}),
 		of(&pluginv1.RequestTermination{}),
+		of(&pluginv1.RequestTransformer{}),
+		of(&pluginv1.ResponseTransformer{}),
 	}
 }
 

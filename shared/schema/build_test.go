@@ -212,7 +212,7 @@ func TestBuildInsert(t *testing.T) {
 		})},
 		"null beats a default": {"services", `{"host":"h","retries":null}`, service(func(d schema.Document) { d["retries"] = nil })},
 		"plugin": {"plugins", `{"name":"key-auth","service":{"id":"` + someID + `"}}`, parseJSON(t, `{"name":"key-auth",
-			"instance_name":null,"route":null,"service":{"id":"`+someID+`"},"consumer":null,"protocols":["grpc","grpcs","http","https"],
+			"instance_name":null,"route":null,"service":{"id":"`+someID+`"},"consumer":null,"consumer_group":null,"protocols":["grpc","grpcs","http","https"],
 			"enabled":true,"tags":null,"config":{"key_names":["apikey"],"hide_credentials":false,"anonymous":null,"key_in_header":true,
 			"key_in_query":true,"key_in_body":false,"run_on_preflight":true,"realm":null}}`)},
 		"target": {"targets", `{"target":"10.0.0.1","upstream":{"id":"` + someID + `"}}`, parseJSON(t,

@@ -35,6 +35,8 @@ type Entity struct {
 type Unique struct {
 	Column string
 	Fields []*Field
+	// Optional fields are the last of Fields: texts and derived ids leave them out where they are null.
+	Optional int
 	// Global: unique over all workspaces.
 	Global bool
 	// Fingerprint: the field is encrypted, so the column holds a keyed fingerprint of the value.

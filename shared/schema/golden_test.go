@@ -76,14 +76,19 @@ func TestStoredForms(t *testing.T) {
 		"plugins":   `"name":"request-termination","instance_name":"i","route":` + ref + `,"config":{"message":"m"}`,
 		"upstreams": `"name":"u","hash_on":"header","hash_on_header":"x","host_header":"a:80","client_certificate":` + ref + `,
 			"healthchecks":{"active":{"https_sni":"a.com","headers":{"a":["b"]},"timeout":1.5}}`,
-		"targets":               `"target":"a","upstream":` + ref,
-		"certificates":          `"cert":"{vault://a/b}","key":"{vault://a/c}","snis":["a.com"]`,
-		"snis":                  `"name":"*.a.com","certificate":` + ref,
-		"basicauth_credentials": `"username":"u","password":"p","consumer":` + ref,
-		"keyauth_credentials":   `"key":"k","ttl":60,"consumer":` + ref,
-		"workspaces":            `"name":"w","comment":"c","config":{"a":"b"},"meta":{}`,
-		"environments":          `"name":"e"`,
-		"licenses":              `"payload":"{\"license\":{\"payload\":{}}}"`,
+		"targets":                  `"target":"a","upstream":` + ref,
+		"certificates":             `"cert":"{vault://a/b}","key":"{vault://a/c}","snis":["a.com"]`,
+		"snis":                     `"name":"*.a.com","certificate":` + ref,
+		"basicauth_credentials":    `"username":"u","password":"p","consumer":` + ref,
+		"keyauth_credentials":      `"key":"k","ttl":60,"consumer":` + ref,
+		"jwt_secrets":              `"key":"k","secret":"s","consumer":` + ref,
+		"acls":                     `"group":"g","consumer":` + ref,
+		"mtls_auth_credentials":    `"subject_name":"s","ca_certificate":` + ref + `,"consumer":` + ref,
+		"consumer_groups":          `"name":"g"`,
+		"consumer_group_consumers": `"consumer_group":` + ref + `,"consumer":` + ref,
+		"workspaces":               `"name":"w","comment":"c","config":{"a":"b"},"meta":{}`,
+		"environments":             `"name":"e"`,
+		"licenses":                 `"payload":"{\"license\":{\"payload\":{}}}"`,
 	}
 	s := newSchema()
 	for _, e := range s.Entities() {
@@ -142,7 +147,7 @@ func TestEncryptedFieldsAreFound(t *testing.T) {
 	}
 	want := []string{
 		"certificates.key", "certificates.key_alt", "environments.fingerprint_key", "licenses.payload",
-		"basicauth_credentials.password", "basicauth_credentials.password_check", "keyauth_credentials.key",
+		"basicauth_credentials.password", "basicauth_credentials.password_check", "jwt_secrets.secret", "keyauth_credentials.key",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("sealed columns (-want +got):\n%s", diff)
@@ -160,8 +165,8 @@ func TestParentsComeFirst(t *testing.T) {
 		}
 		seen[e.Table] = true
 	}
-	if len(seen) != 14 {
-		t.Errorf("%d entities, want 14", len(seen))
+	if len(seen) != 19 {
+		t.Errorf("%d entities, want 19", len(seen))
 	}
 	if e := newSchema().EntityOf(&schemav1.Field{}); e != nil {
 		t.Errorf("a message that is no entity is one of %s", e.Table)

@@ -88,8 +88,9 @@ const redacted = "REDACTED"
 func keyOf(u *Unique, m proto.Message) map[string]any {
 	r := m.ProtoReflect()
 	key := map[string]any{}
-	for _, f := range u.Fields {
+	for i, f := range u.Fields {
 		switch {
+		case !r.Has(f.desc) && i >= len(u.Fields)-u.Optional:
 		case !r.Has(f.desc):
 			key[f.Name] = nil
 		case f.Encrypted:

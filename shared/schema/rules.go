@@ -58,6 +58,16 @@ func customRule(name string) (rule, bool) {
 		return keyTTL(), true
 	case "request_termination_body":
 		return requestTerminationBody(), true
+	case "jwt_public_key":
+		return jwtPublicKey(), true
+	case "jwt_expiration":
+		return jwtExpiration(), true
+	case "rate_limits":
+		return rateLimits(), true
+	case "no_lua":
+		return noLua(), true
+	case "http_log":
+		return httpLog(), true
 	}
 	return rule{}, false
 }

@@ -92,13 +92,14 @@ func compileEntity(t protoreflect.MessageType, marks *schemav1.Entity) (*Entity,
 		e.addColumns(f)
 	}
 	for _, key := range marks.GetUniqueKey() {
-		fields := make([]*Field, len(key.GetFields()))
-		for i, name := range key.GetFields() {
+		names := append(slices.Clone(key.GetFields()), key.GetOptionalFields()...)
+		fields := make([]*Field, len(names))
+		for i, name := range names {
 			if fields[i] = e.Field(name); fields[i] == nil || fields[i].Encrypted {
 				return nil, fmt.Errorf("unique key over %q", name)
 			}
 		}
-		e.Unique = append(e.Unique, &Unique{Column: columnName(fields), Fields: fields, Global: !e.Workspaced})
+		e.Unique = append(e.Unique, &Unique{Column: columnName(fields), Fields: fields, Optional: len(key.GetOptionalFields()), Global: !e.Workspaced})
 	}
 	var err error
 	e.rules, err = rulesOf(e.record.checks)

@@ -190,7 +190,7 @@ func TestColumns(t *testing.T) {
 		"sealed":           {s.Columns(s.EntityOf(key), key), map[string]string{"key": "hunter2"}},
 		"unique secret":    {s.UniqueValues(s.EntityOf(key), key), map[string]string{"key_fingerprint": "hunter2"}},
 		"foreign":          {s.ForeignValues(s.EntityOf(key), key), map[string]string{"consumer_id": someID}},
-		"unique together":  {s.UniqueValues(s.EntityOf(plugin), plugin), map[string]string{"unique_name_route_service_consumer": `["key-auth",null,"` + someID + `",null]`}},
+		"unique together":  {s.UniqueValues(s.EntityOf(plugin), plugin), map[string]string{"unique_name_route_service_consumer_consumer_group": `["key-auth",null,"` + someID + `",null,null]`}},
 		"foreign, partial": {s.ForeignValues(s.EntityOf(plugin), plugin), map[string]string{"service_id": someID}},
 	}
 	for name, test := range tests {
@@ -270,7 +270,7 @@ func TestConflictsInKongsWords(t *testing.T) {
 		"name": {s.UniqueViolation(s.EntityOf(consumer), consumer, "username"), 5, `UNIQUE violation detected on '{username="dup"}'`},
 		"key":  {s.UniqueViolation(s.EntityOf(key), key, "key_fingerprint"), 5, `UNIQUE violation detected on '{key="REDACTED"}'`},
 		"scope": {
-			s.UniqueViolation(s.EntityOf(plugin), plugin, "unique_name_route_service_consumer"), 5,
+			s.UniqueViolation(s.EntityOf(plugin), plugin, "unique_name_route_service_consumer_consumer_group"), 5,
 			`UNIQUE violation detected on '{consumer=null,name="basic-auth",route=null,service={id="` + someID + `"}}'`,
 		},
 		"id":       {schema.PrimaryKeyViolation(someID), 3, `primary key violation on key '{id="` + someID + `"}'`},

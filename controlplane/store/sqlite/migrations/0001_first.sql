@@ -34,6 +34,18 @@ CREATE TABLE certificates (
 ) STRICT;
 CREATE INDEX certificates_workspace_idx ON certificates ("workspace", id);
 
+CREATE TABLE consumer_groups (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "name" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT consumer_groups_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX consumer_groups_name_key ON consumer_groups (workspace, "name");
+CREATE INDEX consumer_groups_workspace_idx ON consumer_groups ("workspace", id);
+
 CREATE TABLE consumers (
     id text PRIMARY KEY,
     workspace text NOT NULL,
@@ -68,6 +80,21 @@ CREATE TABLE licenses (
     body text NOT NULL
 ) STRICT;
 
+CREATE TABLE acls (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "group" text,
+    "consumer_id" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT acls_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT acls_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX acls_consumer_group_key ON acls (workspace, coalesce("consumer_id", ''), "group");
+CREATE INDEX acls_workspace_idx ON acls ("workspace", id);
+CREATE INDEX acls_consumer_idx ON acls ("consumer_id", id);
+
 CREATE TABLE basicauth_credentials (
     id text PRIMARY KEY,
     workspace text NOT NULL,
@@ -85,6 +112,39 @@ CREATE UNIQUE INDEX basicauth_credentials_username_key ON basicauth_credentials 
 CREATE INDEX basicauth_credentials_workspace_idx ON basicauth_credentials ("workspace", id);
 CREATE INDEX basicauth_credentials_consumer_idx ON basicauth_credentials ("consumer_id", id);
 
+CREATE TABLE consumer_group_consumers (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "consumer_id" text,
+    "consumer_group_id" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT consumer_group_consumers_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT consumer_group_consumers_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT consumer_group_consumers_consumer_group_fkey FOREIGN KEY ("consumer_group_id") REFERENCES consumer_groups (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX consumer_group_consumers_consumer_group_consumer_key ON consumer_group_consumers (workspace, coalesce("consumer_group_id", ''), coalesce("consumer_id", ''));
+CREATE INDEX consumer_group_consumers_workspace_idx ON consumer_group_consumers ("workspace", id);
+CREATE INDEX consumer_group_consumers_consumer_idx ON consumer_group_consumers ("consumer_id", id);
+CREATE INDEX consumer_group_consumers_consumer_group_idx ON consumer_group_consumers ("consumer_group_id", id);
+
+CREATE TABLE jwt_secrets (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "key" text,
+    "consumer_id" text,
+    "secret" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT jwt_secrets_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT jwt_secrets_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX jwt_secrets_key_key ON jwt_secrets (workspace, "key");
+CREATE INDEX jwt_secrets_workspace_idx ON jwt_secrets ("workspace", id);
+CREATE INDEX jwt_secrets_consumer_idx ON jwt_secrets ("consumer_id", id);
+
 CREATE TABLE keyauth_credentials (
     id text PRIMARY KEY,
     workspace text NOT NULL,
@@ -100,6 +160,24 @@ CREATE TABLE keyauth_credentials (
 CREATE UNIQUE INDEX keyauth_credentials_key_key ON keyauth_credentials (workspace, "key_fingerprint");
 CREATE INDEX keyauth_credentials_workspace_idx ON keyauth_credentials ("workspace", id);
 CREATE INDEX keyauth_credentials_consumer_idx ON keyauth_credentials ("consumer_id", id);
+
+CREATE TABLE mtls_auth_credentials (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "subject_name" text,
+    "consumer_id" text,
+    "ca_certificate_id" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT mtls_auth_credentials_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT mtls_auth_credentials_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT mtls_auth_credentials_ca_certificate_fkey FOREIGN KEY ("ca_certificate_id") REFERENCES ca_certificates (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX mtls_auth_credentials_subject_name_ca_certificate_key ON mtls_auth_credentials (workspace, "subject_name", coalesce("ca_certificate_id", ''));
+CREATE INDEX mtls_auth_credentials_workspace_idx ON mtls_auth_credentials ("workspace", id);
+CREATE INDEX mtls_auth_credentials_consumer_idx ON mtls_auth_credentials ("consumer_id", id);
+CREATE INDEX mtls_auth_credentials_ca_certificate_idx ON mtls_auth_credentials ("ca_certificate_id", id);
 
 CREATE TABLE services (
     id text PRIMARY KEY,
@@ -185,19 +263,22 @@ CREATE TABLE plugins (
     "route_id" text,
     "service_id" text,
     "consumer_id" text,
+    "consumer_group_id" text,
     tags text,
     body text NOT NULL,
     CONSTRAINT plugins_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
     CONSTRAINT plugins_route_fkey FOREIGN KEY ("route_id") REFERENCES routes (id) DEFERRABLE INITIALLY DEFERRED,
     CONSTRAINT plugins_service_fkey FOREIGN KEY ("service_id") REFERENCES services (id) DEFERRABLE INITIALLY DEFERRED,
-    CONSTRAINT plugins_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED
+    CONSTRAINT plugins_consumer_fkey FOREIGN KEY ("consumer_id") REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT plugins_consumer_group_fkey FOREIGN KEY ("consumer_group_id") REFERENCES consumer_groups (id) DEFERRABLE INITIALLY DEFERRED
 ) STRICT;
 CREATE UNIQUE INDEX plugins_instance_name_key ON plugins (workspace, "instance_name");
-CREATE UNIQUE INDEX plugins_name_route_service_consumer_key ON plugins (workspace, "name", coalesce("route_id", ''), coalesce("service_id", ''), coalesce("consumer_id", ''));
+CREATE UNIQUE INDEX plugins_name_route_service_consumer_consumer_group_key ON plugins (workspace, "name", coalesce("route_id", ''), coalesce("service_id", ''), coalesce("consumer_id", ''), coalesce("consumer_group_id", ''));
 CREATE INDEX plugins_workspace_idx ON plugins ("workspace", id);
 CREATE INDEX plugins_route_idx ON plugins ("route_id", id);
 CREATE INDEX plugins_service_idx ON plugins ("service_id", id);
 CREATE INDEX plugins_consumer_idx ON plugins ("consumer_id", id);
+CREATE INDEX plugins_consumer_group_idx ON plugins ("consumer_group_id", id);
 
 CREATE TABLE revision (
     id integer PRIMARY KEY CHECK (id = 1),

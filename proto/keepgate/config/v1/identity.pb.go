@@ -566,6 +566,427 @@ func (x *FingerprintKey) GetKey() []byte {
 	return nil
 }
 
+// JwtSecret is a key pair or a shared secret of a consumer, by which tokens are verified.
+type JwtSecret struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	CreatedAt *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	Tags      *StringSet             `protobuf:"bytes,4,opt,name=tags,proto3" json:"tags,omitempty"`
+	Consumer  *Ref                   `protobuf:"bytes,5,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	// What tokens name the credential by.
+	Key    *string `protobuf:"bytes,6,opt,name=key,proto3,oneof" json:"key,omitempty"`
+	Secret *string `protobuf:"bytes,7,opt,name=secret,proto3,oneof" json:"secret,omitempty"`
+	// PEM.
+	RsaPublicKey  *string `protobuf:"bytes,8,opt,name=rsa_public_key,json=rsaPublicKey,proto3,oneof" json:"rsa_public_key,omitempty"`
+	Algorithm     *string `protobuf:"bytes,9,opt,name=algorithm,proto3,oneof" json:"algorithm,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JwtSecret) Reset() {
+	*x = JwtSecret{}
+	mi := &file_keepgate_config_v1_identity_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JwtSecret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JwtSecret) ProtoMessage() {}
+
+func (x *JwtSecret) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_config_v1_identity_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JwtSecret.ProtoReflect.Descriptor instead.
+func (*JwtSecret) Descriptor() ([]byte, []int) {
+	return file_keepgate_config_v1_identity_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *JwtSecret) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *JwtSecret) GetCreatedAt() int64 {
+	if x != nil && x.CreatedAt != nil {
+		return *x.CreatedAt
+	}
+	return 0
+}
+
+func (x *JwtSecret) GetTags() *StringSet {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *JwtSecret) GetConsumer() *Ref {
+	if x != nil {
+		return x.Consumer
+	}
+	return nil
+}
+
+func (x *JwtSecret) GetKey() string {
+	if x != nil && x.Key != nil {
+		return *x.Key
+	}
+	return ""
+}
+
+func (x *JwtSecret) GetSecret() string {
+	if x != nil && x.Secret != nil {
+		return *x.Secret
+	}
+	return ""
+}
+
+func (x *JwtSecret) GetRsaPublicKey() string {
+	if x != nil && x.RsaPublicKey != nil {
+		return *x.RsaPublicKey
+	}
+	return ""
+}
+
+func (x *JwtSecret) GetAlgorithm() string {
+	if x != nil && x.Algorithm != nil {
+		return *x.Algorithm
+	}
+	return ""
+}
+
+// Acl puts a consumer into a group.
+type Acl struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	CreatedAt     *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	Tags          *StringSet             `protobuf:"bytes,4,opt,name=tags,proto3" json:"tags,omitempty"`
+	Consumer      *Ref                   `protobuf:"bytes,5,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	Group         *string                `protobuf:"bytes,6,opt,name=group,proto3,oneof" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Acl) Reset() {
+	*x = Acl{}
+	mi := &file_keepgate_config_v1_identity_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Acl) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Acl) ProtoMessage() {}
+
+func (x *Acl) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_config_v1_identity_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Acl.ProtoReflect.Descriptor instead.
+func (*Acl) Descriptor() ([]byte, []int) {
+	return file_keepgate_config_v1_identity_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Acl) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *Acl) GetCreatedAt() int64 {
+	if x != nil && x.CreatedAt != nil {
+		return *x.CreatedAt
+	}
+	return 0
+}
+
+func (x *Acl) GetTags() *StringSet {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *Acl) GetConsumer() *Ref {
+	if x != nil {
+		return x.Consumer
+	}
+	return nil
+}
+
+func (x *Acl) GetGroup() string {
+	if x != nil && x.Group != nil {
+		return *x.Group
+	}
+	return ""
+}
+
+// MtlsAuthCredential says which consumer a client certificate belongs to.
+type MtlsAuthCredential struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	CreatedAt *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	Tags      *StringSet             `protobuf:"bytes,4,opt,name=tags,proto3" json:"tags,omitempty"`
+	Consumer  *Ref                   `protobuf:"bytes,5,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	// A subject alternative name, or the common name of a certificate without one.
+	SubjectName *string `protobuf:"bytes,6,opt,name=subject_name,json=subjectName,proto3,oneof" json:"subject_name,omitempty"`
+	// The authority that must have issued the certificate.
+	CaCertificate *Ref `protobuf:"bytes,7,opt,name=ca_certificate,json=caCertificate,proto3" json:"ca_certificate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MtlsAuthCredential) Reset() {
+	*x = MtlsAuthCredential{}
+	mi := &file_keepgate_config_v1_identity_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MtlsAuthCredential) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MtlsAuthCredential) ProtoMessage() {}
+
+func (x *MtlsAuthCredential) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_config_v1_identity_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MtlsAuthCredential.ProtoReflect.Descriptor instead.
+func (*MtlsAuthCredential) Descriptor() ([]byte, []int) {
+	return file_keepgate_config_v1_identity_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *MtlsAuthCredential) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *MtlsAuthCredential) GetCreatedAt() int64 {
+	if x != nil && x.CreatedAt != nil {
+		return *x.CreatedAt
+	}
+	return 0
+}
+
+func (x *MtlsAuthCredential) GetTags() *StringSet {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *MtlsAuthCredential) GetConsumer() *Ref {
+	if x != nil {
+		return x.Consumer
+	}
+	return nil
+}
+
+func (x *MtlsAuthCredential) GetSubjectName() string {
+	if x != nil && x.SubjectName != nil {
+		return *x.SubjectName
+	}
+	return ""
+}
+
+func (x *MtlsAuthCredential) GetCaCertificate() *Ref {
+	if x != nil {
+		return x.CaCertificate
+	}
+	return nil
+}
+
+// ConsumerGroup is what plugins can be configured for beside single consumers.
+type ConsumerGroup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	CreatedAt     *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	UpdatedAt     *int64                 `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
+	Tags          *StringSet             `protobuf:"bytes,4,opt,name=tags,proto3" json:"tags,omitempty"`
+	Name          *string                `protobuf:"bytes,5,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumerGroup) Reset() {
+	*x = ConsumerGroup{}
+	mi := &file_keepgate_config_v1_identity_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumerGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumerGroup) ProtoMessage() {}
+
+func (x *ConsumerGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_config_v1_identity_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumerGroup.ProtoReflect.Descriptor instead.
+func (*ConsumerGroup) Descriptor() ([]byte, []int) {
+	return file_keepgate_config_v1_identity_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ConsumerGroup) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *ConsumerGroup) GetCreatedAt() int64 {
+	if x != nil && x.CreatedAt != nil {
+		return *x.CreatedAt
+	}
+	return 0
+}
+
+func (x *ConsumerGroup) GetUpdatedAt() int64 {
+	if x != nil && x.UpdatedAt != nil {
+		return *x.UpdatedAt
+	}
+	return 0
+}
+
+func (x *ConsumerGroup) GetTags() *StringSet {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *ConsumerGroup) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+// ConsumerGroupMember puts a consumer into a consumer group. The Admin API shows it below either of them.
+type ConsumerGroupMember struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	CreatedAt     *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	Tags          *StringSet             `protobuf:"bytes,4,opt,name=tags,proto3" json:"tags,omitempty"`
+	Consumer      *Ref                   `protobuf:"bytes,5,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	ConsumerGroup *Ref                   `protobuf:"bytes,6,opt,name=consumer_group,json=consumerGroup,proto3" json:"consumer_group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumerGroupMember) Reset() {
+	*x = ConsumerGroupMember{}
+	mi := &file_keepgate_config_v1_identity_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumerGroupMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumerGroupMember) ProtoMessage() {}
+
+func (x *ConsumerGroupMember) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_config_v1_identity_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumerGroupMember.ProtoReflect.Descriptor instead.
+func (*ConsumerGroupMember) Descriptor() ([]byte, []int) {
+	return file_keepgate_config_v1_identity_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ConsumerGroupMember) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *ConsumerGroupMember) GetCreatedAt() int64 {
+	if x != nil && x.CreatedAt != nil {
+		return *x.CreatedAt
+	}
+	return 0
+}
+
+func (x *ConsumerGroupMember) GetTags() *StringSet {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *ConsumerGroupMember) GetConsumer() *Ref {
+	if x != nil {
+		return x.Consumer
+	}
+	return nil
+}
+
+func (x *ConsumerGroupMember) GetConsumerGroup() *Ref {
+	if x != nil {
+		return x.ConsumerGroup
+	}
+	return nil
+}
+
 var File_keepgate_config_v1_identity_proto protoreflect.FileDescriptor
 
 const file_keepgate_config_v1_identity_proto_rawDesc = "" +
@@ -671,7 +1092,90 @@ const file_keepgate_config_v1_identity_proto_rawDesc = "" +
 	"\x13_fingerprint_key_id\"=\n" +
 	"\x0eFingerprintKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
-	"\x03key\x18\x02 \x01(\fB\t\xaa\xbb\x18\x05\x10\x01\xa0\x01\x02R\x03keyB@Z>github.com/keepgate/keepgate/proto/keepgate/config/v1;configv1b\x06proto3"
+	"\x03key\x18\x02 \x01(\fB\t\xaa\xbb\x18\x05\x10\x01\xa0\x01\x02R\x03key\"\xba\x05\n" +
+	"\tJwtSecret\x12 \n" +
+	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
+	"\n" +
+	"created_at\x18\x02 \x01(\x03B\x06\xaa\xbb\x18\x02@\x02H\x01R\tcreatedAt\x88\x01\x01\x12=\n" +
+	"\x04tags\x18\x04 \x01(\v2\x1d.keepgate.config.v1.StringSetB\n" +
+	"\xaa\xbb\x18\x06\xba\x01\x03\x88\x01\tR\x04tags\x12K\n" +
+	"\bconsumer\x18\x05 \x01(\v2\x17.keepgate.config.v1.RefB\x16\xaa\xbb\x18\x12\b\x01\x92\x01\r\n" +
+	"\tconsumers\x10\x01R\bconsumer\x12Y\n" +
+	"\x03key\x18\x06 \x01(\tBB\xaa\xbb\x18> \x01@\x04X\x01\xaa\x015names the credential: tokens carry it in clear as issH\x02R\x03key\x88\x01\x01\x12'\n" +
+	"\x06secret\x18\a \x01(\tB\n" +
+	"\xaa\xbb\x18\x06\x10\x01@\x04X\x01H\x03R\x06secret\x88\x01\x01\x12>\n" +
+	"\x0ersa_public_key\x18\b \x01(\tB\x13\xaa\xbb\x18\x0f\xaa\x01\fa public keyH\x04R\frsaPublicKey\x88\x01\x01\x12\x8b\x01\n" +
+	"\talgorithm\x18\t \x01(\tBh\xaa\xbb\x18d:\a\"HS256\"J\x05HS256J\x05HS384J\x05HS512J\x05RS256J\x05RS384J\x05RS512J\x05ES256J\x05ES384J\x05ES512J\x05PS256J\x05PS384J\x05PS512J\x05EdDSAH\x05R\talgorithm\x88\x01\x01:7\xaa\xbb\x18\x1f\n" +
+	"\vjwt_secrets\x12\x04jwts\x1a\x03jwt\"\x03key8\x02\xba\xbb\x18\x102\x0ejwt_public_keyB\x05\n" +
+	"\x03_idB\r\n" +
+	"\v_created_atB\x06\n" +
+	"\x04_keyB\t\n" +
+	"\a_secretB\x11\n" +
+	"\x0f_rsa_public_keyB\f\n" +
+	"\n" +
+	"_algorithm\"\xcb\x02\n" +
+	"\x03Acl\x12 \n" +
+	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
+	"\n" +
+	"created_at\x18\x02 \x01(\x03B\x06\xaa\xbb\x18\x02@\x02H\x01R\tcreatedAt\x88\x01\x01\x12=\n" +
+	"\x04tags\x18\x04 \x01(\v2\x1d.keepgate.config.v1.StringSetB\n" +
+	"\xaa\xbb\x18\x06\xba\x01\x03\x88\x01\tR\x04tags\x12K\n" +
+	"\bconsumer\x18\x05 \x01(\v2\x17.keepgate.config.v1.RefB\x16\xaa\xbb\x18\x12\b\x01\x92\x01\r\n" +
+	"\tconsumers\x10\x01R\bconsumer\x12#\n" +
+	"\x05group\x18\x06 \x01(\tB\b\xaa\xbb\x18\x04\b\x01X\x01H\x02R\x05group\x88\x01\x01:%\xaa\xbb\x18!\n" +
+	"\x04acls\x12\x04acls2\x11\n" +
+	"\bconsumer\n" +
+	"\x05group8\x02B\x05\n" +
+	"\x03_idB\r\n" +
+	"\v_created_atB\b\n" +
+	"\x06_group\"\xf7\x03\n" +
+	"\x12MtlsAuthCredential\x12 \n" +
+	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
+	"\n" +
+	"created_at\x18\x02 \x01(\x03B\x06\xaa\xbb\x18\x02@\x02H\x01R\tcreatedAt\x88\x01\x01\x12=\n" +
+	"\x04tags\x18\x04 \x01(\v2\x1d.keepgate.config.v1.StringSetB\n" +
+	"\xaa\xbb\x18\x06\xba\x01\x03\x88\x01\tR\x04tags\x12K\n" +
+	"\bconsumer\x18\x05 \x01(\v2\x17.keepgate.config.v1.RefB\x16\xaa\xbb\x18\x12\b\x01\x92\x01\r\n" +
+	"\tconsumers\x10\x01R\bconsumer\x120\n" +
+	"\fsubject_name\x18\x06 \x01(\tB\b\xaa\xbb\x18\x04\b\x01X\x01H\x02R\vsubjectName\x88\x01\x01\x12X\n" +
+	"\x0eca_certificate\x18\a \x01(\v2\x17.keepgate.config.v1.RefB\x18\xaa\xbb\x18\x14\x92\x01\x11\n" +
+	"\x0fca_certificatesR\rcaCertificate:T\xaa\xbb\x18P\n" +
+	"\x15mtls_auth_credentials\x12\n" +
+	"mtls-auths\x1a\tmtls-auth2\x1e\n" +
+	"\fsubject_name\n" +
+	"\x0eca_certificate8\x02B\x05\n" +
+	"\x03_idB\r\n" +
+	"\v_created_atB\x0f\n" +
+	"\r_subject_name\"\xcc\x02\n" +
+	"\rConsumerGroup\x12 \n" +
+	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
+	"\n" +
+	"created_at\x18\x02 \x01(\x03B\x06\xaa\xbb\x18\x02@\x02H\x01R\tcreatedAt\x88\x01\x01\x12*\n" +
+	"\n" +
+	"updated_at\x18\x03 \x01(\x03B\x06\xaa\xbb\x18\x02@\x03H\x02R\tupdatedAt\x88\x01\x01\x12=\n" +
+	"\x04tags\x18\x04 \x01(\v2\x1d.keepgate.config.v1.StringSetB\n" +
+	"\xaa\xbb\x18\x06\xba\x01\x03\x88\x01\tR\x04tags\x12$\n" +
+	"\x04name\x18\x05 \x01(\tB\v\xaa\xbb\x18\a\b\x01 \x01\x88\x01\x01H\x03R\x04name\x88\x01\x01:.\xaa\xbb\x18*\n" +
+	"\x0fconsumer_groups\x12\x0fconsumer_groups\"\x04name8\x01B\x05\n" +
+	"\x03_idB\r\n" +
+	"\v_created_atB\r\n" +
+	"\v_updated_atB\a\n" +
+	"\x05_name\"\xa3\x03\n" +
+	"\x13ConsumerGroupMember\x12 \n" +
+	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
+	"\n" +
+	"created_at\x18\x02 \x01(\x03B\x06\xaa\xbb\x18\x02@\x02H\x01R\tcreatedAt\x88\x01\x01\x12=\n" +
+	"\x04tags\x18\x04 \x01(\v2\x1d.keepgate.config.v1.StringSetB\n" +
+	"\xaa\xbb\x18\x06\xba\x01\x03\x88\x01\tR\x04tags\x12K\n" +
+	"\bconsumer\x18\x05 \x01(\v2\x17.keepgate.config.v1.RefB\x16\xaa\xbb\x18\x12\b\x01\x92\x01\r\n" +
+	"\tconsumers\x10\x01R\bconsumer\x12\\\n" +
+	"\x0econsumer_group\x18\x06 \x01(\v2\x17.keepgate.config.v1.RefB\x1c\xaa\xbb\x18\x18\b\x01\x92\x01\x13\n" +
+	"\x0fconsumer_groups\x10\x01R\rconsumerGroup:>\xaa\xbb\x18:\n" +
+	"\x18consumer_group_consumers2\x1a\n" +
+	"\x0econsumer_group\n" +
+	"\bconsumer8\x01@\x01B\x05\n" +
+	"\x03_idB\r\n" +
+	"\v_created_atB@Z>github.com/keepgate/keepgate/proto/keepgate/config/v1;configv1b\x06proto3"
 
 var (
 	file_keepgate_config_v1_identity_proto_rawDescOnce sync.Once
@@ -685,7 +1189,7 @@ func file_keepgate_config_v1_identity_proto_rawDescGZIP() []byte {
 	return file_keepgate_config_v1_identity_proto_rawDescData
 }
 
-var file_keepgate_config_v1_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_keepgate_config_v1_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_keepgate_config_v1_identity_proto_goTypes = []any{
 	(*Consumer)(nil),            // 0: keepgate.config.v1.Consumer
 	(*BasicauthCredential)(nil), // 1: keepgate.config.v1.BasicauthCredential
@@ -693,27 +1197,43 @@ var file_keepgate_config_v1_identity_proto_goTypes = []any{
 	(*Workspace)(nil),           // 3: keepgate.config.v1.Workspace
 	(*Environment)(nil),         // 4: keepgate.config.v1.Environment
 	(*FingerprintKey)(nil),      // 5: keepgate.config.v1.FingerprintKey
-	(*StringSet)(nil),           // 6: keepgate.config.v1.StringSet
-	(*Ref)(nil),                 // 7: keepgate.config.v1.Ref
-	(*StringMap)(nil),           // 8: keepgate.config.v1.StringMap
-	(*StringArray)(nil),         // 9: keepgate.config.v1.StringArray
+	(*JwtSecret)(nil),           // 6: keepgate.config.v1.JwtSecret
+	(*Acl)(nil),                 // 7: keepgate.config.v1.Acl
+	(*MtlsAuthCredential)(nil),  // 8: keepgate.config.v1.MtlsAuthCredential
+	(*ConsumerGroup)(nil),       // 9: keepgate.config.v1.ConsumerGroup
+	(*ConsumerGroupMember)(nil), // 10: keepgate.config.v1.ConsumerGroupMember
+	(*StringSet)(nil),           // 11: keepgate.config.v1.StringSet
+	(*Ref)(nil),                 // 12: keepgate.config.v1.Ref
+	(*StringMap)(nil),           // 13: keepgate.config.v1.StringMap
+	(*StringArray)(nil),         // 14: keepgate.config.v1.StringArray
 }
 var file_keepgate_config_v1_identity_proto_depIdxs = []int32{
-	6,  // 0: keepgate.config.v1.Consumer.tags:type_name -> keepgate.config.v1.StringSet
-	6,  // 1: keepgate.config.v1.BasicauthCredential.tags:type_name -> keepgate.config.v1.StringSet
-	7,  // 2: keepgate.config.v1.BasicauthCredential.consumer:type_name -> keepgate.config.v1.Ref
-	6,  // 3: keepgate.config.v1.KeyauthCredential.tags:type_name -> keepgate.config.v1.StringSet
-	7,  // 4: keepgate.config.v1.KeyauthCredential.consumer:type_name -> keepgate.config.v1.Ref
-	6,  // 5: keepgate.config.v1.Workspace.tags:type_name -> keepgate.config.v1.StringSet
-	8,  // 6: keepgate.config.v1.Workspace.config:type_name -> keepgate.config.v1.StringMap
-	8,  // 7: keepgate.config.v1.Workspace.meta:type_name -> keepgate.config.v1.StringMap
-	6,  // 8: keepgate.config.v1.Environment.tags:type_name -> keepgate.config.v1.StringSet
-	9,  // 9: keepgate.config.v1.Environment.former_fingerprint_key_ids:type_name -> keepgate.config.v1.StringArray
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	11, // 0: keepgate.config.v1.Consumer.tags:type_name -> keepgate.config.v1.StringSet
+	11, // 1: keepgate.config.v1.BasicauthCredential.tags:type_name -> keepgate.config.v1.StringSet
+	12, // 2: keepgate.config.v1.BasicauthCredential.consumer:type_name -> keepgate.config.v1.Ref
+	11, // 3: keepgate.config.v1.KeyauthCredential.tags:type_name -> keepgate.config.v1.StringSet
+	12, // 4: keepgate.config.v1.KeyauthCredential.consumer:type_name -> keepgate.config.v1.Ref
+	11, // 5: keepgate.config.v1.Workspace.tags:type_name -> keepgate.config.v1.StringSet
+	13, // 6: keepgate.config.v1.Workspace.config:type_name -> keepgate.config.v1.StringMap
+	13, // 7: keepgate.config.v1.Workspace.meta:type_name -> keepgate.config.v1.StringMap
+	11, // 8: keepgate.config.v1.Environment.tags:type_name -> keepgate.config.v1.StringSet
+	14, // 9: keepgate.config.v1.Environment.former_fingerprint_key_ids:type_name -> keepgate.config.v1.StringArray
+	11, // 10: keepgate.config.v1.JwtSecret.tags:type_name -> keepgate.config.v1.StringSet
+	12, // 11: keepgate.config.v1.JwtSecret.consumer:type_name -> keepgate.config.v1.Ref
+	11, // 12: keepgate.config.v1.Acl.tags:type_name -> keepgate.config.v1.StringSet
+	12, // 13: keepgate.config.v1.Acl.consumer:type_name -> keepgate.config.v1.Ref
+	11, // 14: keepgate.config.v1.MtlsAuthCredential.tags:type_name -> keepgate.config.v1.StringSet
+	12, // 15: keepgate.config.v1.MtlsAuthCredential.consumer:type_name -> keepgate.config.v1.Ref
+	12, // 16: keepgate.config.v1.MtlsAuthCredential.ca_certificate:type_name -> keepgate.config.v1.Ref
+	11, // 17: keepgate.config.v1.ConsumerGroup.tags:type_name -> keepgate.config.v1.StringSet
+	11, // 18: keepgate.config.v1.ConsumerGroupMember.tags:type_name -> keepgate.config.v1.StringSet
+	12, // 19: keepgate.config.v1.ConsumerGroupMember.consumer:type_name -> keepgate.config.v1.Ref
+	12, // 20: keepgate.config.v1.ConsumerGroupMember.consumer_group:type_name -> keepgate.config.v1.Ref
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_keepgate_config_v1_identity_proto_init() }
@@ -727,13 +1247,18 @@ func file_keepgate_config_v1_identity_proto_init() {
 	file_keepgate_config_v1_identity_proto_msgTypes[2].OneofWrappers = []any{}
 	file_keepgate_config_v1_identity_proto_msgTypes[3].OneofWrappers = []any{}
 	file_keepgate_config_v1_identity_proto_msgTypes[4].OneofWrappers = []any{}
+	file_keepgate_config_v1_identity_proto_msgTypes[6].OneofWrappers = []any{}
+	file_keepgate_config_v1_identity_proto_msgTypes[7].OneofWrappers = []any{}
+	file_keepgate_config_v1_identity_proto_msgTypes[8].OneofWrappers = []any{}
+	file_keepgate_config_v1_identity_proto_msgTypes[9].OneofWrappers = []any{}
+	file_keepgate_config_v1_identity_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keepgate_config_v1_identity_proto_rawDesc), len(file_keepgate_config_v1_identity_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

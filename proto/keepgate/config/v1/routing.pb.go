@@ -437,6 +437,7 @@ type Plugin struct {
 	Config        []byte     `protobuf:"bytes,10,opt,name=config,proto3,oneof" json:"config,omitempty"`
 	Protocols     *StringSet `protobuf:"bytes,11,opt,name=protocols,proto3" json:"protocols,omitempty"`
 	Enabled       *bool      `protobuf:"varint,12,opt,name=enabled,proto3,oneof" json:"enabled,omitempty"`
+	ConsumerGroup *Ref       `protobuf:"bytes,13,opt,name=consumer_group,json=consumerGroup,proto3" json:"consumer_group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -555,6 +556,13 @@ func (x *Plugin) GetEnabled() bool {
 	return false
 }
 
+func (x *Plugin) GetConsumerGroup() *Ref {
+	if x != nil {
+		return x.ConsumerGroup
+	}
+	return nil
+}
+
 var File_keepgate_config_v1_routing_proto protoreflect.FileDescriptor
 
 const file_keepgate_config_v1_routing_proto_rawDesc = "" +
@@ -661,7 +669,7 @@ const file_keepgate_config_v1_routing_proto_rawDesc = "" +
 	"\x12_request_bufferingB\x15\n" +
 	"\x13_response_bufferingB\x11\n" +
 	"\x0f_regex_priorityB\x10\n" +
-	"\x0e_path_handling\"\x87\a\n" +
+	"\x0e_path_handling\"\xf3\a\n" +
 	"\x06Plugin\x12 \n" +
 	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
 	"\n" +
@@ -682,12 +690,14 @@ const file_keepgate_config_v1_routing_proto_rawDesc = "" +
 	"\x06config\x18\n" +
 	" \x01(\fB\t\xaa\xbb\x18\x05\b\x01\xb0\x01\x01H\x05R\x06config\x88\x01\x01\x12\xa1\x01\n" +
 	"\tprotocols\x18\v \x01(\v2\x1d.keepgate.config.v1.StringSetBd\xaa\xbb\x18`\b\x01:\x1f[\"grpc\",\"grpcs\",\"http\",\"https\"]\xba\x01:J\x04grpcJ\x05grpcsJ\x04httpJ\x05httpsJ\x03tcpJ\x03tlsJ\x0ftls_passthroughJ\x03udpR\tprotocols\x12+\n" +
-	"\aenabled\x18\f \x01(\bB\f\xaa\xbb\x18\b\b\x01:\x04trueH\x06R\aenabled\x88\x01\x01:I\xaa\xbb\x18E\n" +
-	"\aplugins\x12\aplugins\"\rinstance_name2 \n" +
+	"\aenabled\x18\f \x01(\bB\f\xaa\xbb\x18\b\b\x01:\x04trueH\x06R\aenabled\x88\x01\x01\x12Z\n" +
+	"\x0econsumer_group\x18\r \x01(\v2\x17.keepgate.config.v1.RefB\x1a\xaa\xbb\x18\x16\x92\x01\x13\n" +
+	"\x0fconsumer_groups\x10\x01R\rconsumerGroup:Y\xaa\xbb\x18U\n" +
+	"\aplugins\x12\aplugins\"\rinstance_name20\n" +
 	"\x04name\n" +
 	"\x05route\n" +
 	"\aservice\n" +
-	"\bconsumer8\x01B\x05\n" +
+	"\bconsumer\x12\x0econsumer_group8\x01B\x05\n" +
 	"\x03_idB\r\n" +
 	"\v_created_atB\r\n" +
 	"\v_updated_atB\a\n" +
@@ -739,11 +749,12 @@ var file_keepgate_config_v1_routing_proto_depIdxs = []int32{
 	4,  // 15: keepgate.config.v1.Plugin.service:type_name -> keepgate.config.v1.Ref
 	4,  // 16: keepgate.config.v1.Plugin.consumer:type_name -> keepgate.config.v1.Ref
 	3,  // 17: keepgate.config.v1.Plugin.protocols:type_name -> keepgate.config.v1.StringSet
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	4,  // 18: keepgate.config.v1.Plugin.consumer_group:type_name -> keepgate.config.v1.Ref
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_keepgate_config_v1_routing_proto_init() }

@@ -187,6 +187,374 @@ func (x *BasicAuth) GetRealm() string {
 	return ""
 }
 
+// MtlsAuth asks for a client certificate and says whose it is.
+type MtlsAuth struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A consumer's id or user name.
+	Anonymous  *string         `protobuf:"bytes,1,opt,name=anonymous,proto3,oneof" json:"anonymous,omitempty"`
+	ConsumerBy *v1.StringArray `protobuf:"bytes,2,opt,name=consumer_by,json=consumerBy,proto3" json:"consumer_by,omitempty"`
+	// Ids of CA certificates.
+	CaCertificates *v1.StringArray `protobuf:"bytes,3,opt,name=ca_certificates,json=caCertificates,proto3" json:"ca_certificates,omitempty"`
+	// Seconds.
+	CacheTtl             *float64 `protobuf:"fixed64,4,opt,name=cache_ttl,json=cacheTtl,proto3,oneof" json:"cache_ttl,omitempty"`
+	SkipConsumerLookup   *bool    `protobuf:"varint,5,opt,name=skip_consumer_lookup,json=skipConsumerLookup,proto3,oneof" json:"skip_consumer_lookup,omitempty"`
+	AllowPartialChain    *bool    `protobuf:"varint,6,opt,name=allow_partial_chain,json=allowPartialChain,proto3,oneof" json:"allow_partial_chain,omitempty"`
+	AuthenticatedGroupBy *string  `protobuf:"bytes,7,opt,name=authenticated_group_by,json=authenticatedGroupBy,proto3,oneof" json:"authenticated_group_by,omitempty"`
+	RevocationCheckMode  *string  `protobuf:"bytes,8,opt,name=revocation_check_mode,json=revocationCheckMode,proto3,oneof" json:"revocation_check_mode,omitempty"`
+	// Milliseconds.
+	HttpTimeout *float64 `protobuf:"fixed64,9,opt,name=http_timeout,json=httpTimeout,proto3,oneof" json:"http_timeout,omitempty"`
+	// Milliseconds.
+	CertCacheTtl *float64 `protobuf:"fixed64,10,opt,name=cert_cache_ttl,json=certCacheTtl,proto3,oneof" json:"cert_cache_ttl,omitempty"`
+	SendCaDn     *bool    `protobuf:"varint,11,opt,name=send_ca_dn,json=sendCaDn,proto3,oneof" json:"send_ca_dn,omitempty"`
+	// A consumer's id or user name.
+	DefaultConsumer *string `protobuf:"bytes,12,opt,name=default_consumer,json=defaultConsumer,proto3,oneof" json:"default_consumer,omitempty"`
+	HttpProxyHost   *string `protobuf:"bytes,13,opt,name=http_proxy_host,json=httpProxyHost,proto3,oneof" json:"http_proxy_host,omitempty"`
+	HttpProxyPort   *int64  `protobuf:"varint,14,opt,name=http_proxy_port,json=httpProxyPort,proto3,oneof" json:"http_proxy_port,omitempty"`
+	HttpsProxyHost  *string `protobuf:"bytes,15,opt,name=https_proxy_host,json=httpsProxyHost,proto3,oneof" json:"https_proxy_host,omitempty"`
+	HttpsProxyPort  *int64  `protobuf:"varint,16,opt,name=https_proxy_port,json=httpsProxyPort,proto3,oneof" json:"https_proxy_port,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *MtlsAuth) Reset() {
+	*x = MtlsAuth{}
+	mi := &file_keepgate_plugin_v1_auth_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MtlsAuth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MtlsAuth) ProtoMessage() {}
+
+func (x *MtlsAuth) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_plugin_v1_auth_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MtlsAuth.ProtoReflect.Descriptor instead.
+func (*MtlsAuth) Descriptor() ([]byte, []int) {
+	return file_keepgate_plugin_v1_auth_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *MtlsAuth) GetAnonymous() string {
+	if x != nil && x.Anonymous != nil {
+		return *x.Anonymous
+	}
+	return ""
+}
+
+func (x *MtlsAuth) GetConsumerBy() *v1.StringArray {
+	if x != nil {
+		return x.ConsumerBy
+	}
+	return nil
+}
+
+func (x *MtlsAuth) GetCaCertificates() *v1.StringArray {
+	if x != nil {
+		return x.CaCertificates
+	}
+	return nil
+}
+
+func (x *MtlsAuth) GetCacheTtl() float64 {
+	if x != nil && x.CacheTtl != nil {
+		return *x.CacheTtl
+	}
+	return 0
+}
+
+func (x *MtlsAuth) GetSkipConsumerLookup() bool {
+	if x != nil && x.SkipConsumerLookup != nil {
+		return *x.SkipConsumerLookup
+	}
+	return false
+}
+
+func (x *MtlsAuth) GetAllowPartialChain() bool {
+	if x != nil && x.AllowPartialChain != nil {
+		return *x.AllowPartialChain
+	}
+	return false
+}
+
+func (x *MtlsAuth) GetAuthenticatedGroupBy() string {
+	if x != nil && x.AuthenticatedGroupBy != nil {
+		return *x.AuthenticatedGroupBy
+	}
+	return ""
+}
+
+func (x *MtlsAuth) GetRevocationCheckMode() string {
+	if x != nil && x.RevocationCheckMode != nil {
+		return *x.RevocationCheckMode
+	}
+	return ""
+}
+
+func (x *MtlsAuth) GetHttpTimeout() float64 {
+	if x != nil && x.HttpTimeout != nil {
+		return *x.HttpTimeout
+	}
+	return 0
+}
+
+func (x *MtlsAuth) GetCertCacheTtl() float64 {
+	if x != nil && x.CertCacheTtl != nil {
+		return *x.CertCacheTtl
+	}
+	return 0
+}
+
+func (x *MtlsAuth) GetSendCaDn() bool {
+	if x != nil && x.SendCaDn != nil {
+		return *x.SendCaDn
+	}
+	return false
+}
+
+func (x *MtlsAuth) GetDefaultConsumer() string {
+	if x != nil && x.DefaultConsumer != nil {
+		return *x.DefaultConsumer
+	}
+	return ""
+}
+
+func (x *MtlsAuth) GetHttpProxyHost() string {
+	if x != nil && x.HttpProxyHost != nil {
+		return *x.HttpProxyHost
+	}
+	return ""
+}
+
+func (x *MtlsAuth) GetHttpProxyPort() int64 {
+	if x != nil && x.HttpProxyPort != nil {
+		return *x.HttpProxyPort
+	}
+	return 0
+}
+
+func (x *MtlsAuth) GetHttpsProxyHost() string {
+	if x != nil && x.HttpsProxyHost != nil {
+		return *x.HttpsProxyHost
+	}
+	return ""
+}
+
+func (x *MtlsAuth) GetHttpsProxyPort() int64 {
+	if x != nil && x.HttpsProxyPort != nil {
+		return *x.HttpsProxyPort
+	}
+	return 0
+}
+
+// Jwt asks for a signed token (RFC 7519).
+type Jwt struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	UriParamNames  *v1.StringSet          `protobuf:"bytes,1,opt,name=uri_param_names,json=uriParamNames,proto3" json:"uri_param_names,omitempty"`
+	CookieNames    *v1.StringSet          `protobuf:"bytes,2,opt,name=cookie_names,json=cookieNames,proto3" json:"cookie_names,omitempty"`
+	KeyClaimName   *string                `protobuf:"bytes,3,opt,name=key_claim_name,json=keyClaimName,proto3,oneof" json:"key_claim_name,omitempty"`
+	SecretIsBase64 *bool                  `protobuf:"varint,4,opt,name=secret_is_base64,json=secretIsBase64,proto3,oneof" json:"secret_is_base64,omitempty"`
+	ClaimsToVerify *v1.StringSet          `protobuf:"bytes,5,opt,name=claims_to_verify,json=claimsToVerify,proto3" json:"claims_to_verify,omitempty"`
+	// A consumer's id or user name.
+	Anonymous      *string `protobuf:"bytes,6,opt,name=anonymous,proto3,oneof" json:"anonymous,omitempty"`
+	RunOnPreflight *bool   `protobuf:"varint,7,opt,name=run_on_preflight,json=runOnPreflight,proto3,oneof" json:"run_on_preflight,omitempty"`
+	// Seconds.
+	MaximumExpiration *float64      `protobuf:"fixed64,8,opt,name=maximum_expiration,json=maximumExpiration,proto3,oneof" json:"maximum_expiration,omitempty"`
+	HeaderNames       *v1.StringSet `protobuf:"bytes,9,opt,name=header_names,json=headerNames,proto3" json:"header_names,omitempty"`
+	Realm             *string       `protobuf:"bytes,10,opt,name=realm,proto3,oneof" json:"realm,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Jwt) Reset() {
+	*x = Jwt{}
+	mi := &file_keepgate_plugin_v1_auth_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Jwt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Jwt) ProtoMessage() {}
+
+func (x *Jwt) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_plugin_v1_auth_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Jwt.ProtoReflect.Descriptor instead.
+func (*Jwt) Descriptor() ([]byte, []int) {
+	return file_keepgate_plugin_v1_auth_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Jwt) GetUriParamNames() *v1.StringSet {
+	if x != nil {
+		return x.UriParamNames
+	}
+	return nil
+}
+
+func (x *Jwt) GetCookieNames() *v1.StringSet {
+	if x != nil {
+		return x.CookieNames
+	}
+	return nil
+}
+
+func (x *Jwt) GetKeyClaimName() string {
+	if x != nil && x.KeyClaimName != nil {
+		return *x.KeyClaimName
+	}
+	return ""
+}
+
+func (x *Jwt) GetSecretIsBase64() bool {
+	if x != nil && x.SecretIsBase64 != nil {
+		return *x.SecretIsBase64
+	}
+	return false
+}
+
+func (x *Jwt) GetClaimsToVerify() *v1.StringSet {
+	if x != nil {
+		return x.ClaimsToVerify
+	}
+	return nil
+}
+
+func (x *Jwt) GetAnonymous() string {
+	if x != nil && x.Anonymous != nil {
+		return *x.Anonymous
+	}
+	return ""
+}
+
+func (x *Jwt) GetRunOnPreflight() bool {
+	if x != nil && x.RunOnPreflight != nil {
+		return *x.RunOnPreflight
+	}
+	return false
+}
+
+func (x *Jwt) GetMaximumExpiration() float64 {
+	if x != nil && x.MaximumExpiration != nil {
+		return *x.MaximumExpiration
+	}
+	return 0
+}
+
+func (x *Jwt) GetHeaderNames() *v1.StringSet {
+	if x != nil {
+		return x.HeaderNames
+	}
+	return nil
+}
+
+func (x *Jwt) GetRealm() string {
+	if x != nil && x.Realm != nil {
+		return *x.Realm
+	}
+	return ""
+}
+
+// Acl lets consumers of some groups in, or keeps them out.
+type Acl struct {
+	state                        protoimpl.MessageState `protogen:"open.v1"`
+	Allow                        *v1.StringArray        `protobuf:"bytes,1,opt,name=allow,proto3" json:"allow,omitempty"`
+	Deny                         *v1.StringArray        `protobuf:"bytes,2,opt,name=deny,proto3" json:"deny,omitempty"`
+	HideGroupsHeader             *bool                  `protobuf:"varint,3,opt,name=hide_groups_header,json=hideGroupsHeader,proto3,oneof" json:"hide_groups_header,omitempty"`
+	AlwaysUseAuthenticatedGroups *bool                  `protobuf:"varint,4,opt,name=always_use_authenticated_groups,json=alwaysUseAuthenticatedGroups,proto3,oneof" json:"always_use_authenticated_groups,omitempty"`
+	// Names of consumer groups count as groups too.
+	IncludeConsumerGroups *bool `protobuf:"varint,5,opt,name=include_consumer_groups,json=includeConsumerGroups,proto3,oneof" json:"include_consumer_groups,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
+}
+
+func (x *Acl) Reset() {
+	*x = Acl{}
+	mi := &file_keepgate_plugin_v1_auth_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Acl) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Acl) ProtoMessage() {}
+
+func (x *Acl) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_plugin_v1_auth_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Acl.ProtoReflect.Descriptor instead.
+func (*Acl) Descriptor() ([]byte, []int) {
+	return file_keepgate_plugin_v1_auth_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Acl) GetAllow() *v1.StringArray {
+	if x != nil {
+		return x.Allow
+	}
+	return nil
+}
+
+func (x *Acl) GetDeny() *v1.StringArray {
+	if x != nil {
+		return x.Deny
+	}
+	return nil
+}
+
+func (x *Acl) GetHideGroupsHeader() bool {
+	if x != nil && x.HideGroupsHeader != nil {
+		return *x.HideGroupsHeader
+	}
+	return false
+}
+
+func (x *Acl) GetAlwaysUseAuthenticatedGroups() bool {
+	if x != nil && x.AlwaysUseAuthenticatedGroups != nil {
+		return *x.AlwaysUseAuthenticatedGroups
+	}
+	return false
+}
+
+func (x *Acl) GetIncludeConsumerGroups() bool {
+	if x != nil && x.IncludeConsumerGroups != nil {
+		return *x.IncludeConsumerGroups
+	}
+	return false
+}
+
 var File_keepgate_plugin_v1_auth_proto protoreflect.FileDescriptor
 
 const file_keepgate_plugin_v1_auth_proto_rawDesc = "" +
@@ -221,7 +589,87 @@ const file_keepgate_plugin_v1_auth_proto_rawDesc = "" +
 	"\n" +
 	"_anonymousB\x13\n" +
 	"\x11_hide_credentialsB\b\n" +
-	"\x06_realmB@Z>github.com/keepgate/keepgate/proto/keepgate/plugin/v1;pluginv1b\x06proto3"
+	"\x06_realm\"\xd8\v\n" +
+	"\bMtlsAuth\x12!\n" +
+	"\tanonymous\x18\x01 \x01(\tH\x00R\tanonymous\x88\x01\x01\x12x\n" +
+	"\vconsumer_by\x18\x02 \x01(\v2\x1f.keepgate.config.v1.StringArrayB6\xaa\xbb\x182:\x18[\"username\",\"custom_id\"]\xba\x01\x15J\busernameJ\tcustom_idR\n" +
+	"consumerBy\x12X\n" +
+	"\x0fca_certificates\x18\x03 \x01(\v2\x1f.keepgate.config.v1.StringArrayB\x0e\xaa\xbb\x18\n" +
+	"\b\x01X\x01\xba\x01\x03\x88\x01\x02R\x0ecaCertificates\x12,\n" +
+	"\tcache_ttl\x18\x04 \x01(\x01B\n" +
+	"\xaa\xbb\x18\x06\b\x01:\x0260H\x01R\bcacheTtl\x88\x01\x01\x12D\n" +
+	"\x14skip_consumer_lookup\x18\x05 \x01(\bB\r\xaa\xbb\x18\t\b\x01:\x05falseH\x02R\x12skipConsumerLookup\x88\x01\x01\x12B\n" +
+	"\x13allow_partial_chain\x18\x06 \x01(\bB\r\xaa\xbb\x18\t\b\x01:\x05falseH\x03R\x11allowPartialChain\x88\x01\x01\x12M\n" +
+	"\x16authenticated_group_by\x18\a \x01(\tB\x12\xaa\xbb\x18\x0e:\x04\"CN\"J\x02CNJ\x02DNH\x04R\x14authenticatedGroupBy\x88\x01\x01\x12o\n" +
+	"\x15revocation_check_mode\x18\b \x01(\tB6\xaa\xbb\x182:\x11\"IGNORE_CA_ERROR\"J\x04SKIPJ\x0fIGNORE_CA_ERRORJ\x06STRICTH\x05R\x13revocationCheckMode\x88\x01\x01\x123\n" +
+	"\fhttp_timeout\x18\t \x01(\x01B\v\xaa\xbb\x18\a:\x0530000H\x06R\vhttpTimeout\x88\x01\x01\x126\n" +
+	"\x0ecert_cache_ttl\x18\n" +
+	" \x01(\x01B\v\xaa\xbb\x18\a:\x0560000H\aR\fcertCacheTtl\x88\x01\x01\x12.\n" +
+	"\n" +
+	"send_ca_dn\x18\v \x01(\bB\v\xaa\xbb\x18\a:\x05falseH\bR\bsendCaDn\x88\x01\x01\x12.\n" +
+	"\x10default_consumer\x18\f \x01(\tH\tR\x0fdefaultConsumer\x88\x01\x01\x124\n" +
+	"\x0fhttp_proxy_host\x18\r \x01(\tB\a\xaa\xbb\x18\x03\x88\x01\x03H\n" +
+	"R\rhttpProxyHost\x88\x01\x01\x12<\n" +
+	"\x0fhttp_proxy_port\x18\x0e \x01(\x03B\x0f\xaa\xbb\x18\vj\t\x11\x00\x00\x00\x00\xe0\xff\xef@H\vR\rhttpProxyPort\x88\x01\x01\x126\n" +
+	"\x10https_proxy_host\x18\x0f \x01(\tB\a\xaa\xbb\x18\x03\x88\x01\x03H\fR\x0ehttpsProxyHost\x88\x01\x01\x12>\n" +
+	"\x10https_proxy_port\x18\x10 \x01(\x03B\x0f\xaa\xbb\x18\vj\t\x11\x00\x00\x00\x00\xe0\xff\xef@H\rR\x0ehttpsProxyPort\x88\x01\x01:\x87\x01\xba\xbb\x18$\"\"\n" +
+	"\x0fhttp_proxy_host\n" +
+	"\x0fhttp_proxy_port\xba\xbb\x18&\"$\n" +
+	"\x10https_proxy_host\n" +
+	"\x10https_proxy_port»\x181\n" +
+	"\tmtls-auth\x10\xc0\f\x1a\x053.8.1\"\x04grpc\"\x05grpcs\"\x04http\"\x05https(\x01B\f\n" +
+	"\n" +
+	"_anonymousB\f\n" +
+	"\n" +
+	"_cache_ttlB\x17\n" +
+	"\x15_skip_consumer_lookupB\x16\n" +
+	"\x14_allow_partial_chainB\x19\n" +
+	"\x17_authenticated_group_byB\x18\n" +
+	"\x16_revocation_check_modeB\x0f\n" +
+	"\r_http_timeoutB\x11\n" +
+	"\x0f_cert_cache_ttlB\r\n" +
+	"\v_send_ca_dnB\x13\n" +
+	"\x11_default_consumerB\x12\n" +
+	"\x10_http_proxy_hostB\x12\n" +
+	"\x10_http_proxy_portB\x13\n" +
+	"\x11_https_proxy_hostB\x13\n" +
+	"\x11_https_proxy_port\"\xe3\x06\n" +
+	"\x03Jwt\x12T\n" +
+	"\x0furi_param_names\x18\x01 \x01(\v2\x1d.keepgate.config.v1.StringSetB\r\xaa\xbb\x18\t:\a[\"jwt\"]R\ruriParamNames\x12J\n" +
+	"\fcookie_names\x18\x02 \x01(\v2\x1d.keepgate.config.v1.StringSetB\b\xaa\xbb\x18\x04:\x02[]R\vcookieNames\x12F\n" +
+	"\x0ekey_claim_name\x18\x03 \x01(\tB\x1b\xaa\xbb\x18\x17:\x05\"iss\"\xaa\x01\rnames a claimH\x00R\fkeyClaimName\x88\x01\x01\x12G\n" +
+	"\x10secret_is_base64\x18\x04 \x01(\bB\x18\xaa\xbb\x18\x14\b\x01:\x05false\xaa\x01\ba switchH\x01R\x0esecretIsBase64\x88\x01\x01\x12Z\n" +
+	"\x10claims_to_verify\x18\x05 \x01(\v2\x1d.keepgate.config.v1.StringSetB\x11\xaa\xbb\x18\r\xba\x01\n" +
+	"J\x03expJ\x03nbfR\x0eclaimsToVerify\x12!\n" +
+	"\tanonymous\x18\x06 \x01(\tH\x02R\tanonymous\x88\x01\x01\x12;\n" +
+	"\x10run_on_preflight\x18\a \x01(\bB\f\xaa\xbb\x18\b\b\x01:\x04trueH\x03R\x0erunOnPreflight\x88\x01\x01\x12F\n" +
+	"\x12maximum_expiration\x18\b \x01(\x01B\x12\xaa\xbb\x18\x0e:\x010j\t\x11\x00\x00\x00\x008\x13~AH\x04R\x11maximumExpiration\x88\x01\x01\x12Y\n" +
+	"\fheader_names\x18\t \x01(\v2\x1d.keepgate.config.v1.StringSetB\x17\xaa\xbb\x18\x13:\x11[\"authorization\"]R\vheaderNames\x12\x19\n" +
+	"\x05realm\x18\n" +
+	" \x01(\tH\x05R\x05realm\x88\x01\x01:C\xba\xbb\x18\x102\x0ejwt_expiration»\x18+\n" +
+	"\x03jwt\x10\xaa\v\x1a\x053.8.1\"\x04grpc\"\x05grpcs\"\x04http\"\x05https(\x01B\x11\n" +
+	"\x0f_key_claim_nameB\x13\n" +
+	"\x11_secret_is_base64B\f\n" +
+	"\n" +
+	"_anonymousB\x13\n" +
+	"\x11_run_on_preflightB\x15\n" +
+	"\x13_maximum_expirationB\b\n" +
+	"\x06_realm\"\x86\x04\n" +
+	"\x03Acl\x125\n" +
+	"\x05allow\x18\x01 \x01(\v2\x1f.keepgate.config.v1.StringArrayR\x05allow\x123\n" +
+	"\x04deny\x18\x02 \x01(\v2\x1f.keepgate.config.v1.StringArrayR\x04deny\x12@\n" +
+	"\x12hide_groups_header\x18\x03 \x01(\bB\r\xaa\xbb\x18\t\b\x01:\x05falseH\x00R\x10hideGroupsHeader\x88\x01\x01\x12Y\n" +
+	"\x1falways_use_authenticated_groups\x18\x04 \x01(\bB\r\xaa\xbb\x18\t\b\x01:\x05falseH\x01R\x1calwaysUseAuthenticatedGroups\x88\x01\x01\x12H\n" +
+	"\x17include_consumer_groups\x18\x05 \x01(\bB\v\xaa\xbb\x18\a:\x05falseH\x02R\x15includeConsumerGroups\x88\x01\x01:U\xba\xbb\x18\x0f\x12\r\n" +
+	"\x05allow\n" +
+	"\x04deny\xba\xbb\x18\x0f\n" +
+	"\r\n" +
+	"\x05allow\n" +
+	"\x04deny»\x18+\n" +
+	"\x03acl\x10\xb6\a\x1a\x053.8.1\"\x04grpc\"\x05grpcs\"\x04http\"\x05https(\x01B\x15\n" +
+	"\x13_hide_groups_headerB\"\n" +
+	" _always_use_authenticated_groupsB\x1a\n" +
+	"\x18_include_consumer_groupsB@Z>github.com/keepgate/keepgate/proto/keepgate/plugin/v1;pluginv1b\x06proto3"
 
 var (
 	file_keepgate_plugin_v1_auth_proto_rawDescOnce sync.Once
@@ -235,19 +683,31 @@ func file_keepgate_plugin_v1_auth_proto_rawDescGZIP() []byte {
 	return file_keepgate_plugin_v1_auth_proto_rawDescData
 }
 
-var file_keepgate_plugin_v1_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_keepgate_plugin_v1_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_keepgate_plugin_v1_auth_proto_goTypes = []any{
 	(*KeyAuth)(nil),        // 0: keepgate.plugin.v1.KeyAuth
 	(*BasicAuth)(nil),      // 1: keepgate.plugin.v1.BasicAuth
-	(*v1.StringArray)(nil), // 2: keepgate.config.v1.StringArray
+	(*MtlsAuth)(nil),       // 2: keepgate.plugin.v1.MtlsAuth
+	(*Jwt)(nil),            // 3: keepgate.plugin.v1.Jwt
+	(*Acl)(nil),            // 4: keepgate.plugin.v1.Acl
+	(*v1.StringArray)(nil), // 5: keepgate.config.v1.StringArray
+	(*v1.StringSet)(nil),   // 6: keepgate.config.v1.StringSet
 }
 var file_keepgate_plugin_v1_auth_proto_depIdxs = []int32{
-	2, // 0: keepgate.plugin.v1.KeyAuth.key_names:type_name -> keepgate.config.v1.StringArray
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	5, // 0: keepgate.plugin.v1.KeyAuth.key_names:type_name -> keepgate.config.v1.StringArray
+	5, // 1: keepgate.plugin.v1.MtlsAuth.consumer_by:type_name -> keepgate.config.v1.StringArray
+	5, // 2: keepgate.plugin.v1.MtlsAuth.ca_certificates:type_name -> keepgate.config.v1.StringArray
+	6, // 3: keepgate.plugin.v1.Jwt.uri_param_names:type_name -> keepgate.config.v1.StringSet
+	6, // 4: keepgate.plugin.v1.Jwt.cookie_names:type_name -> keepgate.config.v1.StringSet
+	6, // 5: keepgate.plugin.v1.Jwt.claims_to_verify:type_name -> keepgate.config.v1.StringSet
+	6, // 6: keepgate.plugin.v1.Jwt.header_names:type_name -> keepgate.config.v1.StringSet
+	5, // 7: keepgate.plugin.v1.Acl.allow:type_name -> keepgate.config.v1.StringArray
+	5, // 8: keepgate.plugin.v1.Acl.deny:type_name -> keepgate.config.v1.StringArray
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_keepgate_plugin_v1_auth_proto_init() }
@@ -257,13 +717,16 @@ func file_keepgate_plugin_v1_auth_proto_init() {
 	}
 	file_keepgate_plugin_v1_auth_proto_msgTypes[0].OneofWrappers = []any{}
 	file_keepgate_plugin_v1_auth_proto_msgTypes[1].OneofWrappers = []any{}
+	file_keepgate_plugin_v1_auth_proto_msgTypes[2].OneofWrappers = []any{}
+	file_keepgate_plugin_v1_auth_proto_msgTypes[3].OneofWrappers = []any{}
+	file_keepgate_plugin_v1_auth_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keepgate_plugin_v1_auth_proto_rawDesc), len(file_keepgate_plugin_v1_auth_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

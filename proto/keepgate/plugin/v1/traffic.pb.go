@@ -108,6 +108,345 @@ func (x *RequestTermination) GetTrigger() string {
 	return ""
 }
 
+// RateLimiting counts requests in fixed windows of the UTC calendar.
+type RateLimiting struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Second     *float64               `protobuf:"fixed64,1,opt,name=second,proto3,oneof" json:"second,omitempty"`
+	Minute     *float64               `protobuf:"fixed64,2,opt,name=minute,proto3,oneof" json:"minute,omitempty"`
+	Hour       *float64               `protobuf:"fixed64,3,opt,name=hour,proto3,oneof" json:"hour,omitempty"`
+	Day        *float64               `protobuf:"fixed64,4,opt,name=day,proto3,oneof" json:"day,omitempty"`
+	Month      *float64               `protobuf:"fixed64,5,opt,name=month,proto3,oneof" json:"month,omitempty"`
+	Year       *float64               `protobuf:"fixed64,6,opt,name=year,proto3,oneof" json:"year,omitempty"`
+	LimitBy    *string                `protobuf:"bytes,7,opt,name=limit_by,json=limitBy,proto3,oneof" json:"limit_by,omitempty"`
+	HeaderName *string                `protobuf:"bytes,8,opt,name=header_name,json=headerName,proto3,oneof" json:"header_name,omitempty"`
+	Path       *string                `protobuf:"bytes,9,opt,name=path,proto3,oneof" json:"path,omitempty"`
+	// Counters are those of one node: cluster and redis are refused.
+	Policy            *string  `protobuf:"bytes,10,opt,name=policy,proto3,oneof" json:"policy,omitempty"`
+	FaultTolerant     *bool    `protobuf:"varint,11,opt,name=fault_tolerant,json=faultTolerant,proto3,oneof" json:"fault_tolerant,omitempty"`
+	HideClientHeaders *bool    `protobuf:"varint,12,opt,name=hide_client_headers,json=hideClientHeaders,proto3,oneof" json:"hide_client_headers,omitempty"`
+	ErrorCode         *float64 `protobuf:"fixed64,13,opt,name=error_code,json=errorCode,proto3,oneof" json:"error_code,omitempty"`
+	ErrorMessage      *string  `protobuf:"bytes,14,opt,name=error_message,json=errorMessage,proto3,oneof" json:"error_message,omitempty"`
+	SyncRate          *float64 `protobuf:"fixed64,15,opt,name=sync_rate,json=syncRate,proto3,oneof" json:"sync_rate,omitempty"`
+	// Accepted so that a configuration of Kong can be taken over; only the policy local is served.
+	Redis         *Redis `protobuf:"bytes,16,opt,name=redis,proto3" json:"redis,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateLimiting) Reset() {
+	*x = RateLimiting{}
+	mi := &file_keepgate_plugin_v1_traffic_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateLimiting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateLimiting) ProtoMessage() {}
+
+func (x *RateLimiting) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_plugin_v1_traffic_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateLimiting.ProtoReflect.Descriptor instead.
+func (*RateLimiting) Descriptor() ([]byte, []int) {
+	return file_keepgate_plugin_v1_traffic_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RateLimiting) GetSecond() float64 {
+	if x != nil && x.Second != nil {
+		return *x.Second
+	}
+	return 0
+}
+
+func (x *RateLimiting) GetMinute() float64 {
+	if x != nil && x.Minute != nil {
+		return *x.Minute
+	}
+	return 0
+}
+
+func (x *RateLimiting) GetHour() float64 {
+	if x != nil && x.Hour != nil {
+		return *x.Hour
+	}
+	return 0
+}
+
+func (x *RateLimiting) GetDay() float64 {
+	if x != nil && x.Day != nil {
+		return *x.Day
+	}
+	return 0
+}
+
+func (x *RateLimiting) GetMonth() float64 {
+	if x != nil && x.Month != nil {
+		return *x.Month
+	}
+	return 0
+}
+
+func (x *RateLimiting) GetYear() float64 {
+	if x != nil && x.Year != nil {
+		return *x.Year
+	}
+	return 0
+}
+
+func (x *RateLimiting) GetLimitBy() string {
+	if x != nil && x.LimitBy != nil {
+		return *x.LimitBy
+	}
+	return ""
+}
+
+func (x *RateLimiting) GetHeaderName() string {
+	if x != nil && x.HeaderName != nil {
+		return *x.HeaderName
+	}
+	return ""
+}
+
+func (x *RateLimiting) GetPath() string {
+	if x != nil && x.Path != nil {
+		return *x.Path
+	}
+	return ""
+}
+
+func (x *RateLimiting) GetPolicy() string {
+	if x != nil && x.Policy != nil {
+		return *x.Policy
+	}
+	return ""
+}
+
+func (x *RateLimiting) GetFaultTolerant() bool {
+	if x != nil && x.FaultTolerant != nil {
+		return *x.FaultTolerant
+	}
+	return false
+}
+
+func (x *RateLimiting) GetHideClientHeaders() bool {
+	if x != nil && x.HideClientHeaders != nil {
+		return *x.HideClientHeaders
+	}
+	return false
+}
+
+func (x *RateLimiting) GetErrorCode() float64 {
+	if x != nil && x.ErrorCode != nil {
+		return *x.ErrorCode
+	}
+	return 0
+}
+
+func (x *RateLimiting) GetErrorMessage() string {
+	if x != nil && x.ErrorMessage != nil {
+		return *x.ErrorMessage
+	}
+	return ""
+}
+
+func (x *RateLimiting) GetSyncRate() float64 {
+	if x != nil && x.SyncRate != nil {
+		return *x.SyncRate
+	}
+	return 0
+}
+
+func (x *RateLimiting) GetRedis() *Redis {
+	if x != nil {
+		return x.Redis
+	}
+	return nil
+}
+
+// Redis is where counters would be shared.
+type Redis struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Host  *string                `protobuf:"bytes,1,opt,name=host,proto3,oneof" json:"host,omitempty"`
+	Port  *int64                 `protobuf:"varint,2,opt,name=port,proto3,oneof" json:"port,omitempty"`
+	// Milliseconds.
+	Timeout       *int64  `protobuf:"varint,3,opt,name=timeout,proto3,oneof" json:"timeout,omitempty"`
+	Username      *string `protobuf:"bytes,4,opt,name=username,proto3,oneof" json:"username,omitempty"`
+	Password      *string `protobuf:"bytes,5,opt,name=password,proto3,oneof" json:"password,omitempty"`
+	Database      *int64  `protobuf:"varint,6,opt,name=database,proto3,oneof" json:"database,omitempty"`
+	Ssl           *bool   `protobuf:"varint,7,opt,name=ssl,proto3,oneof" json:"ssl,omitempty"`
+	SslVerify     *bool   `protobuf:"varint,8,opt,name=ssl_verify,json=sslVerify,proto3,oneof" json:"ssl_verify,omitempty"`
+	ServerName    *string `protobuf:"bytes,9,opt,name=server_name,json=serverName,proto3,oneof" json:"server_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Redis) Reset() {
+	*x = Redis{}
+	mi := &file_keepgate_plugin_v1_traffic_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Redis) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Redis) ProtoMessage() {}
+
+func (x *Redis) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_plugin_v1_traffic_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Redis.ProtoReflect.Descriptor instead.
+func (*Redis) Descriptor() ([]byte, []int) {
+	return file_keepgate_plugin_v1_traffic_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Redis) GetHost() string {
+	if x != nil && x.Host != nil {
+		return *x.Host
+	}
+	return ""
+}
+
+func (x *Redis) GetPort() int64 {
+	if x != nil && x.Port != nil {
+		return *x.Port
+	}
+	return 0
+}
+
+func (x *Redis) GetTimeout() int64 {
+	if x != nil && x.Timeout != nil {
+		return *x.Timeout
+	}
+	return 0
+}
+
+func (x *Redis) GetUsername() string {
+	if x != nil && x.Username != nil {
+		return *x.Username
+	}
+	return ""
+}
+
+func (x *Redis) GetPassword() string {
+	if x != nil && x.Password != nil {
+		return *x.Password
+	}
+	return ""
+}
+
+func (x *Redis) GetDatabase() int64 {
+	if x != nil && x.Database != nil {
+		return *x.Database
+	}
+	return 0
+}
+
+func (x *Redis) GetSsl() bool {
+	if x != nil && x.Ssl != nil {
+		return *x.Ssl
+	}
+	return false
+}
+
+func (x *Redis) GetSslVerify() bool {
+	if x != nil && x.SslVerify != nil {
+		return *x.SslVerify
+	}
+	return false
+}
+
+func (x *Redis) GetServerName() string {
+	if x != nil && x.ServerName != nil {
+		return *x.ServerName
+	}
+	return ""
+}
+
+// RequestSizeLimiting refuses large request bodies.
+type RequestSizeLimiting struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In units of size_unit.
+	AllowedPayloadSize   *int64  `protobuf:"varint,1,opt,name=allowed_payload_size,json=allowedPayloadSize,proto3,oneof" json:"allowed_payload_size,omitempty"`
+	SizeUnit             *string `protobuf:"bytes,2,opt,name=size_unit,json=sizeUnit,proto3,oneof" json:"size_unit,omitempty"`
+	RequireContentLength *bool   `protobuf:"varint,3,opt,name=require_content_length,json=requireContentLength,proto3,oneof" json:"require_content_length,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *RequestSizeLimiting) Reset() {
+	*x = RequestSizeLimiting{}
+	mi := &file_keepgate_plugin_v1_traffic_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestSizeLimiting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestSizeLimiting) ProtoMessage() {}
+
+func (x *RequestSizeLimiting) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_plugin_v1_traffic_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestSizeLimiting.ProtoReflect.Descriptor instead.
+func (*RequestSizeLimiting) Descriptor() ([]byte, []int) {
+	return file_keepgate_plugin_v1_traffic_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RequestSizeLimiting) GetAllowedPayloadSize() int64 {
+	if x != nil && x.AllowedPayloadSize != nil {
+		return *x.AllowedPayloadSize
+	}
+	return 0
+}
+
+func (x *RequestSizeLimiting) GetSizeUnit() string {
+	if x != nil && x.SizeUnit != nil {
+		return *x.SizeUnit
+	}
+	return ""
+}
+
+func (x *RequestSizeLimiting) GetRequireContentLength() bool {
+	if x != nil && x.RequireContentLength != nil {
+		return *x.RequireContentLength
+	}
+	return false
+}
+
 var File_keepgate_plugin_v1_traffic_proto protoreflect.FileDescriptor
 
 const file_keepgate_plugin_v1_traffic_proto_rawDesc = "" +
@@ -129,7 +468,80 @@ const file_keepgate_plugin_v1_traffic_proto_rawDesc = "" +
 	"\x05_bodyB\a\n" +
 	"\x05_echoB\n" +
 	"\n" +
-	"\b_triggerB@Z>github.com/keepgate/keepgate/proto/keepgate/plugin/v1;pluginv1b\x06proto3"
+	"\b_trigger\"\xf4\b\n" +
+	"\fRateLimiting\x12*\n" +
+	"\x06second\x18\x01 \x01(\x01B\r\xaa\xbb\x18\tq\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\x06second\x88\x01\x01\x12*\n" +
+	"\x06minute\x18\x02 \x01(\x01B\r\xaa\xbb\x18\tq\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x06minute\x88\x01\x01\x12&\n" +
+	"\x04hour\x18\x03 \x01(\x01B\r\xaa\xbb\x18\tq\x00\x00\x00\x00\x00\x00\x00\x00H\x02R\x04hour\x88\x01\x01\x12$\n" +
+	"\x03day\x18\x04 \x01(\x01B\r\xaa\xbb\x18\tq\x00\x00\x00\x00\x00\x00\x00\x00H\x03R\x03day\x88\x01\x01\x12(\n" +
+	"\x05month\x18\x05 \x01(\x01B\r\xaa\xbb\x18\tq\x00\x00\x00\x00\x00\x00\x00\x00H\x04R\x05month\x88\x01\x01\x12&\n" +
+	"\x04year\x18\x06 \x01(\x01B\r\xaa\xbb\x18\tq\x00\x00\x00\x00\x00\x00\x00\x00H\x05R\x04year\x88\x01\x01\x12q\n" +
+	"\blimit_by\x18\a \x01(\tBQ\xaa\xbb\x18M:\n" +
+	"\"consumer\"J\bconsumerJ\n" +
+	"credentialJ\x02ipJ\aserviceJ\x06headerJ\x04pathJ\x0econsumer-groupH\x06R\alimitBy\x88\x01\x01\x12-\n" +
+	"\vheader_name\x18\b \x01(\tB\a\xaa\xbb\x18\x03\x88\x01\rH\aR\n" +
+	"headerName\x88\x01\x01\x12 \n" +
+	"\x04path\x18\t \x01(\tB\a\xaa\xbb\x18\x03\x88\x01\x05H\bR\x04path\x88\x01\x01\x121\n" +
+	"\x06policy\x18\n" +
+	" \x01(\tB\x14\xaa\xbb\x18\x10:\a\"local\"J\x05localH\tR\x06policy\x88\x01\x01\x128\n" +
+	"\x0efault_tolerant\x18\v \x01(\bB\f\xaa\xbb\x18\b\b\x01:\x04trueH\n" +
+	"R\rfaultTolerant\x88\x01\x01\x12B\n" +
+	"\x13hide_client_headers\x18\f \x01(\bB\r\xaa\xbb\x18\t\b\x01:\x05falseH\vR\x11hideClientHeaders\x88\x01\x01\x126\n" +
+	"\n" +
+	"error_code\x18\r \x01(\x01B\x12\xaa\xbb\x18\x0e:\x03429q\x00\x00\x00\x00\x00\x00\x00\x00H\fR\terrorCode\x88\x01\x01\x12I\n" +
+	"\rerror_message\x18\x0e \x01(\tB\x1f\xaa\xbb\x18\x1b:\x19\"API rate limit exceeded\"H\rR\ferrorMessage\x88\x01\x01\x12,\n" +
+	"\tsync_rate\x18\x0f \x01(\x01B\n" +
+	"\xaa\xbb\x18\x06\b\x01:\x02-1H\x0eR\bsyncRate\x88\x01\x01\x127\n" +
+	"\x05redis\x18\x10 \x01(\v2\x19.keepgate.plugin.v1.RedisB\x06\xaa\xbb\x18\x02\b\x01R\x05redis:H\xba\xbb\x18\r2\vrate_limits»\x183\n" +
+	"\rrate-limiting\x10\x8e\a\x1a\x053.8.1\"\x04grpc\"\x05grpcs\"\x04http\"\x05httpsB\t\n" +
+	"\a_secondB\t\n" +
+	"\a_minuteB\a\n" +
+	"\x05_hourB\x06\n" +
+	"\x04_dayB\b\n" +
+	"\x06_monthB\a\n" +
+	"\x05_yearB\v\n" +
+	"\t_limit_byB\x0e\n" +
+	"\f_header_nameB\a\n" +
+	"\x05_pathB\t\n" +
+	"\a_policyB\x11\n" +
+	"\x0f_fault_tolerantB\x16\n" +
+	"\x14_hide_client_headersB\r\n" +
+	"\v_error_codeB\x10\n" +
+	"\x0e_error_messageB\f\n" +
+	"\n" +
+	"_sync_rate\"\xff\x03\n" +
+	"\x05Redis\x12 \n" +
+	"\x04host\x18\x01 \x01(\tB\a\xaa\xbb\x18\x03\x88\x01\x03H\x00R\x04host\x88\x01\x01\x12.\n" +
+	"\x04port\x18\x02 \x01(\x03B\x15\xaa\xbb\x18\x11:\x046379j\t\x11\x00\x00\x00\x00\xe0\xff\xef@H\x01R\x04port\x88\x01\x01\x124\n" +
+	"\atimeout\x18\x03 \x01(\x03B\x15\xaa\xbb\x18\x11:\x042000j\t\x11\x00\x00\x80\xff\xff\xff\xdfAH\x02R\atimeout\x88\x01\x01\x12'\n" +
+	"\busername\x18\x04 \x01(\tB\x06\xaa\xbb\x18\x02\x18\x01H\x03R\busername\x88\x01\x01\x12+\n" +
+	"\bpassword\x18\x05 \x01(\tB\n" +
+	"\xaa\xbb\x18\x06\x10\x01\x18\x01X\x01H\x04R\bpassword\x88\x01\x01\x12(\n" +
+	"\bdatabase\x18\x06 \x01(\x03B\a\xaa\xbb\x18\x03:\x010H\x05R\bdatabase\x88\x01\x01\x12\"\n" +
+	"\x03ssl\x18\a \x01(\bB\v\xaa\xbb\x18\a:\x05falseH\x06R\x03ssl\x88\x01\x01\x12/\n" +
+	"\n" +
+	"ssl_verify\x18\b \x01(\bB\v\xaa\xbb\x18\a:\x05falseH\aR\tsslVerify\x88\x01\x01\x12-\n" +
+	"\vserver_name\x18\t \x01(\tB\a\xaa\xbb\x18\x03\x88\x01\bH\bR\n" +
+	"serverName\x88\x01\x01B\a\n" +
+	"\x05_hostB\a\n" +
+	"\x05_portB\n" +
+	"\n" +
+	"\b_timeoutB\v\n" +
+	"\t_usernameB\v\n" +
+	"\t_passwordB\v\n" +
+	"\t_databaseB\x06\n" +
+	"\x04_sslB\r\n" +
+	"\v_ssl_verifyB\x0e\n" +
+	"\f_server_name\"\xf8\x02\n" +
+	"\x13RequestSizeLimiting\x12@\n" +
+	"\x14allowed_payload_size\x18\x01 \x01(\x03B\t\xaa\xbb\x18\x05:\x03128H\x00R\x12allowedPayloadSize\x88\x01\x01\x12R\n" +
+	"\tsize_unit\x18\x02 \x01(\tB0\xaa\xbb\x18,\b\x01:\v\"megabytes\"J\tmegabytesJ\tkilobytesJ\x05bytesH\x01R\bsizeUnit\x88\x01\x01\x12H\n" +
+	"\x16require_content_length\x18\x03 \x01(\bB\r\xaa\xbb\x18\t\b\x01:\x05falseH\x02R\x14requireContentLength\x88\x01\x01:?»\x18;\n" +
+	"\x15request-size-limiting\x10\xb7\a\x1a\x053.8.1\"\x04grpc\"\x05grpcs\"\x04http\"\x05httpsB\x17\n" +
+	"\x15_allowed_payload_sizeB\f\n" +
+	"\n" +
+	"_size_unitB\x19\n" +
+	"\x17_require_content_lengthB@Z>github.com/keepgate/keepgate/proto/keepgate/plugin/v1;pluginv1b\x06proto3"
 
 var (
 	file_keepgate_plugin_v1_traffic_proto_rawDescOnce sync.Once
@@ -143,16 +555,20 @@ func file_keepgate_plugin_v1_traffic_proto_rawDescGZIP() []byte {
 	return file_keepgate_plugin_v1_traffic_proto_rawDescData
 }
 
-var file_keepgate_plugin_v1_traffic_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_keepgate_plugin_v1_traffic_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_keepgate_plugin_v1_traffic_proto_goTypes = []any{
-	(*RequestTermination)(nil), // 0: keepgate.plugin.v1.RequestTermination
+	(*RequestTermination)(nil),  // 0: keepgate.plugin.v1.RequestTermination
+	(*RateLimiting)(nil),        // 1: keepgate.plugin.v1.RateLimiting
+	(*Redis)(nil),               // 2: keepgate.plugin.v1.Redis
+	(*RequestSizeLimiting)(nil), // 3: keepgate.plugin.v1.RequestSizeLimiting
 }
 var file_keepgate_plugin_v1_traffic_proto_depIdxs = []int32{
-	0, // [0:0] is the sub-list for method output_type
-	0, // [0:0] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	2, // 0: keepgate.plugin.v1.RateLimiting.redis:type_name -> keepgate.plugin.v1.Redis
+	1, // [1:1] is the sub-list for method output_type
+	1, // [1:1] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_keepgate_plugin_v1_traffic_proto_init() }
@@ -161,13 +577,16 @@ func file_keepgate_plugin_v1_traffic_proto_init() {
 		return
 	}
 	file_keepgate_plugin_v1_traffic_proto_msgTypes[0].OneofWrappers = []any{}
+	file_keepgate_plugin_v1_traffic_proto_msgTypes[1].OneofWrappers = []any{}
+	file_keepgate_plugin_v1_traffic_proto_msgTypes[2].OneofWrappers = []any{}
+	file_keepgate_plugin_v1_traffic_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keepgate_plugin_v1_traffic_proto_rawDesc), len(file_keepgate_plugin_v1_traffic_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

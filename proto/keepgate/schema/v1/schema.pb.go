@@ -564,9 +564,11 @@ func (x *Entity) GetInternal() bool {
 type UniqueKey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Field names; foreign keys count by id, null equals null.
-	Fields        []string `protobuf:"bytes,1,rep,name=fields,proto3" json:"fields,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Fields []string `protobuf:"bytes,1,rep,name=fields,proto3" json:"fields,omitempty"`
+	// Further fields of the key, which derived ids and messages leave out where they are null.
+	OptionalFields []string `protobuf:"bytes,2,rep,name=optional_fields,json=optionalFields,proto3" json:"optional_fields,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *UniqueKey) Reset() {
@@ -602,6 +604,13 @@ func (*UniqueKey) Descriptor() ([]byte, []int) {
 func (x *UniqueKey) GetFields() []string {
 	if x != nil {
 		return x.Fields
+	}
+	return nil
+}
+
+func (x *UniqueKey) GetOptionalFields() []string {
+	if x != nil {
+		return x.OptionalFields
 	}
 	return nil
 }
@@ -1355,9 +1364,10 @@ const file_keepgate_schema_v1_schema_proto_rawDesc = "" +
 	"unique_key\x18\x06 \x03(\v2\x1d.keepgate.schema.v1.UniqueKeyR\tuniqueKey\x12<\n" +
 	"\n" +
 	"data_class\x18\a \x01(\x0e2\x1d.keepgate.schema.v1.DataClassR\tdataClass\x12\x1a\n" +
-	"\binternal\x18\b \x01(\bR\binternal\"#\n" +
+	"\binternal\x18\b \x01(\bR\binternal\"L\n" +
 	"\tUniqueKey\x12\x16\n" +
-	"\x06fields\x18\x01 \x03(\tR\x06fields\"\xc8\b\n" +
+	"\x06fields\x18\x01 \x03(\tR\x06fields\x12'\n" +
+	"\x0foptional_fields\x18\x02 \x03(\tR\x0eoptionalFields\"\xc8\b\n" +
 	"\x05Field\x12\x1a\n" +
 	"\brequired\x18\x01 \x01(\bR\brequired\x12\x1c\n" +
 	"\tencrypted\x18\x02 \x01(\bR\tencrypted\x12$\n" +
