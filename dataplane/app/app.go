@@ -6,6 +6,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
 	"github.com/keepgate/keepgate/dataplane/localstore"
+	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/plugin/all"
 	"github.com/keepgate/keepgate/dataplane/status"
 	"github.com/keepgate/keepgate/dataplane/table"
@@ -35,7 +37,6 @@ import (
 	"github.com/keepgate/keepgate/shared/settings"
 	"github.com/keepgate/keepgate/shared/settings/dpsettings"
 	"github.com/keepgate/keepgate/shared/telemetry"
-	"github.com/keepgate/keepgate/shared/verifier"
 	"github.com/keepgate/keepgate/shared/version"
 )
 
@@ -49,6 +50,7 @@ type plane struct {
 	names    *balancer.Names
 	pools    *upstream.Pools
 	tables   *table.Holder
+	kinds    []plugin.Kind
 	metrics  *status.Metrics
 	applier  *apply.Applier
 	uplink   *uplink.Uplink
@@ -121,7 +123,8 @@ func (p *plane) build() error {
 		IdleTimeout: s.Upstream.KeepaliveIdleTimeout,
 	})
 	entities := schema.New(plugins.All())
-	compiler := compile.New(all.Kinds(verifier.Options{}), p.names, p.pools, compile.Options{
+	p.kinds = all.Kinds(all.Options{Prefix: s.Process.Prefix, Log: p.log})
+	compiler := compile.New(p.kinds, p.names, p.pools, compile.Options{
 		Observer: p.metrics, Roots: roots, Depth: s.Upstream.VerifyDepth,
 	})
 	p.applier = apply.New(&tableCompiler{compiler, p.tables}, apply.NewStoreKeeper(p.store, entities, p.log))
@@ -146,11 +149,36 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 	if err != nil {
 		return err
 	}
-	return lifecycle.Run(ctx,
-		lifecycle.Part{Name: "cluster certificates", Run: p.source.Run},
-		lifecycle.Part{Name: "names", Run: p.names.Run},
-		lifecycle.Part{Name: "upstream connections", Run: p.pools.Run},
-		lifecycle.Part{Name: "control plane link", Run: p.uplink.Run},
-		lifecycle.Part{Name: "proxy", Run: front.Run},
-	)
+	parts := []lifecycle.Part{
+		{Name: "cluster certificates", Run: p.source.Run},
+		{Name: "names", Run: p.names.Run},
+		{Name: "upstream connections", Run: p.pools.Run},
+		{Name: "control plane link", Run: p.uplink.Run},
+	}
+	parts = append(parts, lifecycle.Part{Name: "proxy", Run: front.Run})
+	return p.besidePlugins(ctx, func(ctx context.Context) error { return lifecycle.Run(ctx, parts...) })
+}
+
+// besidePlugins lets the plugins do their own work until serve has returned: the last requests are logged too.
+func (p *plane) besidePlugins(ctx context.Context, serve func(context.Context) error) error {
+	var parts []lifecycle.Part
+	for _, kind := range p.kinds {
+		if runner, ok := kind.(plugin.Runner); ok {
+			parts = append(parts, lifecycle.Part{Name: "plugin " + kind.Name(), Run: runner.Run})
+		}
+	}
+	if len(parts) == 0 {
+		return serve(ctx)
+	}
+	ctx, stopServing := context.WithCancel(ctx)
+	defer stopServing()
+	aside, stopPlugins := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() {
+		defer stopServing() // a plugin that has ended by itself
+		ended <- lifecycle.Run(aside, parts...)
+	}()
+	err := serve(ctx)
+	stopPlugins()
+	return errors.Join(err, <-ended)
 }

@@ -16,7 +16,6 @@ import (
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	pluginv1 "github.com/keepgate/keepgate/proto/keepgate/plugin/v1"
 	"github.com/keepgate/keepgate/shared/configset"
-	"github.com/keepgate/keepgate/shared/verifier"
 )
 
 // A kept plugin serves in its last form, which is sound here; what was never held is reported, and so is a last form that
@@ -45,7 +44,7 @@ func TestKeptEntriesAreCompiledInTheirLastForm(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			compiler := tableCompiler{compile.New(all.Kinds(verifier.Options{}), balancer.NewNames(net.DefaultResolver, balancer.NameOptions{}),
+			compiler := tableCompiler{compile.New(all.Kinds(all.Options{}), balancer.NewNames(net.DefaultResolver, balancer.NameOptions{}),
 				upstream.NewPools(&wire.Blocks{}, client.Options{}), compile.Options{}), table.NewHolder()}
 			test.entry.Kind, test.entry.ID = "plugins", "p"
 			install, quarantined := compiler.Compile(configset.Set{}.Put(test.entry))

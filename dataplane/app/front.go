@@ -18,6 +18,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/http1"
 	"github.com/keepgate/keepgate/dataplane/http1/std"
 	"github.com/keepgate/keepgate/dataplane/listener"
+	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/proxy"
 	"github.com/keepgate/keepgate/dataplane/status"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -176,6 +177,13 @@ func (f *front) reload(ctx context.Context) error {
 		if f.errors != nil {
 			if err := f.errors.Reopen(); err != nil {
 				f.plane.log.Error("the error log was not reopened", "error", err)
+			}
+		}
+		for _, kind := range f.plane.kinds {
+			if reopener, ok := kind.(plugin.Reopener); ok {
+				if err := reopener.Reopen(); err != nil {
+					f.plane.log.Error("files of a plugin were not reopened", "plugin", kind.Name(), "error", err)
+				}
 			}
 		}
 		f.plane.log.Info("reloaded")

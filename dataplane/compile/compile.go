@@ -101,7 +101,7 @@ func (c *Compiler) Compile(all Entities) (*table.Table, []Quarantined) {
 	r.buildServices()
 	r.buildScopes()
 	t := &table.Table{Router: table.NewRouter(r.routes()), Certificates: certificates, Plugins: runtime}
-	t.Plugins.Complete(r.scopes.secretParameters(), r.scopes.plan("", ""))
+	t.Plugins.Complete(r.scopes.secretParameters())
 	r.reportLocked()
 	c.entities, c.services = r.entities, r.built
 	return t, r.quarantined

@@ -22,7 +22,6 @@ import (
 	"github.com/keepgate/keepgate/dataplane/upstream"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	pluginv1 "github.com/keepgate/keepgate/proto/keepgate/plugin/v1"
-	"github.com/keepgate/keepgate/shared/verifier"
 )
 
 // config is a configuration by kind and id.
@@ -46,7 +45,7 @@ func (c config) all(yield func(compile.Entity) bool) {
 }
 
 func newCompiler() *compile.Compiler {
-	return compile.New(all.Kinds(verifier.Options{}), balancer.NewNames(net.DefaultResolver, balancer.NameOptions{}),
+	return compile.New(all.Kinds(all.Options{}), balancer.NewNames(net.DefaultResolver, balancer.NameOptions{}),
 		upstream.NewPools(&wire.Blocks{}, client.Options{}), compile.Options{})
 }
 

@@ -37,6 +37,16 @@ func messageOf(kind string) proto.Message {
 		return &configv1.BasicauthCredential{}
 	case "keyauth_credentials":
 		return &configv1.KeyauthCredential{}
+	case "jwt_secrets":
+		return &configv1.JwtSecret{}
+	case "acls":
+		return &configv1.Acl{}
+	case "mtls_auth_credentials":
+		return &configv1.MtlsAuthCredential{}
+	case "consumer_groups":
+		return &configv1.ConsumerGroup{}
+	case "consumer_group_consumers":
+		return &configv1.ConsumerGroupMember{}
 	case "fingerprint_keys":
 		return &configv1.FingerprintKey{}
 	}

@@ -84,7 +84,7 @@ type compiled struct {
 func (r *run) instance(e *entity, m *configv1.Plugin) *plugin.Instance {
 	made, ok := e.parsed.(compiled)
 	if !ok {
-		made = r.compilePlugin(m)
+		made = r.compilePlugin(e.id, m)
 		e.parsed = made
 	}
 	if made.fault != "" {
@@ -93,13 +93,13 @@ func (r *run) instance(e *entity, m *configv1.Plugin) *plugin.Instance {
 	return made.instance
 }
 
-func (r *run) compilePlugin(m *configv1.Plugin) compiled {
+func (r *run) compilePlugin(id string, m *configv1.Plugin) compiled {
 	kind, known := r.kinds[m.GetName()]
 	if !known {
 		return compiled{plugin.NewBroken(m.GetName(), nil, -1, m.GetConsumer().GetId() != ""), "this node does not know the plugin"}
 	}
 	number := r.numbers[m.GetName()]
-	made, err := kind.New(m.GetConfig(), plugin.Env{Slot: plugin.SlotOf(number), Store: number})
+	made, err := kind.New(m.GetConfig(), plugin.Env{ID: id, Slot: plugin.SlotOf(number), Store: number})
 	if err != nil {
 		return compiled{plugin.NewBroken(m.GetName(), kind, number, false), err.Error()}
 	}

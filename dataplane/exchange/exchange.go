@@ -58,6 +58,9 @@ type Exchange struct {
 	// Route and Service are what the table matched; their types belong to the table. Nil when nothing matched.
 	Route, Service any
 
+	// Tries are the attempts to reach an upstream, in their order.
+	Tries []Try
+
 	arena  arena
 	slots  []any
 	marks  [markCount]int64
@@ -148,6 +151,7 @@ func (ex *Exchange) Reset() {
 	ex.Context = nil
 	ex.Client = nil
 	ex.Route, ex.Service = nil, nil
+	ex.Tries = ex.Tries[:0]
 	clear(ex.slots)
 	ex.slots = ex.slots[:0]
 	ex.marks = [markCount]int64{}
@@ -164,10 +168,28 @@ type Consumer struct {
 	CredentialKind         string // "key-auth", "basic-auth", …
 	CredentialIdentifier   string // what X-Credential-Identifier shows: a name or an id, never the secret
 	Anonymous              bool   // the plugin's configured anonymous consumer, not an authenticated one
+
+	// Groups are the consumer groups that it is in, by name. They belong to the table: read only.
+	Groups []Group
+	// AuthenticatedGroups are those of somebody who proved to be in them and is no consumer. Read only.
+	AuthenticatedGroups []string
 }
 
-// Authenticated says whether a credential was accepted.
-func (c *Consumer) Authenticated() bool { return c.CredentialID != "" && !c.Anonymous }
+// Group is a consumer group.
+type Group struct{ ID, Name string }
+
+// Try is one attempt to reach an upstream.
+type Try struct {
+	Address netip.AddrPort // where to; zero when no address was found
+	Start   int64          // of [Now]: when an address was asked for
+	Chosen  int64          // of [Now]: when there was one
+	Status  int            // of the response; 0 when there was none
+}
+
+// Authenticated says whether a credential was accepted, or a certificate that stands for groups alone.
+func (c *Consumer) Authenticated() bool {
+	return (c.CredentialID != "" || len(c.AuthenticatedGroups) > 0) && !c.Anonymous
+}
 
 // Aborter is something in flight that can be broken off from another goroutine, more than once.
 type Aborter interface{ Abort() }

@@ -54,6 +54,9 @@ type Request struct {
 	// TLS describes the client's connection, nil when it is in clear. Shared by all requests of the
 	// connection: read only.
 	TLS *tls.ConnectionState
+	// Handshake names the policy on clients' certificates that the connection was made under: equal for equal policies, ""
+	// when none was asked for. See dataplane/table.Handshake.
+	Handshake string
 }
 
 // Hostname is Host without port and without the brackets of an IPv6 address.

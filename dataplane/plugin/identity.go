@@ -29,7 +29,7 @@ type Credential struct {
 func Identify(ex *exchange.Exchange, consumer *Consumer, by Credential) {
 	ex.Consumer = exchange.Consumer{
 		ID: consumer.ID, Username: consumer.Username, CustomID: consumer.CustomID,
-		CredentialID: by.ID, CredentialKind: by.Kind, CredentialIdentifier: by.Identifier,
+		CredentialID: by.ID, CredentialKind: by.Kind, CredentialIdentifier: by.Identifier, Groups: consumer.Groups,
 	}
 	setIdentity(ex)
 }
@@ -83,6 +83,6 @@ func Authenticate(ex *exchange.Exchange, on *Runtime, anonymous, challenge strin
 		Refuse(ex, errNoAnonymous)
 		return
 	}
-	ex.Consumer = exchange.Consumer{ID: consumer.ID, Username: consumer.Username, CustomID: consumer.CustomID, Anonymous: true}
+	ex.Consumer = exchange.Consumer{ID: consumer.ID, Username: consumer.Username, CustomID: consumer.CustomID, Anonymous: true, Groups: consumer.Groups}
 	setIdentity(ex)
 }

@@ -12,24 +12,27 @@ type Instance struct {
 	number   int
 	priority int
 
-	certificate Certificater
-	access      Accesser
-	response    Responder
-	body        Bodier
-	log         Logger
-	secret      []string
+	access   Accesser
+	response Responder
+	body     Bodier
+	log      Logger
+	secret   []string
+	certs    *ClientCertificates
 }
 
 // NewInstance takes what a Kind made of a configuration. number is the plugin's, from 0.
 func NewInstance(kind Kind, number int, compiled any) *Instance {
 	i := &Instance{name: kind.Name(), number: number, priority: kind.Priority()}
-	i.certificate, _ = compiled.(Certificater)
 	i.access, _ = compiled.(Accesser)
 	i.response, _ = compiled.(Responder)
 	i.body, _ = compiled.(Bodier)
 	i.log, _ = compiled.(Logger)
 	if secretive, ok := compiled.(Secretive); ok {
 		i.secret = secretive.SecretParameters()
+	}
+	if certifier, ok := compiled.(Certifier); ok {
+		asked := certifier.ClientCertificates()
+		i.certs = &asked
 	}
 	return i
 }
@@ -55,6 +58,9 @@ func (i *Instance) Name() string { return i.name }
 
 // SecretParameters are the query parameters that the instance takes secrets from.
 func (i *Instance) SecretParameters() []string { return i.secret }
+
+// ClientCertificates is what the instance wants of handshakes, nil for nothing.
+func (i *Instance) ClientCertificates() *ClientCertificates { return i.certs }
 
 // broken fails closed.
 type broken struct{}

@@ -10,7 +10,7 @@
 package plugin
 
 import (
-	"crypto/tls"
+	"context"
 	"io"
 	"iter"
 
@@ -44,13 +44,30 @@ type Entities func(table string) iter.Seq2[string, proto.Message]
 
 // Env is what a configuration is compiled for.
 type Env struct {
-	Slot  int // the number of the plugin's slot in an exchange
-	Store int // the number of the plugin's store in a Runtime
+	ID    string // of the plugin's entity: it stays when the configuration changes
+	Slot  int    // the number of the plugin's slot in an exchange
+	Store int    // the number of the plugin's store in a Runtime
 }
 
-// Certificater takes part in the TLS handshake, before there is a request.
-type Certificater interface {
-	Certificate(hello *tls.ClientHelloInfo, on *Runtime) error
+// Certifier is an instance that looks at clients' certificates. Handshakes ask for them where it may run.
+type Certifier interface{ ClientCertificates() ClientCertificates }
+
+// ClientCertificates is what a handshake asks a client for.
+type ClientCertificates struct {
+	Authorities []string // ids of CA certificates
+	Names       bool     // the request names them
+}
+
+// Runner is a Kind with work of its own beside requests. Run is called once, and returns when ctx ends.
+type Runner interface {
+	Kind
+	Run(ctx context.Context) error
+}
+
+// Reopener is a Kind with files that are opened anew after they were moved away.
+type Reopener interface {
+	Kind
+	Reopen() error
 }
 
 // Accesser sees a request before it is forwarded. It may change the request, and ends the chain by answering:
@@ -84,7 +101,6 @@ type Runtime struct {
 
 	stores []any
 	secret []string
-	global Plan // of plugins without a scope: what a handshake runs
 }
 
 // NewRuntime makes a Runtime with the stores by number.
@@ -100,24 +116,8 @@ func (r *Runtime) Store(number int) any {
 	return r.stores[number]
 }
 
-// Complete adds what the plugins' instances make of a table: the names of query parameters that hold secrets
-// and the plan of the plugins without a scope. It is for the compiler, before the table is published.
-func (r *Runtime) Complete(secret []string, global Plan) { r.secret, r.global = secret, global }
-
-// Certificate runs the certificate phase, for the listener. There is no route yet, so the plugins that apply
-// everywhere take part. An error ends the handshake.
-func (r *Runtime) Certificate(hello *tls.ClientHelloInfo) error {
-	for i := range r.global.steps {
-		instance := r.global.steps[i].scopes.pick("")
-		if instance == nil || instance.certificate == nil {
-			continue
-		}
-		if err := instance.certificate.Certificate(hello, r); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// Complete adds the names of query parameters that hold secrets. It is for the compiler, before the table is published.
+func (r *Runtime) Complete(secret []string) { r.secret = secret }
 
 // SecretParameters are the query parameters that some plugin takes a secret from.
 func (r *Runtime) SecretParameters() []string { return r.secret }

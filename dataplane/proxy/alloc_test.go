@@ -22,7 +22,6 @@ import (
 	"github.com/keepgate/keepgate/dataplane/table"
 	"github.com/keepgate/keepgate/dataplane/upstream"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
-	"github.com/keepgate/keepgate/shared/verifier"
 )
 
 // rawOrigin answers every request with the same bytes and allocates nothing.
@@ -74,7 +73,7 @@ func keyedProxy(t testing.TB, log proxy.Log) (*proxy.Proxy, func(ex *exchange.Ex
 		}))
 	}
 	metrics := status.NewMetrics("node", "test")
-	compiler := compile.New(all.Kinds(verifier.Options{}), balancer.NewNames(net.DefaultResolver, balancer.NameOptions{}),
+	compiler := compile.New(all.Kinds(all.Options{}), balancer.NewNames(net.DefaultResolver, balancer.NameOptions{}),
 		upstream.NewPools(&wire.Blocks{}, client.Options{}), compile.Options{Observer: metrics})
 	compiled, quarantined := compiler.Compile(entities(t, list))
 	if len(quarantined) > 0 {

@@ -41,7 +41,7 @@ func (p *Proxy) forward(ex *exchange.Exchange, s *state, route *table.Route) {
 			p.wrapBody(ex, s, route)
 			return
 		}
-		if try < service.Retries && repeatable(ex, err) {
+		if failure, ok := err.(*client.Error); ok && try < service.Retries && failure.Repeatable(ex) {
 			continue
 		}
 		p.logFailure(ex, s, route, try, err)
@@ -62,58 +62,23 @@ func target(ex *exchange.Exchange, base string, stripped int) string {
 	return exchange.View(b)
 }
 
-// dialError is a connection that could not be made: nothing was sent.
-type dialError struct{ err error }
-
-func (e *dialError) Error() string { return "connecting to the upstream: " + e.err.Error() }
-func (e *dialError) Unwrap() error { return e.err }
-
-// try sends the request to the peer whose turn it is. Connections that had died in the pool do not count as
-// tries: the next one is a new one.
+// try sends the request to the peer whose turn it is.
 func (p *Proxy) try(ex *exchange.Exchange, s *state, route *table.Route) error {
 	ctx := contextOf(ex)
-	ex.Mark(exchange.UpstreamStart)
+	attempt := exchange.Try{Start: ex.Mark(exchange.UpstreamStart)}
 	peer, err := route.Service.Backends.Next(ctx, &s.tried)
 	if err != nil {
 		return err
 	}
+	attempt.Address, attempt.Chosen = peer.AddrPort(), exchange.Now()
 	s.peer = peer
 	if !route.PreserveHost || s.head.Host == "" {
 		s.head.Host = peer.Authority
 	}
-	for conn := peer.Take(); ; conn = nil {
-		if conn == nil {
-			if conn, err = peer.Dial(ctx, route.Service.ConnectTimeout); err != nil {
-				return &dialError{err}
-			}
-		}
-		ex.Mark(exchange.UpstreamConnected)
-		err := conn.RoundTrip(ex, &s.head)
-		if err == nil {
-			return nil
-		}
-		failure, ok := err.(*client.Error)
-		if !ok || failure.Kind != client.Stale || !repeatable(ex, err) {
-			return err
-		}
-	}
-}
-
-// repeatable says whether the request may be sent again after err: when nothing of it was sent, or when its
-// method is idempotent and the upstream closed without an answer. Its body must still be there.
-func repeatable(ex *exchange.Exchange, err error) bool {
-	failure, ok := err.(*client.Error)
-	if !ok {
-		_, dialling := err.(*dialError)
-		return dialling && contextOf(ex).Err() == nil
-	}
-	switch {
-	case failure.Kind == client.ClientBody, failure.Kind == client.ClientGone, failure.Kind == client.BadRequest:
-		return false
-	case failure.Sent && !(failure.Idempotent && (failure.Kind == client.Stale || failure.Kind == client.Closed)):
-		return false
-	}
-	return !failure.BodyRead || ex.Rewind()
+	err = peer.RoundTrip(ctx, ex, &s.head, route.Service.ConnectTimeout)
+	attempt.Status = ex.Response.Status
+	ex.Tries = append(ex.Tries, attempt)
+	return err
 }
 
 // logFailure tells the operator what the client is not told. The client's own doing is not worth a line.
@@ -132,7 +97,6 @@ func (p *Proxy) logFailure(ex *exchange.Exchange, s *state, route *table.Route, 
 // fail answers for an upstream that gave no response.
 func (p *Proxy) fail(ex *exchange.Exchange, err error) {
 	var failure *client.Error
-	var timeout net.Error
 	switch {
 	case errors.Is(err, balancer.ErrName):
 		plugin.Refuse(ex, errName)
@@ -140,8 +104,6 @@ func (p *Proxy) fail(ex *exchange.Exchange, err error) {
 		plugin.Refuse(ex, errNoPeer)
 	case errors.As(err, &failure):
 		p.failTrip(ex, failure)
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		plugin.Refuse(ex, errTimeout)
 	default:
 		plugin.Refuse(ex, errBadGateway)
 	}
@@ -156,11 +118,23 @@ func (p *Proxy) failTrip(ex *exchange.Exchange, failure *client.Error) {
 		ex.Response.Close = true
 	case client.Timeout:
 		plugin.Refuse(ex, errTimeout)
+	case client.Connect:
+		if timedOut(failure.Err) {
+			plugin.Refuse(ex, errTimeout)
+			return
+		}
+		plugin.Refuse(ex, errBadGateway)
 	case client.BadRequest:
 		plugin.Refuse(ex, errBadRequest)
 	default:
 		plugin.Refuse(ex, errBadGateway)
 	}
+}
+
+// timedOut says whether connecting ended for want of time.
+func timedOut(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // wrapBody gives the response's body to the plugins that asked for it.

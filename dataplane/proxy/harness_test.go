@@ -95,7 +95,7 @@ func newGatewayOn(t testing.TB, on engine, options proxy.Options, list ...entity
 	g := &gateway{holder: table.NewHolder(), log: &syncBuffer{}, metrics: status.NewMetrics("node", "test")}
 	names := balancer.NewNames(net.DefaultResolver, balancer.NameOptions{})
 	pools := upstream.NewPools(&wire.Blocks{}, client.Options{})
-	g.compiler = compile.New(all.Kinds(verifier.Options{}), names, pools, compile.Options{Observer: g.metrics, Depth: -1})
+	g.compiler = compile.New(all.Kinds(all.Options{}), names, pools, compile.Options{Observer: g.metrics, Depth: -1})
 	log := accesslog.New(g.log, accesslog.Common)
 	g.flush = log.Flush
 	options.Log = log

@@ -9,12 +9,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
 	"weak"
 
+	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
 )
@@ -141,14 +143,34 @@ func (p *Pools) Counts() (idle, busy int) {
 	return idle, busy
 }
 
+// AddrPort is the pool's address.
+func (p *Pool) AddrPort() netip.AddrPort { return p.addr }
+
 // Address is the pool's address as text.
 func (p *Pool) Address() string { return p.address }
 
-// Take returns an idle connection, or nil.
-func (p *Pool) Take() *client.Conn { return p.idle.Take() }
+// RoundTrip sends the request over an idle connection or a new one, TLS handshake within connect included, and fills
+// ex.Response. Connections that had died in the pool do not count: the next one is a new one. Its error is an
+// [*client.Error].
+func (p *Pool) RoundTrip(ctx context.Context, ex *exchange.Exchange, head *client.Head, connect time.Duration) error {
+	for conn := p.idle.Take(); ; conn = nil {
+		if conn == nil {
+			var err error
+			if conn, err = p.dial(ctx, connect); err != nil {
+				return &client.Error{Kind: client.Connect, Err: fmt.Errorf("connecting: %w", err)}
+			}
+		}
+		ex.Mark(exchange.UpstreamConnected)
+		err := conn.RoundTrip(ex, head)
+		if failure, ok := err.(*client.Error); ok && failure.Kind == client.Stale && failure.Repeatable(ex) {
+			continue
+		}
+		return err
+	}
+}
 
-// Dial makes a new connection, TLS handshake included, within timeout.
-func (p *Pool) Dial(ctx context.Context, timeout time.Duration) (*client.Conn, error) {
+// dial makes a new connection within timeout.
+func (p *Pool) dial(ctx context.Context, timeout time.Duration) (*client.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	conn, err := p.dialer.DialContext(ctx, "tcp", p.address)

@@ -16,6 +16,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/keepgate/keepgate/dataplane/exchange"
 )
 
 // Kind is what happened to a request that got no response.
@@ -31,6 +33,7 @@ const (
 	BadRequest // what should be sent cannot be: a target or host with impossible bytes
 	ClientBody // the client's body failed; Err is one of exchange.ErrBody…
 	ClientGone // the client left while we waited
+	Connect    // no connection could be made: nothing was sent
 )
 
 // Error says why RoundTrip got no response. The connection is closed by then.
@@ -56,6 +59,21 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Retriable says that the request can be sent again without the risk of being served twice.
 func (e *Error) Retriable() bool { return !e.BodyRead && (!e.Sent || e.Kind == Stale && e.Idempotent) }
+
+// Repeatable says whether the request may be sent again: when nothing of it was sent, or when its method is idempotent
+// and the upstream closed without an answer. Its body must still be there; a buffered one is rewound for it.
+func (e *Error) Repeatable(ex *exchange.Exchange) bool {
+	switch e.Kind {
+	case ClientBody, ClientGone, BadRequest:
+		return false
+	case Connect:
+		return ex.Context == nil || ex.Context.Err() == nil
+	}
+	if e.Sent && !(e.Idempotent && (e.Kind == Stale || e.Kind == Closed)) {
+		return false
+	}
+	return !e.BodyRead || ex.Rewind()
+}
 
 // Head is what the first lines of the upstream's request are, and the patience with it.
 type Head struct {

@@ -2,6 +2,8 @@
 package all
 
 import (
+	"log/slog"
+
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/plugin/basicauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/keyauth"
@@ -9,11 +11,18 @@ import (
 	"github.com/keepgate/keepgate/shared/verifier"
 )
 
+// Options is what plugins take from the process. The zero value is right for tests.
+type Options struct {
+	Passwords verifier.Options
+	Prefix    string       // the folder that relative paths of files lie below
+	Log       *slog.Logger // hears what no client is told; nil: nobody does
+}
+
 // Kinds returns every plugin. What plugins share for the whole process is made here, once.
-func Kinds(guard verifier.Options) []plugin.Kind {
+func Kinds(o Options) []plugin.Kind {
 	return []plugin.Kind{
 		keyauth.Kind{},
-		basicauth.New(verifier.NewGuard(guard)),
+		basicauth.New(verifier.NewGuard(o.Passwords)),
 		requesttermination.Kind{},
 	}
 }
