@@ -6,15 +6,16 @@
 //
 // Sealed bytes, both suites; nothing but the key says which suite it was:
 //
-//	AES256GCM           derivation nonce  12 bytes  random; derives the single-use key
+//	AES256GCM           derivation nonce  12 bytes  random; derives the key
 //	                    GCM nonce         12 bytes  random, drawn inside crypto/cipher
 //	                    body              n+16      ciphertext and tag
 //	ChaCha20Poly1305    nonce             24 bytes  random; XChaCha20-Poly1305
 //	                    body              n+16      ciphertext and tag
 //
-// AES256GCM is XAES-256-GCM (c2sp.org/XAES-256-GCM): a fresh AES-256-GCM key for every message, from a
-// NIST SP 800-108r1 counter KDF over AES-CMAC. 2^80 random nonces may be used under one key, so no
-// counter is kept and no rotation is forced. Each step is one that strict FIPS 140 mode permits;
+// AES256GCM is XAES-256-GCM (c2sp.org/XAES-256-GCM): AES-256-GCM under a key from a NIST SP 800-108r1
+// counter KDF over AES-CMAC of the nonce's first half. That half is drawn anew after 1,024 messages, the
+// second for each, so that 2^50 messages under one key repeat a nonce with a probability below 2^-37: no
+// counter is stored and no rotation is forced. Each step is one that strict FIPS 140 mode permits;
 // ChaCha20Poly1305 (draft-irtf-cfrg-xchacha-03) is not, and [NewKey] refuses it there. Neither suite
 // commits to its key: who could choose two keys could make bytes that open under both.
 //

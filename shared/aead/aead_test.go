@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -153,5 +154,41 @@ func TestStrictFIPS(t *testing.T) {
 	output, err := command.CombinedOutput()
 	if err != nil || !strings.Contains(string(output), "--- PASS: TestStrictFIPS") {
 		t.Errorf("under fips140=only: %v\n%s", err, output)
+	}
+}
+
+// One derived key seals 1,024 messages, whoever seals, and no two of them under one nonce.
+func TestDerivedKeysAreRenewed(t *testing.T) {
+	t.Parallel()
+	const writers, each, nonces, derivation = 4, 2048, 24, 12
+	k := newKey(t, aead.AES256GCM, 1)
+	sealed := make([][]byte, writers*each)
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				sealed[w*each+i] = k.Seal(nil, []byte("x"), nil)
+			}
+		})
+	}
+	wg.Wait()
+	seen, uses := map[string]bool{}, map[string]int{}
+	for _, s := range sealed {
+		seen[string(s[:nonces])] = true
+		uses[string(s[:derivation])]++
+		if opened, err := k.Open(nil, s, nil); err != nil || string(opened) != "x" {
+			t.Fatalf("opened %q, %v", opened, err)
+		}
+	}
+	if len(seen) != len(sealed) {
+		t.Errorf("%d nonces for %d messages", len(seen), len(sealed))
+	}
+	if len(uses) < len(sealed)/1024 {
+		t.Errorf("%d derived keys for %d messages", len(uses), len(sealed))
+	}
+	for _, n := range uses {
+		if n > 1024 {
+			t.Errorf("a derived key sealed %d messages", n)
+		}
 	}
 }

@@ -48,12 +48,19 @@ func BenchmarkSealText1KiB(b *testing.B) {
 
 func BenchmarkOpenText1KiB(b *testing.B) {
 	k := newKey(b, aead.AES256GCM, 1)
-	text := aead.SealText(k, "8zgITLQh", home, kilobyte)
-	b.ReportAllocs()
-	b.SetBytes(1024)
-	for b.Loop() {
-		if _, err := aead.OpenText(k, home, text); err != nil {
-			b.Fatal(err)
+	for name, writers := range map[string]int{"written together": 1, "written apart": 8} {
+		texts := make([]string, writers) // each writer derives a key of its own
+		for i := range texts {
+			texts[i] = aead.SealText(newKey(b, aead.AES256GCM, 1), "8zgITLQh", home, kilobyte)
 		}
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(1024)
+			for i := 0; b.Loop(); i++ {
+				if _, err := aead.OpenText(k, home, texts[i%writers]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -6,9 +6,10 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"sync"
+	"sync/atomic"
 )
 
-const derivationSize = 12 // the half of the nonce that derives the single-use key
+const derivationSize = 12 // the half of the nonce that derives a key
 
 // derivation is the working memory of one key derivation. It is pooled because block ciphers are
 // called through an interface, which would move it to the heap each time.
@@ -17,38 +18,71 @@ type derivation struct {
 	key   [KeySize]byte
 }
 
-// newXAES makes an XAES-256-GCM key. What does not depend on the nonce, the key schedule and the CMAC
-// subkey K1 (steps 1 and 2 of the specification), is computed once.
+// maxDerived is how many messages one derived key seals. Their GCM nonces are random, so two of them are equal with a
+// probability below 2^-77; over 2^50 messages of one key that is 2^-37.
+const maxDerived = 1024
+
+// derived is a key made from the first half of a nonce.
+type derived struct {
+	nonce [derivationSize]byte
+	gcm   cipher.AEAD
+	used  atomic.Int64 // messages sealed
+}
+
+// xaes is an XAES-256-GCM key. What does not depend on the nonce, the key schedule and the CMAC subkey K1 (steps 1
+// and 2 of the specification), is computed once.
+type xaes struct {
+	block   cipher.Block
+	k1      [aes.BlockSize]byte
+	pool    sync.Pool               // of *derivation
+	sealing atomic.Pointer[derived] // seals until it was used up
+	opening atomic.Pointer[derived] // opened last: values written together are read together
+}
+
 func newXAES(material []byte) (*Key, error) {
 	block, err := aes.NewCipher(material)
 	if err != nil {
 		return nil, err
 	}
-	k1 := cmacSubkey(block)
-	pool := &sync.Pool{New: func() any { return new(derivation) }}
-	single := func(nonce []byte) (cipher.AEAD, error) {
-		d := pool.Get().(*derivation)
-		defer pool.Put(d)
-		defer clear(d.key[:])
-		d.derive(block, &k1, nonce)
-		return newGCM(d.key[:])
-	}
-	seal := func(out, plaintext, associated []byte) {
-		rand.Read(out[:derivationSize]) // never fails: crypto/rand ends the process instead
-		gcm, err := single(out[:derivationSize])
-		if err != nil {
+	x := &xaes{block: block, k1: cmacSubkey(block), pool: sync.Pool{New: func() any { return new(derivation) }}}
+	return &Key{AES256GCM, x.seal, x.open}, nil
+}
+
+func (x *xaes) seal(out, plaintext, associated []byte) {
+	d := x.sealing.Load()
+	if d == nil || d.used.Add(1) > maxDerived {
+		var nonce [derivationSize]byte
+		rand.Read(nonce[:]) // never fails: crypto/rand ends the process instead
+		var err error
+		if d, err = x.derive(nonce[:]); err != nil {
 			panic("aead: AES refused a key of 32 bytes: " + err.Error())
 		}
-		gcm.Seal(out[derivationSize:derivationSize], nil, plaintext, associated)
+		d.used.Store(1)
+		x.sealing.Store(d)
 	}
-	open := func(dst, sealed, associated []byte) ([]byte, error) {
-		gcm, err := single(sealed[:derivationSize])
-		if err != nil {
+	copy(out, d.nonce[:])
+	d.gcm.Seal(out[derivationSize:derivationSize], nil, plaintext, associated)
+}
+
+func (x *xaes) open(dst, sealed, associated []byte) ([]byte, error) {
+	d := x.opening.Load()
+	if d == nil || d.nonce != [derivationSize]byte(sealed) {
+		var err error
+		if d, err = x.derive(sealed[:derivationSize]); err != nil {
 			return nil, err
 		}
-		return gcm.Open(dst, nil, sealed[derivationSize:], associated)
+		x.opening.Store(d)
 	}
-	return &Key{AES256GCM, seal, open}, nil
+	return d.gcm.Open(dst, nil, sealed[derivationSize:], associated)
+}
+
+func (x *xaes) derive(nonce []byte) (*derived, error) {
+	d := x.pool.Get().(*derivation)
+	defer x.pool.Put(d)
+	defer clear(d.key[:])
+	d.derive(x.block, &x.k1, nonce)
+	gcm, err := newGCM(d.key[:])
+	return &derived{nonce: [derivationSize]byte(nonce), gcm: gcm}, err
 }
 
 // newGCM makes the only form of GCM that strict FIPS 140 mode permits: its Seal draws the nonce, its Open
@@ -74,7 +108,7 @@ func cmacSubkey(block cipher.Block) (k1 [aes.BlockSize]byte) {
 	return k1
 }
 
-// derive computes the single-use key: two CMACs of one block each, which hold a 16-bit counter, the
+// derive computes the key of a nonce: two CMACs of one block each, which hold a 16-bit counter, the
 // label "X", a zero byte and the nonce (NIST SP 800-108r1 §4.1 without the field L).
 func (d *derivation) derive(block cipher.Block, k1 *[aes.BlockSize]byte, nonce []byte) {
 	d.input = *k1
