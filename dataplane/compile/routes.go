@@ -59,7 +59,7 @@ func (r *run) route(e *entity, m *configv1.Route, protocols []string) *table.Rou
 		BufferResponse: m.ResponseBuffering == nil || m.GetResponseBuffering(),
 		HTTPSOnly:      slices.Contains(protocols, "https") && !slices.Contains(protocols, "http"),
 		RedirectStatus: redirectStatus(m),
-		Plan:           r.scopes.plan(e.id, m.GetService().GetId()),
+		Plan:           r.scopes.plan(e.id, m.GetService().GetId(), protocols),
 	}
 }
 

@@ -76,16 +76,16 @@ func (r *run) bindLostPlugins() {
 	for _, e := range r.lost("plugins") {
 		s := e.parsed.(*salvaged)
 		m := s.message.(*configv1.Plugin)
-		if s.sure("enabled") && m.Enabled != nil && !m.GetEnabled() || s.sure("protocols") && !speaksHTTP(m.GetProtocols()) {
+		if s.sure("enabled") && m.Enabled != nil && !m.GetEnabled() || s.sure("protocols") && plugin.ParseProtocols(m.GetProtocols().GetValues()) == 0 {
 			continue
 		}
-		exact := s.sure("route", "service", "consumer")
+		exact := s.sure("route", "service", "consumer", "consumer_group")
 		if exact && r.missingParent(m) != "" {
 			continue // nothing that it could have been for
 		}
-		at, consumer := scope{m.GetRoute().GetId(), m.GetService().GetId()}, m.GetConsumer().GetId()
+		at, of := scope{m.GetRoute().GetId(), m.GetService().GetId()}, whoOf(m)
 		if !exact && r.missingParent(m) != "" {
-			at, consumer = scope{}, ""
+			at, of = scope{}, who{}
 		}
 		name := "undecodable/" + e.id // of its own: no other instance takes precedence
 		var kind plugin.Kind
@@ -93,7 +93,11 @@ func (r *run) bindLostPlugins() {
 		if known, ok := r.kinds[m.GetName()]; ok && exact {
 			name, kind, number = m.GetName(), known, r.numbers[m.GetName()]
 		}
-		r.scopes.bind(at, consumer, plugin.NewBroken(name, kind, number, consumer != ""))
+		instance := plugin.NewBroken(name, kind, number, of != who{})
+		if s.sure("protocols") {
+			instance.Restrict(plugin.ParseProtocols(m.GetProtocols().GetValues()))
+		}
+		r.scopes.bind(at, of, instance)
 	}
 }
 

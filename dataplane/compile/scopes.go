@@ -10,16 +10,26 @@ import (
 // scope is what a plugin entity is bound to besides a consumer.
 type scope struct{ route, service string }
 
+// who is the consumer or the consumer group that a plugin entity is bound to besides, if any.
+type who struct{ consumer, group string }
+
 // bound are the instances of one scope, by plugin name.
 type bound struct {
 	plain     map[string]*plugin.Instance
 	consumers map[string]map[string]*plugin.Instance // then by consumer
+	groups    map[string]map[string]*plugin.Instance // then by consumer group
+}
+
+// planned is what a plan is made for.
+type planned struct {
+	scope
+	speaks plugin.Protocols
 }
 
 // scopes are all instances, and the plans that were made of them.
 type scopes struct {
 	bound  map[scope]*bound
-	plans  map[scope]plugin.Plan
+	plans  map[planned]plugin.Plan
 	secret map[string]bool
 }
 
@@ -34,10 +44,10 @@ func (s *scopes) secretParameters() []string {
 
 // buildScopes compiles the plugins and sorts them by what they are bound to.
 func (r *run) buildScopes() {
-	r.scopes = scopes{bound: map[scope]*bound{}, plans: map[scope]plugin.Plan{}, secret: map[string]bool{}}
+	r.scopes = scopes{bound: map[scope]*bound{}, plans: map[planned]plugin.Plan{}, secret: map[string]bool{}}
 	for _, e := range r.each("plugins") {
 		m := e.message.(*configv1.Plugin)
-		if m.Enabled != nil && !m.GetEnabled() || !speaksHTTP(m.GetProtocols()) || r.disabled[m.GetService().GetId()] {
+		if m.Enabled != nil && !m.GetEnabled() || plugin.ParseProtocols(m.GetProtocols().GetValues()) == 0 || r.disabled[m.GetService().GetId()] {
 			continue
 		}
 		if missing := r.missingParent(m); missing != "" {
@@ -48,24 +58,17 @@ func (r *run) buildScopes() {
 		for _, name := range instance.SecretParameters() {
 			r.scopes.secret[name] = true
 		}
-		r.scopes.bind(scope{m.GetRoute().GetId(), m.GetService().GetId()}, m.GetConsumer().GetId(), instance)
+		r.scopes.bind(scope{m.GetRoute().GetId(), m.GetService().GetId()}, whoOf(m), instance)
 	}
 	r.bindLostPlugins()
 }
 
-// speaksHTTP says whether a plugin is meant for requests at all.
-func speaksHTTP(protocols *configv1.StringSet) bool {
-	if len(protocols.GetValues()) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(protocols.GetValues(), func(p string) bool {
-		return p == "http" || p == "https" || p == "grpc" || p == "grpcs"
-	})
-}
+func whoOf(m *configv1.Plugin) who { return who{m.GetConsumer().GetId(), m.GetConsumerGroup().GetId()} }
 
 func (r *run) missingParent(m *configv1.Plugin) string {
 	for _, parent := range []struct{ kind, id string }{
 		{"routes", m.GetRoute().GetId()}, {"services", m.GetService().GetId()}, {"consumers", m.GetConsumer().GetId()},
+		{"consumer_groups", m.GetConsumerGroup().GetId()},
 	} {
 		if parent.id != "" && r.find(parent.kind, parent.id) == nil {
 			return "what it is bound to (" + parent.kind + ") does not exist"
@@ -85,6 +88,7 @@ func (r *run) instance(e *entity, m *configv1.Plugin) *plugin.Instance {
 	made, ok := e.parsed.(compiled)
 	if !ok {
 		made = r.compilePlugin(e.id, m)
+		made.instance.Restrict(plugin.ParseProtocols(m.GetProtocols().GetValues()))
 		e.parsed = made
 	}
 	if made.fault != "" {
@@ -96,7 +100,7 @@ func (r *run) instance(e *entity, m *configv1.Plugin) *plugin.Instance {
 func (r *run) compilePlugin(id string, m *configv1.Plugin) compiled {
 	kind, known := r.kinds[m.GetName()]
 	if !known {
-		return compiled{plugin.NewBroken(m.GetName(), nil, -1, m.GetConsumer().GetId() != ""), "this node does not know the plugin"}
+		return compiled{plugin.NewBroken(m.GetName(), nil, -1, whoOf(m) != who{}), "this node does not know the plugin"}
 	}
 	number := r.numbers[m.GetName()]
 	made, err := kind.New(m.GetConfig(), plugin.Env{ID: id, Slot: plugin.SlotOf(number), Store: number})
@@ -106,78 +110,81 @@ func (r *run) compilePlugin(id string, m *configv1.Plugin) compiled {
 	return compiled{plugin.NewInstance(kind, number, made), ""}
 }
 
-func (s *scopes) bind(to scope, consumer string, instance *plugin.Instance) {
+func (s *scopes) bind(to scope, of who, instance *plugin.Instance) {
 	b := s.bound[to]
 	if b == nil {
-		b = &bound{map[string]*plugin.Instance{}, map[string]map[string]*plugin.Instance{}}
+		b = &bound{map[string]*plugin.Instance{}, map[string]map[string]*plugin.Instance{}, map[string]map[string]*plugin.Instance{}}
 		s.bound[to] = b
 	}
-	if consumer == "" {
-		b.plain[instance.Name()] = instance
-		return
+	switch name := instance.Name(); {
+	case of.consumer != "": // with a group too, which Kong does not have: that consumer alone
+		put(b.consumers, name, of.consumer, instance)
+	case of.group != "":
+		put(b.groups, name, of.group, instance)
+	default:
+		b.plain[name] = instance
 	}
-	if b.consumers[instance.Name()] == nil {
-		b.consumers[instance.Name()] = map[string]*plugin.Instance{}
+}
+
+func put(to map[string]map[string]*plugin.Instance, name, id string, instance *plugin.Instance) {
+	if to[name] == nil {
+		to[name] = map[string]*plugin.Instance{}
 	}
-	b.consumers[instance.Name()][consumer] = instance
+	to[name][id] = instance
 }
 
 // plan returns what runs for a route of a service. Routes without plugins of their own share it.
-func (s *scopes) plan(route, service string) plugin.Plan {
-	key := scope{route, service}
-	if s.bound[scope{route, ""}] == nil && s.bound[key] == nil {
+func (s *scopes) plan(route, service string, protocols []string) plugin.Plan {
+	key := planned{scope{route, service}, plugin.HTTP | plugin.HTTPS}
+	if len(protocols) > 0 {
+		key.speaks = plugin.ParseProtocols(protocols)
+	}
+	if s.bound[scope{route, ""}] == nil && s.bound[key.scope] == nil {
 		key.route = ""
 	}
-	if s.bound[scope{"", service}] == nil && s.bound[key] == nil {
+	if s.bound[scope{"", service}] == nil && s.bound[scope{route, service}] == nil {
 		key.service = ""
 	}
 	plan, ok := s.plans[key]
 	if !ok {
-		plan = s.newPlan(key)
+		plan = plugin.NewPlan(key.speaks, s.of(key.scope))
 		s.plans[key] = plan
 	}
 	return plan
 }
 
-func (s *scopes) newPlan(key scope) plugin.Plan {
+// of lists what applies to the routes of a scope.
+func (s *scopes) of(key scope) []plugin.Scopes {
 	none := &bound{}
-	of := func(to scope) *bound {
-		if b := s.bound[to]; b != nil {
+	at := func(to scope, there bool) *bound {
+		if b := s.bound[to]; b != nil && there {
 			return b
 		}
 		return none
 	}
-	global, route, service, both := of(scope{}), none, none, none
-	if key.route != "" {
-		route = of(scope{key.route, ""})
-	}
-	if key.service != "" {
-		service = of(scope{"", key.service})
-	}
-	if key.route != "" && key.service != "" {
-		both = of(key)
-	}
+	global := at(scope{}, true)
+	route, service := at(scope{key.route, ""}, key.route != ""), at(scope{"", key.service}, key.service != "")
+	both := at(key, key.route != "" && key.service != "")
 	names := map[string]bool{}
-	for _, b := range []*bound{global, route, service, both} {
+	for _, b := range [...]*bound{global, route, service, both} {
 		for name := range b.plain {
 			names[name] = true
 		}
 		for name := range b.consumers {
 			names[name] = true
 		}
+		for name := range b.groups {
+			names[name] = true
+		}
 	}
-	var list []plugin.Scopes
+	list := make([]plugin.Scopes, 0, len(names))
 	for name := range names {
-		one := plugin.Scopes{
-			RouteServiceConsumer: both.consumers[name], RouteConsumer: route.consumers[name], ServiceConsumer: service.consumers[name],
-			RouteService: both.plain[name], Consumer: global.consumers[name],
-		}
-		for _, b := range []*bound{route, service, global} {
-			if one.Rest == nil {
-				one.Rest = b.plain[name]
-			}
-		}
-		list = append(list, one)
+		list = append(list, plugin.Scopes{
+			RouteServiceConsumer: both.consumers[name], RouteConsumer: route.consumers[name],
+			ServiceConsumer: service.consumers[name], Consumer: global.consumers[name],
+			RouteServiceGroup: both.groups[name], RouteGroup: route.groups[name], ServiceGroup: service.groups[name], Group: global.groups[name],
+			RouteService: both.plain[name], Route: route.plain[name], Service: service.plain[name], Global: global.plain[name],
+		})
 	}
-	return plugin.NewPlan(list)
+	return list
 }

@@ -17,6 +17,8 @@ type Request struct {
 
 	Method string
 	Scheme string // "http" or "https": how the client reached us
+	// ForwardedScheme is how the client reached those in front of us, when a trusted one says so; the proxy sets it.
+	ForwardedScheme string
 	// Host is the lower-cased Host (or :authority) as sent, with its port if it had one, without a final
 	// dot. Empty only with HTTP/1.0.
 	Host string
@@ -69,6 +71,14 @@ func (r *Request) Hostname() string {
 func (r *Request) Port() string {
 	_, port := SplitHost(r.Host)
 	return port
+}
+
+// SchemeOfClient is how the client set out, as far as trusted proxies vouch for it.
+func (r *Request) SchemeOfClient() string {
+	if r.ForwardedScheme != "" {
+		return r.ForwardedScheme
+	}
+	return r.Scheme
 }
 
 // SNI is the server name of the client's TLS handshake, or "".

@@ -7,15 +7,44 @@ const (
 	consumerPrefix   = "X-Consumer-"
 	credentialHeader = "X-Credential-Identifier"
 	anonymousHeader  = "X-Anonymous-Consumer"
+
+	authenticatedGroupsHeader = "X-Authenticated-Groups" // acl
+	certificateDN             = "X-Client-Cert-Dn"       // mtls-auth
+	certificateSAN            = "X-Client-Cert-San"
 )
 
 // StripIdentity removes every header that an upstream may take for ours, spelled with "_" or "-". The
 // proxy does it for every request, so that no client speaks for itself.
-func StripIdentity(ex *exchange.Exchange) {
-	header := &ex.Request.Header
-	header.DelPrefix(consumerPrefix)
-	header.DelLoose(credentialHeader)
-	header.DelLoose(anonymousHeader)
+func StripIdentity(ex *exchange.Exchange) { ex.Request.Header.DelFunc(identifies) }
+
+// identifies says whether a header is one that some plugin identifies a client by.
+func identifies(name, _ string) bool {
+	if len(name) < len(consumerPrefix) || name[0]|0x20 != 'x' {
+		return false
+	}
+	if loose(name[:len(consumerPrefix)], consumerPrefix) {
+		return true
+	}
+	for _, ours := range [...]string{credentialHeader, anonymousHeader, authenticatedGroupsHeader, certificateDN, certificateSAN} {
+		if len(name) == len(ours) && loose(name, ours) {
+			return true
+		}
+	}
+	return false
+}
+
+// loose compares names of one length without regard to case, "_" and "-" being the same.
+func loose(name, want string) bool {
+	for i := range len(want) {
+		c := name[i]
+		if c == '_' {
+			c = '-'
+		}
+		if c != want[i] && (c|0x20 != want[i]|0x20 || want[i] == '-') {
+			return false
+		}
+	}
+	return true
 }
 
 // Credential is what a request was accepted by.
@@ -30,6 +59,7 @@ func Identify(ex *exchange.Exchange, consumer *Consumer, by Credential) {
 	ex.Consumer = exchange.Consumer{
 		ID: consumer.ID, Username: consumer.Username, CustomID: consumer.CustomID,
 		CredentialID: by.ID, CredentialKind: by.Kind, CredentialIdentifier: by.Identifier, Groups: consumer.Groups,
+		AuthenticatedGroups: ex.Consumer.AuthenticatedGroups, // proven by another plugin, and still true
 	}
 	setIdentity(ex)
 }
@@ -72,6 +102,9 @@ func Authenticate(ex *exchange.Exchange, on *Runtime, anonymous, challenge strin
 		Refuse(ex, refusal)
 		switch refusal.Status {
 		case 401:
+			if refusal.Challenge != "" {
+				challenge = refusal.Challenge
+			}
 			ex.Response.Header.Set("WWW-Authenticate", challenge)
 		case 429: // budgets refill once a second or faster; RFC 6585 §4
 			ex.Response.Header.Set("Retry-After", "1")

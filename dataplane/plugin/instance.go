@@ -18,6 +18,8 @@ type Instance struct {
 	log      Logger
 	secret   []string
 	certs    *ClientCertificates
+
+	protocols Protocols // it is there for; 0: all
 }
 
 // NewInstance takes what a Kind made of a configuration. number is the plugin's, from 0.
@@ -51,6 +53,14 @@ func NewBroken(name string, kind Kind, number int, dependsOnConsumer bool) *Inst
 		i.number, i.priority = -1, math.MaxInt
 	}
 	return i
+}
+
+// Restrict leaves an instance out of requests that come over other protocols than these: they go by the next less specific
+// one. It is for the compiler, before the table is published.
+func (i *Instance) Restrict(to Protocols) { i.protocols = to }
+
+func (i *Instance) speaks(protocol Protocols) bool {
+	return i.protocols == 0 || i.protocols&protocol != 0
 }
 
 // Name is the plugin's name.

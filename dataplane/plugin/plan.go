@@ -11,79 +11,39 @@ import (
 
 // Plan is what runs for the requests of one route, in order. The zero value runs nothing.
 type Plan struct {
-	steps     []step
-	consumers bool // some step depends on the consumer
-	responds  bool
-	logs      bool
-	bodies    bool
+	steps         []step
+	clear, secure Protocols // what requests in clear and over TLS count as
+	chooses       bool      // some step depends on the consumer
+	responds      bool
+	logs          bool
+	bodies        bool
 }
 
 // step is one plugin of a plan, with an instance for each scope that applies to the route.
 type step struct {
 	number int
 	scopes Scopes
+	who    bool // the instance depends on the consumer
+	groups bool // or on its groups
 }
 
-// Scopes are the instances of one plugin that apply to one route, the most specific scope first. Kong's
-// order: route+service+consumer, route+consumer, service+consumer, route+service, consumer, route,
-// service, global. Instances by consumer are maps from the consumer's id.
-type Scopes struct {
-	RouteServiceConsumer, RouteConsumer, ServiceConsumer map[string]*Instance
-	RouteService                                         *Instance
-	Consumer                                             map[string]*Instance
-	Rest                                                 *Instance // of route, service and global the first that is set
-}
-
-func (s *Scopes) byConsumer() bool {
-	return len(s.RouteServiceConsumer)+len(s.RouteConsumer)+len(s.ServiceConsumer)+len(s.Consumer) > 0
-}
-
-// pick returns the instance for a consumer's id, "" for none.
-func (s *Scopes) pick(consumer string) *Instance {
-	if consumer != "" {
-		for _, scope := range [...]map[string]*Instance{s.RouteServiceConsumer, s.RouteConsumer, s.ServiceConsumer} {
-			if found := scope[consumer]; found != nil {
-				return found
-			}
-		}
-		if s.RouteService == nil {
-			if found := s.Consumer[consumer]; found != nil {
-				return found
-			}
-		}
-	}
-	if s.RouteService != nil {
-		return s.RouteService
-	}
-	return s.Rest
-}
-
-// each visits all instances.
-func (s *Scopes) each(visit func(*Instance)) {
-	for _, scope := range [...]map[string]*Instance{s.RouteServiceConsumer, s.RouteConsumer, s.ServiceConsumer, s.Consumer} {
-		for _, instance := range scope {
-			visit(instance)
-		}
-	}
-	for _, instance := range [...]*Instance{s.RouteService, s.Rest} {
-		if instance != nil {
-			visit(instance)
-		}
-	}
-}
-
-// NewPlan orders the plugins of a route: priority, high first; between equal ones the names backwards.
-func NewPlan(scopes []Scopes) Plan {
+// NewPlan orders the plugins of a route that speaks some protocols: priority, high first; between equal ones the names
+// backwards.
+func NewPlan(speaks Protocols, scopes []Scopes) Plan {
 	type ordered struct {
 		step
 		name     string
 		priority int
 	}
 	list := make([]ordered, 0, len(scopes))
-	var plan Plan
+	plan := Plan{clear: speaks & (HTTP | GRPC), secure: speaks & (HTTPS | GRPCS)}
 	for _, s := range scopes {
-		o := ordered{step: step{scopes: s}}
+		o := ordered{step: step{scopes: s, groups: s.byGroup()}}
+		o.who = o.groups || s.byConsumer()
 		s.each(func(i *Instance) {
+			if !i.speaks(speaks) {
+				return
+			}
 			o.name, o.priority, o.number = i.name, i.priority, i.number
 			plan.responds = plan.responds || i.response != nil
 			plan.logs = plan.logs || i.log != nil
@@ -92,7 +52,7 @@ func NewPlan(scopes []Scopes) Plan {
 		if o.name == "" {
 			continue
 		}
-		plan.consumers = plan.consumers || s.byConsumer()
+		plan.chooses = plan.chooses || o.who
 		list = append(list, o)
 	}
 	slices.SortFunc(list, func(a, b ordered) int {
@@ -104,19 +64,37 @@ func NewPlan(scopes []Scopes) Plan {
 	return plan
 }
 
+// protocol is what a request counts as.
+func (p *Plan) protocol(ex *exchange.Exchange) Protocols {
+	if ex.Request.SchemeOfClient() == "https" {
+		return p.secure
+	}
+	return p.clear
+}
+
+// pick returns the instance for a request of some protocol.
+func (s *step) pick(who *exchange.Consumer, protocol Protocols) *Instance {
+	if s.who && who.ID != "" {
+		if found := s.pickFor(who, protocol); found != nil {
+			return found
+		}
+	}
+	return s.scopes.plain(protocol)
+}
+
 // Empty says whether nothing runs.
 func (p *Plan) Empty() bool { return len(p.steps) == 0 }
 
 // Access runs the access phase until a plugin answers. Which instance of a plugin runs is decided when its turn
 // comes, by the consumer known then, and holds for the later phases.
 func (p *Plan) Access(ex *exchange.Exchange, on *Runtime) {
+	protocol := p.protocol(ex)
 	for i := range p.steps {
-		s := &p.steps[i]
-		instance := s.scopes.pick(ex.Consumer.ID)
+		instance := p.steps[i].pick(&ex.Consumer, protocol)
 		if instance == nil {
 			continue
 		}
-		if p.consumers && instance.number >= 0 {
+		if p.chooses && instance.number >= 0 {
 			ex.SetSlot(on.chosenSlot(instance.number), instance)
 		}
 		if instance.access == nil {
@@ -173,15 +151,12 @@ func (p *Plan) Log(ex *exchange.Exchange, on *Runtime) {
 // earlier one answered, still takes part with the instance that fits.
 func (p *Plan) chosen(i int, ex *exchange.Exchange, on *Runtime) *Instance {
 	s := &p.steps[i]
-	if !p.consumers {
-		return s.scopes.pick("")
-	}
-	if s.number >= 0 {
+	if p.chooses && s.number >= 0 {
 		if chosen, ok := ex.Slot(on.chosenSlot(s.number)).(*Instance); ok {
 			return chosen
 		}
 	}
-	return s.scopes.pick(ex.Consumer.ID)
+	return s.pick(&ex.Consumer, p.protocol(ex))
 }
 
 func (r *Runtime) chosenSlot(number int) int { return firstPluginSlot + len(r.stores) + number }

@@ -37,7 +37,7 @@ func instance(name string, number, priority int, text, identify string) *plugin.
 }
 
 func run(scopes []plugin.Scopes, kinds int) (ran, logged []string, ex *exchange.Exchange) {
-	plan := plugin.NewPlan(scopes)
+	plan := plugin.NewPlan(plugin.HTTP|plugin.HTTPS, scopes)
 	on := plugin.NewRuntime(plugin.NewConsumers(nil), make([]any, kinds))
 	ex = new(exchange.Exchange)
 	ex.NeedSlots(on.Slots)
@@ -61,11 +61,11 @@ func TestScopePrecedence(t *testing.T) {
 	}
 	full := plugin.Scopes{
 		RouteServiceConsumer: by("rsc"), RouteConsumer: by("rc"), ServiceConsumer: by("sc"),
-		RouteService: instance("limit", 1, 900, "rs", ""), Consumer: by("c"), Rest: instance("limit", 1, 900, "rest", ""),
+		RouteService: instance("limit", 1, 900, "rs", ""), Consumer: by("c"), Global: instance("limit", 1, 900, "rest", ""),
 	}
 	for i, want := range []string{"rsc", "rc", "sc", "rs", "c", "rest"} {
 		for consumer, wanted := range map[string]string{"alice": want, "bob": map[bool]string{true: "rs", false: "rest"}[full.RouteService != nil]} {
-			auth := plugin.Scopes{Rest: instance("auth", 0, 1000, "auth", consumer)}
+			auth := plugin.Scopes{Global: instance("auth", 0, 1000, "auth", consumer)}
 			ran, logged, _ := run([]plugin.Scopes{full, auth}, 2)
 			if diff := cmp.Diff([]string{"auth", wanted}, ran); diff != "" {
 				t.Errorf("step %d, %s: %s", i, consumer, diff)
@@ -92,8 +92,8 @@ func TestScopePrecedence(t *testing.T) {
 // A plugin that ran before the consumer was known keeps the instance that ran, in the log phase too.
 func TestConsumerScopesNeedTheConsumer(t *testing.T) {
 	t.Parallel()
-	early := plugin.Scopes{Rest: instance("early", 1, 2000, "early for all", ""), Consumer: map[string]*plugin.Instance{"alice": instance("early", 1, 2000, "early for alice", "")}}
-	auth := plugin.Scopes{Rest: instance("auth", 0, 1000, "auth", "alice")}
+	early := plugin.Scopes{Global: instance("early", 1, 2000, "early for all", ""), Consumer: map[string]*plugin.Instance{"alice": instance("early", 1, 2000, "early for alice", "")}}
+	auth := plugin.Scopes{Global: instance("auth", 0, 1000, "auth", "alice")}
 	ran, logged, _ := run([]plugin.Scopes{auth, early}, 2)
 	want := []string{"early for all", "auth"}
 	if diff := cmp.Diff([][]string{want, want}, [][]string{ran, logged}); diff != "" {
@@ -104,7 +104,7 @@ func TestConsumerScopesNeedTheConsumer(t *testing.T) {
 func TestOrder(t *testing.T) {
 	t.Parallel()
 	ran, _, _ := run([]plugin.Scopes{
-		{Rest: instance("a", 0, 10, "a", "")}, {Rest: instance("b", 1, 10, "b", "")}, {Rest: instance("z", 2, 5, "z", "")}, {Rest: instance("high", 3, 11, "high", "")}, {},
+		{Global: instance("a", 0, 10, "a", "")}, {Global: instance("b", 1, 10, "b", "")}, {Global: instance("z", 2, 5, "z", "")}, {Global: instance("high", 3, 11, "high", "")}, {},
 	}, 4)
 	if got := strings.Join(ran, " "); got != "high b a z" {
 		t.Errorf("order %s", got)
@@ -114,16 +114,16 @@ func TestOrder(t *testing.T) {
 func TestBrokenInstancesRefuse(t *testing.T) {
 	t.Parallel()
 	for name, scopes := range map[string][]plugin.Scopes{
-		"an unknown plugin runs first": {{Rest: plugin.NewBroken("x", nil, -1, false)}, {Rest: instance("a", 0, 10, "a", "")}},
-		"one for a consumer runs last": {{Consumer: map[string]*plugin.Instance{"alice": plugin.NewBroken("x", nil, -1, true)}}, {Rest: instance("auth", 0, 10, "auth", "alice")}},
-		"a known one in its place":     {{Rest: plugin.NewBroken("x", kind{"x", 20}, 0, false)}, {Rest: instance("a", 1, 10, "a", "")}},
+		"an unknown plugin runs first": {{Global: plugin.NewBroken("x", nil, -1, false)}, {Global: instance("a", 0, 10, "a", "")}},
+		"one for a consumer runs last": {{Consumer: map[string]*plugin.Instance{"alice": plugin.NewBroken("x", nil, -1, true)}}, {Global: instance("auth", 0, 10, "auth", "alice")}},
+		"a known one in its place":     {{Global: plugin.NewBroken("x", kind{"x", 20}, 0, false)}, {Global: instance("a", 1, 10, "a", "")}},
 	} {
 		ran, _, ex := run(scopes, 2)
 		if ex.Response.Status != 503 || plugin.RefusalOf(ex) != plugin.Quarantined() || len(ran) > 0 && name != "one for a consumer runs last" {
 			t.Errorf("%s: %d after %v", name, ex.Response.Status, ran)
 		}
 	}
-	if _, _, ex := run([]plugin.Scopes{{Consumer: map[string]*plugin.Instance{"alice": plugin.NewBroken("x", nil, -1, true)}}, {Rest: instance("auth", 0, 10, "auth", "bob")}}, 1); ex.Response.Status != 0 {
+	if _, _, ex := run([]plugin.Scopes{{Consumer: map[string]*plugin.Instance{"alice": plugin.NewBroken("x", nil, -1, true)}}, {Global: instance("auth", 0, 10, "auth", "bob")}}, 1); ex.Response.Status != 0 {
 		t.Errorf("another consumer gets %d", ex.Response.Status)
 	}
 }

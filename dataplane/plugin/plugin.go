@@ -15,6 +15,7 @@ import (
 	"iter"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
 )
@@ -41,6 +42,21 @@ type Keeper interface {
 
 // Entities visits the entities of one table in the order of their ids.
 type Entities func(table string) iter.Seq2[string, proto.Message]
+
+// Cautious is a Keeper for whom an entity that cannot be read must not be as if it were not there: somebody may be kept
+// out by it.
+type Cautious interface {
+	Keeper
+	// Lose tells a store that was just made of an entity that cannot be decoded.
+	Lose(store any, lost Lost)
+}
+
+// Lost is what could be read of an entity that cannot be decoded.
+type Lost struct {
+	Table, ID string
+	Message   proto.Message                          // with those of the fields that could be
+	Sure      func(fields ...protoreflect.Name) bool // the message holds all that these fields ever held
+}
 
 // Env is what a configuration is compiled for.
 type Env struct {
@@ -137,11 +153,19 @@ func SlotOf(number int) int { return firstPluginSlot + number }
 type Refusal struct {
 	Status  int
 	Message string
+	// Body, when set, is the whole answer in compact JSON, where Kong does not use its template.
+	Body []byte
+	// Challenge, when set, is what WWW-Authenticate says of a 401 instead of the plugin's usual words; see [Authenticate].
+	Challenge string
 }
 
 // Refuse answers with r. Headers may be set on the response besides.
 func Refuse(ex *exchange.Exchange, r *Refusal) {
-	ex.Answer(r.Status, "", nil)
+	if r.Body != nil {
+		ex.Answer(r.Status, "application/json; charset=utf-8", r.Body)
+	} else {
+		ex.Answer(r.Status, "", nil)
+	}
 	ex.SetSlot(refusalSlot, r)
 }
 

@@ -20,7 +20,7 @@ func (p *Proxy) identify(ex *exchange.Exchange, s *state) {
 		return
 	}
 	if proto := request.Header.Get("X-Forwarded-Proto"); proto != "" {
-		s.scheme = proto
+		s.scheme, request.ForwardedScheme = proto, proto
 	}
 	if client, ok := p.realIP(&request.Header); ok {
 		request.ClientAddr = client
