@@ -95,6 +95,7 @@ func plan() []room {
 		{"dataplane/exchange", nil},
 		{"dataplane/plugin", []string{"dataplane/exchange", "shared/plugins", "shared/schema"}},
 		{"dataplane/plugin/all", []string{"dataplane/plugin/...", "shared/verifier"}},
+		{"dataplane/plugin/plugintest", []string{"dataplane/...", "shared/..."}},
 		{"dataplane/plugin/*", []string{"dataplane/exchange", "dataplane/plugin", "shared/plugins", "shared/schema", "shared/verifier"}},
 		{"dataplane/http1/wire", []string{"dataplane/exchange"}},
 		{"dataplane/http1/...", []string{"dataplane/exchange", "dataplane/http1/..."}},
