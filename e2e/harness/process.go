@@ -253,3 +253,6 @@ func isClosed(c chan struct{}) bool {
 }
 
 func tail(text string, most int) string { return text[max(0, len(text)-most):] }
+
+// SetFlag gives a flag another value for the next start. The last one counts, so it is added behind the others.
+func (p *Process) SetFlag(name, value string) { p.args = append(p.args, name, value) }
