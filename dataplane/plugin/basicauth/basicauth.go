@@ -5,6 +5,7 @@
 package basicauth
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -168,9 +169,9 @@ func parse(ex *exchange.Exchange, value string) (user string, password []byte, o
 	if err != nil {
 		return "", nil, false
 	}
-	user, text, ok := strings.Cut(exchange.View(decoded[:n]), ":")
-	if !ok || user == "" {
+	name, password, ok := bytes.Cut(decoded[:n], []byte(":"))
+	if !ok || len(name) == 0 {
 		return "", nil, false
 	}
-	return user, []byte(text), true
+	return exchange.View(name), password, true
 }

@@ -1,8 +1,8 @@
 package plugintest
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -35,7 +35,9 @@ func Config(t testing.TB, name, json string) []byte {
 }
 
 // Env is what an instance is compiled for in tests that need no gate.
-func Env() plugin.Env { return plugin.Env{ID: "11111111-2222-4333-8444-555555555555", Slot: plugin.SlotOf(0)} }
+func Env() plugin.Env {
+	return plugin.Env{ID: "11111111-2222-4333-8444-555555555555", Slot: plugin.SlotOf(0)}
+}
 
 // refusesBytes gives New bytes that are no message, and any bytes.
 func (p Plugin) refusesBytes(t *testing.T) {

@@ -114,7 +114,26 @@ func (i *instance) Access(ex *exchange.Exchange, on *plugin.Runtime) {
 
 // triggered says whether there is a header or a query parameter of that name.
 func triggered(ex *exchange.Exchange, trigger string) bool {
-	return ex.Request.Header.Has(trigger) || query(ex).Has(trigger)
+	if ex.Request.Header.Has(trigger) {
+		return true
+	}
+	for rest := ex.Request.RawQuery; rest != ""; {
+		var pair string
+		pair, rest, _ = strings.Cut(rest, "&")
+		name, value, _ := strings.Cut(pair, "=")
+		if !plain(name) || !plain(value) || strings.Contains(pair, ";") {
+			return query(ex).Has(trigger) // it takes decoding
+		}
+		if name == trigger {
+			return true
+		}
+	}
+	return false
+}
+
+// plain says whether a part of a query stands for itself.
+func plain(part string) bool {
+	return strings.IndexByte(part, '%') < 0 && strings.IndexByte(part, '+') < 0
 }
 
 func query(ex *exchange.Exchange) url.Values {
