@@ -100,7 +100,7 @@ func (c *Compiler) Compile(all Entities) (*table.Table, []Quarantined) {
 	certificates := r.serverNames()
 	r.buildServices()
 	r.buildScopes()
-	t := &table.Table{Router: table.NewRouter(r.routes()), Certificates: certificates, Plugins: runtime}
+	t := &table.Table{Router: table.NewRouter(r.routes()), Certificates: certificates, Handshakes: r.handshakes(), Plugins: runtime}
 	t.Plugins.Complete(r.scopes.secretParameters())
 	r.reportLocked()
 	c.entities, c.services = r.entities, r.built

@@ -17,6 +17,7 @@ type Plan struct {
 	responds      bool
 	logs          bool
 	bodies        bool
+	certificates  []*ClientCertificates
 }
 
 // step is one plugin of a plan, with an instance for each scope that applies to the route.
@@ -48,6 +49,9 @@ func NewPlan(speaks Protocols, scopes []Scopes) Plan {
 			plan.responds = plan.responds || i.response != nil
 			plan.logs = plan.logs || i.log != nil
 			plan.bodies = plan.bodies || i.body != nil
+			if i.certs != nil {
+				plan.certificates = append(plan.certificates, i.certs)
+			}
 		})
 		if o.name == "" {
 			continue
@@ -84,6 +88,9 @@ func (s *step) pick(who *exchange.Consumer, protocol Protocols) *Instance {
 
 // Empty says whether nothing runs.
 func (p *Plan) Empty() bool { return len(p.steps) == 0 }
+
+// ClientCertificates is what the plugins that may run want of handshakes.
+func (p *Plan) ClientCertificates() []*ClientCertificates { return p.certificates }
 
 // Access runs the access phase until a plugin answers. Which instance of a plugin runs is decided when its turn
 // comes, by the consumer known then, and holds for the later phases.

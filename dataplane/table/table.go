@@ -22,6 +22,7 @@ import (
 type Table struct {
 	Router       *Router
 	Certificates *Certificates
+	Handshakes   *Handshakes
 	Plugins      plugin.Runtime // what the plugins of this configuration share
 	Empty        bool           // no configuration was ever applied
 }

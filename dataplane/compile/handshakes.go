@@ -1,0 +1,131 @@
+package compile
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"maps"
+	"slices"
+
+	"github.com/keepgate/keepgate/dataplane/plugin"
+	"github.com/keepgate/keepgate/dataplane/table"
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
+)
+
+// everyName stands for the default policy: of handshakes without a server name, or with one that has no policy of its own.
+const everyName = "*"
+
+// asked is what the handshakes of one server name ask for: the certificate authorities of every plugin that may want
+// certificates there, by id, and whether the request names them.
+type asked map[string]bool
+
+func (a asked) add(c *plugin.ClientCertificates) {
+	for _, id := range c.Authorities {
+		a[id] = a[id] || c.Names
+	}
+}
+
+// handshakes decides, by Kong's rule, which handshakes ask for certificates: those of the server names that the routes list
+// on which a plugin wants them; all, when one of these routes lists none or the plugin is global.
+func (r *run) handshakes() *table.Handshakes {
+	if !r.scopes.wantsCertificates() {
+		return table.NewHandshakes(nil)
+	}
+	names := map[string]asked{}
+	ask := func(name string, c *plugin.ClientCertificates) {
+		if names[name] == nil {
+			names[name] = asked{}
+		}
+		names[name].add(c)
+	}
+	if global := r.scopes.bound[scope{}]; global != nil {
+		for _, instance := range global.plain {
+			if c := instance.ClientCertificates(); c != nil {
+				ask(everyName, c)
+			}
+		}
+	}
+	for _, e := range r.each("routes") {
+		m := e.message.(*configv1.Route)
+		if r.disabled[m.GetService().GetId()] {
+			continue
+		}
+		plan := r.scopes.plan(e.id, m.GetService().GetId(), m.GetProtocols().GetValues())
+		for _, c := range plan.ClientCertificates() {
+			for _, name := range m.GetSnis().GetValues() {
+				ask(name, c)
+			}
+			if len(m.GetSnis().GetValues()) == 0 {
+				ask(everyName, c)
+			}
+		}
+	}
+	return table.NewHandshakes(r.policies(names))
+}
+
+// policies turns what is asked for into policies. What the default one asks for, all others ask for too: a route without
+// server names takes requests of every name.
+func (r *run) policies(names map[string]asked) map[string]*table.Handshake {
+	policies := make(map[string]*table.Handshake, len(names))
+	same := map[string]*table.Handshake{}
+	for name, own := range names {
+		for id, named := range names[everyName] {
+			own[id] = own[id] || named
+		}
+		policy := r.policy(own)
+		if same[policy.Key] == nil {
+			same[policy.Key] = policy
+		}
+		policies[name] = same[policy.Key]
+	}
+	return policies
+}
+
+// policy makes one policy. Its key holds the authorities' certificates, so that an exchanged one makes another policy.
+func (r *run) policy(a asked) *table.Handshake {
+	policy, sum := &table.Handshake{}, sha256.New()
+	for _, id := range slices.Sorted(maps.Keys(a)) {
+		authority := r.authority(id)
+		mark := []byte{0, 0}
+		sum.Write([]byte(id + "\x00"))
+		if authority != nil {
+			mark[0] = 1
+			digest := sha256.Sum256(authority.Raw)
+			sum.Write(digest[:])
+		}
+		if a[id] {
+			mark[1] = 1
+		}
+		sum.Write(mark)
+		if a[id] && authority != nil {
+			if policy.Authorities == nil {
+				policy.Authorities = x509.NewCertPool()
+			}
+			policy.Authorities.AddCert(authority)
+		}
+	}
+	policy.Key = hex.EncodeToString(sum.Sum(nil)[:16])
+	return policy
+}
+
+// wantsCertificates says whether any plugin does, so that configurations without one cost nothing.
+func (s *scopes) wantsCertificates() bool {
+	wants := func(instance *plugin.Instance) bool { return instance.ClientCertificates() != nil }
+	for _, b := range s.bound {
+		for _, instance := range b.plain {
+			if wants(instance) {
+				return true
+			}
+		}
+		for _, instances := range [...]map[string]map[string]*plugin.Instance{b.consumers, b.groups} {
+			for _, byID := range instances {
+				for _, instance := range byID {
+					if wants(instance) {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}
