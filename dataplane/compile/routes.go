@@ -2,7 +2,6 @@ package compile
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/keepgate/keepgate/dataplane/table"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
@@ -32,7 +31,7 @@ func (r *run) routes() []table.Routed {
 		route := r.route(e, m, protocols)
 		pattern, reason := prepare(e, m)
 		if reason == "" {
-			reason = r.routeFault(id, protocols)
+			reason = r.routeFault(id)
 		}
 		if reason != "" {
 			r.report("routes", e.id, m.GetName(), reason)
@@ -52,12 +51,13 @@ func (r *run) routes() []table.Routed {
 }
 
 func (r *run) route(e *entity, m *configv1.Route, protocols []string) *table.Route {
+	grpc := slices.Contains(protocols, "grpc") || slices.Contains(protocols, "grpcs")
 	return &table.Route{
-		ID: e.id, Name: m.GetName(),
-		StripPath: m.StripPath == nil || m.GetStripPath(), PreserveHost: m.GetPreserveHost(),
+		ID: e.id, Name: m.GetName(), GRPC: grpc,
+		StripPath: !grpc && (m.StripPath == nil || m.GetStripPath()), PreserveHost: m.GetPreserveHost(),
 		BufferRequest:  m.RequestBuffering == nil || m.GetRequestBuffering(),
 		BufferResponse: m.ResponseBuffering == nil || m.GetResponseBuffering(),
-		HTTPSOnly:      slices.Contains(protocols, "https") && !slices.Contains(protocols, "http"),
+		SecureOnly:     !slices.Contains(protocols, "http") && !slices.Contains(protocols, "grpc") && len(protocols) > 0,
 		RedirectStatus: redirectStatus(m),
 		Plan:           r.scopes.plan(e.id, m.GetService().GetId(), protocols),
 	}
@@ -73,15 +73,12 @@ func redirectStatus(m *configv1.Route) int {
 
 // routeFault says why a route cannot be used, beside its own conditions and a service at fault, which is
 // reported itself.
-func (r *run) routeFault(service string, protocols []string) string {
+func (r *run) routeFault(service string) string {
 	if service != "" && r.find("services", service) == nil {
 		return "its service does not exist"
 	}
 	if service != "" && r.built[service].Service == nil && r.faults[service] == "" {
 		return "its service cannot be decoded"
-	}
-	if slices.Contains(protocols, "grpc") || slices.Contains(protocols, "grpcs") {
-		return "this version does not serve the protocols " + strings.Join(protocols, ", ")
 	}
 	return ""
 }

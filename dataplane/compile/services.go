@@ -124,7 +124,7 @@ func (r *run) buildService(e *entity, m *configv1.Service, b backends) (built *t
 		return nil, "this version does not serve the protocol " + p
 	}
 	s := &table.Service{
-		ID: e.id, Name: m.GetName(), Path: m.GetPath(), TLS: m.GetProtocol() == "https", Retries: 5,
+		ID: e.id, Name: m.GetName(), Path: m.GetPath(), TLS: m.GetProtocol() == "https", GRPC: m.GetProtocol() == "grpc" || m.GetProtocol() == "grpcs", Retries: 5,
 		ConnectTimeout: milliseconds(m.ConnectTimeout), WriteTimeout: milliseconds(m.WriteTimeout), ReadTimeout: milliseconds(m.ReadTimeout),
 	}
 	if s.Path == "" {

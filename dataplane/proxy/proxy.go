@@ -78,6 +78,8 @@ type state struct {
 	scheme    string // of the request as far as trusted peers say
 	forwarded forwarded
 
+	patience *patience // of a gRPC client that set a deadline; nil: none
+
 	tried balancer.Tried
 	head  client.Head
 	peer  *upstream.Peer
@@ -129,7 +131,12 @@ func (p *Proxy) serveRoute(ex *exchange.Exchange, s *state, route *table.Route) 
 		plugin.Refuse(ex, plugin.Quarantined())
 		return
 	}
-	if route.HTTPSOnly && s.scheme != "https" {
+	switch {
+	case route.GRPC:
+		if !p.admitGRPC(ex, s, route) {
+			return
+		}
+	case route.SecureOnly && s.scheme != "https":
 		p.demandHTTPS(ex, s, route)
 		return
 	}
@@ -143,6 +150,8 @@ func (p *Proxy) serveRoute(ex *exchange.Exchange, s *state, route *table.Route) 
 	case ex.Answered():
 	case route.Service == nil:
 		plugin.Refuse(ex, errNoService)
+	case route.Service.GRPC || route.GRPC:
+		p.forwardGRPC(ex, s, route)
 	default:
 		p.forward(ex, s, route)
 	}
@@ -173,6 +182,9 @@ func (p *Proxy) Finish(ex *exchange.Exchange) {
 	s := stateOf(ex)
 	if s == nil {
 		return // the engine answered by itself and asked nobody
+	}
+	if s.patience != nil {
+		s.patience.end()
 	}
 	route := s.match.Route
 	meter := p.options.Meter

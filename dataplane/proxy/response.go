@@ -114,6 +114,9 @@ func (p *Proxy) finishResponse(ex *exchange.Exchange, s *state) {
 	if refusal := plugin.RefusalOf(ex); refusal != nil && r.Origin == exchange.Gateway && r.Body == nil {
 		p.writeError(ex, refusal)
 	}
+	if r.Origin == exchange.Gateway {
+		p.speakGRPC(ex)
+	}
 	if r.Origin == exchange.Upstream {
 		p.markUpstream(ex)
 	} else {

@@ -36,8 +36,9 @@ type Route struct {
 	PreserveHost   bool
 	BufferRequest  bool
 	BufferResponse bool
-	HTTPSOnly      bool // https without http in protocols
-	RedirectStatus int  // what a request in clear gets then: 426 or a redirection
+	GRPC           bool // grpc or grpcs in protocols: nothing but gRPC and gRPC-Web
+	SecureOnly     bool // https without http in protocols, or grpcs without grpc
+	RedirectStatus int  // what a request in clear gets from https: 426 or a redirection
 
 	Plan plugin.Plan
 
@@ -54,6 +55,7 @@ type Service struct {
 
 	Path    string // "/" when the entity has none
 	TLS     bool
+	GRPC    bool // grpc or grpcs: HTTP/2 to the upstream, and gRPC-Web is translated
 	Retries int
 
 	ConnectTimeout, WriteTimeout, ReadTimeout time.Duration
