@@ -6,7 +6,10 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/plugin/basicauth"
+	"github.com/keepgate/keepgate/dataplane/plugin/correlationid"
 	"github.com/keepgate/keepgate/dataplane/plugin/keyauth"
+	"github.com/keepgate/keepgate/dataplane/plugin/ratelimiting"
+	"github.com/keepgate/keepgate/dataplane/plugin/requestsizelimiting"
 	"github.com/keepgate/keepgate/dataplane/plugin/requesttermination"
 	"github.com/keepgate/keepgate/shared/verifier"
 )
@@ -24,5 +27,8 @@ func Kinds(o Options) []plugin.Kind {
 		keyauth.Kind{},
 		basicauth.New(verifier.NewGuard(o.Passwords)),
 		requesttermination.Kind{},
+		correlationid.New(),
+		requestsizelimiting.Kind{},
+		ratelimiting.New(ratelimiting.Options{Log: o.Log}),
 	}
 }
