@@ -53,6 +53,9 @@ func (u *Uplink) follow(ctx context.Context, c *conversation) error {
 	defer beat.Stop()
 	report := time.NewTicker(u.options.Report)
 	defer report.Stop()
+	elsewhere := time.NewTimer(slowestHeartbeat)
+	defer elsewhere.Stop()
+	locked := u.lookElsewhere(false, elsewhere)
 	for {
 		received := c.received
 		if c.verdict != nil {
@@ -68,9 +71,15 @@ func (u *Uplink) follow(ctx context.Context, c *conversation) error {
 			answer = &syncv1.StreamRequest{Message: &syncv1.StreamRequest_Heartbeat{Heartbeat: &syncv1.Heartbeat{}}}
 		case <-report.C:
 			answer = u.report()
+		case <-elsewhere.C:
+			if locked {
+				u.lacking = min(2*u.lacking, longestLacking)
+				return errLocked
+			}
 		case answer = <-c.verdict:
 			c.verdict = nil
 			c.silence.Reset(3 * c.interval)
+			locked = u.lookElsewhere(locked, elsewhere)
 		case message := <-received:
 			c.silence.Reset(3 * c.interval)
 			answer = u.hear(c, message, beat)
@@ -88,6 +97,22 @@ func (u *Uplink) follow(ctx context.Context, c *conversation) error {
 			return c.sendError(ctx, err)
 		}
 	}
+}
+
+// longestLacking bounds how rarely another node is asked for what none may be able to open.
+const longestLacking = 15 * time.Minute
+
+// lookElsewhere sets the time to leave this node when it leaves out what another one may open, and says whether it does.
+func (u *Uplink) lookElsewhere(before bool, elsewhere *time.Timer) (locked bool) {
+	_, kept := u.condition()
+	locked = kept.GetLacking() > 0 && len(u.endpoints) > 1
+	switch {
+	case !locked:
+		u.lacking = u.options.Lacking
+	case !before:
+		elsewhere.Reset(u.lacking)
+	}
+	return locked
 }
 
 // hear takes one message and returns the answer that is due at once. What this build does not know counts as a

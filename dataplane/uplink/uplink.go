@@ -54,6 +54,9 @@ type Options struct {
 	FirstPause   time.Duration // after all nodes were tried; default 500 ms, doubled each time
 	LongestPause time.Duration // default 15 s
 	Report       time.Duration // between reports on an idle link; default 1 min
+	// Lacking is how long a node may leave out entries that it cannot open and that this data plane never held, before
+	// another node is asked; default 30 s, doubled each time up to 15 min.
+	Lacking time.Duration
 	Log          *slog.Logger  // default: discard
 }
 
@@ -70,6 +73,7 @@ type Uplink struct {
 	spurned *syncv1.Position // what was refused before its last chunk
 	decoder *zstd.Decoder    // nil until the first chunk
 	plain   []byte           // the decoder's buffer
+	lacking time.Duration    // until another node is asked for what this one cannot open
 }
 
 // New makes an Uplink and starts nothing. There is at least one endpoint.
@@ -86,10 +90,13 @@ func New(endpoints []Endpoint, applier Applier, node Node, options Options) *Upl
 	if options.Report <= 0 {
 		options.Report = time.Minute
 	}
+	if options.Lacking <= 0 {
+		options.Lacking = 30 * time.Second
+	}
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Uplink{endpoints: endpoints, applier: applier, node: node, options: options}
+	return &Uplink{endpoints: endpoints, applier: applier, node: node, options: options, lacking: options.Lacking}
 }
 
 // Connected reports whether the control plane has answered on the present link.
@@ -152,6 +159,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 var (
 	errSilent = errors.New("the control plane was silent for three heartbeats")
 	errSlow   = errors.New("the control plane did not answer in time")
+	errLocked = errors.New("this node of the control plane cannot open all that this data plane needs; asking another one")
 )
 
 // session runs one link from dialling to its end. It always returns an error, and leaves nothing running.
