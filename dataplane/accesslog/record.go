@@ -3,13 +3,11 @@ package accesslog
 import (
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/redact"
 )
-
-const redacted = "REDACTED"
 
 // gone is the status shown for a client that left before there was an answer, as nginx shows it.
 const gone = 499
@@ -40,14 +38,14 @@ func (r *record) appendCommon(b []byte) []byte {
 	b = appendAddr(b, request.ClientAddr)
 	b = append(b, " - "...)
 	if user := r.ex.Consumer.Username; user != "" {
-		b = appendQuoted(b, user, commonEscape)
+		b = redact.AppendQuoted(b, user, redact.Common)
 	} else {
 		b = append(b, '-')
 	}
 	b = append(append(append(b, " ["...), r.at.common...), `] "`...)
-	b = appendQuoted(b, request.Method, commonEscape)
+	b = redact.AppendQuoted(b, request.Method, redact.Common)
 	b = append(b, ' ')
-	b = r.appendTarget(b, commonEscape)
+	b = redact.AppendURL(b, request.Target, r.secret, redact.Common)
 	b = append(b, " HTTP/"...)
 	b = append(b, '0'+request.Major, '.', '0'+request.Minor)
 	b = append(b, `" `...)
@@ -57,7 +55,7 @@ func (r *record) appendCommon(b []byte) []byte {
 	for _, name := range [...]string{"Referer", "User-Agent"} {
 		b = append(b, ` "`...)
 		if value := request.Header.Get(name); value != "" {
-			b = r.appendReferer(b, value, commonEscape)
+			b = redact.AppendURL(b, value, r.secret, redact.Common)
 		} else {
 			b = append(b, '-')
 		}
@@ -77,7 +75,7 @@ func (r *record) appendJSON(b []byte) []byte {
 	b = appendText(b, `","scheme":"`, request.Scheme)
 	b = appendText(b, `","host":"`, request.Host)
 	b = append(b, `","target":"`...)
-	b = r.appendTarget(b, jsonEscape)
+	b = redact.AppendURL(b, request.Target, r.secret, redact.JSON)
 	b = append(append(b, `","version":"`...), '0'+request.Major, '.', '0'+request.Minor)
 	b = appendNumber(b, `","status":`, r.status())
 	b = appendNumber(b, `,"request_size":`, ex.Sent.RequestBytes+ex.Sent.ReceivedBytes)
@@ -112,7 +110,7 @@ func sourceOf(ex *exchange.Exchange) string {
 }
 
 func appendText(b []byte, before, text string) []byte {
-	return appendQuoted(append(b, before...), text, jsonEscape)
+	return redact.AppendQuoted(append(b, before...), text, redact.JSON)
 }
 
 func appendNumber(b []byte, before string, n int64) []byte {
@@ -140,88 +138,4 @@ func appendAddr(b []byte, addr netip.Addr) []byte {
 		return append(b, '-')
 	}
 	return addr.AppendTo(b)
-}
-
-// appendTarget writes the request's target, with the values of secret parameters replaced.
-func (r *record) appendTarget(b []byte, escape escaper) []byte {
-	path, query, has := strings.Cut(r.ex.Request.Target, "?")
-	b = appendQuoted(b, path, escape)
-	if has {
-		b = append(b, '?')
-		b = r.appendQuery(b, query, escape)
-	}
-	return b
-}
-
-// appendReferer writes a header's value that may be a URL of ours, redacted in the same way.
-func (r *record) appendReferer(b []byte, value string, escape escaper) []byte {
-	before, query, has := strings.Cut(value, "?")
-	b = appendQuoted(b, before, escape)
-	if has {
-		b = append(b, '?')
-		b = r.appendQuery(b, query, escape)
-	}
-	return b
-}
-
-func (r *record) appendQuery(b []byte, query string, escape escaper) []byte {
-	for first := true; first || query != ""; first = false {
-		var pair string
-		pair, query, _ = strings.Cut(query, "&")
-		if !first {
-			b = append(b, '&')
-		}
-		name, _, has := strings.Cut(pair, "=")
-		if has && r.isSecret(name) {
-			b = appendQuoted(b, name, escape)
-			b = append(append(b, '='), redacted...)
-			continue
-		}
-		b = appendQuoted(b, pair, escape)
-	}
-	return b
-}
-
-// isSecret compares a parameter's name, as it was written, with those that hold secrets. Parameters whose
-// plain names say that they are secrets are never shown, whether a plugin takes them or not.
-func (r *record) isSecret(raw string) bool {
-	for _, name := range r.secret {
-		if equalDecoded(raw, name) {
-			return true
-		}
-	}
-	for _, name := range [...]string{"apikey", "api_key", "api-key", "key", "access_token", "token", "password", "secret", "client_secret", "signature", "jwt"} {
-		if equalDecoded(raw, name) {
-			return true
-		}
-	}
-	return false
-}
-
-// equalDecoded compares a percent-encoded name with a plain one, without regard to ASCII case.
-func equalDecoded(raw, plain string) bool {
-	n := 0
-	for i := 0; i < len(raw); i++ {
-		c := raw[i]
-		if c == '%' && i+2 < len(raw) {
-			if v, err := strconv.ParseUint(raw[i+1:i+3], 16, 8); err == nil {
-				c = byte(v)
-				i += 2
-			}
-		} else if c == '+' {
-			c = ' '
-		}
-		if n >= len(plain) || lower(c) != lower(plain[n]) {
-			return false
-		}
-		n++
-	}
-	return n == len(plain)
-}
-
-func lower(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
 }

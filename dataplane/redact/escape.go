@@ -1,19 +1,19 @@
-package accesslog
+package redact
 
 import "unicode/utf8"
 
-// escaper writes a byte that may not stand in a line as it is.
-type escaper func(b []byte, c byte) []byte
+// Escape writes a byte that may not stand in a line as it is.
+type Escape func(b []byte, c byte) []byte
 
 const hexDigits = "0123456789ABCDEF"
 
-// commonEscape writes \xXX, as nginx does.
-func commonEscape(b []byte, c byte) []byte {
+// Common writes \xXX, as nginx does.
+func Common(b []byte, c byte) []byte {
 	return append(b, '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
 }
 
-// jsonEscape writes what RFC 8259 §7 asks for. A byte that is no UTF-8 is shown as U+FFFD.
-func jsonEscape(b []byte, c byte) []byte {
+// JSON writes what RFC 8259 §7 asks for. A byte that is no UTF-8 is shown as U+FFFD.
+func JSON(b []byte, c byte) []byte {
 	switch {
 	case c == '"' || c == '\\':
 		return append(b, '\\', c)
@@ -31,8 +31,8 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// appendQuoted writes text so that it can neither end the quotes around it nor the line.
-func appendQuoted(b []byte, text string, escape escaper) []byte {
+// AppendQuoted writes text so that it can neither end the quotes around it nor the line.
+func AppendQuoted(b []byte, text string, escape Escape) []byte {
 	from := 0
 	for i := 0; i < len(text); {
 		c := text[i]
