@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -21,12 +20,9 @@ import (
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/proxy"
 	"github.com/keepgate/keepgate/dataplane/status"
-	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/dataplane/table"
 	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/process"
-	"github.com/keepgate/keepgate/shared/selfsigned"
-	"github.com/keepgate/keepgate/shared/settings/dpsettings"
-	"github.com/keepgate/keepgate/shared/settings/values"
 	"github.com/keepgate/keepgate/shared/version"
 )
 
@@ -40,6 +36,7 @@ type front struct {
 	log      *accesslog.Log // nil when it is off
 	errors   *logFile       // nil when it is off
 	operator []net.Listener
+	fallback *fallback
 }
 
 // front opens all sockets, so that a taken port shows before anything runs.
@@ -51,27 +48,10 @@ func (p *plane) front(instance *process.Instance) (*front, error) {
 	}
 	handler := &counted{Proxy: next}
 	f.counted = handler
-	if err := checkSockets(p.settings.Proxy.Listen); err != nil {
+	if f.fallback, err = newFallback(p.settings, p.log); err != nil {
 		return nil, err
 	}
-	fallback, err := fallbackCertificates(p.settings, p.log)
-	if err != nil {
-		return nil, err
-	}
-	f.sockets = listener.New(p.settings.Proxy.Listen, listener.Options{
-		Certificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			if chosen := p.tables.Current().Certificates.Certificate(hello); chosen != nil {
-				return chosen, nil
-			}
-			for i := range fallback {
-				if hello.SupportsCertificate(&fallback[i]) == nil {
-					return &fallback[i], nil
-				}
-			}
-			return nil, nil
-		},
-		Default: &fallback[0], Log: p.log,
-	})
+	f.sockets = listener.New(p.settings.Proxy.Listen, f.listening())
 	standard := std.New(handler, std.Options{Log: p.log})
 	f.engine = http1.New(handler, http1.Options{Preface: f.sockets.HandOver, Panicked: func(value any, stack []byte) {
 		p.log.Error("a request was dropped by a bug; please report it", "panic", fmt.Sprint(value), "stack", string(stack))
@@ -93,6 +73,22 @@ func (p *plane) front(instance *process.Instance) (*front, error) {
 		return nil, notOpened("proxy_listen", err)
 	}
 	return f, nil
+}
+
+// listening is how sockets treat clients before their first request.
+func (f *front) listening() listener.Options {
+	p := f.plane
+	return listener.Options{
+		Certificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if chosen := p.tables.Current().Certificates.Certificate(hello); chosen != nil {
+				return chosen, nil
+			}
+			return f.fallback.choose(hello), nil
+		},
+		Handshake:      func(serverName string) *table.Handshake { return p.tables.Current().Handshakes.For(serverName) },
+		TrustedProxies: p.settings.Proxy.TrustedIPs.Ranges,
+		Log:            p.log,
+	}
 }
 
 // handler makes the proxy over the current table.
@@ -169,6 +165,7 @@ func (f *front) reload(ctx context.Context) error {
 		if err := f.plane.source.Reload(); err != nil {
 			f.plane.log.Error("the cluster certificates on disk are not usable; going on with those in use", "error", err)
 		}
+		f.fallback.reload(f.plane.log)
 		if f.log != nil {
 			if err := f.log.Reopen(); err != nil {
 				f.plane.log.Error("the access log was not reopened", "error", err)
@@ -188,44 +185,6 @@ func (f *front) reload(ctx context.Context) error {
 		}
 		f.plane.log.Info("reloaded")
 	}
-}
-
-func checkSockets(listen values.Listen) error {
-	for _, l := range listen {
-		if l.ProxyProtocol {
-			return fault.Newf(fault.Invalid, "app.Run", "proxy_listen", "%s: this version does not speak proxy_protocol", l.Address)
-		}
-	}
-	return nil
-}
-
-// fallbackCertificates are what clients without a known server name get: the first that they can verify.
-func fallbackCertificates(s dpsettings.DataPlane, log *slog.Logger) ([]tls.Certificate, error) {
-	files, keys := s.Proxy.SSLCert, s.Proxy.SSLKey
-	if len(files) != len(keys) {
-		return nil, fault.Newf(fault.Invalid, "app.Run", "ssl_cert", "%d certificates and %d keys: give one ssl_cert_key for each", len(files), len(keys))
-	}
-	var certs []tls.Certificate
-	for i, file := range files {
-		cert, err := tls.LoadX509KeyPair(file, keys[i])
-		if err != nil {
-			return nil, fmt.Errorf("ssl_cert: %w", err)
-		}
-		certs = append(certs, cert)
-	}
-	if len(certs) > 0 {
-		return certs, nil
-	}
-	dir := filepath.Join(s.Process.Prefix, "ssl")
-	cert, made, err := selfsigned.Load(dir, "keepgate-default")
-	if err != nil {
-		return nil, fmt.Errorf("the certificate for clients without a server name: %w", err)
-	}
-	if made {
-		log.Warn("made a self-signed certificate for clients whose server name has none; set ssl_cert and ssl_cert_key",
-			"folder", dir)
-	}
-	return []tls.Certificate{cert}, nil
 }
 
 // counted counts requests of all engines.

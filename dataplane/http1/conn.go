@@ -29,6 +29,7 @@ type conn struct {
 	raw    syscall.RawConn // of a plain socket; nil: nc must be read to be waited for
 	fd     syscall.RawConn // of the socket under TLS too, for watching; may be nil
 	tls    *tls.ConnectionState
+	policy string // that its handshake ran under
 	peer   exchange.Peer
 	scheme string
 	state  atomic.Int32
@@ -52,6 +53,9 @@ type conn struct {
 	watch watch
 }
 
+// policed is the socket under a tls.Conn when somebody watched the handshake; see exchange.Request.Handshake.
+type policed interface{ HandshakePolicy() string }
+
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{srv: s, nc: nc, scheme: "http"}
 	c.in = wire.Input{Src: c, Blocks: &s.blocks}
@@ -65,6 +69,9 @@ func newConn(s *Server, nc net.Conn) *conn {
 		}
 		state := t.ConnectionState()
 		c.tls, c.scheme, socket = &state, "https", t.NetConn()
+		if p, ok := socket.(policed); ok {
+			c.policy = p.HandshakePolicy()
+		}
 	}
 	if sc, ok := socket.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {

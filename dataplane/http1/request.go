@@ -59,7 +59,7 @@ func (c *conn) begin() *exchange.Exchange {
 	}
 	r := &ex.Request
 	r.Peer, r.ClientAddr = c.peer, c.peer.Remote.Addr()
-	r.Scheme, r.TLS = c.scheme, c.tls
+	r.Scheme, r.TLS, r.Handshake = c.scheme, c.tls, c.policy
 	return ex
 }
 
@@ -144,6 +144,9 @@ type prefixed struct {
 	net.Conn
 	early []byte
 }
+
+// NetConn is the connection itself.
+func (p *prefixed) NetConn() net.Conn { return p.Conn }
 
 func (p *prefixed) Read(b []byte) (int, error) {
 	if len(p.early) > 0 {

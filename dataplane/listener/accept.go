@@ -7,8 +7,6 @@ import (
 	"net"
 	"sync"
 	"time"
-
-	"github.com/keepgate/keepgate/shared/settings/values"
 )
 
 // accept serves each connection of s in a goroutine, until s is closed. Running out of files or memory is waited out.
@@ -36,19 +34,20 @@ func (l *Listener) accept(ctx context.Context, s socket, serving *sync.WaitGroup
 	}
 }
 
-// serve shakes hands where the socket wants it and gives the connection to its engine.
+// serve reads who a proxy in front speaks for and shakes hands, where the socket wants it, and gives the connection to its
+// engine.
 func (l *Listener) serve(s socket, nc net.Conn) {
-	if s.tls != nil {
-		secure := tls.Server(nc, s.tls)
+	if s.tls != nil || s.spec.ProxyProtocol {
 		_ = nc.SetDeadline(time.Now().Add(l.options.HandshakeTimeout))
-		if err := secure.Handshake(); err != nil {
+		prepared, err := l.prepare(s, nc)
+		if err != nil {
 			l.refused.Add(1)
 			_ = nc.Close()
 			return
 		}
+		nc = prepared
 		_ = nc.SetDeadline(time.Time{})
-		nc = secure
-		if secure.ConnectionState().NegotiatedProtocol == "h2" {
+		if secure, ok := nc.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol == "h2" {
 			l.queue.put(nc)
 			return
 		}
@@ -60,9 +59,46 @@ func (l *Listener) serve(s socket, nc net.Conn) {
 	l.native.ServeConn(nc)
 }
 
+// prepare does what a connection needs before its engine, under one deadline.
+func (l *Listener) prepare(s socket, nc net.Conn) (net.Conn, error) {
+	c := &conn{}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		c.TCPConn, nc = tcp, c
+	}
+	if s.spec.ProxyProtocol {
+		said, err := readProxyHeader(nc)
+		if err != nil {
+			return nil, err
+		}
+		if said.remote.IsValid() && l.believes(nc.RemoteAddr()) {
+			c.remote, c.local = net.TCPAddrFromAddrPort(said.remote), net.TCPAddrFromAddrPort(said.local)
+		}
+	}
+	if s.tls == nil {
+		return nc, nil
+	}
+	secure := tls.Server(nc, s.tls)
+	return secure, secure.Handshake()
+}
+
+// believes says whether a proxy's word counts.
+func (l *Listener) believes(proxy net.Addr) bool {
+	tcp, ok := proxy.(*net.TCPAddr)
+	if !ok {
+		return false
+	}
+	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	for _, prefix := range l.options.TrustedProxies {
+		if prefix.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
 // HandOver takes a clear connection that opens with HTTP/2's preface. On a socket without the flag http2 it is closed.
 func (l *Listener) HandOver(nc net.Conn) {
-	local := nc.LocalAddr()
+	local := socketAddr(nc)
 	for _, s := range l.sockets {
 		if s.spec.HTTP2 && !s.spec.TLS && samePort(s.Addr(), local) {
 			l.queue.put(nc)
@@ -77,69 +113,3 @@ func samePort(a, b net.Addr) bool {
 	y, ok2 := b.(*net.TCPAddr)
 	return ok1 && ok2 && x.Port == y.Port && (x.IP.IsUnspecified() || x.IP.Equal(y.IP))
 }
-
-func (l *Listener) tlsConfig(spec values.Listener) *tls.Config {
-	c := &tls.Config{
-		MinVersion:       l.options.MinVersion,
-		NextProtos:       []string{"http/1.1"},
-		GetCertificate:   l.certificate,
-		VerifyConnection: l.options.Verify,
-	}
-	if spec.HTTP2 {
-		c.NextProtos = []string{"h2", "http/1.1"}
-	}
-	if l.options.Verify != nil {
-		c.ClientAuth = tls.RequestClientCert
-	}
-	return c
-}
-
-var errNoCertificate = errors.New("no certificate for the server name, and no default")
-
-func (l *Listener) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if l.options.Certificate != nil {
-		if cert, err := l.options.Certificate(hello); cert != nil || err != nil {
-			return cert, err
-		}
-	}
-	if l.options.Default == nil {
-		return nil, errNoCertificate
-	}
-	return l.options.Default, nil
-}
-
-// queue is a net.Listener fed by hand.
-type queue struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newQueue() *queue { return &queue{conns: make(chan net.Conn), closed: make(chan struct{})} }
-
-func (q *queue) put(nc net.Conn) {
-	select {
-	case q.conns <- nc:
-	case <-q.closed:
-		_ = nc.Close()
-	}
-}
-
-// Accept implements net.Listener.
-func (q *queue) Accept() (net.Conn, error) {
-	select {
-	case nc := <-q.conns:
-		return nc, nil
-	case <-q.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (q *queue) Close() error {
-	q.once.Do(func() { close(q.closed) })
-	return nil
-}
-
-// Addr implements net.Listener.
-func (q *queue) Addr() net.Addr { return &net.TCPAddr{} }

@@ -1,9 +1,12 @@
 // Package listener opens the gateway's sockets, terminates TLS and hands each connection to the engine that speaks its protocol.
 //
-// Sockets are described in Kong's syntax (shared/settings/values). On a TLS socket the certificate is chosen by server name through a callback;
+// Sockets are described in Kong's syntax (shared/settings/values). On a socket with PROXY protocol the header comes first; without one the
+// connection is closed. On a TLS socket the certificate and the policy on clients' certificates are chosen by server name through callbacks;
 // ALPN then decides: h2 goes to the standard library's server through a listener fed by a channel, everything else to the HTTP/1.1 engine
 // in the goroutine that shook hands. On a clear socket with the flag http2 the HTTP/1.1 engine notices HTTP/2's preface and calls
 // [Listener.HandOver]. Requests, routes and consumers are no concern of this package.
+//
+// A connection that engines get, or that tls.Conn.NetConn gives them, tells by the method HandshakePolicy which policy it was made under.
 package listener
 
 import (
@@ -13,10 +16,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/keepgate/keepgate/dataplane/table"
 	"github.com/keepgate/keepgate/shared/settings/values"
 )
 
@@ -36,17 +41,21 @@ type Standard interface {
 
 // Options tunes a Listener. The zero value is right for production, once there is a certificate.
 type Options struct {
-	// Certificate chooses by hello.ServerName; nil, nil means that there is none for it and Default serves.
+	// Certificate chooses by hello.ServerName at each handshake. Sockets with TLS need it.
 	Certificate func(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
-	// Default serves clients without a server name or with an unknown one.
-	Default *tls.Certificate
-	// Verify is the whole policy for clients' certificates and runs on every handshake, resumed ones included.
-	// Without it no certificate is asked for.
+	// Handshake is the policy on clients' certificates for a server name, "" for none; default: nobody is asked.
+	Handshake func(serverName string) *table.Handshake
+	// Verify runs at the end of every handshake, resumed ones included, and an error ends it; default: nothing.
 	Verify func(tls.ConnectionState) error
 	// MinVersion of TLS; default 1.2, the least there is.
 	MinVersion uint16
-	// HandshakeTimeout bounds the TLS handshake; default 10 s.
+	// SessionTimeout is how long a session may be resumed; default: a week.
+	SessionTimeout time.Duration
+	// HandshakeTimeout bounds what comes before the first request: the PROXY protocol's header and the TLS handshake;
+	// default 10 s.
 	HandshakeTimeout time.Duration
+	// TrustedProxies are believed what they say by PROXY protocol; the word of others is read and ignored.
+	TrustedProxies []netip.Prefix
 	// DrainTimeout bounds how long requests in flight may take when the process stops; default 10 s.
 	DrainTimeout time.Duration
 	// Log hears of accepts that fail; default: nobody.
@@ -74,6 +83,7 @@ type Listener struct {
 	native   Native
 	standard Standard
 	queue    *queue
+	tickets  *tickets
 	sockets  []socket
 	accepted atomic.Int64
 	refused  atomic.Int64
@@ -87,7 +97,7 @@ type socket struct {
 
 // New makes a Listener and opens nothing.
 func New(specs []values.Listener, options Options) *Listener {
-	return &Listener{specs: specs, options: options.withDefaults(), queue: newQueue()}
+	return &Listener{specs: specs, options: options.withDefaults(), queue: newQueue(), tickets: newTickets(options.SessionTimeout)}
 }
 
 // Attach sets the engines, before Run. A nil native gives all connections to standard (proxy_http1_engine = std).

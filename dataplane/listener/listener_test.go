@@ -82,6 +82,10 @@ func start(t *testing.T, native bool, text string, options listener.Options) fix
 	return f
 }
 
+func always(cert *tls.Certificate) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }
+}
+
 func client(addr, serverName string, roots *x509.CertPool, protocols func(*http.Protocols)) *http.Client {
 	p := new(http.Protocols)
 	protocols(p)
@@ -105,7 +109,7 @@ func TestProtocols(t *testing.T) {
 	for name, native := range map[string]bool{"native": true, "std": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := start(t, native, "127.0.0.1:0 http2 reuseport backlog=100 deferred, 127.0.0.1:0 ssl http2, 127.0.0.1:0 ssl", listener.Options{Default: &cert})
+			f := start(t, native, "127.0.0.1:0 http2 reuseport backlog=100 deferred, 127.0.0.1:0 ssl http2, 127.0.0.1:0 ssl", listener.Options{Certificate: always(&cert)})
 			tests := map[string]struct {
 				addr, url, want string
 				protocols       func(*http.Protocols)
@@ -146,12 +150,11 @@ func TestCertificateBySNI(t *testing.T) {
 	}
 	verified := make(chan string, 10)
 	f := start(t, true, "127.0.0.1:0 ssl", listener.Options{
-		Default: &fallback,
 		Certificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			if hello.ServerName == "other.test" {
 				return &other, nil
 			}
-			return nil, nil
+			return &fallback, nil
 		},
 		Verify: func(cs tls.ConnectionState) error {
 			verified <- cs.ServerName

@@ -104,7 +104,9 @@ func (p *Proxy) Serve(ex *exchange.Exchange) {
 		ex.Request.BodyLimit = p.options.MaxBody
 	}
 	p.identify(ex, s)
-	if ex.Request.Method == "TRACE" {
+	if misdirected(ex, s) {
+		// the client has its answer
+	} else if ex.Request.Method == "TRACE" {
 		plugin.Refuse(ex, errNotAllowed) // an upstream would show what the gateway added; nginx, and so Kong, refuses it too
 	} else if match, found := s.table.Router.Match(&ex.Request); found {
 		s.match = match

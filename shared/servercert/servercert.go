@@ -47,6 +47,9 @@ func (h *Holder) Reload() (changed bool, err error) {
 // Leaf is the certificate in use.
 func (h *Holder) Leaf() *x509.Certificate { return h.current.Load().Leaf }
 
+// Certificate is the certificate in use, with its key. Handshakes ask for it one by one.
+func (h *Holder) Certificate() *tls.Certificate { return h.current.Load() }
+
 // Config is for sockets that show the certificate in use at each handshake. Sessions are not resumed: a ticket would
 // carry the trust in a certificate past its end.
 func (h *Holder) Config() *tls.Config {

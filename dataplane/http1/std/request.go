@@ -58,7 +58,7 @@ func (s *Server) fill(ex *exchange.Exchange, r *http.Request, b *body) error {
 	q.ClientAddr = q.Remote.Addr()
 	q.Scheme, q.TLS = "http", r.TLS
 	if r.TLS != nil {
-		q.Scheme = "https"
+		q.Scheme, q.Handshake = "https", policyOf(r.Context())
 	}
 	q.Method, q.Major, q.Minor = r.Method, uint8(r.ProtoMajor), uint8(r.ProtoMinor)
 	if r.Method == http.MethodConnect {

@@ -77,6 +77,7 @@ func New(handler exchange.Handler, options Options) *Server {
 		},
 		ErrorLog:    slog.NewLogLogger(s.options.Log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return s.options.Base },
+		ConnContext: withPolicy,
 	}
 	return s
 }
