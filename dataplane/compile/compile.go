@@ -11,6 +11,7 @@ package compile
 
 import (
 	"crypto/x509"
+	"slices"
 
 	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/plugin"
@@ -114,9 +115,11 @@ func (r *run) report(kind, id, name, reason string) {
 
 // runtime makes what plugins share. A store is kept when nothing that it is made of has changed.
 func (r *run) runtime() plugin.Runtime {
-	changed := r.changed("consumers")
+	changed := slices.ContainsFunc(consumerTables(), r.changed)
 	if changed || r.last.Consumers == nil {
-		r.last.Consumers = r.consumers()
+		r.last.Consumers = keep(r, "consumers", r.consumers)
+	} else {
+		r.quarantined = append(r.quarantined, r.stored["consumers"]...)
 	}
 	stores := make([]any, len(r.list))
 	for number, kind := range r.list {
@@ -133,10 +136,30 @@ func (r *run) runtime() plugin.Runtime {
 			r.quarantined = append(r.quarantined, r.stored[kind.Name()]...)
 			continue
 		}
-		from := len(r.quarantined)
-		stores[number] = keeper.Store(r.messages, r.last.Consumers, r.report)
-		r.stored[kind.Name()] = append([]Quarantined(nil), r.quarantined[from:]...)
+		stores[number] = keep(r, kind.Name(), func() any { return r.store(keeper) })
 	}
 	r.Compiler.stores = stores
 	return plugin.NewRuntime(r.last.Consumers, stores)
+}
+
+// keep makes something that outlives a compilation and remembers what was reported meanwhile.
+func keep[T any](r *run, name string, make func() T) T {
+	from := len(r.quarantined)
+	made := make()
+	r.stored[name] = append([]Quarantined(nil), r.quarantined[from:]...)
+	return made
+}
+
+// store makes what a plugin looks things up in.
+func (r *run) store(keeper plugin.Keeper) any {
+	made := keeper.Store(r.messages, r.last.Consumers, r.report)
+	if cautious, ok := keeper.(plugin.Cautious); ok {
+		for _, table := range keeper.Tables() {
+			for _, e := range r.lost(table) {
+				s := e.parsed.(*salvaged)
+				cautious.Lose(made, plugin.Lost{Table: table, ID: e.id, Message: s.message, Sure: s.sure})
+			}
+		}
+	}
+	return made
 }

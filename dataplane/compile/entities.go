@@ -8,7 +8,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/keepgate/keepgate/dataplane/plugin"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 )
 
@@ -183,13 +182,4 @@ func (e *entities) messages(kind string) iter.Seq2[string, proto.Message] {
 			}
 		}
 	}
-}
-
-func (e *entities) consumers() *plugin.Consumers {
-	list := make([]*plugin.Consumer, 0, len(e.each("consumers")))
-	for _, one := range e.each("consumers") {
-		m := one.message.(*configv1.Consumer)
-		list = append(list, &plugin.Consumer{ID: one.id, Username: m.GetUsername(), CustomID: m.GetCustomId()})
-	}
-	return plugin.NewConsumers(list)
 }

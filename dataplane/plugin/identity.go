@@ -22,29 +22,15 @@ func identifies(name, _ string) bool {
 	if len(name) < len(consumerPrefix) || name[0]|0x20 != 'x' {
 		return false
 	}
-	if loose(name[:len(consumerPrefix)], consumerPrefix) {
+	if exchange.EqualLoose(name[:len(consumerPrefix)], consumerPrefix) {
 		return true
 	}
 	for _, ours := range [...]string{credentialHeader, anonymousHeader, authenticatedGroupsHeader, certificateDN, certificateSAN} {
-		if len(name) == len(ours) && loose(name, ours) {
+		if exchange.EqualLoose(name, ours) {
 			return true
 		}
 	}
 	return false
-}
-
-// loose compares names of one length without regard to case, "_" and "-" being the same.
-func loose(name, want string) bool {
-	for i := range len(want) {
-		c := name[i]
-		if c == '_' {
-			c = '-'
-		}
-		if c != want[i] && (c|0x20 != want[i]|0x20 || want[i] == '-') {
-			return false
-		}
-	}
-	return true
 }
 
 // Credential is what a request was accepted by.

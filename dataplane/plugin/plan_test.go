@@ -26,7 +26,11 @@ type note struct{ text, identify string }
 func (n note) Access(ex *exchange.Exchange, _ *plugin.Runtime) {
 	ex.Request.Header.Add("Ran", n.text)
 	if n.identify != "" {
-		plugin.Identify(ex, &plugin.Consumer{ID: n.identify}, plugin.Credential{ID: "k"})
+		who := &plugin.Consumer{ID: n.identify}
+		if n.identify == "alice" {
+			who.Groups = []exchange.Group{{ID: "0", Name: "without plugins"}, {ID: "1", Name: "a"}, {ID: "2", Name: "b"}}
+		}
+		plugin.Identify(ex, who, plugin.Credential{ID: "k"})
 	}
 }
 
@@ -52,40 +56,66 @@ func run(scopes []plugin.Scopes, kinds int) (ran, logged []string, ex *exchange.
 	return ran, logged, ex
 }
 
-// The most specific scope wins: route+service+consumer, route+consumer, service+consumer, route+service,
-// consumer, then route, service, global, which the compiler has reduced to Rest.
+// The most specific scope wins, in Kong Enterprise's order. Of several groups it is the first by name.
 func TestScopePrecedence(t *testing.T) {
 	t.Parallel()
-	by := func(text string) map[string]*plugin.Instance {
-		return map[string]*plugin.Instance{"alice": instance("limit", 1, 900, text, "")}
+	var full plugin.Scopes
+	limit := func(text string) *plugin.Instance { return instance("limit", 1, 900, text, "") }
+	by := func(scope *map[string]*plugin.Instance, text string, ids ...string) (string, func()) {
+		*scope = map[string]*plugin.Instance{}
+		for _, id := range ids {
+			(*scope)[id] = limit(text + strings.TrimPrefix(id, "alice"))
+		}
+		return text + strings.TrimPrefix(ids[0], "alice"), func() { delete(*scope, ids[0]) }
 	}
-	full := plugin.Scopes{
-		RouteServiceConsumer: by("rsc"), RouteConsumer: by("rc"), ServiceConsumer: by("sc"),
-		RouteService: instance("limit", 1, 900, "rs", ""), Consumer: by("c"), Global: instance("limit", 1, 900, "rest", ""),
+	plain := func(scope **plugin.Instance, text string) (string, func()) {
+		*scope = limit(text)
+		return text, func() { *scope = nil }
 	}
-	for i, want := range []string{"rsc", "rc", "sc", "rs", "c", "rest"} {
-		for consumer, wanted := range map[string]string{"alice": want, "bob": map[bool]string{true: "rs", false: "rest"}[full.RouteService != nil]} {
+	type level struct {
+		want string
+		drop func()
+	}
+	var levels []level
+	add := func(want string, drop func()) { levels = append(levels, level{want, drop}) }
+	groups := func(scope *map[string]*plugin.Instance, text string) {
+		add(by(scope, text, "1", "2"))
+		add(text+"2", func() { *scope = nil })
+	}
+	add(by(&full.RouteServiceConsumer, "crs", "alice"))
+	groups(&full.RouteServiceGroup, "grs")
+	add(by(&full.RouteConsumer, "cr", "alice"))
+	add(by(&full.ServiceConsumer, "cs", "alice"))
+	groups(&full.RouteGroup, "gr")
+	groups(&full.ServiceGroup, "gs")
+	add(plain(&full.RouteService, "rs"))
+	add(by(&full.Consumer, "c", "alice"))
+	groups(&full.Group, "g")
+	add(plain(&full.Route, "r"))
+	add(plain(&full.Service, "s"))
+	add(plain(&full.Global, "global"))
+	plainly := map[string]bool{"rs": true, "r": true, "s": true, "global": true}
+	for i, level := range levels {
+		bob := ""
+		for _, later := range levels[i:] {
+			if bob == "" && plainly[later.want] {
+				bob = later.want
+			}
+		}
+		for consumer, wanted := range map[string]string{"alice": level.want, "bob": bob, "": bob} {
 			auth := plugin.Scopes{Global: instance("auth", 0, 1000, "auth", consumer)}
 			ran, logged, _ := run([]plugin.Scopes{full, auth}, 2)
 			if diff := cmp.Diff([]string{"auth", wanted}, ran); diff != "" {
-				t.Errorf("step %d, %s: %s", i, consumer, diff)
+				t.Errorf("at %s, %q: %s", level.want, consumer, diff)
 			}
 			if diff := cmp.Diff(ran, logged); diff != "" {
-				t.Errorf("step %d, %s: the log phase ran others: %s", i, consumer, diff)
+				t.Errorf("at %s, %q: the log phase ran others: %s", level.want, consumer, diff)
 			}
 		}
-		switch want {
-		case "rsc":
-			full.RouteServiceConsumer = nil
-		case "rc":
-			full.RouteConsumer = nil
-		case "sc":
-			full.ServiceConsumer = nil
-		case "rs":
-			full.RouteService = nil
-		case "c":
-			full.Consumer = nil
-		}
+		level.drop()
+	}
+	if ran, _, _ := run([]plugin.Scopes{full}, 2); ran != nil {
+		t.Errorf("nothing is left, and %v ran", ran)
 	}
 }
 
@@ -131,7 +161,7 @@ func TestBrokenInstancesRefuse(t *testing.T) {
 func TestIdentityHeaders(t *testing.T) {
 	t.Parallel()
 	ex := new(exchange.Exchange)
-	for _, name := range []string{"X-Consumer-ID", "x_consumer_custom-id", "X-CONSUMER-USERNAME", "X-Consumer-Groups", "X-Credential-Identifier", "X_Anonymous_Consumer", "X-Consume"} {
+	for _, name := range []string{"X-Consumer-ID", "x_consumer_custom-id", "X-CONSUMER-USERNAME", "X-Consumer-Groups", "X-Credential-Identifier", "X_Anonymous_Consumer", "x-authenticated_groups", "X_Client-Cert-DN", "x-client-cert-san", "X-Consume", "X-Client-Cert", "X-Authenticated-Group"} {
 		ex.Request.Header.Add(name, "forged")
 	}
 	plugin.StripIdentity(ex)
@@ -140,7 +170,10 @@ func TestIdentityHeaders(t *testing.T) {
 	for name, value := range ex.Request.Header.All() {
 		got[name] += value
 	}
-	want := map[string]string{"X-Consume": "forged", "X-Consumer-ID": "1", "X-Consumer-Username": "al  X-Evil: 1", "X-Credential-Identifier": "k"}
+	want := map[string]string{
+		"X-Consume": "forged", "X-Client-Cert": "forged", "X-Authenticated-Group": "forged",
+		"X-Consumer-ID": "1", "X-Consumer-Username": "al  X-Evil: 1", "X-Credential-Identifier": "k",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
