@@ -60,6 +60,8 @@ type Exchange struct {
 
 	// Tries are the attempts to reach an upstream, in their order.
 	Tries []Try
+	// UpstreamTarget is the request target that the upstream was sent, "" when none was.
+	UpstreamTarget string
 
 	arena  arena
 	slots  []any
@@ -151,7 +153,7 @@ func (ex *Exchange) Reset() {
 	ex.Context = nil
 	ex.Client = nil
 	ex.Route, ex.Service = nil, nil
-	ex.Tries = ex.Tries[:0]
+	ex.Tries, ex.UpstreamTarget = ex.Tries[:0], ""
 	clear(ex.slots)
 	ex.slots = ex.slots[:0]
 	ex.marks = [markCount]int64{}

@@ -43,6 +43,9 @@ func (ex *Exchange) Since(m Mark) time.Duration {
 	return time.Duration(ex.marks[m]) - ex.Start.Sub(epoch)
 }
 
+// At returns the time of day of a moment of [Now].
+func (ex *Exchange) At(now int64) time.Time { return ex.Start.Add(time.Duration(now) - ex.Start.Sub(epoch)) }
+
 // Between returns the time from one mark to another, 0 when either was never noted.
 func (ex *Exchange) Between(from, to Mark) time.Duration {
 	if ex.marks[from] == 0 || ex.marks[to] == 0 {

@@ -32,6 +32,7 @@ func (p *Proxy) forward(ex *exchange.Exchange, s *state, route *table.Route) {
 		Target: target(ex, service.Path, stripped), Upgrade: ex.Request.Upgrade != "",
 		WriteTimeout: service.WriteTimeout, ReadTimeout: service.ReadTimeout,
 	}
+	ex.UpstreamTarget = s.head.Target
 	if route.PreserveHost {
 		s.head.Host = ex.Request.Host
 	}
