@@ -41,7 +41,9 @@ func idleFigures(b *bench) {
 	closeAll := b.openIdle(dp.Proxy, n)
 	defer closeAll()
 	b.collect(dp)
-	resident := (b.residentKiB(dp.Pid()) - residentBefore) / float64(n)
+	total := b.residentKiB(dp.Pid())
+	resident := (total - residentBefore) / float64(n)
+	b.report.add(figure{Name: fmt.Sprintf("%d idle connections, RSS", n), Value: total / 1024, Unit: "MiB", Aim: 150, Note: "the whole data plane"})
 	inUse := (b.inUse(dp) - heapBefore) / 1024 / float64(n)
 	b.report.add(figure{
 		Name: "an idle plain connection", Value: inUse, Unit: "KiB", Aim: 8,

@@ -27,14 +27,15 @@ type effort struct {
 	idle       int
 	benchCount string
 	secrets    int
+	peerRounds int
 }
 
 func full() effort {
-	return effort{rounds: 15, perRun: 3 * time.Second, changes: 200, entities: []int{10_000, 100_000}, idle: 4000, benchCount: "5", secrets: 1_000_000}
+	return effort{rounds: 15, perRun: 3 * time.Second, changes: 200, entities: []int{10_000, 100_000}, idle: 10_000, benchCount: "5", secrets: 1_000_000, peerRounds: 7}
 }
 
 func quick() effort {
-	return effort{rounds: 3, perRun: 2 * time.Second, changes: 50, entities: []int{10_000}, idle: 1000, benchCount: "1", secrets: 300_000}
+	return effort{rounds: 3, perRun: 2 * time.Second, changes: 50, entities: []int{10_000}, idle: 1000, benchCount: "1", secrets: 300_000, peerRounds: 2}
 }
 
 // section is one part of the run.
@@ -49,6 +50,7 @@ func sections() []section {
 		{"code", codeFigures},
 		{"size", sizeFigures},
 		{"proxy", proxyFigures},
+		{"peers", peerFigures},
 		{"idle", idleFigures},
 		{"change", changeFigures},
 		{"apply", applyFigures},
@@ -58,8 +60,13 @@ func sections() []section {
 
 func main() {
 	out := flag.String("json", "", "also write the figures to this file")
-	only := flag.String("only", "", "run only these sections, as code,proxy: code, size, proxy, idle, change, apply, reencrypt")
+	only := flag.String("only", "", "run only these sections, as code,proxy: code, size, proxy, peers, idle, change, apply, reencrypt")
+	grpcAddress := flag.String("serve-grpc", "", "be the gRPC service behind the proxies, at this address; for the program itself")
 	flag.Parse()
+	if *grpcAddress != "" {
+		fmt.Fprintln(os.Stderr, "bench:", serveGRPC(*grpcAddress))
+		os.Exit(1)
+	}
 	b := &bench{effort: full(), report: &report{Begun: time.Now(), Machine: machine()}}
 	if os.Getenv("BENCH_QUICK") != "" {
 		b.effort = quick()

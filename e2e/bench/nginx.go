@@ -2,13 +2,11 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/keepgate/keepgate/e2e/harness"
 )
@@ -20,8 +18,8 @@ type proxied struct {
 	pid     int
 }
 
-// nginx starts an nginx on one core, in a folder of its own, and returns its address.
-func (b *bench) nginx(c *harness.Cluster, name string, core int, conf func(listen string) string) proxied {
+// nginx starts an nginx on one core, in a folder of its own, and returns its address: the one given, or a free one.
+func (b *bench) nginx(c *harness.Cluster, name string, core int, conf func(listen string) string, at ...string) proxied {
 	b.Helper()
 	program, err := exec.LookPath("nginx")
 	if err != nil {
@@ -35,7 +33,7 @@ func (b *bench) nginx(c *harness.Cluster, name string, core int, conf func(liste
 	if os.Geteuid() == 0 {
 		user = "user root;" // the folder is ours alone
 	}
-	listen := harness.FreeAddress(b)
+	listen := append(at, harness.FreeAddress(b))[0]
 	file := filepath.Join(folder, "nginx.conf")
 	if err := os.WriteFile(file, fmt.Appendf(nil, nginxFrame, user, conf(listen)), 0o644); err != nil {
 		b.Fatalf("%v", err)
@@ -43,19 +41,8 @@ func (b *bench) nginx(c *harness.Cluster, name string, core int, conf func(liste
 	process := c.Program(name, program, "-p", folder, "-c", file, "-e", filepath.Join(folder, "error.log"))
 	process.Core, process.Group = core, true
 	process.Launch()
-	address := netip.MustParseAddrPort(listen)
-	harness.Eventually(b, name, func() string {
-		connection, err := net.DialTimeout("tcp", listen, time.Second)
-		if err != nil {
-			if process.Pid() == 0 {
-				b.Fatalf("%s ended: %s", name, process.Log())
-			}
-			return err.Error()
-		}
-		_ = connection.Close()
-		return ""
-	})
-	return proxied{name, address, process.Pid()}
+	b.awaitPort(name, process, listen)
+	return proxied{name, netip.MustParseAddrPort(listen), process.Pid()}
 }
 
 // upstream is the service behind every proxy: nginx, which answers a KiB.
