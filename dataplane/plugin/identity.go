@@ -75,7 +75,7 @@ var errNoAnonymous = &Refusal{Status: 500, Message: "An unexpected error occurre
 // Authenticate runs check as Kong's auth plugins do. With anonymous set, a request that an earlier plugin
 // authenticated passes unchecked, and one that check answers with 401 goes on as that consumer (an id or user
 // name); should the consumer not exist, the request is refused. Check identifies the request and returns
-// nil, or returns what to answer. A 401 carries challenge as WWW-Authenticate.
+// nil, or returns what to answer. A 401 carries challenge, unless it is empty, as WWW-Authenticate.
 func Authenticate(ex *exchange.Exchange, on *Runtime, anonymous, challenge string, check func() *Refusal) {
 	if anonymous != "" && ex.Consumer.Authenticated() {
 		return
@@ -91,7 +91,9 @@ func Authenticate(ex *exchange.Exchange, on *Runtime, anonymous, challenge strin
 			if refusal.Challenge != "" {
 				challenge = refusal.Challenge
 			}
-			ex.Response.Header.Set("WWW-Authenticate", challenge)
+			if challenge != "" { // a certificate is no scheme of HTTP
+				ex.Response.Header.Set("WWW-Authenticate", challenge)
+			}
 		case 429: // budgets refill once a second or faster; RFC 6585 §4
 			ex.Response.Header.Set("Retry-After", "1")
 		}

@@ -94,11 +94,13 @@ func plan() []room {
 		{"controlplane/cmd/*", []string{"controlplane/app", "controlplane/cli", "shared/process", "shared/settings/...", "shared/telemetry"}},
 
 		{"dataplane/exchange", nil},
+		{"dataplane/revocation", nil},
 		{"dataplane/plugin", []string{"dataplane/exchange", "shared/plugins", "shared/schema"}},
 		{"dataplane/plugin/all", []string{"dataplane/plugin/...", "shared/verifier"}},
 		{"dataplane/plugin/plugintest", []string{"dataplane/...", "shared/..."}},
 		{"dataplane/plugin/filelog", []string{"dataplane/exchange", "dataplane/logrecord", "dataplane/plugin"}},
 		{"dataplane/plugin/httplog", []string{"dataplane/exchange", "dataplane/logrecord", "dataplane/plugin"}},
+		{"dataplane/plugin/mtlsauth", []string{"dataplane/exchange", "dataplane/plugin", "dataplane/revocation"}},
 		{"dataplane/plugin/*", []string{"dataplane/exchange", "dataplane/plugin", "shared/plugins", "shared/schema", "shared/verifier"}},
 		{"dataplane/http1/wire", []string{"dataplane/exchange"}},
 		{"dataplane/http1/...", []string{"dataplane/exchange", "dataplane/http1/..."}},

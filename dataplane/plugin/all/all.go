@@ -8,6 +8,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/plugin/basicauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/correlationid"
 	"github.com/keepgate/keepgate/dataplane/plugin/keyauth"
+	"github.com/keepgate/keepgate/dataplane/plugin/mtlsauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/ratelimiting"
 	"github.com/keepgate/keepgate/dataplane/plugin/requestsizelimiting"
 	"github.com/keepgate/keepgate/dataplane/plugin/requesttermination"
@@ -25,6 +26,7 @@ type Options struct {
 func Kinds(o Options) []plugin.Kind {
 	return []plugin.Kind{
 		keyauth.Kind{},
+		mtlsauth.New(o.Log),
 		basicauth.New(verifier.NewGuard(o.Passwords)),
 		requesttermination.Kind{},
 		correlationid.New(),
