@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/keepgate/keepgate/shared/serverchain"
 )
 
 // maxConnectionAge makes connections go round: to a server that came back after a failover, and to new
@@ -70,14 +72,15 @@ func (c Config) secure(conn *pgx.ConnConfig) error {
 		return nil
 	}
 	config := &tls.Config{MinVersion: max(c.MinVersion, tls.VersionTLS12), ServerName: conn.Host}
-	config.InsecureSkipVerify = true // verify does it, where it is asked for
+	config.InsecureSkipVerify = true // serverchain does it, where it is asked for
 	if c.SSLVerify {
 		roots, err := c.authorities()
 		if err != nil {
 			return err
 		}
 		host := conn.Host // and not the state's, which is empty for an address
-		config.VerifyConnection = func(state tls.ConnectionState) error { return verify(state.PeerCertificates, host, roots, c.Depth) }
+		demand := serverchain.Demand{Host: host, Roots: roots, Depth: c.Depth, DepthName: "ssl_verify_depth"}
+		config.VerifyConnection = func(state tls.ConnectionState) error { return serverchain.Verify(state.PeerCertificates, demand) }
 	}
 	if c.Cert != "" || c.Key != "" {
 		if _, err := tls.LoadX509KeyPair(c.Cert, c.Key); err != nil {
