@@ -120,7 +120,7 @@ func (i *instance) find(ex *exchange.Exchange) (key string, refusal *plugin.Refu
 			key, count = fromHeader(&ex.Request.Header, name)
 		}
 		if count == 0 && i.inQuery {
-			key, count = fromQuery(ex, name)
+			plugin.Parameters(ex, name, func(value string) { key = value; count++ })
 		}
 		if count == 0 && i.inBody {
 			key, count = body.find(name)
@@ -152,7 +152,7 @@ func fromHeader(header *exchange.Header, name string) (value string, count int) 
 // remove takes the key out of the request, from wherever it may be.
 func (i *instance) remove(ex *exchange.Exchange, name string, body *form) {
 	ex.Request.Header.Del(name)
-	removeFromQuery(ex, name)
+	plugin.RemoveParameters(ex, name)
 	if i.inBody {
 		body.remove(ex, name)
 	}

@@ -1,4 +1,4 @@
-package keyauth
+package plugin
 
 import (
 	"strings"
@@ -6,23 +6,20 @@ import (
 	"github.com/keepgate/keepgate/dataplane/exchange"
 )
 
-// fromQuery returns the value of the parameter of that name and how many there are. Both are compared and
-// returned decoded.
-func fromQuery(ex *exchange.Exchange, name string) (value string, count int) {
+// Parameters visits the values of the query parameters of that name. Names are compared and values given decoded.
+func Parameters(ex *exchange.Exchange, name string, visit func(value string)) {
 	for rest := ex.Request.RawQuery; rest != ""; {
 		var pair string
 		pair, rest, _ = strings.Cut(rest, "&")
 		rawName, rawValue, _ := strings.Cut(pair, "=")
 		if decode(ex, rawName) == name {
-			value = decode(ex, rawValue)
-			count++
+			visit(decode(ex, rawValue))
 		}
 	}
-	return value, count
 }
 
-// removeFromQuery drops the parameters of that name and leaves the others as they were written.
-func removeFromQuery(ex *exchange.Exchange, name string) {
+// RemoveParameters drops the query parameters of that name and leaves the others as they were written.
+func RemoveParameters(ex *exchange.Exchange, name string) {
 	request := &ex.Request
 	kept := ex.Bytes(len(request.RawQuery))[:0]
 	for rest := request.RawQuery; rest != ""; {

@@ -1,4 +1,4 @@
-package keyauth
+package plugin
 
 import (
 	"net/url"
@@ -21,14 +21,15 @@ func FuzzQuery(f *testing.F) {
 		}
 		ex := new(exchange.Exchange)
 		ex.Request.RawQuery, ex.Request.HasQuery = raw, true
-		value, count := fromQuery(ex, name)
+		value, count := "", 0
+		Parameters(ex, name, func(v string) { value = v; count++ })
 		if name == "" {
 			return // net/url drops empty pairs
 		}
 		if count != len(want[name]) || count == 1 && value != want[name][0] {
 			t.Fatalf("%q in %q: %q, %d; want %q", name, raw, value, count, want[name])
 		}
-		removeFromQuery(ex, name)
+		RemoveParameters(ex, name)
 		left, err := url.ParseQuery(ex.Request.RawQuery)
 		if err != nil {
 			t.Fatal(err)
@@ -38,16 +39,4 @@ func FuzzQuery(f *testing.F) {
 			t.Fatalf("after removing %q from %q: %q", name, raw, ex.Request.RawQuery)
 		}
 	})
-}
-
-// A body of many tiny parts costs no more than a few, and is refused.
-func TestPartsAreBounded(t *testing.T) {
-	t.Parallel()
-	part := "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n1\r\n"
-	if parts, err := readParts([]byte(strings.Repeat(part, maxParts)+"--b--\r\n"), "b"); err != nil || len(parts) != maxParts {
-		t.Errorf("%d parts, %v", len(parts), err)
-	}
-	if _, err := readParts([]byte(strings.Repeat(part, maxParts+1)+"--b--\r\n"), "b"); err == nil {
-		t.Error("one part more was taken")
-	}
 }
