@@ -1,8 +1,11 @@
 package app
 
 import (
+	"google.golang.org/protobuf/proto"
+
 	"github.com/keepgate/keepgate/dataplane/compile"
 	"github.com/keepgate/keepgate/dataplane/table"
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/configset"
 )
@@ -18,7 +21,7 @@ func (c *tableCompiler) Compile(set configset.Set) (install func(), quarantined 
 		for e := range set.All() {
 			one := compile.Entity{Kind: e.Kind, ID: e.ID, Body: e.Body, Locked: e.Kept}
 			if e.Kept && e.Last != nil {
-				one.Body, one.Locked = e.Last, false
+				one.Body, one.Locked = lastForm(e), false
 			}
 			if !yield(one) {
 				return
@@ -29,4 +32,22 @@ func (c *tableCompiler) Compile(set configset.Set) (install func(), quarantined 
 		quarantined = append(quarantined, &syncv1.Quarantined{Kind: q.Kind, Id: q.ID, Name: q.Name, Reason: q.Reason})
 	}
 	return func() { c.tables.Swap(next) }, quarantined
+}
+
+// lastForm is what a kept entry is served as: the form that this node has. Of a plugin, what could be read of the row
+// now says whether and where it runs; its last configuration says how.
+func lastForm(e configset.Entry) []byte {
+	if e.Kind != "plugins" || len(e.Body) == 0 {
+		return e.Last
+	}
+	var readable, last configv1.Plugin
+	if proto.Unmarshal(e.Body, &readable) != nil || proto.Unmarshal(e.Last, &last) != nil || readable.GetName() != last.GetName() {
+		return e.Last
+	}
+	readable.Config = last.Config
+	merged, err := proto.MarshalOptions{Deterministic: true}.Marshal(&readable)
+	if err != nil {
+		return e.Last
+	}
+	return merged
 }

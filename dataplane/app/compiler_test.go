@@ -55,3 +55,41 @@ func TestKeptEntriesAreCompiledInTheirLastForm(t *testing.T) {
 		})
 	}
 }
+
+// Where a kept plugin runs is what the control plane can still read; how is what this node last had.
+func TestAKeptPluginMovesAndKeepsItsConfiguration(t *testing.T) {
+	t.Parallel()
+	encode := func(m proto.Message) []byte {
+		data, err := proto.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	last := &configv1.Plugin{Id: new("p"), Name: new("key-auth"), Route: &configv1.Ref{Id: "r1"}, Config: []byte("secret")}
+	tests := map[string]struct {
+		body []byte
+		want *configv1.Plugin
+	}{
+		"switched off": {
+			encode(&configv1.Plugin{Id: new("p"), Name: new("key-auth"), Route: &configv1.Ref{Id: "r1"}, Enabled: new(false)}),
+			&configv1.Plugin{Id: new("p"), Name: new("key-auth"), Route: &configv1.Ref{Id: "r1"}, Enabled: new(false), Config: []byte("secret")},
+		},
+		"moved": {
+			encode(&configv1.Plugin{Id: new("p"), Name: new("key-auth"), Service: &configv1.Ref{Id: "s"}}),
+			&configv1.Plugin{Id: new("p"), Name: new("key-auth"), Service: &configv1.Ref{Id: "s"}, Config: []byte("secret")},
+		},
+		"of another name": {encode(&configv1.Plugin{Id: new("p"), Name: new("jwt")}), last},
+		"unreadable":      {[]byte{0xff}, last},
+		"nothing":         {nil, last},
+	}
+	for name, test := range tests {
+		var got configv1.Plugin
+		if err := proto.Unmarshal(lastForm(configset.Entry{Kind: "plugins", Kept: true, Body: test.body, Last: encode(last)}), &got); err != nil {
+			t.Fatal(err)
+		}
+		if !proto.Equal(&got, test.want) {
+			t.Errorf("%s: another form than was wanted", name) // entities are never printed
+		}
+	}
+}
