@@ -36,6 +36,9 @@ type Reply struct {
 	Body    string
 }
 
+// URL is where an engine listens, for clients of the test's own.
+func (g *Gate) URL(e Engine) string { return g.urls[e] }
+
 // Get sends a GET; pairs are names and values of headers.
 func (g *Gate) Get(target string, pairs ...string) Reply {
 	g.t.Helper()

@@ -117,6 +117,7 @@ type instance struct {
 	slot   int
 
 	limits  limits
+	texts   [periodCount]string // of limits
 	longest period
 
 	who               who
@@ -139,6 +140,7 @@ func (i *instance) setLimits(c *pluginv1.RateLimiting) error {
 		if whole := math.Ceil(*limit); whole < math.MaxInt64 {
 			i.limits[p] = uint64(whole)
 		}
+		i.texts[p] = strconv.FormatUint(i.limits[p], 10)
 		if !shortest && i.limits[p] < i.limits[i.longest] {
 			return fmt.Errorf("the limit for a %s is lower than the one for a %s", periodNames[p], periodNames[i.longest])
 		}
