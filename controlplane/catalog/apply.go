@@ -104,6 +104,9 @@ func (p *plan) checkOne(w *planned) (*Problem, error) {
 	if problem, err := p.c.checkPlugin(p, w.e, w.message); problem != nil || err != nil {
 		return problem, err
 	}
+	if problem, err := p.c.checkNamedAuthorities(p, w.e, w.message); problem != nil || err != nil {
+		return problem, err
+	}
 	unique, err := p.c.uniques(w.e, w.message)
 	if err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -103,8 +102,8 @@ func (d *deletion) addChildren(e, child *schema.Entity, f *schema.ForeignKey, pa
 	return nil
 }
 
-// stillUsed refuses to delete what others name without a foreign key: a CA certificate in a service's
-// list, a workspace with entities in it, the default workspace.
+// stillUsed refuses to delete what others name without a foreign key: a CA certificate in the list of a service or
+// plugin, a workspace with entities in it, the default workspace.
 func (c *Catalog) stillUsed(ctx context.Context, e *schema.Entity, row record.Row) (*Problem, error) {
 	switch e.Table {
 	case tableCACertificates:
@@ -114,25 +113,6 @@ func (c *Catalog) stillUsed(ctx context.Context, e *schema.Entity, row record.Ro
 			return violation("name", "the default workspace cannot be deleted"), nil
 		}
 		return c.workspaceInUse(ctx, row.ID)
-	}
-	return nil, nil
-}
-
-const tableCACertificates = "ca_certificates"
-
-func (c *Catalog) caInUse(ctx context.Context, id string) (*Problem, error) {
-	rows, err := c.store.List(ctx, record.Query{Table: tableServices, AnyWorkspace: true})
-	if err != nil {
-		return nil, err
-	}
-	for _, row := range rows {
-		_, m, err := c.decode(row)
-		if err != nil {
-			return nil, err
-		}
-		if slices.Contains(values(m, "ca_certificates"), id) {
-			return caReferenced(id, row.ID), nil
-		}
 	}
 	return nil, nil
 }

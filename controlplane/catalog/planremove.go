@@ -32,7 +32,7 @@ func (p *plan) remove() error {
 		return nil
 	}
 	p.cascade()
-	return p.checkCAs()
+	return p.checkAuthorities()
 }
 
 func tagged(row record.Row, tags []string) bool {
@@ -75,39 +75,4 @@ func (p *plan) cascadeTo(e *schema.Entity, row record.Row) {
 	if refusal != nil {
 		p.faults = append(p.faults, ItemFault{-1, refusal})
 	}
-}
-
-// checkCAs refuses to delete a CA certificate that a service keeps in its list.
-func (p *plan) checkCAs() error {
-	var gone []string
-	for _, row := range p.deleted {
-		if row.Table == tableCACertificates {
-			gone = append(gone, row.ID)
-		}
-	}
-	if len(gone) == 0 {
-		return nil
-	}
-	rows, err := p.c.store.List(p.ctx, record.Query{Table: tableServices, AnyWorkspace: true})
-	if err != nil {
-		return err
-	}
-	for _, row := range rows {
-		if _, deleted := p.deleted[subject(tableServices, row.ID)]; deleted {
-			continue
-		}
-		m, err := p.entity(tableServices, row.ID)
-		if err == nil && m == nil { // of another workspace
-			_, m, err = p.c.decode(row)
-		}
-		if err != nil {
-			return err
-		}
-		for _, id := range values(m, "ca_certificates") {
-			if slices.Contains(gone, id) {
-				p.faults = append(p.faults, ItemFault{-1, caReferenced(id, row.ID)})
-			}
-		}
-	}
-	return nil
 }

@@ -82,11 +82,11 @@ func noParent() *Problem {
 	return &Problem{Code: NotFound, Name: "not found", Status: http.StatusNotFound, Message: "Not found"}
 }
 
-// caReferenced says that a service still trusts a CA certificate.
-func caReferenced(id, service string) *Problem {
+// caReferenced says that a service or plugin still trusts a CA certificate.
+func caReferenced(id, table, by string) *Problem {
 	return &Problem{
 		Code: ReferencedByOthers, Name: "referenced by others", Status: http.StatusBadRequest,
-		Message: fmt.Sprintf("ca certificate %s is still referenced by services (id = %s)", id, service),
+		Message: fmt.Sprintf("ca certificate %s is still referenced by %s (id = %s)", id, table, by),
 	}
 }
 

@@ -146,13 +146,20 @@ func ReferencedViolation(parent, child string) *Violations {
 }
 
 // FieldViolation says that one field is wrong (code 2, HTTP 400), for rules that need other rows to be checked.
-// An empty field means the whole entity.
+// An empty field means the whole entity; one of a record is given as a path with dots.
 func FieldViolation(field, message string) *Violations {
 	p := problems{}
 	if field == "" {
 		p.entity(message)
 		return schemaViolation(p)
 	}
-	p.field(field, message)
+	names := strings.Split(field, ".")
+	at := p
+	for _, record := range names[:len(names)-1] {
+		inner := problems{}
+		at[record] = map[string]any(inner)
+		at = inner
+	}
+	at.field(names[len(names)-1], message)
 	return schemaViolation(p)
 }
