@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/apply"
 	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/compile"
+	"github.com/keepgate/keepgate/dataplane/dns"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
 	"github.com/keepgate/keepgate/dataplane/localstore"
@@ -47,7 +47,7 @@ type plane struct {
 	nodeID   string
 	source   *mtls.Source
 	store    *localstore.Store
-	names    *balancer.Names
+	names    *dns.Names
 	pools    *upstream.Pools
 	tables   *table.Holder
 	kinds    []plugin.Kind
@@ -113,7 +113,7 @@ func (p *plane) open() (err error) {
 func (p *plane) build() error {
 	s := p.settings
 	p.metrics = status.NewMetrics(p.nodeID, version.Text)
-	p.names = balancer.NewNames(net.DefaultResolver, balancer.NameOptions{})
+	p.names = dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})
 	roots, err := trustedRoots(s.Upstream.Trusted)
 	if err != nil {
 		return err
@@ -124,7 +124,7 @@ func (p *plane) build() error {
 	})
 	entities := schema.New(plugins.All())
 	p.kinds = all.Kinds(all.Options{Prefix: s.Process.Prefix, Log: p.log})
-	compiler := compile.New(p.kinds, p.names, p.pools, compile.Options{
+	compiler := compile.New(p.kinds, balancer.Settings{Names: p.names}, p.pools, compile.Options{
 		Observer: p.metrics, Roots: roots, Depth: s.Upstream.VerifyDepth,
 	})
 	p.applier = apply.New(&tableCompiler{compiler, p.tables}, apply.NewStoreKeeper(p.store, entities, p.log))

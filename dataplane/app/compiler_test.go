@@ -1,13 +1,13 @@
 package app
 
 import (
-	"net"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/compile"
+	"github.com/keepgate/keepgate/dataplane/dns"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
 	"github.com/keepgate/keepgate/dataplane/plugin/all"
@@ -44,7 +44,7 @@ func TestKeptEntriesAreCompiledInTheirLastForm(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			compiler := tableCompiler{compile.New(all.Kinds(all.Options{}), balancer.NewNames(net.DefaultResolver, balancer.NameOptions{}),
+			compiler := tableCompiler{compile.New(all.Kinds(all.Options{}), balancer.Settings{Names: dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})},
 				upstream.NewPools(&wire.Blocks{}, client.Options{}), compile.Options{}), table.NewHolder()}
 			test.entry.Kind, test.entry.ID = "plugins", "p"
 			install, quarantined := compiler.Compile(configset.Set{}.Put(test.entry))

@@ -1,16 +1,19 @@
 // Package balancer says which address the next try goes to.
 //
-// A [Balancer] spreads tries over targets by weight, in a fixed interleaved order that starts at a random
-// place, and over the addresses of a target's name in turn. Names are resolved and remembered by [Names].
-// Whether an address is alive is dataplane/healthcheck's to say; connections are dataplane/upstream's.
+// An [Upstream] is some targets and how requests are spread over them; what is learnt about an address, how many requests
+// it has, how fast it is, whether it is alive, goes on from one configuration to the next as long as the target leads to it. A
+// [Balancer] is one service's view of an upstream: it adds what the service needs to reach an address. Which one is next is
+// a strategy's to say, one file for each. Names are resolved by dataplane/dns; how health counts is
+// dataplane/healthcheck's; connections are dataplane/upstream's.
 package balancer
 
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net/netip"
 	"sync/atomic"
+
+	"github.com/keepgate/keepgate/dataplane/exchange"
 )
 
 // Why there is no address.
@@ -19,144 +22,77 @@ var (
 	ErrName   = errors.New("name resolution failed")
 )
 
-// Target is one place to send to: a name or an address, a port and a weight. Weight 0 gets nothing.
-type Target struct {
-	Host   string
-	Port   uint16
-	Weight int
-}
-
-// Balancer picks peers of type P, one for each address. It is safe for concurrent use and outlives
-// tables as long as its targets do not change.
+// Balancer picks peers of type P, one for each address. It is safe for concurrent use.
 type Balancer[P any] struct {
-	targets []*target[P]
-	ring    []uint16 // indexes of targets, as often as their weights say
-	turn    atomic.Uint32
-	single  bool // a plain host, not an upstream: a name that does not resolve is told apart
+	upstream *Upstream
+	connect  func(Target, netip.AddrPort) P
+	peers    atomic.Pointer[peers[P]]
 }
 
-type target[P any] struct {
-	Target
-	name    *name // nil for an address
-	connect func(Target, netip.AddrPort) P
-	peers   atomic.Pointer[peers[P]]
-	turn    atomic.Uint32
-}
-
-// peers are what a name's addresses led to.
+// peers are those of one layout, seat by seat.
 type peers[P any] struct {
-	addrs []netip.Addr
-	list  []P
+	of   *layout
+	list []P
 }
 
-// New makes a Balancer over targets. connect is called once for each address that a target turns out to have.
-func New[P any](targets []Target, names *Names, connect func(Target, netip.AddrPort) P) *Balancer[P] {
-	b := &Balancer[P]{}
-	weights := make([]int, 0, len(targets))
-	for _, t := range targets {
-		weights = append(weights, t.Weight)
-		own := &target[P]{Target: t, connect: connect}
-		if addr, err := netip.ParseAddr(t.Host); err == nil {
-			own.peers.Store(&peers[P]{list: []P{connect(t, netip.AddrPortFrom(addr.Unmap(), t.Port))}})
-		} else {
-			own.name = names.name(t.Host)
+// New makes a service's view of an upstream. connect is called once for each address that a target turns out to have;
+// the target that it gets is called what the address is to be called, and has the address's port.
+func New[P any](upstream *Upstream, connect func(Target, netip.AddrPort) P) *Balancer[P] {
+	return &Balancer[P]{upstream: upstream, connect: connect}
+}
+
+// Upstream is what the Balancer looks at.
+func (b *Balancer[P]) Upstream() *Upstream { return b.upstream }
+
+// Next begins a try: it picks the peer whose turn it is, or after failures one that was not tried, as long as there is
+// one. The try before has ended by then, or ends now. It fails with ErrNoPeer or, for a plain host, with ErrName.
+func (b *Balancer[P]) Next(ctx context.Context, t *Try) (peer P, err error) {
+	t.End()
+	u := b.upstream
+	now := exchange.Now()
+	l := u.layout(ctx, now)
+	if l == nil || len(l.seats) == 0 {
+		if u.spec.Single {
+			return peer, ErrName
 		}
-		b.targets = append(b.targets, own)
-	}
-	b.ring = interleave(weights)
-	b.turn.Store(rand.Uint32())
-	return b
-}
-
-// ForHost makes a Balancer over one plain host.
-func ForHost[P any](host string, port uint16, names *Names, connect func(Target, netip.AddrPort) P) *Balancer[P] {
-	b := New([]Target{{Host: host, Port: port, Weight: 1}}, names, connect)
-	b.single = true
-	return b
-}
-
-// Tried remembers which addresses a request has been sent to. The zero value has tried none.
-type Tried struct {
-	picked [maxTried]uint32 // target << 16 | address
-	count  int
-}
-
-// maxTried bounds what is remembered; further tries may meet an address again.
-const maxTried = 16
-
-func (t *Tried) has(pick uint32) bool {
-	for _, other := range t.picked[:t.count] {
-		if other == pick {
-			return true
-		}
-	}
-	return false
-}
-
-func (t *Tried) add(pick uint32) {
-	if t.count < maxTried {
-		t.picked[t.count] = pick
-		t.count++
-	}
-}
-
-// Next picks the peer for the next try: the target whose turn it is, or after failures one that was not
-// tried, as long as there is one. It fails with ErrNoPeer or, for a plain host, ErrName.
-func (b *Balancer[P]) Next(ctx context.Context, tried *Tried) (peer P, err error) {
-	if len(b.ring) == 0 {
 		return peer, ErrNoPeer
 	}
-	first := int(b.ring[b.turn.Add(1)%uint32(len(b.ring))])
-	var again *peers[P] // of the first target that resolves, should all have been tried
-	var againAt uint32
-	for i := range b.targets {
-		at := (first + i) % len(b.targets)
-		t := b.targets[at]
-		if t.Weight == 0 {
-			continue
-		}
-		found := t.resolve(ctx)
-		if found == nil {
-			continue
-		}
-		turn := t.turn.Add(1)
-		for j := range len(found.list) {
-			k := (turn + uint32(j)) % uint32(len(found.list))
-			if pick := uint32(at)<<16 | k&0xFFFF; !tried.has(pick) {
-				tried.add(pick)
-				return found.list[k], nil
-			}
-		}
-		if again == nil {
-			again, againAt = found, turn%uint32(len(found.list))
-		}
+	if u.spec.Health.Threshold > 0 && !l.enough(u.spec.Health.Threshold) {
+		return peer, ErrNoPeer
 	}
-	switch {
-	case again != nil:
-		return again.list[againAt], nil
-	case b.single:
-		return peer, ErrName
+	t.now, t.slow, t.again = now, u.slow(), false
+	at := l.strategy.pick(l.seats, t)
+	if at < 0 && t.count > 0 { // all were tried: once more
+		t.again = true
+		at = l.strategy.pick(l.seats, t)
 	}
-	return peer, ErrNoPeer
+	if at < 0 {
+		return peer, ErrNoPeer
+	}
+	t.begin(u, l.seats[at].endpoint, now)
+	return b.peersOf(l)[at], nil
 }
 
-// resolve returns the target's peers, nil when its name has no addresses.
-func (t *target[P]) resolve(ctx context.Context) *peers[P] {
-	have := t.peers.Load()
-	if t.name == nil {
-		return have
+// peersOf returns the peers of a layout. Those of addresses that were there before are kept.
+func (b *Balancer[P]) peersOf(l *layout) []P {
+	have := b.peers.Load()
+	if have != nil && have.of == l {
+		return have.list
 	}
-	answer := t.name.lookup(ctx)
-	if answer == nil || len(answer.addrs) == 0 {
-		return nil
+	known := map[*endpoint]P{}
+	if have != nil {
+		for i, s := range have.of.seats {
+			known[s.endpoint] = have.list[i]
+		}
 	}
-	if have != nil && &have.addrs[0] == &answer.addrs[0] { // Names keeps the list as long as the set is the same
-		return have
+	next := &peers[P]{of: l, list: make([]P, len(l.seats))}
+	for i, s := range l.seats {
+		peer, ok := known[s.endpoint]
+		if !ok {
+			peer = b.connect(s.called(), s.addr)
+		}
+		next.list[i] = peer
 	}
-	found := &peers[P]{addrs: answer.addrs}
-	for _, addr := range answer.addrs {
-		found.list = append(found.list, t.connect(t.Target, netip.AddrPortFrom(addr, t.Port)))
-	}
-	t.peers.Store(found)
-	return found
+	b.peers.Store(next)
+	return next.list
 }

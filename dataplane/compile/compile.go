@@ -57,21 +57,23 @@ type Compiler struct {
 	kinds   map[string]plugin.Kind
 	numbers map[string]int
 	list    []plugin.Kind
-	names   *balancer.Names
 	pools   *upstream.Pools
 	options Options
 
-	entities *entities          // of the last compilation
-	stores   []any              // by plugin number
-	services map[string]service // by id
-	stored   map[string][]Quarantined
-	last     plugin.Runtime
+	balancing balancer.Settings
+
+	entities  *entities          // of the last compilation
+	stores    []any              // by plugin number
+	services  map[string]service // by id
+	upstreams map[string]pool    // by id
+	stored    map[string][]Quarantined
+	last      plugin.Runtime
 }
 
-// New makes a Compiler for the plugins of kinds. Names and pools outlive the tables.
-func New(kinds []plugin.Kind, names *balancer.Names, pools *upstream.Pools, options Options) *Compiler {
+// New makes a Compiler for the plugins of kinds. Names, which balancing holds, and pools outlive the tables.
+func New(kinds []plugin.Kind, balancing balancer.Settings, pools *upstream.Pools, options Options) *Compiler {
 	c := &Compiler{
-		kinds: map[string]plugin.Kind{}, numbers: map[string]int{}, list: kinds, names: names, pools: pools, options: options,
+		kinds: map[string]plugin.Kind{}, numbers: map[string]int{}, list: kinds, balancing: balancing, pools: pools, options: options,
 		entities: newEntities(), stores: make([]any, len(kinds)), services: map[string]service{}, stored: map[string][]Quarantined{},
 	}
 	for number, kind := range kinds {
@@ -87,6 +89,7 @@ type run struct {
 	*entities
 	quarantined  []Quarantined
 	certificates map[string]*parsedPair // by id; absent or broken ones are nil
+	spread       map[string]pool        // upstreams, by id
 	built        map[string]service     // services that can be used, by id
 	faults       map[string]string      // services that cannot, by id
 	disabled     map[string]bool        // services that are switched off
@@ -95,16 +98,16 @@ type run struct {
 
 // Compile makes the table of a configuration.
 func (c *Compiler) Compile(all Entities) (*table.Table, []Quarantined) {
-	r := &run{Compiler: c, built: map[string]service{}, faults: map[string]string{}, disabled: map[string]bool{}}
+	r := &run{Compiler: c, spread: map[string]pool{}, built: map[string]service{}, faults: map[string]string{}, disabled: map[string]bool{}}
 	r.entities = r.load(all)
 	runtime := r.runtime()
 	certificates := r.serverNames()
 	r.buildServices()
 	r.buildScopes()
-	t := &table.Table{Router: table.NewRouter(r.routes()), Certificates: certificates, Handshakes: r.handshakes(), Plugins: runtime}
+	t := &table.Table{Router: table.NewRouter(r.routes()), Certificates: certificates, Handshakes: r.handshakes(), Plugins: runtime, Upstreams: r.listed()}
 	t.Plugins.Complete(r.scopes.secretParameters())
 	r.reportLocked()
-	c.entities, c.services = r.entities, r.built
+	c.entities, c.services, c.upstreams = r.entities, r.built, r.spread
 	return t, r.quarantined
 }
 

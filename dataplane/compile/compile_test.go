@@ -3,7 +3,6 @@ package compile_test
 import (
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"syscall"
 	"testing"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/compile"
+	"github.com/keepgate/keepgate/dataplane/dns"
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
@@ -45,7 +45,7 @@ func (c config) all(yield func(compile.Entity) bool) {
 }
 
 func newCompiler() *compile.Compiler {
-	return compile.New(all.Kinds(all.Options{}), balancer.NewNames(net.DefaultResolver, balancer.NameOptions{}),
+	return compile.New(all.Kinds(all.Options{}), balancer.Settings{Names: dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})},
 		upstream.NewPools(&wire.Blocks{}, client.Options{}), compile.Options{})
 }
 
@@ -166,8 +166,8 @@ func TestQuarantine(t *testing.T) {
 	}{
 		"route to nowhere":         {func(t *testing.T, c config) { delete(c, [2]string{"services", "s000000"}) }, "routes", "r000000", true},
 		"service with undecodable": {func(_ *testing.T, c config) { c[[2]string{"services", "s000000"}] = []byte{1} }, "services", "s000000", true},
-		"gRPC": {func(t *testing.T, c config) {
-			c.put(t, "services", "s000000", &configv1.Service{Protocol: new("grpcs"), Host: new("a")})
+		"stream service": {func(t *testing.T, c config) {
+			c.put(t, "services", "s000000", &configv1.Service{Protocol: new("tls"), Host: new("a")})
 		}, "services", "s000000", true},
 		"absent client certificate": {func(t *testing.T, c config) {
 			c.put(t, "services", "s000000", &configv1.Service{Protocol: new("https"), Host: new("a"), ClientCertificate: &configv1.Ref{Id: "x"}})
@@ -188,7 +188,7 @@ func TestQuarantine(t *testing.T) {
 			c.put(t, "ca_certificates", "ca", &configv1.CaCertificate{Cert: new("-----BEGIN JUNK-----")})
 		}, "ca_certificates", "ca", false},
 		"algorithm to come": {func(t *testing.T, c config) {
-			c.put(t, "upstreams", "u", &configv1.Upstream{Name: new("u"), Algorithm: new("least-connections")})
+			c.put(t, "upstreams", "u", &configv1.Upstream{Name: new("u"), Algorithm: new("clairvoyance")})
 		}, "upstreams", "u", false},
 		"plugin of a lost route": {func(t *testing.T, c config) {
 			c.put(t, "plugins", "p", &configv1.Plugin{Name: new("key-auth"), Route: &configv1.Ref{Id: "x"}})

@@ -57,7 +57,7 @@ func serverName(authority string) string {
 // security says how connections of an https service are protected; nil means in clear. Verification is on
 // unless tls_verify switches it off.
 func (r *run) security(m *configv1.Service, up *configv1.Upstream) (*upstream.Security, string) {
-	if m.GetProtocol() != "https" {
+	if p := m.GetProtocol(); p != "https" && p != "grpcs" {
 		return nil, ""
 	}
 	s := &upstream.Security{Verify: m.TlsVerify == nil || m.GetTlsVerify(), Depth: r.options.Depth, Roots: r.options.Roots}

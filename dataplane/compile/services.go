@@ -1,9 +1,7 @@
 package compile
 
 import (
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +28,7 @@ type backends struct {
 func (r *run) buildServices() {
 	r.parseAuthorities()
 	b := r.backends()
+	r.buildUpstreams(b)
 	for _, e := range r.each("services") {
 		m := e.message.(*configv1.Service)
 		if m.Enabled != nil && !m.GetEnabled() {
@@ -63,9 +62,6 @@ func (r *run) backends() backends {
 	for _, e := range r.each("upstreams") {
 		m := e.message.(*configv1.Upstream)
 		b.upstreams[strings.ToLower(m.GetName())] = e
-		if algorithm := m.GetAlgorithm(); algorithm != "" && algorithm != "round-robin" {
-			r.report("upstreams", e.id, m.GetName(), "this version balances round-robin instead of "+algorithm)
-		}
 	}
 	for _, e := range r.each("targets") {
 		m := e.message.(*configv1.Target)
@@ -81,22 +77,6 @@ func (r *run) backends() backends {
 		b.targets[id] = append(b.targets[id], e)
 	}
 	return b
-}
-
-func parseTarget(m *configv1.Target) (balancer.Target, error) {
-	host, port, err := net.SplitHostPort(m.GetTarget())
-	if err != nil {
-		return balancer.Target{}, err
-	}
-	number, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return balancer.Target{}, err
-	}
-	weight := 100
-	if m.Weight != nil {
-		weight = max(0, int(m.GetWeight()))
-	}
-	return balancer.Target{Host: strings.ToLower(host), Port: uint16(number), Weight: weight}, nil
 }
 
 // partsOf lists the entities that a service is made of.
@@ -120,11 +100,13 @@ func (r *run) partsOf(e *entity, m *configv1.Service, b backends) []*entity {
 
 // buildService returns the service, or why it cannot be used.
 func (r *run) buildService(e *entity, m *configv1.Service, b backends) (built *table.Service, reason string) {
-	if p := m.GetProtocol(); p != "http" && p != "https" {
+	switch p := m.GetProtocol(); p {
+	case "http", "https", "grpc", "grpcs":
+	default:
 		return nil, "this version does not serve the protocol " + p
 	}
 	s := &table.Service{
-		ID: e.id, Name: m.GetName(), Path: m.GetPath(), TLS: m.GetProtocol() == "https", GRPC: m.GetProtocol() == "grpc" || m.GetProtocol() == "grpcs", Retries: 5,
+		ID: e.id, Name: m.GetName(), Path: m.GetPath(), TLS: m.GetProtocol() == "https" || m.GetProtocol() == "grpcs", GRPC: m.GetProtocol() == "grpc" || m.GetProtocol() == "grpcs", Retries: 5,
 		ConnectTimeout: milliseconds(m.ConnectTimeout), WriteTimeout: milliseconds(m.WriteTimeout), ReadTimeout: milliseconds(m.ReadTimeout),
 	}
 	if s.Path == "" {
@@ -144,17 +126,14 @@ func (r *run) buildService(e *entity, m *configv1.Service, b backends) (built *t
 	}
 	connect := r.connector(s, security, up.GetHostHeader())
 	if behind == nil {
-		s.Backends = balancer.ForHost(strings.ToLower(m.GetHost()), uint16(m.GetPort()), r.names, connect)
+		var before *balancer.Upstream
+		if last := r.services[e.id].Service; last != nil && last.Backends.Upstream().Spec().Single {
+			before = last.Backends.Upstream()
+		}
+		s.Backends = balancer.New(balancer.ForHost(e.id, strings.ToLower(m.GetHost()), uint16(m.GetPort()), r.balancing, before), connect)
 		return s, ""
 	}
-	var targets []balancer.Target
-	for _, t := range b.targets[behind.id] {
-		target, err := parseTarget(t.message.(*configv1.Target))
-		if err == nil {
-			targets = append(targets, target)
-		}
-	}
-	s.Backends = balancer.New(targets, r.names, connect)
+	s.Backends = balancer.New(r.spread[behind.id].Upstream.Upstream, connect)
 	return s, ""
 }
 

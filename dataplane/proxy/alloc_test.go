@@ -13,6 +13,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/accesslog"
 	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/compile"
+	"github.com/keepgate/keepgate/dataplane/dns"
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
@@ -73,7 +74,7 @@ func keyedProxy(t testing.TB, log proxy.Log) (*proxy.Proxy, func(ex *exchange.Ex
 		}))
 	}
 	metrics := status.NewMetrics("node", "test")
-	compiler := compile.New(all.Kinds(all.Options{}), balancer.NewNames(net.DefaultResolver, balancer.NameOptions{}),
+	compiler := compile.New(all.Kinds(all.Options{}), balancer.Settings{Names: dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})},
 		upstream.NewPools(&wire.Blocks{}, client.Options{}), compile.Options{Observer: metrics})
 	compiled, quarantined := compiler.Compile(entities(t, list))
 	if len(quarantined) > 0 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/healthcheck"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/table"
@@ -36,10 +37,16 @@ func (p *Proxy) forward(ex *exchange.Exchange, s *state, route *table.Route) {
 	if route.PreserveHost {
 		s.head.Host = ex.Request.Host
 	}
+	setCookie := service.Backends.Upstream().Aim(ex, &s.match, &s.tried)
+	defer s.undo()
 	for try := 0; ; try++ {
 		err := p.try(ex, s, route)
 		if err == nil {
+			if setCookie != "" {
+				ex.Response.Header.Add("Set-Cookie", setCookie)
+			}
 			p.wrapBody(ex, s, route)
+			s.answered = true // Finish ends the try, after the last byte
 			return
 		}
 		if failure, ok := err.(*client.Error); ok && try < service.Retries && failure.Repeatable(ex) {
@@ -79,7 +86,40 @@ func (p *Proxy) try(ex *exchange.Exchange, s *state, route *table.Route) error {
 	err = peer.RoundTrip(ctx, ex, &s.head, route.Service.ConnectTimeout)
 	attempt.Status = ex.Response.Status
 	ex.Tries = append(ex.Tries, attempt)
+	s.tried.Report(outcome(ex, err))
 	return err
+}
+
+// outcome is what a try says of its target.
+func outcome(ex *exchange.Exchange, err error) healthcheck.Outcome {
+	if err == nil {
+		return healthcheck.Responded(ex.Response.Status)
+	}
+	failure, ok := err.(*client.Error)
+	if !ok {
+		return healthcheck.Nothing()
+	}
+	switch failure.Kind {
+	case client.ClientBody, client.ClientGone, client.BadRequest:
+		return healthcheck.Nothing()
+	case client.Timeout:
+		return healthcheck.TimedOut()
+	case client.Connect:
+		if ex.Context != nil && ex.Context.Err() != nil {
+			return healthcheck.Nothing()
+		}
+	}
+	if timedOut(failure.Err) {
+		return healthcheck.TimedOut()
+	}
+	return healthcheck.Unreachable()
+}
+
+// undo ends the try under way when a panic keeps Finish from it.
+func (s *state) undo() {
+	if !s.answered {
+		s.tried.End()
+	}
 }
 
 // logFailure tells the operator what the client is not told. The client's own doing is not worth a line.

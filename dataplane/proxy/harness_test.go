@@ -18,6 +18,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/accesslog"
 	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/compile"
+	"github.com/keepgate/keepgate/dataplane/dns"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
 	"github.com/keepgate/keepgate/dataplane/plugin/all"
@@ -93,7 +94,7 @@ func newGateway(t testing.TB, options proxy.Options, list ...entity) *gateway {
 func newGatewayOn(t testing.TB, on engine, options proxy.Options, list ...entity) *gateway {
 	t.Helper()
 	g := &gateway{holder: table.NewHolder(), log: &syncBuffer{}, metrics: status.NewMetrics("node", "test")}
-	names := balancer.NewNames(net.DefaultResolver, balancer.NameOptions{})
+	names := balancer.Settings{Names: dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})}
 	pools := upstream.NewPools(&wire.Blocks{}, client.Options{})
 	g.compiler = compile.New(all.Kinds(all.Options{}), names, pools, compile.Options{Observer: g.metrics, Depth: -1})
 	log := accesslog.New(g.log, accesslog.Common)

@@ -80,9 +80,10 @@ type state struct {
 
 	patience *patience // of a gRPC client that set a deadline; nil: none
 
-	tried balancer.Tried
-	head  client.Head
-	peer  *upstream.Peer
+	tried    balancer.Try
+	answered bool // by an upstream, whose try goes on to the end of the response
+	head     client.Head
+	peer     *upstream.Peer
 }
 
 // stateOf returns the state of an exchange that Serve has seen, or nil.

@@ -16,6 +16,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/upstream"
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 )
 
 // Table is one configuration, compiled. Everything in it is read only.
@@ -24,6 +25,7 @@ type Table struct {
 	Certificates *Certificates
 	Handshakes   *Handshakes
 	Plugins      plugin.Runtime // what the plugins of this configuration share
+	Upstreams    []*Upstream    // by name
 	Empty        bool           // no configuration was ever applied
 }
 
@@ -61,6 +63,13 @@ type Service struct {
 	ConnectTimeout, WriteTimeout, ReadTimeout time.Duration
 
 	Backends *balancer.Balancer[*upstream.Peer]
+}
+
+// Upstream is an upstream and its entities.
+type Upstream struct {
+	*balancer.Upstream
+	Entity  *configv1.Upstream
+	Targets []*configv1.Target // as the targets of the Upstream's Spec
 }
 
 // Identity tells plugins what the route is called.

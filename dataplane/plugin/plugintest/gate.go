@@ -13,6 +13,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/accesslog"
 	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/compile"
+	"github.com/keepgate/keepgate/dataplane/dns"
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
@@ -70,7 +71,7 @@ func New(t testing.TB, kinds ...plugin.Kind) *Gate {
 		t: t, kinds: kinds, urls: map[Engine]string{}, key: make([]byte, 32),
 	}
 	rand.Read(g.key)
-	names := balancer.NewNames(net.DefaultResolver, balancer.NameOptions{})
+	names := balancer.Settings{Names: dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})}
 	g.compiler = compile.New(kinds, names, upstream.NewPools(new(wire.Blocks), client.Options{}), compile.Options{Depth: -1})
 	log := accesslog.New(g.access, accesslog.JSON)
 	g.flush = log.Flush
