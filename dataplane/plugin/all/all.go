@@ -7,6 +7,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/plugin/basicauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/correlationid"
+	"github.com/keepgate/keepgate/dataplane/plugin/filelog"
 	"github.com/keepgate/keepgate/dataplane/plugin/keyauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/mtlsauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/ratelimiting"
@@ -32,5 +33,6 @@ func Kinds(o Options) []plugin.Kind {
 		correlationid.New(),
 		requestsizelimiting.Kind{},
 		ratelimiting.New(ratelimiting.Options{Log: o.Log}),
+		filelog.New(o.Prefix, o.Log),
 	}
 }
