@@ -2,6 +2,11 @@
 // It checks everything that a file can say by itself and names every problem with line and field, all at once;
 // what needs the database (who else has this name, what changes) is controlplane/catalog's.
 //
+// # Consumer groups
+//
+// Who is in a group is said below the consumer (groups: [{name: gold}]), below the group (consumers: [{username: al}]) or,
+// in flat files, in a list of its own (consumer_group_consumers).
+//
 // # Identity
 //
 // An entity without an id gets one that is the same in every run: the UUID version 5 (RFC 9562 §5.5) of its key

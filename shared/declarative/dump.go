@@ -24,8 +24,9 @@ type Options struct {
 // written as they are), ids included, nulls left out where null is what an omitted field means. The order
 // depends on the rows alone. It writes secrets in clear: who may see them is the caller's to decide.
 func Dump(w io.Writer, s *schema.Schema, rows []proto.Message, options Options) error {
-	d := dumper{schema: s, below: map[string][]*item{}}
+	d := dumper{schema: s, below: map[string][]*item{}, byID: map[string]*item{}}
 	top := map[string][]*item{}
+	var members []schema.Document
 	for _, m := range rows {
 		e := s.EntityOf(m)
 		if e == nil {
@@ -34,6 +35,10 @@ func Dump(w io.Writer, s *schema.Schema, rows []proto.Message, options Options) 
 		doc, err := s.Document(e, m)
 		if err != nil {
 			return fmt.Errorf("dumping %s/%s: %w", e.Table, e.ID(m), err)
+		}
+		if e.Table == memberTable && options.Nested {
+			members = append(members, doc)
+			continue
 		}
 		delete(doc, "updated_at")
 		it := &item{entity: e, doc: doc, id: e.ID(m)}
@@ -44,7 +49,9 @@ func Dump(w io.Writer, s *schema.Schema, rows []proto.Message, options Options) 
 			continue
 		}
 		top[e.Table] = append(top[e.Table], it)
+		d.byID[e.Table+"/"+it.id] = it
 	}
+	d.join(members)
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	put(root, "_format_version", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "3.0", Style: yaml.SingleQuotedStyle})
 	put(root, "_transform", scalar(false))
@@ -67,6 +74,7 @@ func Dump(w io.Writer, s *schema.Schema, rows []proto.Message, options Options) 
 type dumper struct {
 	schema *schema.Schema
 	below  map[string][]*item // by "table/id" of the parent
+	byID   map[string]*item   // those at the top, by "table/id"
 	placed int
 }
 
@@ -75,6 +83,7 @@ type item struct {
 	doc    schema.Document
 	id     string
 	under  string // the foreign key that nesting says
+	groups []string
 }
 
 func (d *dumper) write(w io.Writer, root *yaml.Node) error {
@@ -96,23 +105,39 @@ func (d *dumper) write(w io.Writer, root *yaml.Node) error {
 	return nil
 }
 
-// nestsUnder finds the parent below which a row is written: the only one it has. A certificate is something that
-// a service or an upstream uses, not what it belongs to.
-func nestsUnder(e *schema.Entity, doc schema.Document) *schema.ForeignKey {
-	var only *schema.ForeignKey
-	for _, key := range e.Foreign {
-		if doc[key.Field.Name] == nil {
+// join notes the groups of consumers. A member of which one end is not among the rows is left out with it.
+func (d *dumper) join(members []schema.Document) {
+	for _, m := range members {
+		consumer := d.byID["consumers/"+idIn(m["consumer"])]
+		group := d.byID["consumer_groups/"+idIn(m["consumer_group"])]
+		if consumer == nil || group == nil {
 			continue
 		}
-		if only != nil {
-			return nil
+		name, _ := group.doc["name"].(string)
+		consumer.groups = append(consumer.groups, name)
+	}
+}
+
+// nestsUnder finds the parent below which a row is written: the only one whose end is its own, or else the only one it
+// has. A certificate is something that a service or an upstream uses, not what it belongs to.
+func nestsUnder(e *schema.Entity, doc schema.Document) *schema.ForeignKey {
+	var owners, others []*schema.ForeignKey
+	for _, key := range e.Foreign {
+		switch {
+		case doc[key.Field.Name] == nil:
+		case key.Cascade:
+			owners = append(owners, key)
+		case key.Field.Name != "client_certificate":
+			others = append(others, key)
 		}
-		only = key
 	}
-	if only == nil || !only.Cascade && only.Field.Name == "client_certificate" {
-		return nil
+	switch {
+	case len(owners) == 1:
+		return owners[0]
+	case len(owners) == 0 && len(others) == 1:
+		return others[0]
 	}
-	return only
+	return nil
 }
 
 func (d *dumper) list(items []*item) *yaml.Node {
@@ -148,6 +173,15 @@ func (d *dumper) entity(it *item) *yaml.Node {
 		default:
 			putField(node, f, v)
 		}
+	}
+	if len(it.groups) > 0 {
+		groups := &yaml.Node{Kind: yaml.SequenceNode}
+		for _, name := range slices.Sorted(slices.Values(it.groups)) {
+			one := &yaml.Node{Kind: yaml.MappingNode}
+			put(one, "name", scalar(name))
+			groups.Content = append(groups.Content, one)
+		}
+		put(node, "groups", groups)
 	}
 	for _, child := range d.schema.Entities() {
 		var items []*item

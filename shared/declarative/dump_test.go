@@ -3,6 +3,7 @@ package declarative_test
 import (
 	"bytes"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -34,6 +35,14 @@ consumers:
   custom_id: "0123"
   basicauth_credentials: [{username: "yes", password: "a: b"}]
   keyauth_credentials: [{key: k1, ttl: 100}]
+  jwt_secrets: [{key: issuer, secret: s}]
+  acls: [{group: staff}]
+  mtls_auth_credentials: [{subject_name: bob.example}]
+  groups: [{name: gold}, {name: silver}]
+- username: al
+consumer_groups:
+- {name: silver, consumers: [{username: al}, bob], plugins: [{name: request-termination}]}
+- name: gold
 plugins: [{name: request-termination, config: {message: "line one\nline two"}}]
 `
 
@@ -87,6 +96,36 @@ func TestDumpReadsBack(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// What a row is used with is said in it; what it ends with is said by where it stands.
+func TestCredentialsStandBelowTheirConsumers(t *testing.T) {
+	t.Parallel()
+	s := schema.New(plugins.All())
+	const consumer, authority = "c0ffee00-0000-4000-8000-000000000001", "c0ffee00-0000-4000-8000-000000000002"
+	var rows []proto.Message
+	for table, doc := range map[string]schema.Document{
+		"consumers": {"id": consumer, "username": "al"},
+		"mtls_auth_credentials": {
+			"subject_name": "al.example", "consumer": map[string]any{"id": consumer}, "ca_certificate": map[string]any{"id": authority},
+		},
+	} {
+		e, _ := s.Entity(table)
+		m, err := s.Build(e, nil, doc, schema.Insert, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, m)
+	}
+	var text bytes.Buffer
+	if err := declarative.Dump(&text, s, rows, declarative.Options{Nested: true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\n    mtls_auth_credentials:\n", "\n        ca_certificate: " + authority + "\n"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is not in\n%s", want, &text)
+		}
 	}
 }
 

@@ -98,6 +98,9 @@ func (p *parser) settle(e *schema.Entity, entry *entry) {
 	default:
 		entry.id = e.ID(message)
 	}
+	if ok && derived && e.Table == memberTable && p.index[e.Table][slot("id", entry.id)] != nil {
+		return // said below the consumer and below the group: the same thing
+	}
 	p.register(e, entry, message)
 	if !ok {
 		return

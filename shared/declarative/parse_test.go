@@ -176,6 +176,14 @@ func TestParseRefuses(t *testing.T) {
 		"binary":             {header + "services:\n- host: !!binary aGk=", "kg.yaml:3: services[0].host: a value of type !!binary is not supported"},
 		"no such _config":    {header + "plugins:\n- name: key-auth\n  _config: x", "kg.yaml:4: plugins[0]._config: no such entry in '_plugin_configs': 'x'"},
 		"number for string":  {header + "consumers:\n- username: 12", "kg.yaml:3: consumers[0].username: expected a string"},
+		"unknown group":      {header + "consumers:\n- username: a\n  groups:\n  - name: gold", "kg.yaml:5: consumers[0].groups[0].consumer_group: invalid reference 'consumer_group: gold' (no such entry in 'consumer_groups')"},
+		"unknown consumer":   {header + "consumer_groups:\n- {name: gold, consumers: [bob]}", "kg.yaml:3: consumer_groups[0].consumers[0].consumer: invalid reference 'consumer: bob' (no such entry in 'consumers')"},
+		"groups of a word":   {header + "consumers:\n- {username: a, groups: gold}", "kg.yaml:3: consumers[0].groups: expected an array"},
+		"a group of numbers": {header + "consumers:\n- {username: a, groups: [1]}", "kg.yaml:3: consumers[0].groups[0]: expected a string or a record"},
+		"a group of nothing": {header + "consumers:\n- {username: a, groups: [{}]}", "kg.yaml:3: consumers[0].groups[0]: at least one of these fields must be non-empty: 'id', 'name'"},
+		"a group by kind":    {header + "consumers:\n- {username: a, groups: [{nam: gold}]}", "kg.yaml:3: consumers[0].groups[0].nam: unknown field; did you mean 'name'?"},
+		"a member twice":     {header + "consumers: [{username: a}]\nconsumer_groups: [{name: g}]\nconsumer_group_consumers:\n- {consumer: a, consumer_group: g}\n- {id: c0ffee00-0000-4000-8000-000000000001, consumer: a, consumer_group: g}", "kg.yaml:6: consumer_group_consumers[1]: uniqueness violation: 'consumer_group_consumers' entity with consumer_group set to '"},
+		"acl twice":          {header + "consumers:\n- {username: a, acls: [{group: g}, {group: g}]}", "kg.yaml:3: consumers[0].acls[1]: uniqueness violation: 'acls' entity with consumer set to '"},
 		"default of unknown": {header + "_info: {defaults: {svc: {}}}", "kg.yaml:2: _info.defaults.svc: unknown field"},
 	}
 	for name, test := range tests {

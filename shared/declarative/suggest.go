@@ -8,6 +8,11 @@ func (p *parser) names(e *schema.Entity) []string {
 	for _, f := range e.Fields {
 		names = append(names, f.Name)
 	}
+	for _, list := range memberLists() {
+		if list.table == e.Table {
+			names = append(names, list.name)
+		}
+	}
 	for _, child := range p.schema.Entities() {
 		if c, _ := p.childOf(e, child.Table); c != nil {
 			names = append(names, child.Table)
@@ -19,9 +24,9 @@ func (p *parser) names(e *schema.Entity) []string {
 // unknown says why a key at the top cannot be used.
 func (p *parser) unknown(key string) string {
 	switch key {
-	case "_konnect", "consumer_groups", "filter_chains", "rbac_roles", "service_packages", "vaults", "licenses", "keys",
-		"key_sets", "partials", "custom_entities", "cloned_plugins", "custom_plugins", "jwt_secrets", "hmacauth_credentials",
-		"acls", "oauth2_credentials", "mtls_auth_credentials", "workspaces":
+	case "_konnect", "filter_chains", "rbac_roles", "service_packages", "vaults", "licenses", "keys",
+		"key_sets", "partials", "custom_entities", "cloned_plugins", "custom_plugins", "hmacauth_credentials",
+		"oauth2_credentials", "workspaces":
 		return "not supported in this file"
 	}
 	names := []string{

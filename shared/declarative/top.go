@@ -29,7 +29,7 @@ func (p *parser) top(root *value) {
 		case m.key == "_info", m.key == "_plugin_configs", m.key == "_format_version":
 		case strings.HasPrefix(m.key, "_"):
 			p.option(m)
-		case isTable && e.Travels() && !e.Internal:
+		case isTable && e.Travels() && (!e.Internal || e.Table == memberTable):
 			p.list(e, m.value, path, nil, nil)
 		default:
 			p.problems.add(m.line, path, p.unknown(m.key))
@@ -179,9 +179,12 @@ func (p *parser) entity(e *schema.Entity, v *value, path []any, parent *entry, k
 	}
 	for _, m := range v.members {
 		child, below := p.childOf(e, m.key)
+		members := memberList(e.Table, m.key)
 		switch {
 		case m.key == "_comment", m.key == "_ignore":
 		case m.key == "_config" && e.Table == "plugins":
+		case members != nil:
+			p.members(members, m.value, with(path, m.key), en)
 		case child != nil:
 			p.list(child, m.value, with(path, m.key), en, below)
 		case e.Field(m.key) == nil:
