@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,12 +14,10 @@ import (
 	"github.com/keepgate/keepgate/dataplane/accesslog"
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1"
-	"github.com/keepgate/keepgate/dataplane/http1/std"
 	"github.com/keepgate/keepgate/dataplane/listener"
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/proxy"
 	"github.com/keepgate/keepgate/dataplane/status"
-	"github.com/keepgate/keepgate/dataplane/table"
 	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/version"
@@ -48,20 +45,14 @@ func (p *plane) front(instance *process.Instance) (*front, error) {
 	}
 	handler := &counted{Proxy: next}
 	f.counted = handler
+	if err := p.checkProxyProtocol(); err != nil {
+		return nil, err
+	}
 	if f.fallback, err = newFallback(p.settings, p.log); err != nil {
 		return nil, err
 	}
 	f.sockets = listener.New(p.settings.Proxy.Listen, f.listening())
-	standard := std.New(handler, std.Options{Log: p.log})
-	f.engine = http1.New(handler, http1.Options{Preface: f.sockets.HandOver, Panicked: func(value any, stack []byte) {
-		p.log.Error("a request was dropped by a bug; please report it", "panic", fmt.Sprint(value), "stack", string(stack))
-	}})
-	if p.settings.Proxy.HTTP1Engine == "std" {
-		p.log.Warn("proxy_http1_engine is std: requests cost about two and a half times the CPU")
-		f.sockets.Attach(nil, standard)
-	} else {
-		f.sockets.Attach(f.engine, standard)
-	}
+	f.engines(handler)
 	for _, at := range p.settings.StatusListen {
 		l, err := net.Listen("tcp", at.Address)
 		if err != nil {
@@ -73,22 +64,6 @@ func (p *plane) front(instance *process.Instance) (*front, error) {
 		return nil, notOpened("proxy_listen", err)
 	}
 	return f, nil
-}
-
-// listening is how sockets treat clients before their first request.
-func (f *front) listening() listener.Options {
-	p := f.plane
-	return listener.Options{
-		Certificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			if chosen := p.tables.Current().Certificates.Certificate(hello); chosen != nil {
-				return chosen, nil
-			}
-			return f.fallback.choose(hello), nil
-		},
-		Handshake:      func(serverName string) *table.Handshake { return p.tables.Current().Handshakes.For(serverName) },
-		TrustedProxies: p.settings.Proxy.TrustedIPs.Ranges,
-		Log:            p.log,
-	}
 }
 
 // handler makes the proxy over the current table.
@@ -109,6 +84,7 @@ func (p *plane) handler(f *front) (*proxy.Proxy, error) {
 	unmatched, _ := p.metrics.Unmatched().(proxy.Meter)
 	options := proxy.Options{
 		Names: names, Headers: headers, Version: version.Text, TrustedIPs: s.TrustedIPs.Ranges, RealIPHeader: s.RealIPHeader,
+		RealIPDeep: s.RealIPRecursive, PortMaps: s.PortMaps,
 		MaxBody: int64(s.MaxBody), ErrorType: s.ErrorDefaultType, DebugHeader: s.AllowDebugHeader, Meter: unmatched, Errors: failures,
 	}
 	if s.AccessLog != "off" {

@@ -135,8 +135,11 @@ type Response struct {
 	Tunnel Tunnel
 	// Upgrade, when set, is sent as the Upgrade field with "Connection: Upgrade" (426, RFC 9110 §15.5.22; 101).
 	Upgrade string
-	// Close asks the engine to close the client's connection after the response.
+	// Close asks the engine to close the client's connection after the response. Over HTTP/2, where others may share it, it
+	// means nothing.
 	Close bool
+	// GoAway asks for no further requests on the client's HTTP/2 connection; those under way are served (RFC 9113 §6.8).
+	GoAway bool
 }
 
 // Origin is who made a response.

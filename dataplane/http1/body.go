@@ -36,8 +36,10 @@ func (b *body) begin(c *conn, ex *exchange.Exchange) {
 	b.cut = false
 	if r.ContentLength == 0 {
 		r.Body = exchange.NoBody
+		c.pace.Begin(0, 0)
 		return
 	}
+	c.pace.Begin(c.srv.options.BodyTimeout, c.srv.options.MinBodyRate)
 	b.chunked = r.ContentLength < 0
 	if b.chunked {
 		b.dec.Reset(&c.in, &r.Trailer)

@@ -43,6 +43,7 @@ type conn struct {
 
 	readBy, writeBy int64       // deadlines in force, exchange.Now; 0: none
 	wait            int64       // silence allowed to the reads to come, ns; 0: the deadline in force stays
+	pace            wire.Pace   // that the body being read must keep
 	broken          atomic.Bool // Interrupt was called: reading is over
 
 	onReadable func(fd uintptr) bool // c.tryRead, made once
@@ -129,7 +130,7 @@ func (c *conn) end() {
 func (c *conn) await() bool {
 	for c.in.Len() == 0 {
 		c.wait = int64(c.srv.options.IdleTimeout)
-		c.deadline()
+		c.deadline(c.wait)
 		if !c.firstBytes() {
 			return false
 		}
@@ -178,25 +179,44 @@ func (c *conn) tryRead(fd uintptr) bool {
 // slack is how much later than asked a timeout may come, so that deadlines need not be set at every step.
 func slack(wait int64) int64 { return min(int64(time.Second), wait/4) }
 
-// deadline puts the read deadline c.wait ahead, unless the one in force is about there. It is never early.
-func (c *conn) deadline() {
-	if c.wait == 0 {
+// deadline puts the read deadline wait ahead, unless the one in force is about there. It is never early.
+func (c *conn) deadline(wait int64) {
+	if wait == 0 {
 		return // the one in force is absolute: a head's
 	}
 	now := exchange.Now()
-	if by := now + c.wait; c.readBy < by || c.readBy > by+2*slack(c.wait) {
-		c.readBy = by + slack(c.wait)
+	if by := now + wait; c.readBy < by || c.readBy > by+2*slack(wait) {
+		c.readBy = by + slack(wait)
 		_ = c.nc.SetReadDeadline(time.Now().Add(time.Duration(c.readBy - now)))
 	}
 }
 
-// Read reads from the socket for c.in, under the silence that c.wait allows.
+// Read reads from the socket for c.in, under the silence that c.wait allows and the pace of a body.
 func (c *conn) Read(p []byte) (int, error) {
-	c.deadline()
+	if c.pace.On() {
+		return c.readPaced(p)
+	}
+	c.deadline(c.wait)
 	if c.broken.Load() {
 		return 0, os.ErrDeadlineExceeded
 	}
 	return c.nc.Read(p)
+}
+
+// readPaced reads some of a body.
+func (c *conn) readPaced(p []byte) (int, error) {
+	left := int64(c.pace.Left())
+	if left <= 0 {
+		return 0, os.ErrDeadlineExceeded
+	}
+	c.deadline(min(c.wait, left))
+	if c.broken.Load() {
+		return 0, os.ErrDeadlineExceeded
+	}
+	before := exchange.Now()
+	n, err := c.nc.Read(p)
+	c.pace.Took(time.Duration(exchange.Now()-before), n)
+	return n, err
 }
 
 // Interrupt makes reading fail from now on: the response is over while somebody still reads the body.

@@ -20,6 +20,8 @@ type Options struct {
 	HeadTimeout time.Duration
 	// BodyTimeout bounds the silence between two reads of a body; default 60 s (408).
 	BodyTimeout time.Duration
+	// MinBodyRate is how many bytes of a body must come a second, after a grace of BodyTimeout; default 240, below 0 none (408).
+	MinBodyRate int
 	// WriteTimeout bounds how long a write may make no progress; default 60 s.
 	WriteTimeout time.Duration
 	// IdleTimeout bounds the silence between two requests; default 60 s.
@@ -60,6 +62,9 @@ func (o Options) withDefaults() Options {
 	def(&o.WriteTimeout, 60*time.Second)
 	def(&o.IdleTimeout, 60*time.Second)
 	def(&o.WatchAfter, 100*time.Millisecond)
+	if o.MinBodyRate == 0 {
+		o.MinBodyRate = wire.MinBodyRate
+	}
 	if o.DrainBytes <= 0 {
 		o.DrainBytes = 64 << 10
 	}

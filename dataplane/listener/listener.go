@@ -47,8 +47,10 @@ type Options struct {
 	Handshake func(serverName string) *table.Handshake
 	// Verify runs at the end of every handshake, resumed ones included, and an error ends it; default: nothing.
 	Verify func(tls.ConnectionState) error
-	// MinVersion of TLS; default 1.2, the least there is.
-	MinVersion uint16
+	// MinVersion and MaxVersion of TLS; default 1.2, the least there is, and the newest.
+	MinVersion, MaxVersion uint16
+	// CipherSuites of TLS 1.2; default: crypto/tls's.
+	CipherSuites []uint16
 	// SessionTimeout is how long a session may be resumed; default: a week.
 	SessionTimeout time.Duration
 	// HandshakeTimeout bounds what comes before the first request: the PROXY protocol's header and the TLS handshake;

@@ -11,6 +11,8 @@ import (
 func (l *Listener) tlsConfig(spec values.Listener) *tls.Config {
 	c := &tls.Config{
 		MinVersion:       l.options.MinVersion,
+		MaxVersion:       l.options.MaxVersion,
+		CipherSuites:     l.options.CipherSuites,
 		NextProtos:       []string{"http/1.1"},
 		GetCertificate:   l.options.Certificate,
 		VerifyConnection: l.options.Verify,

@@ -22,6 +22,9 @@ func (p *Proxy) identify(ex *exchange.Exchange, s *state) {
 	if proto := request.Header.Get("X-Forwarded-Proto"); proto != "" {
 		s.scheme, request.ForwardedScheme = proto, proto
 	}
+	if p.options.RealIPHeader == "proxy_protocol" {
+		return // it has said so already, and no header may
+	}
 	if client, ok := p.realIP(&request.Header); ok {
 		request.ClientAddr = client
 	}

@@ -20,9 +20,8 @@ func misdirected(ex *exchange.Exchange, s *state) bool {
 		return false
 	}
 	plugin.Refuse(ex, errMisdirected)
-	// Over HTTP/2 the connection still serves other hosts, unless its own has another policy by now: then it serves none.
-	if request.Major == 1 || handshakes.For(request.SNI()).Key != request.Handshake {
-		ex.Response.Close = true
-	}
+	ex.Response.Close = true
+	// An HTTP/2 connection still serves other hosts, unless its own has another policy by now: then it serves none.
+	ex.Response.GoAway = handshakes.For(request.SNI()).Key != request.Handshake
 	return true
 }

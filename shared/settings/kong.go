@@ -15,18 +15,18 @@ func kongOnly(key string) bool {
 		"nginx_", "lua_", "pg_ro_", "pg_iam_", "wasm", "portal_", "admin_gui_", "tracing_", "opentelemetry_", "vitals",
 		"smtp_", "vault_", "keyring_vault_", "cluster_telemetry_", "cluster_fallback_config_", "analytics_", "konnect_",
 		"resolver_", "dns_", "error_template_", "client_ssl", "audit_log", "rbac_", "stream_", "worker_", "pluginserver_",
-		"request_debug", "db_cache_", "ssl_session_", "admin_emails_", "request_timeout_", "event_hooks_",
+		"request_debug", "db_cache_", "admin_emails_", "request_timeout_", "event_hooks_",
 	} {
 		if strings.HasPrefix(key, family) {
 			return true
 		}
 	}
 	return slices.Contains([]string{
-		"role", "plugins", "vaults", "anonymous_reports", "port_maps", "node_id", "mem_cache_size",
+		"role", "plugins", "vaults", "anonymous_reports", "node_id", "mem_cache_size",
 		"proxy_server", "proxy_server_ssl_verify", "proxy_stream_access_log", "proxy_stream_error_log",
 		"admin_access_log", "admin_error_log", "admin_ssl_enabled", "status_access_log", "status_error_log",
-		"status_ssl_cert", "status_ssl_cert_key", "ssl_cipher_suite", "ssl_ciphers", "ssl_protocols",
-		"ssl_prefer_server_ciphers", "ssl_dhparam", "headers_upstream", "real_ip_recursive", "pg_max_concurrent_queries",
+		"status_ssl_cert", "status_ssl_cert_key", "ssl_ciphers", "ssl_session_tickets", "ssl_session_cache_size",
+		"ssl_prefer_server_ciphers", "ssl_dhparam", "headers_upstream", "pg_max_concurrent_queries",
 		"pg_semaphore_timeout", "pg_keepalive_timeout", "pg_pool_size", "pg_backlog", "db_update_propagation",
 		"db_resurrect_ttl", "cluster_mtls", "cluster_allowed_common_names", "cluster_ocsp", "cluster_use_proxy",
 		"cluster_max_payload", "cluster_rpc", "declarative_config", "declarative_config_string",

@@ -40,16 +40,8 @@ func promises() []promise {
 			remedy: "take it out, or build with GOFIPS140",
 		},
 		{
-			keys: []string{"ssl_protocols"}, beside: "proxy_listen", kept: []string{"tlsv1.2 tlsv1.3"}, ignored: olderTLS(),
-			remedy: "TLS 1.2 and 1.3 are spoken; write TLSv1.2 TLSv1.3",
-		},
-		{
 			keys: []string{"lua_ssl_protocols"}, beside: "ssl_trusted_certificate", kept: []string{"tlsv1.2 tlsv1.3"}, ignored: olderTLS(),
 			remedy: "TLS 1.2 and 1.3 are spoken; write TLSv1.2 TLSv1.3",
-		},
-		{
-			keys: []string{"ssl_cipher_suite"}, beside: "proxy_listen", kept: []string{"intermediate"}, ignored: []string{"old"},
-			remedy: "the suites are those of intermediate; take it out",
 		},
 	}
 }

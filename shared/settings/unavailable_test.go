@@ -28,7 +28,6 @@ func TestPromisesThatAreNotKeptStop(t *testing.T) {
 		"lua_ssl_protocols = TLSv1.3":              {refused: true},
 		"lua_ssl_protocols = TLSv1.2 TLSv1.3":      {},
 		"lua_ssl_protocols = TLSv1.1 TLSv1.2":      {warns: true},
-		"ssl_protocols = TLSv1.3":                  {refused: true},
 		"audit_log = on":                           {warns: true}, // the other plane's
 		"status_listen = 127.0.0.1:0 ssl":          {refused: true},
 		"status_listen = 127.0.0.1:0":              {},

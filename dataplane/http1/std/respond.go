@@ -78,7 +78,7 @@ func (s *Server) head(ex *exchange.Exchange, w http.ResponseWriter, r *http.Requ
 		h.Set("Upgrade", strings.Clone(resp.Upgrade))
 		h.Set("Connection", "Upgrade")
 	}
-	if resp.Close && r.ProtoMajor == 1 {
+	if resp.Close && r.ProtoMajor == 1 || resp.GoAway && r.ProtoMajor == 2 { // the standard server makes a GOAWAY of it
 		h.Add("Connection", "close")
 	}
 	n := resp.ContentLength

@@ -19,6 +19,7 @@ type Options struct {
 	HeadTimeout  time.Duration // default 60 s
 	IdleTimeout  time.Duration // default 60 s
 	BodyTimeout  time.Duration // silence between two reads of a body; default 60 s
+	MinBodyRate  int           // bytes of a body of known length, or of HTTP/1.1, a second, after a grace of BodyTimeout; default 240, below 0 none
 	WriteTimeout time.Duration // silence between two writes; default 60 s
 	MaxStreams   int           // concurrent HTTP/2 streams of a connection; default 128
 	Log          *slog.Logger  // the standard server's own complaints, as debug lines; default: nobody hears them

@@ -20,6 +20,7 @@ type value interface {
 func fresh() map[string]value {
 	return map[string]value{
 		"listen": new(values.Listen), "size": new(values.Size), "prefixes": new(values.Prefixes), "labels": new(values.Labels),
+		"ports": new(values.Ports), "versions": new(values.Versions), "buffers": new(values.Buffers),
 	}
 }
 
@@ -42,6 +43,13 @@ func TestReadAndWrite(t *testing.T) {
 		{"labels", "tier:edge, region:eu-1", "region:eu-1,tier:edge"},
 		{"labels", "a:b:c", "a:b:c"},
 		{"labels", "", ""},
+		{"ports", "", ""},
+		{"ports", "443:8443,80:8000", "80:8000, 443:8443"},
+		{"versions", "TLSv1.3 TLSv1.2", "TLSv1.2 TLSv1.3"},
+		{"versions", "tlsv1 TLSv1.1, TLSv1.2", "TLSv1.2"},
+		{"versions", "TLSv1.3", "TLSv1.3"},
+		{"buffers", "4 8k", "4 8k"},
+		{"buffers", " 2  16384 ", "2 16k"},
 	}
 	for _, test := range tests {
 		t.Run(test.kind+" "+test.text, func(t *testing.T) {
@@ -78,6 +86,18 @@ func TestRefused(t *testing.T) {
 		{"prefixes", "10.0.0.0/33", "not an address range"},
 		{"prefixes", "example.com", "neither an address"},
 		{"prefixes", "fe80::1%eth0", "neither an address"},
+		{"ports", "80", "not <port"},
+		{"ports", "80:0", "not <port"},
+		{"ports", "80:65536", "not <port"},
+		{"ports", "80:8000, 81:8000", "twice"},
+		{"versions", "", "TLS 1.2 and 1.3"},
+		{"versions", "TLSv1.1", "TLS 1.2 and 1.3"},
+		{"versions", "SSLv3 TLSv1.2", "no version"},
+		{"buffers", "8k", "a number and a size"},
+		{"buffers", "0 8k", "no number"},
+		{"buffers", "4 100", "1k or more"},
+		{"buffers", "4 32k", "64k or less"},
+		{"buffers", "9999999999999999999 8k", "no number"},
 		{"labels", "region", "<name>:<value>"},
 		{"labels", "Region:eu", "no label"},
 		{"labels", "region:" + strings.Repeat("e", 64), "no label"},
