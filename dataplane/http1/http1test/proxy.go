@@ -24,6 +24,7 @@ type Proxy struct {
 	Upgrade     bool
 	BodyLimit   int64
 	Local       func(ex *exchange.Exchange) bool // answers instead of the upstream when it returns true
+	Forget      bool                             // nothing is kept of what has finished
 
 	mu   sync.Mutex
 	done []Done // guarded by mu
@@ -101,6 +102,9 @@ func (p *Proxy) Refuse(ex *exchange.Exchange, status int, reason string) {
 
 // Finish implements [exchange.Handler].
 func (p *Proxy) Finish(ex *exchange.Exchange) {
+	if p.Forget {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.done = append(p.done, Done{

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -16,12 +17,13 @@ import (
 // body is a request's body as exchange wants it.
 type body struct {
 	ex   *exchange.Exchange
-	src  *http.Request
-	rc   *http.ResponseController
-	wait time.Duration
-	set  time.Time // the read deadline in force
-	err  error     // sticky
+	on   *watched
+	wait time.Duration // silence allowed; 0: any
+	r    *http.Request
+	w    writer
+	err  error // sticky
 	read int64
+	pace wire.Pace
 	done atomic.Bool // read to its end
 }
 
@@ -30,14 +32,17 @@ const drainBytes = 64 << 10
 
 // settled says whether the connection can be kept: the body was read, or what is left is little.
 func (b *body) settled() bool {
+	if b == nil {
+		return true
+	}
 	n := b.ex.Request.ContentLength
-	return n == 0 || b.done.Load() || n > 0 && n <= drainBytes && !b.ex.Request.ExpectContinue
+	return b.done.Load() || n > 0 && n <= drainBytes && !b.ex.Request.ExpectContinue
 }
 
 // drain reads away a little unread body. The standard server would do so itself, but in full duplex mode it then panics
 // at the next request (seen with Go 1.26).
 func (b *body) drain() {
-	if b.ex.Request.ContentLength == 0 || b.done.Load() || b.err != nil || b.ex.Response.Close || !b.settled() {
+	if b.done.Load() || b.err != nil || b.ex.Response.Close || !b.settled() {
 		return
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(b, drainBytes+1))
@@ -48,11 +53,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
 	}
-	if now := time.Now(); b.set.Before(now.Add(b.wait)) {
-		b.set = now.Add(b.wait + min(b.wait/4, time.Second))
-		_ = b.rc.SetReadDeadline(b.set)
-	}
-	n, err := b.src.Body.Read(p)
+	n, err := b.await(p)
 	b.read += int64(n)
 	if limit := b.ex.Request.BodyLimit; limit > 0 && b.read > limit {
 		b.err = exchange.ErrBodyTooLarge
@@ -64,7 +65,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.err = bodyError(err)
 	if err == io.EOF {
 		b.done.Store(true)
-		for name, values := range b.src.Trailer {
+		for name, values := range b.r.Trailer {
 			for _, value := range values {
 				if !wire.ForbiddenTrailer(name) {
 					b.ex.Request.Trailer.Add(name, value)
@@ -75,8 +76,26 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, b.err
 }
 
+// await reads as long as silence and pace allow.
+func (b *body) await(p []byte) (int, error) {
+	if b.wait <= 0 {
+		return b.r.Body.Read(p)
+	}
+	wait, before := b.wait, exchange.Now()
+	if b.pace.On() {
+		if wait = min(wait, b.pace.Left()); wait <= 0 {
+			return 0, os.ErrDeadlineExceeded
+		}
+	}
+	b.on.readBy.Store(before + int64(wait))
+	n, err := b.r.Body.Read(p)
+	b.on.readBy.Store(0)
+	b.pace.Took(time.Duration(exchange.Now()-before), n)
+	return n, err
+}
+
 // Interrupt makes reading fail: nobody wants the rest.
-func (b *body) Interrupt() { _ = b.rc.SetReadDeadline(time.Unix(1, 0)) }
+func (b *body) Interrupt() { _ = b.w.SetReadDeadline(time.Unix(1, 0)) }
 
 func bodyError(err error) error {
 	var timeout net.Error
@@ -91,30 +110,4 @@ func bodyError(err error) error {
 		return exchange.ErrBodyCut
 	}
 	return exchange.ErrBodyMalformed
-}
-
-// watcher follows the request's context, which ends when the client goes.
-type watcher struct {
-	ctx  context.Context
-	stop func() bool
-	done chan struct{}
-}
-
-// Watch implements [exchange.Watcher].
-func (w *watcher) Watch(a exchange.Aborter) {
-	done := make(chan struct{})
-	w.done = done
-	w.stop = context.AfterFunc(w.ctx, func() {
-		defer close(done)
-		a.Abort()
-	})
-}
-
-// Unwatch implements [exchange.Watcher].
-func (w *watcher) Unwatch() bool {
-	if w.stop() {
-		return false
-	}
-	<-w.done
-	return true
 }

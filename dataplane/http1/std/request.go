@@ -1,44 +1,12 @@
 package std
 
 import (
-	"net"
 	"net/http"
-	"net/netip"
-	"time"
+	"strings"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
 )
-
-// serve is the standard server's handler.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	ex := s.exchanges.Take()
-	ex.Start = time.Now()
-	ex.Context = r.Context()
-	watcher := &watcher{ctx: r.Context()}
-	ex.Client = watcher
-	body := &body{ex: ex, src: r, rc: http.NewResponseController(w), wait: s.options.BodyTimeout}
-	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		_ = body.rc.EnableFullDuplex() // else the first write of a response waits for the request's body
-	}
-	fault := s.fill(ex, r, body)
-	if fault != nil {
-		s.refuse(ex, fault.(wire.Fault))
-	} else {
-		s.handler.Serve(ex)
-	}
-	ok := s.respond(ex, w, r, body)
-	ex.Sent.ReceivedBytes = body.read
-	body.drain()
-	ex.Mark(exchange.Done)
-	if _, tell := s.handler.(exchange.Refuser); tell || fault == nil {
-		s.handler.Finish(ex)
-	}
-	s.exchanges.Give(ex)
-	if !ok {
-		panic(http.ErrAbortHandler) // the only way to cut a response short
-	}
-}
 
 func (s *Server) refuse(ex *exchange.Exchange, fault wire.Fault) {
 	ex.Response.Header.Reset()
@@ -51,14 +19,15 @@ func (s *Server) refuse(ex *exchange.Exchange, fault wire.Fault) {
 	ex.Response.Close = true
 }
 
-// fill brings r into ex.Request, by the same rules as our own engine where the standard server leaves a choice.
-func (s *Server) fill(ex *exchange.Exchange, r *http.Request, b *body) error {
+// fill brings the request into ex.Request, by the same rules as our own engine where the standard server leaves a choice.
+func (c *call) fill() error {
+	ex, r := c.ex, c.r
 	q := &ex.Request
-	q.Remote, q.Local = parseAddr(r.RemoteAddr), localAddr(r)
-	q.ClientAddr = q.Remote.Addr()
+	of := c.of
+	q.Peer, q.ClientAddr = of.peer, of.peer.Remote.Addr()
 	q.Scheme, q.TLS = "http", r.TLS
 	if r.TLS != nil {
-		q.Scheme, q.Handshake = "https", policyOf(r.Context())
+		q.Scheme, q.Handshake = "https", of.policy
 	}
 	q.Method, q.Major, q.Minor = r.Method, uint8(r.ProtoMajor), uint8(r.ProtoMinor)
 	if r.Method == http.MethodConnect {
@@ -72,9 +41,16 @@ func (s *Server) fill(ex *exchange.Exchange, r *http.Request, b *body) error {
 		q.ContentLength = 0
 	}
 	if q.ContentLength != 0 {
-		q.Body = b
+		c.body = &body{ex: ex, on: c.watch, wait: c.server.options.BodyTimeout, r: r, w: c.w}
+		switch {
+		case q.Major == 1 || q.ContentLength > 0: // who streams over HTTP/2 may wait for the other side
+			c.body.pace.Begin(c.server.options.BodyTimeout, c.server.options.MinBodyRate)
+		case isGRPC(r.Header): // and a call may be open for hours without a word; the connection's pings find dead clients
+			c.body.wait = 0
+		}
+		q.Body = c.body
 	}
-	if err := s.fields(ex, r); err != nil {
+	if err := c.server.fields(ex, r); err != nil {
 		return err
 	}
 	if r.Host == "" && q.AtLeast(1, 1) {
@@ -84,7 +60,9 @@ func (s *Server) fill(ex *exchange.Exchange, r *http.Request, b *body) error {
 	if hosts := r.Header["Host"]; len(hosts) > 1 || len(hosts) == 1 && !exchange.EqualFold(hosts[0], r.Host) {
 		return wire.HostMismatch
 	}
-	return wire.ParseTarget(ex, []byte(r.RequestURI), ex.Join(r.Host), r.Host != "")
+	target := ex.Bytes(len(r.RequestURI))
+	copy(target, r.RequestURI)
+	return wire.ParseTarget(ex, target, ex.Join(r.Host), r.Host != "")
 }
 
 // fields copies the end-to-end fields.
@@ -131,14 +109,7 @@ func (s *Server) fields(ex *exchange.Exchange, r *http.Request) error {
 	return nil
 }
 
-func parseAddr(text string) netip.AddrPort {
-	a, _ := netip.ParseAddrPort(text)
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-}
-
-func localAddr(r *http.Request) netip.AddrPort {
-	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
-		return parseAddr(a.String())
-	}
-	return netip.AddrPort{}
+func isGRPC(h http.Header) bool {
+	types := h["Content-Type"]
+	return len(types) == 1 && strings.HasPrefix(types[0], "application/grpc")
 }

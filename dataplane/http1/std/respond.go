@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,11 +17,13 @@ var (
 	errStatus     = errors.New("the handler gave an impossible status")
 )
 
-// respond writes ex's response. It returns false when the response must not look complete.
-func (s *Server) respond(ex *exchange.Exchange, w http.ResponseWriter, r *http.Request, b *body) bool {
+// respond writes the response. It returns false when the response must not look complete.
+func (c *call) respond() bool {
+	ex := c.ex
 	resp := &ex.Response
 	ex.Mark(exchange.ServeDone)
 	defer func() {
+		c.watch.writeBy.Store(0)
 		if resp.Stream != nil {
 			_ = resp.Stream.Close()
 			resp.Stream = nil
@@ -33,26 +34,30 @@ func (s *Server) respond(ex *exchange.Exchange, w http.ResponseWriter, r *http.R
 		ex.Sent.Err = errUnanswered
 		return false
 	case resp.Status == 101 && resp.Tunnel != nil:
-		ex.Sent.Err = tunnel(ex, w)
+		ex.Sent.Err = tunnel(ex, c.w)
 		return true
 	case resp.Status < 200 || resp.Status > 599:
 		ex.Answer(500, "", nil)
 		ex.Sent.Err = errStatus
 	}
-	resp.Close = resp.Close || !b.settled()
-	s.head(ex, w, r)
-	rc := b.rc
-	_ = rc.SetWriteDeadline(time.Now().Add(s.options.WriteTimeout))
-	w.WriteHeader(resp.Status)
+	resp.Close = resp.Close || !c.body.settled()
+	c.server.head(ex, c.w, c.r)
+	c.writing()
+	c.w.WriteHeader(resp.Status)
 	switch {
-	case wire.Bodiless(r.Method, resp.Status):
+	case wire.Bodiless(c.r.Method, resp.Status):
 		return true
 	case resp.Stream == nil:
-		n, err := w.Write(resp.Body)
+		n, err := c.w.Write(resp.Body)
 		ex.Sent.BodyBytes = int64(n)
 		return sent(ex, err)
 	}
-	return s.stream(ex, w, rc)
+	return c.stream()
+}
+
+// writing gives the client another while to take something.
+func (c *call) writing() {
+	c.watch.writeBy.Store(exchange.Now() + int64(c.server.options.WriteTimeout))
 }
 
 func sent(ex *exchange.Exchange, err error) bool {
@@ -62,62 +67,33 @@ func sent(ex *exchange.Exchange, err error) bool {
 	return err == nil
 }
 
-// head moves the header into w's, framing from what is known.
-func (s *Server) head(ex *exchange.Exchange, w http.ResponseWriter, r *http.Request) {
-	resp, h := &ex.Response, w.Header()
-	for name, value := range resp.Header.All() {
-		if !wire.HopByHop(name) {
-			key := http.CanonicalHeaderKey(strings.Clone(name))
-			h[key] = append(h[key], strings.Clone(value)) // written after the exchange is given back
-		}
-	}
-	if _, typed := h["Content-Type"]; !typed {
-		h["Content-Type"] = nil // no guessing from the body
-	}
-	if resp.Upgrade != "" && r.ProtoMajor == 1 {
-		h.Set("Upgrade", strings.Clone(resp.Upgrade))
-		h.Set("Connection", "Upgrade")
-	}
-	if resp.Close && r.ProtoMajor == 1 || resp.GoAway && r.ProtoMajor == 2 { // the standard server makes a GOAWAY of it
-		h.Add("Connection", "close")
-	}
-	n := resp.ContentLength
-	switch {
-	case resp.Status == 204 || resp.Status == 304 && (n <= 0 || r.ProtoMajor == 2): // some HTTP/2 clients, Go's own too, then wait for a body
-		return
-	case wire.Bodiless(r.Method, resp.Status):
-	case resp.Stream == nil:
-		n = int64(len(resp.Body))
-	}
-	if n >= 0 {
-		h.Set("Content-Length", strconv.FormatInt(n, 10))
-	}
-}
-
 // stream copies the body, every read at once.
-func (s *Server) stream(ex *exchange.Exchange, w http.ResponseWriter, rc *http.ResponseController) bool {
+func (c *call) stream() bool {
+	ex := c.ex
 	resp := &ex.Response
-	if a, ok := resp.Stream.(exchange.Aborter); ok {
+	if a, ok := resp.Stream.(exchange.Aborter); ok && ex.Client != nil {
 		ex.Client.Watch(a)
 		defer ex.Client.Unwatch()
 	}
-	if err := rc.Flush(); !sent(ex, err) {
+	// A gRPC call that ends without a message says so in its header, which must then end the stream.
+	if !resp.Header.Has("grpc-status") && !sent(ex, c.w.FlushError()) {
 		return false
 	}
-	block := s.blocks.Large()
-	defer s.blocks.Give(block)
+	block := c.server.blocks.Large()
+	defer c.server.blocks.Give(block)
 	for {
 		n, err := resp.Stream.Read(block.B)
 		if n > 0 {
-			_ = rc.SetWriteDeadline(time.Now().Add(s.options.WriteTimeout))
-			wrote, writeErr := w.Write(block.B[:n])
+			c.writing()
+			wrote, writeErr := c.w.Write(block.B[:n])
 			ex.Sent.BodyBytes += int64(wrote)
 			if writeErr == nil {
-				writeErr = rc.Flush()
+				writeErr = c.w.FlushError()
 			}
 			if !sent(ex, writeErr) {
 				return false
 			}
+			c.watch.writeBy.Store(0)
 		}
 		if err == io.EOF {
 			break
@@ -133,7 +109,7 @@ func (s *Server) stream(ex *exchange.Exchange, w http.ResponseWriter, rc *http.R
 	}
 	for name, value := range resp.Trailer.All() {
 		if !wire.HopByHop(name) {
-			w.Header().Add(http.TrailerPrefix+name, strings.Clone(value))
+			c.w.Header().Add(http.TrailerPrefix+name, strings.Clone(value))
 		}
 	}
 	return true

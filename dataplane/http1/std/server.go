@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
@@ -38,6 +39,9 @@ func (o Options) withDefaults() Options {
 	if o.MaxFields <= 0 {
 		o.MaxFields = 128
 	}
+	if o.MinBodyRate == 0 {
+		o.MinBodyRate = wire.MinBodyRate
+	}
 	if o.MaxStreams <= 0 {
 		o.MaxStreams = 128
 	}
@@ -56,6 +60,9 @@ type Server struct {
 	options   Options
 	exchanges exchange.Pool
 	blocks    wire.Blocks
+	calls     sync.Pool // of *call
+	watch     watch
+	dates     dates
 	http      *http.Server
 }
 
@@ -78,7 +85,7 @@ func New(handler exchange.Handler, options Options) *Server {
 		},
 		ErrorLog:    slog.NewLogLogger(s.options.Log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return s.options.Base },
-		ConnContext: withPolicy,
+		ConnContext: withConnection,
 	}
 	return s
 }
