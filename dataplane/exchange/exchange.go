@@ -55,6 +55,9 @@ type Exchange struct {
 	// Client tells when the client has gone; nil means that nobody watches.
 	Client Watcher
 
+	// Rewritten is what the upstream gets instead of what the client said.
+	Rewritten Rewritten
+
 	// Route and Service are what the table matched; their types belong to the table. Nil when nothing matched.
 	Route, Service any
 
@@ -152,6 +155,7 @@ func (ex *Exchange) Reset() {
 	ex.Start = time.Time{}
 	ex.Context = nil
 	ex.Client = nil
+	ex.Rewritten = Rewritten{}
 	ex.Route, ex.Service = nil, nil
 	ex.Tries, ex.UpstreamTarget = ex.Tries[:0], ""
 	clear(ex.slots)

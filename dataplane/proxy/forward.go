@@ -30,13 +30,10 @@ func (p *Proxy) forward(ex *exchange.Exchange, s *state, route *table.Route) {
 	}
 	p.describe(ex, s, route, stripped)
 	s.head = client.Head{
-		Target: target(ex, service.Path, stripped), Upgrade: ex.Request.Upgrade != "",
+		Method: ex.Rewritten.Method, Target: target(ex, service.Path, stripped), Upgrade: ex.Request.Upgrade != "",
 		WriteTimeout: service.WriteTimeout, ReadTimeout: service.ReadTimeout,
 	}
 	ex.UpstreamTarget = s.head.Target
-	if route.PreserveHost {
-		s.head.Host = ex.Request.Host
-	}
 	setCookie := service.Backends.Upstream().Aim(ex, &s.match, &s.tried)
 	defer s.undo()
 	for try := 0; ; try++ {
@@ -60,14 +57,27 @@ func (p *Proxy) forward(ex *exchange.Exchange, s *state, route *table.Route) {
 
 // target is the upstream's request target.
 func target(ex *exchange.Exchange, base string, stripped int) string {
-	request := &ex.Request
-	path := exchange.View(table.Join(ex.Bytes(len(base) + len(request.Path) + 1)[:0], base, request.Path, stripped))
+	request, path := &ex.Request, ex.Rewritten.Path
+	if path == "" {
+		path = exchange.View(table.Join(ex.Bytes(len(base) + len(request.Path) + 1)[:0], base, request.Path, stripped))
+	}
 	b := exchange.AppendEscaped(ex.Bytes(3*len(path) + 1 + len(request.RawQuery))[:0], path)
 	if request.HasQuery {
 		b = append(b, '?')
 		b = append(b, request.RawQuery...)
 	}
 	return exchange.View(b)
+}
+
+// hostFor is the Host that the upstream gets: a plugin's, the client's where the route says so, else the target's.
+func hostFor(ex *exchange.Exchange, route *table.Route, target string) string {
+	switch {
+	case ex.Rewritten.Host != "":
+		return ex.Rewritten.Host
+	case route.PreserveHost && ex.Request.Host != "":
+		return ex.Request.Host
+	}
+	return target
 }
 
 // try sends the request to the peer whose turn it is.
@@ -80,9 +90,7 @@ func (p *Proxy) try(ex *exchange.Exchange, s *state, route *table.Route) error {
 	}
 	attempt.Address, attempt.Chosen = peer.AddrPort(), exchange.Now()
 	s.peer = peer
-	if !route.PreserveHost || s.head.Host == "" {
-		s.head.Host = peer.Authority
-	}
+	s.head.Host = hostFor(ex, route, peer.Authority)
 	err = peer.RoundTrip(ctx, ex, &s.head, route.Service.ConnectTimeout)
 	attempt.Status = ex.Response.Status
 	ex.Tries = append(ex.Tries, attempt)
