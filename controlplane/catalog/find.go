@@ -37,6 +37,14 @@ func (c *Catalog) Get(ctx context.Context, at Address) (proto.Message, error) {
 // link is a resolved parent: the field of the child and the id that it must hold.
 type link struct{ field, id string }
 
+// name is the foreign key, "" of no parent.
+func (l *link) name() string {
+	if l == nil {
+		return ""
+	}
+	return l.field
+}
+
 // parent finds the parent of an address, nil when it has none.
 func (c *Catalog) parent(ctx context.Context, op string, e *schema.Entity, workspace string, p *Parent) (*link, error) {
 	if p == nil {
@@ -71,29 +79,29 @@ func (c *Catalog) find(ctx context.Context, op string, e *schema.Entity, workspa
 	}
 	row, err := c.byKey(ctx, e, workspace, key, parent)
 	if fault.KindOf(err) == fault.NotFound || (err == nil && (!parent.holds(row) || row.Workspace != workspace)) {
-		return record.Row{}, absent(e, key).fault(op, e.Table)
+		return record.Row{}, absent(e, key, parent).fault(op, e.Table)
 	}
 	return row, err
 }
 
 // findAny is find without a regard for the parent: a PUT makes the entity a child of the one in its path.
 func (c *Catalog) findAny(ctx context.Context, op string, e *schema.Entity, workspace, key string, parent *link) (record.Row, error) {
-	if f := e.Field(e.EndpointKey); f != nil && !f.Unique {
+	if f := e.Key(parent.name()); f != nil && !f.Unique {
 		return c.find(ctx, op, e, workspace, key, parent) // the parent is part of the key
 	}
 	return c.find(ctx, op, e, workspace, key, nil)
 }
 
 // absent says that there is no entity of this endpoint key, quoting it only when it is no secret.
-func absent(e *schema.Entity, key string) *Problem {
-	f := e.Field(e.EndpointKey)
+func absent(e *schema.Entity, key string, parent *link) *Problem {
+	f := e.Key(parent.name())
 	switch {
 	case f == nil:
 		return notFoundByID(key)
 	case f.Encrypted:
 		key = redacted
 	}
-	return notFoundByKey(e.EndpointKey, key)
+	return notFoundByKey(f.Name, key)
 }
 
 // byKey reads a row by its endpoint key, a certificate by one of its server names.
@@ -101,7 +109,7 @@ func (c *Catalog) byKey(ctx context.Context, e *schema.Entity, workspace, key st
 	if e.Table == tableCertificates {
 		return c.certificateOf(ctx, workspace, key)
 	}
-	f := e.Field(e.EndpointKey)
+	f := e.Key(parent.name())
 	if f == nil || key == "" {
 		return record.Row{}, fault.New(fault.NotFound, "catalog.find", e.Table, nil)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keepgate/keepgate/controlplane/record"
@@ -23,6 +24,8 @@ type plan struct {
 	workspace string
 	set       Set
 	options   ApplyOptions
+
+	defaults bool // the workspace is the default one
 
 	stored  map[string]map[string]record.Row // table, id
 	keys    map[string]string                // unique key of a stored row, its id
@@ -50,6 +53,11 @@ type planned struct {
 // load reads what is there.
 func (p *plan) load() error {
 	p.stored, p.keys = map[string]map[string]record.Row{}, map[string]string{}
+	defaultID, err := p.c.Workspace(p.ctx, "")
+	if err != nil {
+		return err
+	}
+	p.defaults = p.workspace == defaultID
 	for _, e := range p.c.schema.Entities() {
 		if !declarable(e) {
 			continue
@@ -71,7 +79,7 @@ func (p *plan) load() error {
 }
 
 // declarable: an entity that a declarative file may hold.
-func declarable(e *schema.Entity) bool { return !e.Internal && e.Travels() }
+func declarable(e *schema.Entity) bool { return e.Travels() }
 
 // uniqueKeys names the values that no other row of the workspace may have, one text a key.
 func uniqueKeys(e *schema.Entity, unique, foreign map[string]string) (keys []string) {
@@ -136,6 +144,11 @@ func (p *plan) wantOne(w *planned) error {
 	if lower, ok := asID(id); ok {
 		id = lower
 	}
+	said := id
+	if w.derived && w.e.Workspaced && id != "" {
+		id = p.own(id)
+		p.moved[subject(w.e.Table, said)], w.doc["id"] = id, id
+	}
 	bySecret := w.derived && givesSecretKey(w.e, w.doc)
 	if row, ok := p.stored[w.e.Table][id]; ok && !bySecret {
 		return p.buildOver(w, &row)
@@ -156,7 +169,7 @@ func (p *plan) wantOne(w *planned) error {
 			continue
 		}
 		if id != "" {
-			p.moved[subject(w.e.Table, id)] = found
+			p.moved[subject(w.e.Table, said)] = found
 		}
 		row := p.stored[w.e.Table][found]
 		return p.buildOver(w, &row)
@@ -169,6 +182,16 @@ func (p *plan) wantOne(w *planned) error {
 		}
 	}
 	return p.keep(w)
+}
+
+// own makes a derived id this workspace's: equal names in two workspaces are two entities. Those of the default workspace are
+// as Kong derives them.
+func (p *plan) own(id string) string {
+	space, err := uuid.Parse(p.workspace)
+	if p.defaults || err != nil {
+		return id
+	}
+	return uuid.NewSHA1(space, []byte(id)).String()
 }
 
 // givesSecretKey reports whether the document says a unique secret, by which its row is known.

@@ -14,12 +14,8 @@ func (p *plan) remove() error {
 	if !p.options.Delete {
 		return nil
 	}
-	defaultID, err := p.c.Workspace(p.ctx, "")
-	if err != nil {
-		return err
-	}
 	for _, e := range p.c.schema.Entities() {
-		if !e.Workspaced && p.workspace != defaultID {
+		if !e.Workspaced && !p.defaults {
 			continue
 		}
 		for id, row := range p.stored[e.Table] {

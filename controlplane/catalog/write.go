@@ -121,8 +121,10 @@ func (w *writing) address() {
 		if _, given := w.doc[fieldSNIs]; !given {
 			w.doc[fieldSNIs] = []any{w.at.Key}
 		}
-	case w.e.EndpointKey != "":
-		w.doc[w.e.EndpointKey] = w.at.Key
+	default:
+		if f := w.e.Key(w.parent.name()); f != nil {
+			w.doc[f.Name] = w.at.Key
+		}
 	}
 }
 

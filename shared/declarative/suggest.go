@@ -33,7 +33,7 @@ func (p *parser) unknown(key string) string {
 		"_format_version", "_transform", "_comment", "_ignore", "_info", "_workspace", "_plugin_configs",
 	}
 	for _, e := range p.schema.Entities() {
-		if e.Travels() && !e.Internal {
+		if e.Travels() {
 			names = append(names, e.Table)
 		}
 	}

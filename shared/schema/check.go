@@ -67,8 +67,10 @@ func (b *build) checkPlugin() {
 		}
 		return
 	}
-	if b.plugin.NoConsumer && b.tree["consumer"] != nil {
-		b.problems.field("consumer", mustBeNull)
+	for _, field := range []string{"consumer", "consumer_group"} {
+		if b.plugin.NoConsumer && b.tree[field] != nil {
+			b.problems.field(field, mustBeNull)
+		}
 	}
 	v := b.tree[e.config.Name]
 	if v == nil {

@@ -46,8 +46,10 @@ func (s *Schema) DescribePlugin(name string) (body []byte, found bool) {
 		}},
 	}
 	if p.NoConsumer {
-		none := map[string]any{"type": "foreign", "reference": "consumers", "eq": nil}
-		fields = append([]any{map[string]any{"consumer": none}}, fields...)
+		none := func(table string) map[string]any {
+			return map[string]any{"type": "foreign", "reference": table, "eq": nil}
+		}
+		fields = append([]any{map[string]any{"consumer": none("consumers")}, map[string]any{"consumer_group": none("consumer_groups")}}, fields...)
 	}
 	doc := map[string]any{"name": p.Name, "fields": fields, "entity_checks": describeChecks(p.config.checks)}
 	return appendTree(nil, doc), true

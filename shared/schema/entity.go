@@ -60,6 +60,20 @@ func (e *Entity) New() proto.Message { return e.typ.New().Interface() }
 // Field returns a top-level field, or nil.
 func (e *Entity) Field(name string) *Field { return e.record.field(name) }
 
+// Key returns the field by which a path names a row: the endpoint key, or below a parent the text that is unique together
+// with the foreign key to it. It is nil when only the id names a row. foreign is "" at the top.
+func (e *Entity) Key(foreign string) *Field {
+	if f := e.Field(e.EndpointKey); f != nil || foreign == "" {
+		return f
+	}
+	for _, u := range e.Unique {
+		if len(u.Fields) == 2 && u.Fields[0].Name == foreign && u.Fields[1].Kind == String {
+			return u.Fields[1]
+		}
+	}
+	return nil
+}
+
 // ID returns the id of a row of this entity.
 func (e *Entity) ID(m proto.Message) string { return m.ProtoReflect().Get(e.id.desc).String() }
 

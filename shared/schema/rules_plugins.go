@@ -34,6 +34,9 @@ func jwtPublicKey() rule {
 	}
 }
 
+// leastRSABits: shorter keys are not verified with (crypto/rsa refuses them).
+const leastRSABits = 1024
+
 // validPublicKey reads a PEM public key; algorithm "" accepts every kind.
 func validPublicKey(text, algorithm string) bool {
 	block, _ := stdpem.Decode([]byte(text))
@@ -48,6 +51,9 @@ func validPublicKey(text, algorithm string) bool {
 	}
 	switch key := key.(type) {
 	case *rsa.PublicKey:
+		if key.N.BitLen() < leastRSABits {
+			return false
+		}
 		return algorithm == "" || algorithm[0] == 'R' || algorithm[0] == 'P'
 	case *ecdsa.PublicKey:
 		bits := map[string]int{"ES256": 256, "ES384": 384, "ES512": 521}[algorithm]

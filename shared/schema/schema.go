@@ -19,7 +19,7 @@ type Plugin struct {
 	Version    string
 	Priority   int
 	Protocols  []string // default and allowed values of the plugin's protocols
-	NoConsumer bool     // may not be scoped to a consumer
+	NoConsumer bool     // may not be scoped to a consumer or a consumer group
 	Config     protoreflect.MessageType
 }
 

@@ -77,11 +77,12 @@ func (a *API) write(r *rest.Request, p place, write change) (rest.Answer, error)
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	return a.writeAt(r, p.e, at, write)
+	return a.writeAt(r, p, at, write)
 }
 
-func (a *API) writeAt(r *rest.Request, e *schema.Entity, at catalog.Address, write change) (rest.Answer, error) {
-	if !addressable(e, at.Key) {
+func (a *API) writeAt(r *rest.Request, p place, at catalog.Address, write change) (rest.Answer, error) {
+	e := p.e
+	if !addressable(p, at.Key) {
 		if e.Table == "licenses" && r.Method == http.MethodPut {
 			return rest.Answer{}, rest.Coded(1, "invalid primary key", "invalid primary key: a license is put under a UUID of your choice, /licenses/<uuid>")
 		}
@@ -98,9 +99,14 @@ func (a *API) writeAt(r *rest.Request, e *schema.Entity, at catalog.Address, wri
 	return a.show(http.StatusOK, e, m), nil
 }
 
-// addressable: an entity without an endpoint key is found by its id alone, a certificate also by a name.
-func addressable(e *schema.Entity, key string) bool {
-	if e.EndpointKey != "" || e.Table == "certificates" {
+// addressable: an entity without an endpoint key is found by its id alone, a certificate also by a name, a group of a
+// consumer below that.
+func addressable(p place, key string) bool {
+	foreign := ""
+	if p.key != nil {
+		foreign = p.key.Field.Name
+	}
+	if p.e.Key(foreign) != nil || p.e.Table == "certificates" {
 		return true
 	}
 	_, err := uuid.Parse(key)
@@ -152,7 +158,7 @@ func (a *API) parentOf(r *rest.Request, p place, parent *schema.Entity, key *sch
 	}
 	at = catalog.Address{Table: parent.Table, Workspace: at.Workspace, Key: id}
 	if write != nil {
-		return a.writeAt(r, parent, at, write)
+		return a.writeAt(r, place{e: parent}, at, write)
 	}
 	m, err := a.catalog.Get(r.Context(), at)
 	if err != nil {

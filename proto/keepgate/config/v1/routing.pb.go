@@ -669,7 +669,7 @@ const file_keepgate_config_v1_routing_proto_rawDesc = "" +
 	"\x12_request_bufferingB\x15\n" +
 	"\x13_response_bufferingB\x11\n" +
 	"\x0f_regex_priorityB\x10\n" +
-	"\x0e_path_handling\"\xf3\a\n" +
+	"\x0e_path_handling\"\x93\b\n" +
 	"\x06Plugin\x12 \n" +
 	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
 	"\n" +
@@ -692,12 +692,14 @@ const file_keepgate_config_v1_routing_proto_rawDesc = "" +
 	"\tprotocols\x18\v \x01(\v2\x1d.keepgate.config.v1.StringSetBd\xaa\xbb\x18`\b\x01:\x1f[\"grpc\",\"grpcs\",\"http\",\"https\"]\xba\x01:J\x04grpcJ\x05grpcsJ\x04httpJ\x05httpsJ\x03tcpJ\x03tlsJ\x0ftls_passthroughJ\x03udpR\tprotocols\x12+\n" +
 	"\aenabled\x18\f \x01(\bB\f\xaa\xbb\x18\b\b\x01:\x04trueH\x06R\aenabled\x88\x01\x01\x12Z\n" +
 	"\x0econsumer_group\x18\r \x01(\v2\x17.keepgate.config.v1.RefB\x1a\xaa\xbb\x18\x16\x92\x01\x13\n" +
-	"\x0fconsumer_groups\x10\x01R\rconsumerGroup:Y\xaa\xbb\x18U\n" +
+	"\x0fconsumer_groups\x10\x01R\rconsumerGroup:y\xaa\xbb\x18U\n" +
 	"\aplugins\x12\aplugins\"\rinstance_name20\n" +
 	"\x04name\n" +
 	"\x05route\n" +
 	"\aservice\n" +
-	"\bconsumer\x12\x0econsumer_group8\x01B\x05\n" +
+	"\bconsumer\x12\x0econsumer_group8\x01\xba\xbb\x18\x1c\x12\x1a\n" +
+	"\bconsumer\n" +
+	"\x0econsumer_groupB\x05\n" +
 	"\x03_idB\r\n" +
 	"\v_created_atB\r\n" +
 	"\v_updated_atB\a\n" +

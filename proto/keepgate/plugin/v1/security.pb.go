@@ -199,9 +199,10 @@ var File_keepgate_plugin_v1_security_proto protoreflect.FileDescriptor
 
 const file_keepgate_plugin_v1_security_proto_rawDesc = "" +
 	"\n" +
-	"!keepgate/plugin/v1/security.proto\x12\x12keepgate.plugin.v1\x1a\x1fkeepgate/config/v1/values.proto\x1a\x1fkeepgate/schema/v1/schema.proto\"\xf8\x05\n" +
-	"\x04Cors\x129\n" +
-	"\aorigins\x18\x01 \x01(\v2\x1f.keepgate.config.v1.StringArrayR\aorigins\x129\n" +
+	"!keepgate/plugin/v1/security.proto\x12\x12keepgate.plugin.v1\x1a\x1fkeepgate/config/v1/values.proto\x1a\x1fkeepgate/schema/v1/schema.proto\"\x84\x06\n" +
+	"\x04Cors\x12E\n" +
+	"\aorigins\x18\x01 \x01(\v2\x1f.keepgate.config.v1.StringArrayB\n" +
+	"\xaa\xbb\x18\x06\xba\x01\x03\x88\x01\x11R\aorigins\x129\n" +
 	"\aheaders\x18\x02 \x01(\v2\x1f.keepgate.config.v1.StringArrayR\aheaders\x12H\n" +
 	"\x0fexposed_headers\x18\x03 \x01(\v2\x1f.keepgate.config.v1.StringArrayR\x0eexposedHeaders\x12\xcc\x01\n" +
 	"\amethods\x18\x04 \x01(\v2\x1f.keepgate.config.v1.StringArrayB\x90\x01\xaa\xbb\x18\x8b\x01:H[\"GET\",\"HEAD\",\"PUT\",\"PATCH\",\"POST\",\"DELETE\",\"OPTIONS\",\"TRACE\",\"CONNECT\"]\xba\x01>J\x03GETJ\x04HEADJ\x03PUTJ\x05PATCHJ\x04POSTJ\x06DELETEJ\aOPTIONSJ\x05TRACEJ\aCONNECTR\amethods\x12\x1c\n" +

@@ -227,6 +227,8 @@ const (
 	Format_FORMAT_IP_OR_CIDR    Format = 15
 	// Host with an optional port, as a Host header carries it.
 	Format_FORMAT_HOST_HEADER Format = 16
+	// "*" or a regular expression (RE2).
+	Format_FORMAT_ORIGIN Format = 17
 )
 
 // Enum value maps for Format.
@@ -249,6 +251,7 @@ var (
 		14: "FORMAT_UPSTREAM_NAME",
 		15: "FORMAT_IP_OR_CIDR",
 		16: "FORMAT_HOST_HEADER",
+		17: "FORMAT_ORIGIN",
 	}
 	Format_value = map[string]int32{
 		"FORMAT_UNSPECIFIED":    0,
@@ -268,6 +271,7 @@ var (
 		"FORMAT_UPSTREAM_NAME":  14,
 		"FORMAT_IP_OR_CIDR":     15,
 		"FORMAT_HOST_HEADER":    16,
+		"FORMAT_ORIGIN":         17,
 	}
 )
 
@@ -1209,7 +1213,7 @@ type Plugin struct {
 	Version  string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	// Default and allowed values of plugins.protocols.
 	Protocols []string `protobuf:"bytes,4,rep,name=protocols,proto3" json:"protocols,omitempty"`
-	// The plugin may not be scoped to a consumer.
+	// The plugin may not be scoped to a consumer or a consumer group.
 	NoConsumer    bool `protobuf:"varint,5,opt,name=no_consumer,json=noConsumer,proto3" json:"no_consumer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1455,7 +1459,7 @@ const file_keepgate_schema_v1_schema_proto_rawDesc = "" +
 	"\tAUTO_UUID\x10\x01\x12\x13\n" +
 	"\x0fAUTO_CREATED_AT\x10\x02\x12\x13\n" +
 	"\x0fAUTO_UPDATED_AT\x10\x03\x12\x13\n" +
-	"\x0fAUTO_RANDOM_KEY\x10\x04*\xf1\x02\n" +
+	"\x0fAUTO_RANDOM_KEY\x10\x04*\x84\x03\n" +
 	"\x06Format\x12\x16\n" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vFORMAT_NAME\x10\x01\x12\x0f\n" +
@@ -1476,7 +1480,8 @@ const file_keepgate_schema_v1_schema_proto_rawDesc = "" +
 	"\x12FORMAT_HEADER_NAME\x10\r\x12\x18\n" +
 	"\x14FORMAT_UPSTREAM_NAME\x10\x0e\x12\x15\n" +
 	"\x11FORMAT_IP_OR_CIDR\x10\x0f\x12\x16\n" +
-	"\x12FORMAT_HOST_HEADER\x10\x10*P\n" +
+	"\x12FORMAT_HOST_HEADER\x10\x10\x12\x11\n" +
+	"\rFORMAT_ORIGIN\x10\x11*P\n" +
 	"\x06OneWay\x12\x17\n" +
 	"\x13ONE_WAY_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13ONE_WAY_FINGERPRINT\x10\x01\x12\x14\n" +

@@ -47,6 +47,8 @@ func Check(f schemav1.Format, s string) (canonical, message string) {
 		return s, ipOrCIDR(s)
 	case schemav1.Format_FORMAT_HOST_HEADER:
 		return s, hostHeader(s)
+	case schemav1.Format_FORMAT_ORIGIN:
+		return s, origin(s)
 	}
 	return s, ""
 }
@@ -60,6 +62,13 @@ func name(s string) string {
 		if c := s[i]; !isAlphanumeric(c) && c < 0x80 && !strings.ContainsRune(".-_~", rune(c)) {
 			return "invalid value '" + s + "': the only accepted ascii characters are alphanumerics or ., -, _, and ~"
 		}
+	}
+	return ""
+}
+
+func origin(s string) string {
+	if _, err := regexp.Compile(s); s != "*" && err != nil {
+		return "'" + s + "' is not a valid regex"
 	}
 	return ""
 }

@@ -68,6 +68,11 @@ func TestCheck(t *testing.T) {
 		{schemav1.Format_FORMAT_UPSTREAM_NAME, "a b", "", "Invalid name ('a b'); must be a valid hostname"},
 		{schemav1.Format_FORMAT_IP_OR_CIDR, "10.0.0.0/8", "", ok},
 		{schemav1.Format_FORMAT_IP_OR_CIDR, "10.0.0.0/33", "", "invalid ip or cidr range: '10.0.0.0/33'"},
+		{schemav1.Format_FORMAT_IP_OR_CIDR, "fe80::1%eth0", "", "invalid ip or cidr range: 'fe80::1%eth0'"},
+		{schemav1.Format_FORMAT_ORIGIN, "*", "", ok},
+		{schemav1.Format_FORMAT_ORIGIN, "https://a.com", "", ok},
+		{schemav1.Format_FORMAT_ORIGIN, "(.*[./])?a\\.com", "", ok},
+		{schemav1.Format_FORMAT_ORIGIN, "*.a.com", "", "'*.a.com' is not a valid regex"},
 		{schemav1.Format_FORMAT_HOST_HEADER, "a.com:80", "", ok},
 		{schemav1.Format_FORMAT_HOST_HEADER, "a b", "", "invalid hostname: a b"},
 	}

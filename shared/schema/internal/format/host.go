@@ -174,7 +174,7 @@ func target(s string) (string, string) {
 }
 
 func ipOrCIDR(s string) string {
-	if _, err := netip.ParseAddr(s); err == nil {
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
 		return ""
 	}
 	if _, err := netip.ParsePrefix(s); err == nil {
