@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/dataplane/apply"
-	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/compile"
 	"github.com/keepgate/keepgate/dataplane/dns"
+	"github.com/keepgate/keepgate/dataplane/healthcheck"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
 	"github.com/keepgate/keepgate/dataplane/localstore"
@@ -50,6 +50,7 @@ type plane struct {
 	names    *dns.Names
 	pools    *upstream.Pools
 	tables   *table.Holder
+	entities *schema.Schema
 	kinds    []plugin.Kind
 	metrics  *status.Metrics
 	applier  *apply.Applier
@@ -113,7 +114,9 @@ func (p *plane) open() (err error) {
 func (p *plane) build() error {
 	s := p.settings
 	p.metrics = status.NewMetrics(p.nodeID, version.Text)
-	p.names = dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})
+	if err := p.balance(); err != nil {
+		return err
+	}
 	roots, err := trustedRoots(s.Upstream.Trusted)
 	if err != nil {
 		return err
@@ -122,12 +125,12 @@ func (p *plane) build() error {
 		MaxIdle: orNone(s.Upstream.KeepalivePoolSize), MaxRequests: orNone(s.Upstream.KeepaliveMaxRequests),
 		IdleTimeout: s.Upstream.KeepaliveIdleTimeout,
 	})
-	entities := schema.New(plugins.All())
+	p.entities = schema.New(plugins.All())
 	p.kinds = all.Kinds(all.Options{Prefix: s.Process.Prefix, Log: p.log})
-	compiler := compile.New(p.kinds, balancer.Settings{Names: p.names}, p.pools, compile.Options{
+	compiler := compile.New(p.kinds, p.balancing(), p.pools, compile.Options{
 		Observer: p.metrics, Roots: roots, Depth: s.Upstream.VerifyDepth,
 	})
-	p.applier = apply.New(&tableCompiler{compiler, p.tables}, apply.NewStoreKeeper(p.store, entities, p.log))
+	p.applier = apply.New(&tableCompiler{compiler, p.tables}, apply.NewStoreKeeper(p.store, p.entities, p.log))
 	hostname, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("asking for the host name: %w", err)
@@ -152,6 +155,7 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 	parts := []lifecycle.Part{
 		{Name: "cluster certificates", Run: p.source.Run},
 		{Name: "names", Run: p.names.Run},
+		{Name: "health checks", Run: healthcheck.New(checked{p.tables}, p.log).Run},
 		{Name: "upstream connections", Run: p.pools.Run},
 		{Name: "control plane link", Run: p.uplink.Run},
 	}

@@ -99,7 +99,7 @@ func (p *plane) handler(f *front) (*proxy.Proxy, error) {
 // Run serves until ctx ends.
 func (f *front) Run(ctx context.Context) error {
 	operator := &http.Server{
-		Handler: status.Handler(node{f}, f.plane.metrics), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		Handler: status.Handler(node{f}, f.plane.metrics, status.NewUpstreams(f.plane.tables, f.plane.entities, f.plane.nodeID)), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(f.plane.log.Handler(), slog.LevelInfo),
 	}
 	parts := []lifecycle.Part{

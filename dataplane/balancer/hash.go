@@ -60,7 +60,7 @@ func (u *Upstream) Aim(ex *exchange.Exchange, captures Captures, t *Try) (setCoo
 		}
 		value := id.String()
 		t.SetKey(hashOf(value))
-		return ex.Join(h.On.Name, "=", value, "; Path=", h.CookiePath, "; HttpOnly")
+		return ex.Join(h.On.Name, "=", value, "; Path=", h.CookiePath)
 	}
 	if value, ok := h.Fallback.of(ex, captures); ok {
 		t.SetKey(hashOf(value))

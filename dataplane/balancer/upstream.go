@@ -105,11 +105,15 @@ func (u *Upstream) passive(e *endpoint, o healthcheck.Outcome, took time.Duratio
 }
 
 // changed makes an address that recovered a beginner.
-func (e *endpoint) changed(c healthcheck.Change) {
+func (e *endpoint) changed(c healthcheck.Change) healthcheck.Change {
 	if c == healthcheck.Recovered {
 		e.since.Store(exchange.Now())
 	}
+	return c
 }
+
+// Identity implements healthcheck.Subject.
+func (u *Upstream) Identity() (id, name string) { return u.spec.ID, u.spec.Name }
 
 // Checks implements healthcheck.Subject.
 func (u *Upstream) Checks() *healthcheck.Config { return &u.spec.Health }
@@ -124,8 +128,8 @@ func (u *Upstream) Members(ctx context.Context) []healthcheck.Member {
 	for i := range l.seats {
 		s := &l.seats[i]
 		members = append(members, healthcheck.Member{
-			Addr: s.addr, Host: s.called().Host, Healthy: s.health.Healthy,
-			Report: func(o healthcheck.Outcome) { s.changed(s.health.Active(&u.spec.Health, o)) },
+			Addr: s.addr, Host: s.called().Host, State: &s.health,
+			Report: func(o healthcheck.Outcome) healthcheck.Change { return s.changed(s.health.Active(&u.spec.Health, o)) },
 		})
 	}
 	return members

@@ -19,7 +19,8 @@ import (
 // pool is a built upstream and the entities that it was made of.
 type pool struct {
 	*table.Upstream
-	from []*entity
+	from   []*entity
+	faults []string
 }
 
 // buildUpstreams builds every upstream, of a service or of none: its targets are checked and shown. One whose parts are
@@ -33,17 +34,22 @@ func (r *run) buildUpstreams(b backends) {
 		}
 		before, ok := r.upstreams[e.id]
 		if ok && slices.Equal(before.from, from) {
-			r.spread[e.id] = before
+			r.keep(before)
 			continue
 		}
 		algorithm := balancer.Algorithm(m.GetAlgorithm())
+		var faults []string
 		if algorithm != "" && !algorithm.Known() {
-			r.report("upstreams", e.id, m.GetName(), "this version balances round-robin instead of "+m.GetAlgorithm())
+			faults = append(faults, "this version balances round-robin instead of "+m.GetAlgorithm())
+		}
+		health, fault := r.healthOf(m)
+		if fault != "" {
+			faults = append(faults, fault)
 		}
 		built := &table.Upstream{Entity: m}
 		spec := balancer.Spec{
 			ID: e.id, Name: m.GetName(), Algorithm: algorithm, Slots: int(m.GetSlots()), Hash: hashOf(m),
-			UseSRVName: m.GetUseSrvName(), Health: r.healthOf(e, m),
+			UseSRVName: m.GetUseSrvName(), Health: health,
 		}
 		for _, t := range b.targets[e.id] {
 			entity := t.message.(*configv1.Target)
@@ -58,7 +64,16 @@ func (r *run) buildUpstreams(b backends) {
 			last = before.Upstream.Upstream
 		}
 		built.Upstream = balancer.NewUpstream(spec, r.balancing, last)
-		r.spread[e.id] = pool{built, from}
+		r.keep(pool{built, from, faults})
+	}
+}
+
+// keep puts an upstream where services find it.
+func (r *run) keep(p pool) {
+	id, name := p.Identity()
+	r.spread[id] = p
+	for _, fault := range p.faults {
+		r.report("upstreams", id, name, fault)
 	}
 }
 
@@ -125,10 +140,10 @@ func inputOf(kind, header, cookie, argument, capture string) balancer.Input {
 
 // healthOf is how the addresses of an upstream are checked. What the entity leaves out is 0, which means off: the
 // control plane fills in defaults.
-func (r *run) healthOf(e *entity, m *configv1.Upstream) healthcheck.Config {
+func (r *run) healthOf(m *configv1.Upstream) (c healthcheck.Config, fault string) {
 	checks := m.GetHealthchecks()
 	active, passive := checks.GetActive(), checks.GetPassive()
-	c := healthcheck.Config{
+	c = healthcheck.Config{
 		Active: healthcheck.Active{
 			Kind: kindOf(active.GetType()), Timeout: time.Second, Concurrency: int(min(max(active.GetConcurrency(), 1), 1000)), Path: active.GetHttpPath(),
 			Host: m.GetHostHeader(),
@@ -165,13 +180,11 @@ func (r *run) healthOf(e *entity, m *configv1.Upstream) healthcheck.Config {
 		}
 	}
 	if c.Probes() && (c.Active.Kind == healthcheck.HTTPS || c.Active.Kind == healthcheck.GRPCS) {
-		var reason string
-		if c.Active.TLS, reason = r.probeTLS(m); reason != "" {
-			r.report("upstreams", e.id, m.GetName(), reason)
+		if c.Active.TLS, fault = r.probeTLS(m); fault != "" {
 			c.Active.Healthy.Interval, c.Active.Unhealthy.Interval = 0, 0
 		}
 	}
-	return c
+	return c, fault
 }
 
 // probeTLS is how probes over TLS are protected.

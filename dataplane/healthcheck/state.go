@@ -1,6 +1,9 @@
 package healthcheck
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Outcome is what became of a try or of a probe.
 type Outcome struct {
@@ -14,6 +17,7 @@ const (
 	nothing outcome = iota
 	responded
 	connected
+	unwell
 	tcpFailure
 	timeout
 )
@@ -23,6 +27,9 @@ func Responded(status int) Outcome { return Outcome{responded, status} }
 
 // Alive is a probe without a status that went well.
 func Alive() Outcome { return Outcome{kind: connected} }
+
+// Unwell is a probe whose answer says that the target does not serve.
+func Unwell() Outcome { return Outcome{kind: unwell} }
 
 // Unreachable: no connection could be made, or it ended without a response.
 func Unreachable() Outcome { return Outcome{kind: tcpFailure} }
@@ -43,6 +50,9 @@ func (o Outcome) Failed() bool { return o.kind == tcpFailure || o.kind == timeou
 // all failures back, a failure all successes.
 type State struct {
 	packed atomic.Uint64 // four counters of 8 bits, and unhealthy
+
+	probed  atomic.Pointer[time.Time] // when it was asked last; nil: never
+	probing atomic.Bool
 }
 
 const (
@@ -92,6 +102,8 @@ func (s *State) Active(c *Config, o Outcome) Change {
 		return s.status(o.status, &a.Healthy, &a.Unhealthy)
 	case connected:
 		return s.success(a.Healthy.Successes)
+	case unwell:
+		return s.failure(httpShift, a.Unhealthy.HTTPFailures)
 	case tcpFailure:
 		return s.failure(tcpShift, a.Unhealthy.TCPFailures)
 	case timeout:

@@ -1,7 +1,7 @@
-// Package status shows how a data plane is: GET /status, /status/ready and /metrics.
+// Package status shows how a data plane is: GET /status, /status/ready and /metrics, and how the targets of its upstreams are.
 //
 // The shapes of the first two are Kong's. The port is for operators; it needs no credentials, so it shows no
-// secret and nothing of what is configured but a hash, names in metrics and the names of quarantined entities.
+// secret and nothing of what is configured but a hash, names in metrics, the names of quarantined entities, and targets.
 package status
 
 import (
@@ -28,12 +28,13 @@ type Node interface {
 	Requests() int64
 }
 
-// Handler serves the endpoints.
-func Handler(node Node, metrics *Metrics) http.Handler {
+// Handler serves the endpoints. Without upstreams it shows none.
+func Handler(node Node, metrics *Metrics, upstreams *Upstreams) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) { showStatus(w, r, node) })
 	mux.HandleFunc("GET /status/ready", func(w http.ResponseWriter, _ *http.Request) { showReady(w, node) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics.registry, promhttp.HandlerOpts{}))
+	upstreams.mount(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		write(w, http.StatusNotFound, map[string]any{"message": "Not found"})
 	})

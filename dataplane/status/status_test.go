@@ -33,7 +33,7 @@ func get(t *testing.T, h http.Handler, target string) (int, string) {
 func TestEndpoints(t *testing.T) {
 	t.Parallel()
 	metrics := status.NewMetrics("n1", "1.0")
-	up, down := status.Handler(node{}, metrics), status.Handler(node{"no configuration available (empty configuration present)"}, metrics)
+	up, down := status.Handler(node{}, metrics, nil), status.Handler(node{"no configuration available (empty configuration present)"}, metrics, nil)
 	if code, body := get(t, up, "/status/ready"); code != 200 || body != "{\"message\":\"ready\"}\n" {
 		t.Errorf("ready: %d %s", code, body)
 	}
@@ -77,7 +77,7 @@ func finished(status int, origin exchange.Origin) *exchange.Exchange {
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	m := status.NewMetrics("n1", "1.0")
-	h := status.Handler(node{}, m)
+	h := status.Handler(node{}, m, nil)
 	one := &table.Route{ID: "1", Name: "orders", Service: &table.Service{ID: "s", Name: "shop"}}
 	same := &table.Route{ID: "2", Name: "orders", Service: &table.Service{ID: "s", Name: "shop"}} // of another workspace
 	for range 3 {
@@ -107,7 +107,7 @@ func TestMetrics(t *testing.T) {
 func TestMetricsForgetRoutes(t *testing.T) {
 	t.Parallel()
 	m := status.NewMetrics("n1", "1.0")
-	h := status.Handler(node{}, m)
+	h := status.Handler(node{}, m, nil)
 	m.Observe(&table.Route{ID: "1", Name: "short-lived"}).(proxy.Meter).Count(finished(200, exchange.Upstream))
 	for range 100 {
 		runtime.GC()

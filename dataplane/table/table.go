@@ -79,7 +79,10 @@ func (r *Route) Identity() (id, name string) { return r.ID, r.Name }
 func (s *Service) Identity() (id, name string) { return s.ID, s.Name }
 
 // Holder is the place of the current table. The zero value holds an empty one.
-type Holder struct{ current atomic.Pointer[Table] }
+type Holder struct {
+	current atomic.Pointer[Table]
+	changed atomic.Pointer[chan struct{}] // nil while nobody waits
+}
 
 // NewHolder makes a Holder of an empty table: nothing matches until the first [Holder.Swap].
 func NewHolder() *Holder {
@@ -92,4 +95,22 @@ func NewHolder() *Holder {
 func (h *Holder) Current() *Table { return h.current.Load() }
 
 // Swap puts t in place of the current table and returns that. Requests under way finish with the old one.
-func (h *Holder) Swap(t *Table) *Table { return h.current.Swap(t) }
+func (h *Holder) Swap(t *Table) *Table {
+	old := h.current.Swap(t)
+	if waiting := h.changed.Swap(nil); waiting != nil {
+		close(*waiting)
+	}
+	return old
+}
+
+// Changed is closed at the next Swap.
+func (h *Holder) Changed() <-chan struct{} {
+	for {
+		if waiting := h.changed.Load(); waiting != nil {
+			return *waiting
+		}
+		if fresh := make(chan struct{}); h.changed.CompareAndSwap(nil, &fresh) {
+			return fresh
+		}
+	}
+}

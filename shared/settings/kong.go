@@ -14,7 +14,7 @@ func kongOnly(key string) bool {
 	for _, family := range []string{
 		"nginx_", "lua_", "pg_ro_", "pg_iam_", "wasm", "portal_", "admin_gui_", "tracing_", "opentelemetry_", "vitals",
 		"smtp_", "vault_", "keyring_vault_", "cluster_telemetry_", "cluster_fallback_config_", "analytics_", "konnect_",
-		"resolver_", "dns_", "error_template_", "client_ssl", "audit_log", "rbac_", "stream_", "worker_", "pluginserver_",
+		"resolver_", "error_template_", "client_ssl", "audit_log", "rbac_", "stream_", "worker_", "pluginserver_",
 		"request_debug", "db_cache_", "admin_emails_", "request_timeout_", "event_hooks_",
 	} {
 		if strings.HasPrefix(key, family) {
@@ -32,6 +32,6 @@ func kongOnly(key string) bool {
 		"cluster_max_payload", "cluster_rpc", "declarative_config", "declarative_config_string",
 		"fips", "untrusted_lua",
 		"untrusted_lua_sandbox_requires", "untrusted_lua_sandbox_environment", "legacy_worker_events",
-		"upstream_keepalive", "route_validation_strategy", "custom_plugins_enabled",
+		"dns_cache_size", "dns_no_sync", "upstream_keepalive", "route_validation_strategy", "custom_plugins_enabled",
 	}, key)
 }

@@ -11,11 +11,12 @@ import (
 
 // DataPlane is every setting of keepgate-dp.
 type DataPlane struct {
-	Process  settings.Process `section:"Process"`
-	Proxy    Proxy            `section:"Proxy"`
-	Upstream Upstream         `section:"Upstreams"`
-	Cluster  Cluster          `section:"Control plane"`
-	Store    Store            `section:"Local store"`
+	Process   settings.Process `section:"Process"`
+	Proxy     Proxy            `section:"Proxy"`
+	Upstream  Upstream         `section:"Upstreams"`
+	Balancing Balancing        `section:"Balancing and names"`
+	Cluster   Cluster          `section:"Control plane"`
+	Store     Store            `section:"Local store"`
 
 	StatusListen values.Listen `key:"status_listen" default:"127.0.0.1:8007" clear:"true" help:"Where health, readiness and metrics are served."`
 }
