@@ -121,10 +121,10 @@ func covers(extensions []pkix.Extension, cert *x509.Certificate) error {
 
 // point is an issuing distribution point, RFC 5280 §5.2.5.
 type point struct {
-	named                     bool // names say which certificates it is for
-	names                     []string
+	named                      bool // names say which certificates it is for
+	names                      []string
 	usersOnly, authoritiesOnly bool
-	other                     bool // of some reasons, indirect, or for attribute certificates
+	other                      bool // of some reasons, indirect, or for attribute certificates
 }
 
 var errPoint = errors.New("the list's issuing distribution point cannot be read")
