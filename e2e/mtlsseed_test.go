@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/textproto"
 	"os/exec"
@@ -191,7 +192,8 @@ func newIdentifyingAPI(t *testing.T, keys *pki, pair string, authorities ...stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	silent := slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	server := &http.Server{ErrorLog: silent, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprint(w, r.TLS.PeerCertificates[0].Subject.CommonName) // the client may have gone
 	})}
 	go func() { _ = server.Serve(listener) }()
