@@ -126,7 +126,7 @@ func (p *plane) build() error {
 		IdleTimeout: s.Upstream.KeepaliveIdleTimeout,
 	})
 	p.entities = schema.New(plugins.All())
-	p.kinds = all.Kinds(all.Options{Prefix: s.Process.Prefix, Log: p.log})
+	p.kinds = all.Kinds(all.Options{Prefix: s.Process.Prefix, Log: p.log, Roots: roots})
 	compiler := compile.New(p.kinds, p.balancing(), p.pools, compile.Options{
 		Observer: p.metrics, Roots: roots, Depth: s.Upstream.VerifyDepth,
 	})

@@ -2,12 +2,14 @@
 package all
 
 import (
+	"crypto/x509"
 	"log/slog"
 
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/plugin/basicauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/correlationid"
 	"github.com/keepgate/keepgate/dataplane/plugin/filelog"
+	"github.com/keepgate/keepgate/dataplane/plugin/httplog"
 	"github.com/keepgate/keepgate/dataplane/plugin/keyauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/mtlsauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/ratelimiting"
@@ -19,8 +21,9 @@ import (
 // Options is what plugins take from the process. The zero value is right for tests.
 type Options struct {
 	Passwords verifier.Options
-	Prefix    string       // the folder that relative paths of files lie below
-	Log       *slog.Logger // hears what no client is told; nil: nobody does
+	Prefix    string         // the folder that relative paths of files lie below
+	Log       *slog.Logger   // hears what no client is told; nil: nobody does
+	Roots     *x509.CertPool // authorities that servers are verified against; nil: the system's
 }
 
 // Kinds returns every plugin. What plugins share for the whole process is made here, once.
@@ -34,5 +37,6 @@ func Kinds(o Options) []plugin.Kind {
 		requestsizelimiting.Kind{},
 		ratelimiting.New(ratelimiting.Options{Log: o.Log}),
 		filelog.New(o.Prefix, o.Log),
+		httplog.New(httplog.Options{Roots: o.Roots, Log: o.Log}),
 	}
 }

@@ -15,12 +15,14 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
+	"github.com/keepgate/keepgate/shared/plugins"
+	"github.com/keepgate/keepgate/shared/schema"
 )
 
 // Config returns the bytes that a Kind gets for a configuration in JSON, defaults filled in.
 func Config(t testing.TB, name, json string) []byte {
 	t.Helper()
-	g := &Gate{t: t, Origin: &Origin{URL: "http://127.0.0.1:1"}, key: make([]byte, 32)}
+	g := &Gate{t: t, schema: schema.New(plugins.All()), Origin: &Origin{URL: "http://127.0.0.1:1"}, key: make([]byte, 32), hashes: map[string]string{}}
 	for e := range g.Set(fmt.Sprintf("plugins: [{name: %s, config: %s}]", name, json)).All() {
 		if e.Kind == "plugins" {
 			var m configv1.Plugin

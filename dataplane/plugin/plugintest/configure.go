@@ -10,7 +10,6 @@ import (
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/configset"
 	"github.com/keepgate/keepgate/shared/declarative"
-	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/schema"
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/verifier"
@@ -50,7 +49,7 @@ func (g *Gate) Set(file string) configset.Set {
 	if !strings.Contains(file, "_format_version") {
 		file = "_format_version: \"3.0\"\n" + file
 	}
-	s := schema.New(plugins.All())
+	s := g.schema
 	parsed, err := declarative.Parse(s, "test.yaml", []byte(file))
 	if err != nil {
 		g.t.Fatalf("%v\n%s", err, file)
@@ -83,7 +82,10 @@ func (g *Gate) oneWay(message proto.Message) {
 		sum := verifier.NewFingerprinter(secret.Take(append([]byte(nil), g.key...))).Sum("keyauth_credentials", "key", m.GetKey())
 		m.Fingerprints, m.Key = []string{hex.EncodeToString(sum[:])}, nil
 	case *configv1.BasicauthCredential:
-		m.Password = new(verifier.HashPassword([]byte(m.GetPassword())))
+		if g.hashes[m.GetPassword()] == "" {
+			g.hashes[m.GetPassword()] = verifier.HashPassword([]byte(m.GetPassword()))
+		}
+		m.Password = new(g.hashes[m.GetPassword()])
 	}
 }
 

@@ -49,14 +49,13 @@ func (p Plugin) direct() Request {
 }
 
 // allocates compares the allocations of a request with and without the plugin.
-func (p Plugin) allocates(t *testing.T) {
+func (p Plugin) allocates(t *testing.T, g *Gate) {
 	if poisoned {
 		t.Skip("the race detector makes pools forget")
 	}
 	if p.Request.Body != "" {
 		t.Skip("the origin that allocates nothing takes no bodies")
 	}
-	g := p.gate(t)
 	var pool exchange.Pool
 	var body strings.Reader
 	request := p.direct()
@@ -77,12 +76,11 @@ func (p Plugin) allocates(t *testing.T) {
 	}
 }
 
-// keepsNothing looks for dead bytes of an arena in what the plugin holds.
-func (p Plugin) keepsNothing(t *testing.T) {
+// keepsNothing lets exchanges begin and end whose bytes are overwritten at their end.
+func (p Plugin) keepsNothing(t *testing.T, g *Gate) {
 	if !poisoned {
 		t.Skip("needs -race, which overwrites dead arenas")
 	}
-	g := p.gate(t)
 	g.Configure(p.file("{{origin}}", true))
 	var pool exchange.Pool
 	var body strings.Reader
@@ -95,7 +93,10 @@ func (p Plugin) keepsNothing(t *testing.T) {
 			g.serveDirect(&pool, request, &body)
 		}
 	}
-	g.Stop()
+}
+
+// holdsNothing looks for bytes of dead exchanges in what the plugin holds. The gate has stopped.
+func (p Plugin) holdsNothing(t *testing.T, g *Gate) {
 	found := dead{seen: map[seen]bool{}}
 	found.walk(reflect.ValueOf(p.Kind), reflect.TypeOf(p.Kind).String())
 	found.walk(reflect.ValueOf(g.Tables.Current().Router), "table")

@@ -23,6 +23,8 @@ import (
 	"github.com/keepgate/keepgate/dataplane/proxy"
 	"github.com/keepgate/keepgate/dataplane/table"
 	"github.com/keepgate/keepgate/dataplane/upstream"
+	"github.com/keepgate/keepgate/shared/plugins"
+	"github.com/keepgate/keepgate/shared/schema"
 )
 
 // Engine is what stands between a client and the proxy. The zero value is our own HTTP/1.1.
@@ -50,14 +52,16 @@ type Gate struct {
 	Connection func(ex *exchange.Exchange)
 
 	t        testing.TB
+	schema   *schema.Schema
 	kinds    []plugin.Kind
 	proxy    *proxy.Proxy
 	compiler *compile.Compiler
 	access   *Log
 	flush    func()
 	urls     map[Engine]string
-	quiet    string // URL of the origin that allocates nothing
-	key      []byte // the environment's fingerprint key
+	quiet    string            // URL of the origin that allocates nothing
+	key      []byte            // the environment's fingerprint key
+	hashes   map[string]string // of passwords; a hash is meant to take long
 
 	stop sync.Once
 	down func()
@@ -68,7 +72,7 @@ func New(t testing.TB, kinds ...plugin.Kind) *Gate {
 	t.Helper()
 	g := &Gate{
 		Tables: table.NewHolder(), Origin: newOrigin(t), Errors: NewLog(), access: NewLog(), quiet: quietOrigin(t),
-		t: t, kinds: kinds, urls: map[Engine]string{}, key: make([]byte, 32),
+		t: t, schema: schema.New(plugins.All()), kinds: kinds, urls: map[Engine]string{}, key: make([]byte, 32), hashes: map[string]string{},
 	}
 	rand.Read(g.key)
 	names := balancer.Settings{Names: dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})}
@@ -137,7 +141,10 @@ func (g *Gate) serve(engine Engine, s server) (stop func()) {
 	}
 	g.urls[engine] = "http://" + listener.Addr().String()
 	done := make(chan struct{})
-	go func() { defer close(done); _ = s.Serve(listener) }()
+	go func() {
+		defer close(done)
+		pprof.Do(context.Background(), g.label(), func(context.Context) { _ = s.Serve(listener) }) // what plugins start in requests bears it too
+	}()
 	return func() {
 		_ = listener.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

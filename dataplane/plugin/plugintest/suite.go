@@ -60,10 +60,12 @@ func Suite(t *testing.T, p Plugin) {
 	t.Run("refuses bytes", p.refusesBytes)
 	t.Run("starts nothing", p.startsNothing)
 	t.Run("takes part", p.takesPart)
-	t.Run("allocates", p.allocates)
-	t.Run("keeps nothing", p.keepsNothing)
-	t.Run("serves", p.serves)
 	t.Run("readme", p.readme)
+	g := p.gate(t) // a Kind runs once, so there is one for all that follows
+	t.Run("allocates", func(t *testing.T) { p.allocates(t, g) })
+	t.Run("serves", func(t *testing.T) { p.serves(t, g) })
+	t.Run("keeps nothing", func(t *testing.T) { p.keepsNothing(t, g) })
+	t.Run("stops", func(t *testing.T) { p.stops(t, g) })
 }
 
 func (p Plugin) listed(t *testing.T) {
@@ -101,8 +103,7 @@ func (p Plugin) gate(t *testing.T) *Gate {
 }
 
 // serves sends real requests, one by one and many at once, while configurations are swapped.
-func (p Plugin) serves(t *testing.T) {
-	g := p.gate(t)
+func (p Plugin) serves(t *testing.T, g *Gate) {
 	g.Configure(p.file("{{origin}}", true))
 	for _, engine := range Engines() {
 		request := p.Request
@@ -119,10 +120,15 @@ func (p Plugin) serves(t *testing.T) {
 		g.Configure(p.file("{{origin}}", true))
 		g.Configure(p.file("{{origin}}", false))
 	}
+}
+
+// stops ends the gate and looks at what is left of the plugin.
+func (p Plugin) stops(t *testing.T, g *Gate) {
 	g.Stop()
 	if left := g.left(); left != "" {
 		t.Errorf("still running when the gate has stopped:\n%s", left)
 	}
+	p.holdsNothing(t, g)
 	said := g.AccessLog() + g.Errors.String() + p.Log.String()
 	for field, value := range p.secrets(t) {
 		if strings.Contains(said, value) {
@@ -158,7 +164,6 @@ func (p Plugin) refuses(t *testing.T, g *Gate, engine Engine) {
 
 func (p Plugin) manyAtOnce(t *testing.T, g *Gate) {
 	var clients sync.WaitGroup
-	stop := make(chan struct{})
 	for i := range 8 {
 		request := p.Request
 		request.Engine = Engines()[i%2]
@@ -174,15 +179,10 @@ func (p Plugin) manyAtOnce(t *testing.T, g *Gate) {
 			}
 		})
 	}
-	go func() { clients.Wait(); close(stop) }()
-	for i := 0; ; i++ {
-		select {
-		case <-stop:
-			return
-		default:
-			g.Configure(p.file("{{origin}}", true) + fmt.Sprintf("# %d\n", i))
-		}
+	for range 10 {
+		g.Configure(p.file("{{origin}}", true))
 	}
+	clients.Wait()
 }
 
 // secrets are the values of the configuration's encrypted fields, by field.
