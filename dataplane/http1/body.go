@@ -139,6 +139,14 @@ func (b *body) settle() bool {
 	return left > 0 && left <= b.c.srv.options.DrainBytes
 }
 
+// Buffered is how many of the bytes that are still to be read are here, framing aside.
+func (b *body) Buffered() int64 {
+	if b.chunked || b.ex.Request.ExpectContinue {
+		return 0
+	}
+	return min(b.left.Load(), int64(b.c.in.Len()))
+}
+
 func (b *body) ended() bool { return b.done.Load() }
 
 // drain reads away what the handler left, and says whether the next request can be read.

@@ -24,9 +24,9 @@ func (c *conn) stream(ex *exchange.Exchange, w []byte, how framing, now int64) b
 	if how == noBody {
 		return c.deliver(ex, w, nil, now)
 	}
-	if a, ok := resp.Stream.(exchange.Aborter); ok && c.fd != nil {
-		c.Watch(a)
-		defer c.Unwatch()
+	if a, ok := resp.Stream.(exchange.Aborter); ok && ex.Client != nil {
+		ex.Client.Watch(a)
+		defer ex.Client.Unwatch()
 	}
 	left := int64(-1)
 	if how == counted {

@@ -35,16 +35,15 @@ func (p *Proxy) forward(ex *exchange.Exchange, s *state, route *table.Route) {
 	}
 	ex.UpstreamTarget = s.head.Target
 	setCookie := service.Backends.Upstream().Aim(ex, &s.match, &s.tried)
-	defer s.undo()
 	for try := 0; ; try++ {
 		err := p.try(ex, s, route)
 		if err == nil {
 			if setCookie != "" {
 				ex.Response.Header.Add("Set-Cookie", setCookie)
 			}
+			p.readAhead(ex, route)
 			p.wrapBody(ex, s, route)
-			s.answered = true // Finish ends the try, after the last byte
-			return
+			return // Finish ends the try, after the last byte
 		}
 		if failure, ok := err.(*client.Error); ok && try < service.Retries && failure.Repeatable(ex) {
 			continue
@@ -85,10 +84,12 @@ func (p *Proxy) try(ex *exchange.Exchange, s *state, route *table.Route) error {
 	ctx := contextOf(ex)
 	attempt := exchange.Try{Start: ex.Mark(exchange.UpstreamStart)}
 	peer, err := route.Service.Backends.Next(ctx, &s.tried)
+	attempt.Chosen = exchange.Now()
 	if err != nil {
+		ex.Tries = append(ex.Tries, attempt)
 		return err
 	}
-	attempt.Address, attempt.Chosen = peer.AddrPort(), exchange.Now()
+	attempt.Address = peer.AddrPort()
 	s.peer = peer
 	s.head.Host = hostFor(ex, route, peer.Authority)
 	err = peer.RoundTrip(ctx, ex, &s.head, route.Service.ConnectTimeout)
@@ -121,13 +122,6 @@ func outcome(ex *exchange.Exchange, err error) healthcheck.Outcome {
 		return healthcheck.TimedOut()
 	}
 	return healthcheck.Unreachable()
-}
-
-// undo ends the try under way when a panic keeps Finish from it.
-func (s *state) undo() {
-	if !s.answered {
-		s.tried.End()
-	}
 }
 
 // logFailure tells the operator what the client is not told. The client's own doing is not worth a line.

@@ -53,6 +53,7 @@ type Proxy struct {
 	tables  *table.Holder
 	options Options
 	words   words
+	held    budget
 	states  sync.Pool // of *state
 }
 
@@ -78,12 +79,12 @@ type state struct {
 	scheme    string // of the request as far as trusted peers say
 	forwarded forwarded
 
+	held     int64     // of the budget for bodies
 	patience *patience // of a gRPC client that set a deadline; nil: none
 
-	tried    balancer.Try
-	answered bool // by an upstream, whose try goes on to the end of the response
-	head     client.Head
-	peer     *upstream.Peer
+	tried balancer.Try
+	head  client.Head
+	peer  *upstream.Peer
 }
 
 // stateOf returns the state of an exchange that Serve has seen, or nil.
@@ -155,7 +156,7 @@ func (p *Proxy) serveRoute(ex *exchange.Exchange, s *state, route *table.Route) 
 		plugin.Refuse(ex, errNoService)
 	case route.Service.GRPC || route.GRPC:
 		p.forwardGRPC(ex, s, route)
-	default:
+	case !route.BufferRequest || p.holdRequest(ex, s):
 		p.forward(ex, s, route)
 	}
 }
@@ -186,8 +187,12 @@ func (p *Proxy) Finish(ex *exchange.Exchange) {
 	if s == nil {
 		return // the engine answered by itself and asked nobody
 	}
+	s.tried.End()
 	if s.patience != nil {
 		s.patience.end()
+	}
+	if s.held != 0 {
+		p.held.give(s.held)
 	}
 	route := s.match.Route
 	meter := p.options.Meter
