@@ -89,6 +89,7 @@ type Query struct {
 	Size      int               // at most; 0 means all
 	Tags      []string          // has all of these
 	AnyTag    bool              // has one of Tags instead
+	Refers    map[string]string // foreign keys that must hold these ids: {"consumer": "<id>"}
 	Where     map[string]string // fields in clear that are unique and must equal: {"custom_id": "x"}
 }
 

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"maps"
 
 	"github.com/keepgate/keepgate/controlplane/record"
 )
@@ -23,8 +24,12 @@ func (c *Catalog) List(ctx context.Context, q Query) (page Page, err error) {
 	if q.Size > 0 {
 		query.Limit = q.Size + 1 // one more tells whether there is more
 	}
+	query.Foreign = maps.Clone(q.Refers)
 	if parent != nil {
-		query.Foreign = map[string]string{parent.field: parent.id}
+		if query.Foreign == nil {
+			query.Foreign = map[string]string{}
+		}
+		query.Foreign[parent.field] = parent.id
 	}
 	rows, err := c.store.List(ctx, query)
 	if err != nil {

@@ -61,6 +61,7 @@ func (a *API) Mount(t *rest.Table) {
 		}
 	}
 	a.mountTargets(t)
+	a.mountGroups(t)
 	a.mountPlugins(t)
 	a.mountSchemas(t)
 	t.Handle("GET", "/tags", a.tags)
