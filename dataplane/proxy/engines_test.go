@@ -47,7 +47,9 @@ func TestOnEveryEngine(t *testing.T) {
 		"TestUpstreamsThatMisbehave": TestUpstreamsThatMisbehave,
 	}
 	raw := map[string]func(*testing.T){
-		"TestWebSocketPassesThrough": TestWebSocketPassesThrough, "TestSilentTunnelsEnd": TestSilentTunnelsEnd,
+		"TestWebSocketPassesThrough": TestWebSocketPassesThrough, "TestSilentTunnelsEnd": TestSilentTunnelsEnd, "TestWebSocket": TestWebSocket,
+		"TestWebSocketDrains": TestWebSocketDrains, "TestHalfClosedTunnels": TestHalfClosedTunnels,
+		"TestRequestBuffering": TestRequestBuffering, "TestBufferedBodiesThatFail": TestBufferedBodiesThatFail,
 		"TestPathsThatClimb":     TestPathsThatClimb,
 		"TestHeadersThatSmuggle": TestHeadersThatSmuggle, "TestHostsAndMethods": TestHostsAndMethods,
 	}

@@ -34,7 +34,7 @@ func (c *call) respond() bool {
 		ex.Sent.Err = errUnanswered
 		return false
 	case resp.Status == 101 && resp.Tunnel != nil:
-		ex.Sent.Err = tunnel(ex, c.w)
+		ex.Sent.Err = c.tunnel()
 		return true
 	case resp.Status < 200 || resp.Status > 599:
 		ex.Answer(500, "", nil)
@@ -116,11 +116,15 @@ func (c *call) stream() bool {
 }
 
 // tunnel takes an HTTP/1.1 connection over from the standard server.
-func tunnel(ex *exchange.Exchange, w http.ResponseWriter) error {
-	conn, buffered, err := http.NewResponseController(w).Hijack()
+func (c *call) tunnel() (err error) {
+	ex, all := c.ex, &c.server.tunnels
+	all.begin()
+	conn, buffered, err := http.NewResponseController(c.w).Hijack()
+	defer func() { all.end(conn) }()
 	if err != nil {
 		return err
 	}
+	all.add(conn)
 	defer conn.Close()
 	out := wire.AppendField(wire.AppendStatusLine(nil, 101), "Upgrade", ex.Response.Upgrade)
 	out = append(out, "Connection: Upgrade\r\n"...)

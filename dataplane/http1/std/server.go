@@ -63,6 +63,7 @@ type Server struct {
 	calls     sync.Pool // of *call
 	watch     watch
 	dates     dates
+	tunnels   tunnels
 	http      *http.Server
 }
 
@@ -99,11 +100,14 @@ func (s *Server) Serve(l net.Listener) error {
 	return err
 }
 
-// Shutdown lets requests in flight finish; when ctx ends first it closes what is left.
+// Shutdown lets requests in flight finish, tunnels too; when ctx ends first it closes what is left.
 func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		_ = s.http.Close()
+	}
+	if cut := s.tunnels.wait(ctx); err == nil {
+		err = cut
 	}
 	return err
 }
