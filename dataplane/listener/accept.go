@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -41,7 +42,9 @@ func (l *Listener) serve(s socket, nc net.Conn) {
 		_ = nc.SetDeadline(time.Now().Add(l.options.HandshakeTimeout))
 		prepared, err := l.prepare(s, nc)
 		if err != nil {
-			l.refused.Add(1)
+			if s.tls != nil && !errors.Is(err, io.EOF) { // who goes without a word is a balancer that looks whether we live
+				l.refused.Add(1)
+			}
 			_ = nc.Close()
 			return
 		}

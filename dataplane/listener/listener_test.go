@@ -31,6 +31,7 @@ func (h handler) Serve(ex *exchange.Exchange) {
 	}
 	r := &ex.Request
 	ex.Response.Header.Set("X-Seen", ex.Join(r.Scheme, " ", r.SNI(), " ", string('0'+rune(r.Major))))
+	ex.Response.Header.Set("X-Peer", ex.Join(r.Remote.String(), " ", r.Local.String(), " ", r.ClientAddr.String(), " ", r.Handshake))
 	ex.Answer(200, "text/plain", []byte("ok"))
 }
 
