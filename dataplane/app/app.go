@@ -125,12 +125,15 @@ func (p *plane) build() error {
 		MaxIdle: orNone(s.Upstream.KeepalivePoolSize), MaxRequests: orNone(s.Upstream.KeepaliveMaxRequests),
 		IdleTimeout: s.Upstream.KeepaliveIdleTimeout,
 	})
+	if err := p.identify(); err != nil {
+		return err
+	}
 	p.entities = schema.New(plugins.All())
 	p.kinds = all.Kinds(all.Options{Prefix: s.Process.Prefix, Log: p.log, Roots: roots})
 	compiler := compile.New(p.kinds, p.balancing(), p.pools, compile.Options{
-		Observer: p.metrics, Roots: roots, Depth: s.Upstream.VerifyDepth,
+		Observer: p.metrics, Roots: roots, Depth: s.Upstream.VerifyDepth, HTTP2: s.Upstream.HTTP2,
 	})
-	p.applier = apply.New(&tableCompiler{compiler, p.tables}, apply.NewStoreKeeper(p.store, p.entities, p.log))
+	p.applier = apply.New(&tableCompiler{compiler, p.tables, p.pools}, apply.NewStoreKeeper(p.store, p.entities, p.log))
 	hostname, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("asking for the host name: %w", err)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/compile"
 	"github.com/keepgate/keepgate/dataplane/table"
+	"github.com/keepgate/keepgate/dataplane/upstream"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/configset"
@@ -14,6 +15,7 @@ import (
 type tableCompiler struct {
 	compiler *compile.Compiler
 	tables   *table.Holder
+	pools    *upstream.Pools
 }
 
 func (c *tableCompiler) Compile(set configset.Set) (install func(), quarantined []*syncv1.Quarantined) {
@@ -31,7 +33,10 @@ func (c *tableCompiler) Compile(set configset.Set) (install func(), quarantined 
 	for _, q := range faulty {
 		quarantined = append(quarantined, &syncv1.Quarantined{Kind: q.Kind, Id: q.ID, Name: q.Name, Reason: q.Reason})
 	}
-	return func() { c.tables.Swap(next) }, quarantined
+	return func() {
+		c.tables.Swap(next)
+		c.pools.Follow(next.Leads)
+	}, quarantined
 }
 
 // lastForm is what a kept entry is served as: the form that this node has. Of a plugin, what could be read of the row

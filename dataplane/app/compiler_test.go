@@ -44,8 +44,9 @@ func TestKeptEntriesAreCompiledInTheirLastForm(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			pools := upstream.NewPools(&wire.Blocks{}, client.Options{})
 			compiler := tableCompiler{compile.New(all.Kinds(all.Options{}), balancer.Settings{Names: dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})},
-				upstream.NewPools(&wire.Blocks{}, client.Options{}), compile.Options{}), table.NewHolder()}
+				pools, compile.Options{}), table.NewHolder(), pools}
 			test.entry.Kind, test.entry.ID = "plugins", "p"
 			install, quarantined := compiler.Compile(configset.Set{}.Put(test.entry))
 			install()

@@ -142,6 +142,9 @@ func (f *front) reload(ctx context.Context) error {
 			f.plane.log.Error("the cluster certificates on disk are not usable; going on with those in use", "error", err)
 		}
 		f.fallback.reload(f.plane.log)
+		if err := f.plane.pools.Reload(); err != nil {
+			f.plane.log.Error("the certificate for upstreams on disk is not usable; going on with the one in use", "error", err)
+		}
 		if f.log != nil {
 			if err := f.log.Reopen(); err != nil {
 				f.plane.log.Error("the access log was not reopened", "error", err)

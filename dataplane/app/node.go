@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/keepgate/keepgate/dataplane/localstore"
+	"github.com/keepgate/keepgate/dataplane/upstream"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/localkeys"
@@ -84,6 +85,25 @@ func trustedRoots(trusted []string) (*x509.CertPool, error) {
 		return nil, nil
 	}
 	return pool, nil
+}
+
+// identify gives the node its own certificate for upstreams, if it has one.
+func (p *plane) identify() error {
+	u := p.settings.Upstream
+	if !u.ClientSSL {
+		return nil
+	}
+	for name, path := range map[string]string{"client_ssl_cert": u.ClientSSLCert, "client_ssl_cert_key": u.ClientSSLKey} {
+		if path == "" {
+			return fault.Newf(fault.Invalid, "app.Run", name, "client_ssl is on: set client_ssl_cert and client_ssl_cert_key")
+		}
+	}
+	node, err := upstream.OpenNode(u.ClientSSLCert, u.ClientSSLKey)
+	if err != nil {
+		return err
+	}
+	p.pools.Identify(node, p.log)
+	return nil
 }
 
 // serverName is the name that the certificate of the control plane node at an address has to bear.

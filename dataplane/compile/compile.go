@@ -50,6 +50,8 @@ type Options struct {
 	// the system's. Depth is how many intermediate certificates their chains may have.
 	Roots *x509.CertPool
 	Depth int
+	// HTTP2 lets https services be spoken to in HTTP/2, where they choose it.
+	HTTP2 bool
 }
 
 // Compiler makes tables. One goroutine uses it at a time.
@@ -104,7 +106,7 @@ func (c *Compiler) Compile(all Entities) (*table.Table, []Quarantined) {
 	certificates := r.serverNames()
 	r.buildServices()
 	r.buildScopes()
-	t := &table.Table{Router: table.NewRouter(r.routes()), Certificates: certificates, Handshakes: r.handshakes(), Plugins: runtime, Upstreams: r.listed()}
+	t := &table.Table{Router: table.NewRouter(r.routes()), Certificates: certificates, Handshakes: r.handshakes(), Plugins: runtime, Upstreams: r.listed(), Leads: r.leads()}
 	t.Plugins.Complete(r.scopes.secretParameters())
 	r.reportLocked()
 	c.entities, c.services, c.upstreams = r.entities, r.built, r.spread

@@ -7,13 +7,16 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/table"
+	"github.com/keepgate/keepgate/dataplane/upstream"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 )
 
 // service is a built service and the entities that it was made of.
 type service struct {
 	*table.Service
-	from []*entity
+	from  []*entity
+	link  upstream.Link
+	shown string
 }
 
 // backends are the upstreams by name, with their targets.
@@ -41,18 +44,28 @@ func (r *run) buildServices() {
 			continue
 		}
 		from := r.partsOf(e, m, b)
-		if before, ok := r.services[e.id]; ok && slices.Equal(before.from, from) {
+		shown := r.shown(m, b.upstreamOf(m))
+		if before, ok := r.services[e.id]; ok && slices.Equal(before.from, from) && before.shown == shown {
 			r.built[e.id] = before
 			continue
 		}
-		built, reason := r.buildService(e, m, b)
+		built, link, reason := r.buildService(e, m, b)
 		if reason != "" {
 			r.faults[e.id] = reason
 			r.report("services", e.id, m.GetName(), reason)
 			continue
 		}
-		r.built[e.id] = service{built, from}
+		r.built[e.id] = service{built, from, link, shown}
 	}
+}
+
+// leads says how the services that are in the table are reached.
+func (r *run) leads() upstream.Leads {
+	leads := make(upstream.Leads, len(r.built))
+	for id, s := range r.built {
+		leads[id] = s.link
+	}
+	return leads
 }
 
 // backends sorts targets to their upstreams and reports what is at fault with them.
@@ -98,12 +111,20 @@ func (r *run) partsOf(e *entity, m *configv1.Service, b backends) []*entity {
 	return from
 }
 
+// upstreamOf is the upstream entity that a service's host names, or nil.
+func (b backends) upstreamOf(m *configv1.Service) *configv1.Upstream {
+	if e := b.upstreams[strings.ToLower(m.GetHost())]; e != nil {
+		return e.message.(*configv1.Upstream)
+	}
+	return nil
+}
+
 // buildService returns the service, or why it cannot be used.
-func (r *run) buildService(e *entity, m *configv1.Service, b backends) (built *table.Service, reason string) {
+func (r *run) buildService(e *entity, m *configv1.Service, b backends) (built *table.Service, link upstream.Link, reason string) {
 	switch p := m.GetProtocol(); p {
 	case "http", "https", "grpc", "grpcs":
 	default:
-		return nil, "this version does not serve the protocol " + p
+		return nil, link, "this version does not serve the protocol " + p
 	}
 	s := &table.Service{
 		ID: e.id, Name: m.GetName(), Path: m.GetPath(), TLS: m.GetProtocol() == "https" || m.GetProtocol() == "grpcs", GRPC: m.GetProtocol() == "grpc" || m.GetProtocol() == "grpcs", Retries: 5,
@@ -115,26 +136,24 @@ func (r *run) buildService(e *entity, m *configv1.Service, b backends) (built *t
 	if m.Retries != nil {
 		s.Retries = max(0, int(m.GetRetries()))
 	}
-	behind := b.upstreams[strings.ToLower(m.GetHost())]
-	var up *configv1.Upstream
-	if behind != nil {
-		up = behind.message.(*configv1.Upstream)
-	}
-	security, reason := r.security(m, up)
+	up := b.upstreamOf(m)
+	link, reason = r.link(m, up)
 	if reason != "" {
-		return nil, reason
+		return nil, link, reason
 	}
-	connect := r.connector(s, security, up.GetHostHeader())
+	link.Owner = e.id
+	connect := r.connector(m, s, link, up.GetHostHeader())
+	behind := b.upstreams[strings.ToLower(m.GetHost())]
 	if behind == nil {
 		var before *balancer.Upstream
 		if last := r.services[e.id].Service; last != nil && last.Backends.Upstream().Spec().Single {
 			before = last.Backends.Upstream()
 		}
 		s.Backends = balancer.New(balancer.ForHost(e.id, strings.ToLower(m.GetHost()), uint16(m.GetPort()), r.balancing, before), connect)
-		return s, ""
+		return s, link, ""
 	}
 	s.Backends = balancer.New(r.spread[behind.id].Upstream.Upstream, connect)
-	return s, ""
+	return s, link, ""
 }
 
 func milliseconds(value *int64) time.Duration {

@@ -26,6 +26,7 @@ type Table struct {
 	Handshakes   *Handshakes
 	Plugins      plugin.Runtime // what the plugins of this configuration share
 	Upstreams    []*Upstream    // by name
+	Leads        upstream.Leads // how the services are reached, for those who keep connections
 	Empty        bool           // no configuration was ever applied
 }
 

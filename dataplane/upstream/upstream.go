@@ -1,22 +1,23 @@
-// Package upstream keeps the pools of connections to upstreams. Pools outlive tables: a new configuration
-// that leads to the same address under the same identity goes on with the same connections. A pool that no
-// table leads to any more is closed.
+// Package upstream keeps the connections to upstreams, in pools: one for each address, identity and protocol.
 //
-// Which address a request goes to is dataplane/balancer's to say; the bytes of the wire are http1/client's.
+// Two connections are exchangeable when they lead to the same address under the same identity: client certificate, authorities,
+// server name, and how it is verified. All of that is the pool's key, by content, so a request never travels under another's
+// identity, and equal certificates of two entities share connections. Pools outlive tables: a new configuration that leads to the
+// same address in the same way goes on with the same connections. What it does not lead to any more, by [Pools.Follow], has its
+// idle connections closed at once; so has an identity of the node's that was renewed. Requests under way finish as they began.
+//
+// Which address a request goes to is dataplane/balancer's to say; the bytes of the wire are http1/client's and http2's.
 package upstream
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
 	"weak"
 
-	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
 )
@@ -27,95 +28,198 @@ type Peer struct {
 	Authority string // Host header, unless the route preserves the client's
 }
 
-// Security is how connections to an upstream are protected. Equal keys mean equal things.
-type Security struct {
-	ServerName     string
-	Verify         bool
-	Depth          int            // most intermediate certificates; below 0: any number
-	Roots          *x509.CertPool // nil: the system's
-	RootsKey       string
-	Certificate    *tls.Certificate // nil: none
-	CertificateKey string
+// Link is how a service reaches its addresses.
+type Link struct {
+	Owner    string // the service's id
+	Protocol Protocol
+	Security *Security // nil: in clear
 }
 
 // key is what two connections must have in common to be exchangeable.
 type key struct {
-	addr                              netip.AddrPort
-	tls, verify                       bool
-	depth                             int
-	serverName, rootsKey, certificate string
+	addr       netip.AddrPort
+	serverName string
+	trust      trust // without an owner
 }
+
+func (l Link) trust() trust {
+	t := trust{protocol: l.Protocol}
+	if s := l.Security; s != nil {
+		t.tls, t.verify, t.depth, t.roots, t.or, t.identity = true, s.Verify, s.Depth, s.RootsKey, s.Or, s.Identity.Key()
+	}
+	return t
+}
+
+// Leads says for each service of a configuration how it is reached.
+type Leads map[string]Link
 
 // Pools are the pools of a process. They are safe for concurrent use.
 type Pools struct {
 	blocks  *wire.Blocks
 	options client.Options
+	node    *Node
+	log     *slog.Logger
 	dialer  net.Dialer
 
 	mu    sync.Mutex
-	pools map[key]entry // guarded by mu
+	pools map[key]*entry // guarded by mu
+	leads Leads          // guarded by mu; nil before the first Follow
 }
 
 // entry holds a pool no longer than a table or a request does.
 type entry struct {
-	pool weak.Pointer[Pool]
-	idle *client.Pool
+	pool   weak.Pointer[Pool]
+	wires  *held               // of the pool, which may be gone
+	owners map[string]struct{} // services that asked for it
 }
 
 // NewPools makes an empty set. Blocks are the buffers, shared with the engine.
 func NewPools(blocks *wire.Blocks, options client.Options) *Pools {
-	return &Pools{blocks: blocks, options: options, pools: map[key]entry{}, dialer: net.Dialer{KeepAlive: 30 * time.Second}}
+	return &Pools{
+		blocks: blocks, options: options, pools: map[key]*entry{}, dialer: net.Dialer{KeepAlive: 30 * time.Second},
+		log: slog.New(slog.DiscardHandler),
+	}
 }
 
-// Pool is connections to one address under one identity.
-type Pool struct {
-	addr    netip.AddrPort
-	address string
-	tls     *tls.Config // nil: in clear
-	idle    *client.Pool
-	dialer  *net.Dialer
-}
+// Identify gives the node an identity of its own, before anything is connected. Log hears what becomes of its files.
+func (p *Pools) Identify(node *Node, log *slog.Logger) { p.node, p.log = node, log }
 
-// Pool returns the pool for an address, made when there is none. security nil means in clear.
-func (p *Pools) Pool(addr netip.AddrPort, security *Security) *Pool {
-	k := key{addr: addr}
-	if s := security; s != nil {
-		k = key{addr, true, s.Verify, s.Depth, s.ServerName, s.RootsKey, s.CertificateKey}
+// Node is the node's own identity, or nil.
+func (p *Pools) Node() *Node { return p.node }
+
+// Pool returns the pool for an address of link's, made when there is none.
+func (p *Pools) Pool(addr netip.AddrPort, link Link) *Pool {
+	k := key{addr: addr, trust: link.trust()}
+	if link.Security != nil {
+		k.serverName = link.Security.ServerName
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known, ok := p.pools[k]
-	if pool := known.pool.Value(); pool != nil {
-		return pool
+	known := p.pools[k]
+	if known != nil {
+		known.owners[link.Owner] = struct{}{}
+		if pool := known.pool.Value(); pool != nil {
+			return pool
+		}
+	} else {
+		known = &entry{wires: new(held), owners: map[string]struct{}{link.Owner: {}}}
+		p.pools[k] = known
 	}
-	if !ok {
-		known.idle = client.NewPool(p.blocks, p.options)
+	pool := &Pool{pools: p, addr: addr, address: addr.String(), link: link, held: known.wires}
+	if known.wires.Load() == nil {
+		known.wires.Store(p.newWires(link))
 	}
-	pool := &Pool{addr: addr, address: addr.String(), idle: known.idle, dialer: &p.dialer}
-	if security != nil {
-		pool.tls = security.config()
-	}
-	p.pools[k] = entry{weak.Make(pool), known.idle}
+	known.pool = weak.Make(pool)
 	return pool
 }
 
-// Run closes what has been idle for too long, until ctx ends; then it closes all idle connections.
+// Follow says which configuration is in force. Idle connections that none of its services would use are closed.
+func (p *Pools) Follow(leads Leads) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leads = leads
+	for k, e := range p.pools {
+		if p.led(k, e) {
+			e.wires.Load().open()
+		} else {
+			e.wires.Load().close()
+		}
+	}
+}
+
+// led says whether a service that asked for the pool is still reached so. mu is held.
+func (p *Pools) led(k key, e *entry) bool {
+	if p.leads == nil {
+		return true
+	}
+	for owner := range e.owners {
+		link, ok := p.leads[owner]
+		if !ok {
+			continue
+		}
+		now := link.trust()
+		now.or = k.trust.or // an address, which goes with the target
+		if now == k.trust {
+			return true
+		}
+	}
+	return false
+}
+
+// Reload reads the files of the node's identity. When they hold another one, idle connections of the former are closed.
+func (p *Pools) Reload() error {
+	if p.node == nil {
+		return nil
+	}
+	changed, err := p.node.reload()
+	if changed {
+		p.renew()
+		p.log.Info("the node shows another certificate to upstreams")
+	}
+	return err
+}
+
+// renew begins anew wherever the node's own identity is shown. A connection that is being made at this moment belongs to
+// the former wires, whichever certificate it showed.
+func (p *Pools) renew() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k, e := range p.pools {
+		pool := e.pool.Value()
+		if pool == nil || !k.trust.tls || k.trust.identity != "" {
+			continue
+		}
+		next := p.newWires(pool.link)
+		if !p.led(k, e) {
+			next.close()
+		}
+		e.wires.Swap(next).close()
+	}
+}
+
+// How often Run looks at idle connections, and at the files of the node's identity.
+const (
+	sweepEvery = 5 * time.Second
+	lookEvery  = 2 * time.Second
+)
+
+// Run closes what has been idle for too long and follows the node's identity, until ctx ends; then it closes all idle
+// connections.
 func (p *Pools) Run(ctx context.Context) error {
-	tick := time.NewTicker(5 * time.Second)
-	defer tick.Stop()
+	sweep, look := time.NewTicker(sweepEvery), time.NewTicker(lookEvery)
+	defer sweep.Stop()
+	defer look.Stop()
+	said := ""
 	for {
 		select {
-		case <-tick.C:
+		case <-sweep.C:
 			p.sweep()
+		case <-look.C:
+			said = p.look(said)
 		case <-ctx.Done():
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			for _, e := range p.pools {
-				e.idle.Close()
+				e.wires.Load().close()
 			}
 			return ctx.Err()
 		}
 	}
+}
+
+// look reloads, and logs why it could not when that is news.
+func (p *Pools) look(said string) string {
+	err := p.Reload()
+	switch {
+	case err == nil && said != "":
+		p.log.Info("client_ssl_cert and client_ssl_cert_key are in order again")
+		return ""
+	case err == nil:
+		return ""
+	case err.Error() != said:
+		p.log.Error("the certificate for upstreams on disk is not usable; going on with the one in use", "error", err)
+	}
+	return err.Error()
 }
 
 // sweep closes old connections, and the pools that nothing leads to.
@@ -123,12 +227,16 @@ func (p *Pools) sweep() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for k, e := range p.pools {
-		if e.pool.Value() == nil {
-			e.idle.Close()
+		w := e.wires.Load()
+		switch {
+		case e.pool.Value() == nil:
+			w.close()
 			delete(p.pools, k)
-			continue
+		case !p.led(k, e):
+			w.drain() // of a table that is compiled and not in force yet, or of a request that outlived its table
+		default:
+			w.sweep()
 		}
-		e.idle.Sweep()
 	}
 }
 
@@ -137,53 +245,8 @@ func (p *Pools) Counts() (idle, busy int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range p.pools {
-		i, b := e.idle.Counts()
+		i, b := e.wires.Load().counts()
 		idle, busy = idle+i, busy+b
 	}
 	return idle, busy
-}
-
-// AddrPort is the pool's address.
-func (p *Pool) AddrPort() netip.AddrPort { return p.addr }
-
-// Address is the pool's address as text.
-func (p *Pool) Address() string { return p.address }
-
-// RoundTrip sends the request over an idle connection or a new one, TLS handshake within connect included, and fills
-// ex.Response. Connections that had died in the pool do not count: the next one is a new one. Its error is an
-// [*client.Error].
-func (p *Pool) RoundTrip(ctx context.Context, ex *exchange.Exchange, head *client.Head, connect time.Duration) error {
-	for conn := p.idle.Take(); ; conn = nil {
-		if conn == nil {
-			var err error
-			if conn, err = p.dial(ctx, connect); err != nil {
-				return &client.Error{Kind: client.Connect, Err: fmt.Errorf("connecting: %w", err)}
-			}
-		}
-		ex.Mark(exchange.UpstreamConnected)
-		err := conn.RoundTrip(ex, head)
-		if failure, ok := err.(*client.Error); ok && failure.Kind == client.Stale && failure.Repeatable(ex) {
-			continue
-		}
-		return err
-	}
-}
-
-// dial makes a new connection within timeout.
-func (p *Pool) dial(ctx context.Context, timeout time.Duration) (*client.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	conn, err := p.dialer.DialContext(ctx, "tcp", p.address)
-	if err != nil {
-		return nil, err
-	}
-	if p.tls == nil {
-		return p.idle.Adopt(conn), nil
-	}
-	secure := tls.Client(conn, p.tls)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return p.idle.Adopt(secure), nil
 }

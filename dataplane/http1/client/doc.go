@@ -80,6 +80,9 @@ type Head struct {
 	Method string // default: ex.Request.Method
 	Target string // origin form, escaped: exchange.AppendEscaped, "?" and the query
 	Host   string
+	// ServerName, when set, is whom the upstream has to be in place of what its pool knows it as. A connection is chosen by
+	// it, see dataplane/upstream; on one it means nothing.
+	ServerName string
 	// Upgrade forwards the client's ex.Request.Upgrade; a 101 then sets ex.Response.Tunnel.
 	Upgrade bool
 	// WriteTimeout and ReadTimeout bound the silence between two writes or reads; default 60 s.

@@ -154,6 +154,24 @@ func (p *Pool) Close() {
 	}
 }
 
+// Open takes Close back.
+func (p *Pool) Open() {
+	p.mu.Lock()
+	p.closed = false
+	p.mu.Unlock()
+}
+
+// Drain closes the connections that are idle now.
+func (p *Pool) Drain() {
+	p.mu.Lock()
+	old := p.idle
+	p.idle = nil
+	p.mu.Unlock()
+	for _, c := range old {
+		_ = c.nc.Close()
+	}
+}
+
 // Counts returns how many connections are idle and in use.
 func (p *Pool) Counts() (idle, busy int) {
 	p.mu.Lock()

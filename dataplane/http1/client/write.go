@@ -70,3 +70,14 @@ func visible(s string) bool {
 	}
 	return true
 }
+
+// Check says why the request cannot be sent with this head, as an [*Error] of kind BadRequest, or nil.
+func (h *Head) Check(ex *exchange.Exchange) error {
+	if sendable(ex, h) {
+		return nil
+	}
+	return &Error{Kind: BadRequest, Err: errUnsendable, Idempotent: h.Idempotent(ex)}
+}
+
+// Idempotent says whether the request's method may be repeated (RFC 9110 §9.2.2).
+func (h *Head) Idempotent(ex *exchange.Exchange) bool { return idempotent(method(ex, h)) }

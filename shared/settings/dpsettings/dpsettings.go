@@ -28,6 +28,10 @@ type Upstream struct {
 	KeepaliveIdleTimeout time.Duration `key:"upstream_keepalive_idle_timeout" default:"60s" unit:"s" min:"0s" help:"How long an idle connection is kept."`
 	Trusted              []string      `key:"ssl_trusted_certificate" kong:"lua_ssl_trusted_certificate" default:"system" help:"The authorities that upstream certificates are verified against where a service names none: files, and the word system."`
 	VerifyDepth          int           `key:"ssl_verify_depth" kong:"lua_ssl_verify_depth" default:"1" min:"0" max:"100" help:"How many intermediate certificates a chain may have."`
+	ClientSSL            bool          `key:"client_ssl" default:"off" help:"Show a certificate of this node to upstreams that ask for one and whose service and upstream entity have none of their own."`
+	ClientSSLCert        string        `key:"client_ssl_cert" path:"file" help:"The certificate of client_ssl, intermediates behind it (PEM file); another one is used from the next handshake on."`
+	ClientSSLKey         string        `key:"client_ssl_cert_key" path:"file" help:"The private key of client_ssl_cert (PEM file)."`
+	HTTP2                bool          `key:"upstream_http2" default:"off" help:"Speak HTTP/2 with https services that choose it (ALPN); grpc and grpcs services always get HTTP/2."`
 }
 
 // Cluster is the data plane's end of the connection to its control plane.

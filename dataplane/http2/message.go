@@ -1,0 +1,136 @@
+package http2
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/http1/client"
+	"github.com/keepgate/keepgate/dataplane/http1/wire"
+)
+
+var (
+	errFields  = errors.New("the response has too many fields")
+	errField   = errors.New("the response has a field that cannot be passed on")
+	errStatus  = errors.New("the response has an impossible status")
+	errTrailer = errors.New("the response has a trailer that cannot be passed on")
+)
+
+// request makes the standard library's request. Its strings are copies: the connection may look at them after the
+// exchange has ended.
+func (t *trip) request(ctx context.Context, head *client.Head) *http.Request {
+	q := &t.ex.Request
+	method := q.Method
+	if head.Method != "" {
+		method = head.Method
+	}
+	host, target := strings.Clone(head.Host), strings.Clone(head.Target)
+	if strings.HasPrefix(target, "//") {
+		target = "//" + host + target // else it would be read as an authority
+	}
+	r := &http.Request{
+		Method: strings.Clone(method), URL: &url.URL{Scheme: t.conn.pool.scheme, Host: host, Opaque: target}, Host: host,
+		Proto: "HTTP/2.0", ProtoMajor: 2, Header: make(http.Header, q.Header.Len()+2), ContentLength: q.ContentLength,
+	}
+	copyFields(r.Header, &q.Header)
+	if _, ok := r.Header["User-Agent"]; !ok {
+		r.Header["User-Agent"] = []string{""} // else the library names itself
+	}
+	if t.conn.pool.options.Trailers || q.WantsTrailers {
+		r.Header["Te"] = []string{"trailers"}
+	}
+	if q.ContentLength != 0 {
+		t.up = newUpload(q.Body, q.ContentLength)
+		r.Body = t.up
+	}
+	if q.Trailer.Len() > 0 && q.ContentLength < 0 {
+		r.Trailer = http.Header{}
+		copyFields(r.Trailer, &q.Trailer)
+	}
+	return r.WithContext(ctx)
+}
+
+func copyFields(to http.Header, from *exchange.Header) {
+	for i := range from.Len() {
+		f := from.At(i)
+		if wire.HopByHop(f.Name) {
+			continue
+		}
+		key := http.CanonicalHeaderKey(strings.Clone(f.Name))
+		to[key] = append(to[key], strings.Clone(f.Value))
+	}
+}
+
+// deliver puts the response into the exchange.
+func (t *trip) deliver(response *http.Response) error {
+	ex, q, r := t.ex, &t.ex.Request, &t.ex.Response
+	if response.StatusCode < 200 || response.StatusCode > 599 {
+		_ = response.Body.Close()
+		return &client.Error{Kind: client.Malformed, Err: errStatus, Sent: true}
+	}
+	for _, name := range slices.Sorted(maps.Keys(response.Header)) {
+		if wire.HopByHop(name) {
+			continue
+		}
+		for _, value := range response.Header[name] {
+			if r.Header.Len() == maxFields || !exchange.ValidName(name) || !exchange.ValidValue(value) {
+				_ = response.Body.Close()
+				return &client.Error{Kind: client.Malformed, Err: bad(r.Header.Len()), Sent: true}
+			}
+			r.Header.AddParsed(name, value)
+		}
+	}
+	if t.up != nil {
+		t.up.forget()
+	}
+	ex.MarkAt(exchange.UpstreamSent, t.sent())
+	ex.Mark(exchange.UpstreamHead)
+	r.Status, r.Origin, r.ContentLength = response.StatusCode, exchange.Upstream, response.ContentLength
+	stream := &body{t: t, response: response}
+	r.Body, r.Stream = nil, stream
+	if response.ContentLength == 0 && response.Header["Content-Length"] == nil && q.Method != "HEAD" {
+		// The head was the end of the stream, else its length would not be known. Nothing of the connection is needed any
+		// more. A gRPC status without a message comes so, and has to stay in one piece.
+		r.Stream, r.Body = nil, []byte{}
+		_ = stream.Close()
+	}
+	return nil
+}
+
+func bad(fields int) error {
+	if fields == maxFields {
+		return errFields
+	}
+	return errField
+}
+
+// sent is when the request had been written, as far as is known.
+func (t *trip) sent() int64 {
+	if t.up == nil {
+		return t.began
+	}
+	return t.up.moved.Load()
+}
+
+// trailers takes the trailers over, and is io.EOF when they can be passed on.
+func trailers(ex *exchange.Exchange, from http.Header) error {
+	to := &ex.Response.Trailer
+	for _, name := range slices.Sorted(maps.Keys(from)) {
+		if wire.HopByHop(name) || wire.ForbiddenTrailer(name) {
+			continue
+		}
+		for _, value := range from[name] {
+			if to.Len() == maxFields || !exchange.ValidName(name) || !exchange.ValidValue(value) {
+				return &client.Error{Kind: client.Malformed, Err: errTrailer, Sent: true}
+			}
+			to.AddParsed(name, value)
+		}
+	}
+	return io.EOF
+}
