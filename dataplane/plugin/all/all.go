@@ -12,18 +12,21 @@ import (
 	"github.com/keepgate/keepgate/dataplane/plugin/httplog"
 	"github.com/keepgate/keepgate/dataplane/plugin/keyauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/mtlsauth"
+	"github.com/keepgate/keepgate/dataplane/plugin/prometheus"
 	"github.com/keepgate/keepgate/dataplane/plugin/ratelimiting"
 	"github.com/keepgate/keepgate/dataplane/plugin/requestsizelimiting"
 	"github.com/keepgate/keepgate/dataplane/plugin/requesttermination"
+	"github.com/keepgate/keepgate/dataplane/plugin/requesttransformer"
 	"github.com/keepgate/keepgate/shared/verifier"
 )
 
 // Options is what plugins take from the process. The zero value is right for tests.
 type Options struct {
 	Passwords verifier.Options
-	Prefix    string         // the folder that relative paths of files lie below
-	Log       *slog.Logger   // hears what no client is told; nil: nobody does
-	Roots     *x509.CertPool // authorities that servers are verified against; nil: the system's
+	Prefix    string            // the folder that relative paths of files lie below
+	Log       *slog.Logger      // hears what no client is told; nil: nobody does
+	Health    prometheus.Health // visits the addresses of upstreams' targets; nil: there are none
+	Roots     *x509.CertPool    // authorities that servers are verified against; nil: the system's
 }
 
 // Kinds returns every plugin. What plugins share for the whole process is made here, once.
@@ -33,10 +36,12 @@ func Kinds(o Options) []plugin.Kind {
 		mtlsauth.New(o.Log),
 		basicauth.New(verifier.NewGuard(o.Passwords)),
 		requesttermination.Kind{},
+		requesttransformer.New(),
 		correlationid.New(),
 		requestsizelimiting.Kind{},
 		ratelimiting.New(ratelimiting.Options{Log: o.Log}),
 		filelog.New(o.Prefix, o.Log),
+		prometheus.New(o.Health),
 		httplog.New(httplog.Options{Roots: o.Roots, Log: o.Log}),
 	}
 }
