@@ -10,7 +10,21 @@ import (
 // fastest draws two seats by their weights and takes the one where a request is expected to wait less: its latency
 // times the requests that it has. Two suffice to avoid the slow ones, and unlike the best of all are not stormed by everybody at
 // once (Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001).
-type fastest struct{ ring []uint16 }
+type fastest struct {
+	ring []uint16
+	mean float64 // weight of a seat
+}
+
+func newFastest(seats []seat) *fastest {
+	total := 0
+	for i := range seats {
+		total += seats[i].weight
+	}
+	return &fastest{ringOf(seats), float64(total) / float64(max(1, len(seats)))}
+}
+
+// notably is how much less a wait has to be to count: among equals weights decide, not the last response.
+const notably = 0.9
 
 // maxDraws is how often is drawn before all seats are looked at.
 const maxDraws = 16
@@ -28,7 +42,7 @@ func (f *fastest) pick(seats []seat, t *Try) int {
 			}
 			continue
 		}
-		if seats[at].wait(t) < seats[first].wait(t) {
+		if f.wait(&seats[at], t) < notably*f.wait(&seats[first], t) {
 			return at
 		}
 		return first
@@ -39,9 +53,10 @@ func (f *fastest) pick(seats []seat, t *Try) int {
 	return drawn(seats, t)
 }
 
-// wait is what a request is expected to wait at the seat, in nanoseconds.
-func (s *seat) wait(t *Try) float64 {
-	return s.latency.at(t.now) * float64(s.inFlight.Load()+1)
+// wait is what a request is expected to wait at the seat, in nanoseconds: its latency for the requests that it has, for its
+// weight.
+func (f *fastest) wait(s *seat, t *Try) float64 {
+	return s.latency.at(t.now) * (1 + float64(s.inFlight.Load())*f.mean/s.weightNow(t))
 }
 
 // average is a latency as it was lately: an average that forgets (an old value counts e times less after [fading]) and that jumps to what
@@ -88,22 +103,30 @@ func (a *average) fail(took time.Duration, now int64) {
 	a.observe(time.Duration(max(float64(took), 2*a.at(now), penalty)), now)
 }
 
-// seed gives seats that were never measured the average of the others: else all requests would go to a new one until its
-// first response.
-func seed(seats []seat, now int64) {
+// usual is the average latency of the seats that were measured, less one; 0 when there are none.
+func usual(seats []seat, but *endpoint) float64 {
 	sum, n := 0.0, 0
 	for i := range seats {
-		if value := math.Float64frombits(seats[i].latency.value.Load()); value != 0 {
+		if value := math.Float64frombits(seats[i].latency.value.Load()); value != 0 && seats[i].endpoint != but {
 			sum, n = sum+value, n+1
 		}
 	}
-	if n == 0 {
-		return
-	}
+	return sum / float64(max(1, n))
+}
+
+// assume takes a latency for measured.
+func (a *average) assume(value float64, now int64) {
+	a.when.Store(now)
+	a.value.Store(math.Float64bits(value))
+}
+
+// seed gives seats that were never measured the average of the others: else all requests would go to a new one until its
+// first response.
+func seed(seats []seat, now int64) {
+	value := usual(seats, nil)
 	for i := range seats {
-		if a := &seats[i].latency; a.value.Load() == 0 {
-			a.when.Store(now)
-			a.value.Store(math.Float64bits(sum / float64(n)))
+		if a := &seats[i].latency; value != 0 && a.value.Load() == 0 {
+			a.assume(value, now)
 		}
 	}
 }

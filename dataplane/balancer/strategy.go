@@ -40,7 +40,7 @@ func (u *Upstream) strategy(seats []seat, before *layout) strategy {
 		return newHashRing(u.spec.Slots, seats, before)
 	case Latency:
 		seed(seats, exchange.Now())
-		return &fastest{ringOf(seats)}
+		return newFastest(seats)
 	}
 	return &roundRobin{ring: ringOf(seats), turn: &u.places}
 }

@@ -93,7 +93,7 @@ func (u *Upstream) slow() int64 { return int64(u.settings.SlowStart) }
 // passive takes a report of a request.
 func (u *Upstream) passive(e *endpoint, o healthcheck.Outcome, took time.Duration) {
 	if u.spec.Health.On() {
-		e.changed(e.health.Passive(&u.spec.Health, o))
+		u.changed(e, e.health.Passive(&u.spec.Health, o))
 	}
 	if u.spec.Algorithm == Latency && o != healthcheck.Nothing() {
 		if now := exchange.Now(); o.Failed() {
@@ -104,10 +104,14 @@ func (u *Upstream) passive(e *endpoint, o healthcheck.Outcome, took time.Duratio
 	}
 }
 
-// changed makes an address that recovered a beginner.
-func (e *endpoint) changed(c healthcheck.Change) healthcheck.Change {
+// changed makes an address that recovered a beginner, whose failures do not count any more.
+func (u *Upstream) changed(e *endpoint, c healthcheck.Change) healthcheck.Change {
 	if c == healthcheck.Recovered {
-		e.since.Store(exchange.Now())
+		now := exchange.Now()
+		e.since.Store(now)
+		if l := u.current.Load(); l != nil {
+			e.latency.assume(usual(l.seats, e), now)
+		}
 	}
 	return c
 }
@@ -129,7 +133,9 @@ func (u *Upstream) Members(ctx context.Context) []healthcheck.Member {
 		s := &l.seats[i]
 		members = append(members, healthcheck.Member{
 			Addr: s.addr, Host: s.called().Host, State: &s.health,
-			Report: func(o healthcheck.Outcome) healthcheck.Change { return s.changed(s.health.Active(&u.spec.Health, o)) },
+			Report: func(o healthcheck.Outcome) healthcheck.Change {
+				return u.changed(s.endpoint, s.health.Active(&u.spec.Health, o))
+			},
 		})
 	}
 	return members
