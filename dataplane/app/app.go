@@ -129,9 +129,12 @@ func (p *plane) build() error {
 		return err
 	}
 	p.entities = schema.New(plugins.All())
-	p.kinds = all.Kinds(all.Options{Prefix: s.Process.Prefix, Log: p.log, Roots: roots})
+	p.kinds = all.Kinds(all.Options{Prefix: s.Process.Prefix, Log: p.log, Roots: roots, Health: p.targets})
+	if err := p.measure(); err != nil {
+		return err
+	}
 	compiler := compile.New(p.kinds, p.balancing(), p.pools, compile.Options{
-		Observer: p.metrics, Roots: roots, Depth: s.Upstream.VerifyDepth, HTTP2: s.Upstream.HTTP2,
+		Roots: roots, Depth: s.Upstream.VerifyDepth, HTTP2: s.Upstream.HTTP2,
 	})
 	p.applier = apply.New(&tableCompiler{compiler, p.tables, p.pools}, apply.NewStoreKeeper(p.store, p.entities, p.log))
 	hostname, err := os.Hostname()

@@ -34,17 +34,13 @@ type Entity struct {
 // Quarantined is an entity that cannot be used as it is configured.
 type Quarantined struct{ Kind, ID, Name, Reason string }
 
-// Observer gives a route what its requests are counted with, [table.Route.Observed].
-type Observer interface{ Observe(r *table.Route) any }
-
 // References resolves {vault://…} references on this node.
 type References interface {
 	Resolve(reference string) (string, error)
 }
 
-// Options tunes a Compiler. The zero value counts nothing and resolves no reference.
+// Options tunes a Compiler. The zero value resolves no reference.
 type Options struct {
-	Observer   Observer
 	References References
 	// Roots are the authorities that upstreams are verified against where a service names none; nil means
 	// the system's. Depth is how many intermediate certificates their chains may have.

@@ -42,9 +42,6 @@ func (r *run) routes() []table.Routed {
 		} else if route.Fault == "" {
 			route.Fault = r.faults[id]
 		}
-		if r.options.Observer != nil {
-			route.Observed = r.options.Observer.Observe(route)
-		}
 		routed = append(routed, table.Routed{Pattern: pattern, Route: route})
 	}
 	return append(routed, r.lostRoutes()...)

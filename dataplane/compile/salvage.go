@@ -114,9 +114,6 @@ func (r *run) lostRoutes() []table.Routed {
 		conditions.Unsure = !s.sure("methods", "hosts", "paths", "snis", "headers", "regex_priority")
 		pattern, _ := table.Prepare(conditions) // reported already
 		route := &table.Route{ID: e.id, Name: m.GetName(), Fault: e.why()}
-		if r.options.Observer != nil {
-			route.Observed = r.options.Observer.Observe(route)
-		}
 		routed = append(routed, table.Routed{Pattern: pattern, Route: route})
 	}
 	return routed

@@ -19,7 +19,6 @@ import (
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
 	"github.com/keepgate/keepgate/dataplane/plugin/all"
 	"github.com/keepgate/keepgate/dataplane/proxy"
-	"github.com/keepgate/keepgate/dataplane/status"
 	"github.com/keepgate/keepgate/dataplane/table"
 	"github.com/keepgate/keepgate/dataplane/upstream"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
@@ -59,7 +58,7 @@ func rawOrigin(t testing.TB) (host string, port int64) {
 	return addr.IP.String(), int64(addr.Port)
 }
 
-// keyedProxy is a proxy with 10,000 routes behind a global key-auth, with log and metrics on.
+// keyedProxy is a proxy with 10,000 routes behind a global key-auth, with the log on.
 func keyedProxy(t testing.TB, log proxy.Log) (*proxy.Proxy, func(ex *exchange.Exchange)) {
 	t.Helper()
 	host, port := rawOrigin(t)
@@ -73,9 +72,8 @@ func keyedProxy(t testing.TB, log proxy.Log) (*proxy.Proxy, func(ex *exchange.Ex
 			m.Hosts, m.Paths = array(fmt.Sprintf("host-%d.example", i)), array("/api")
 		}))
 	}
-	metrics := status.NewMetrics("node", "test")
 	compiler := compile.New(all.Kinds(all.Options{}), balancer.Settings{Names: dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})},
-		upstream.NewPools(&wire.Blocks{}, client.Options{}), compile.Options{Observer: metrics})
+		upstream.NewPools(&wire.Blocks{}, client.Options{}), compile.Options{})
 	compiled, quarantined := compiler.Compile(entities(t, list))
 	if len(quarantined) > 0 {
 		t.Fatalf("quarantined: %d", len(quarantined))

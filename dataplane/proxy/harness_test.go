@@ -23,7 +23,6 @@ import (
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
 	"github.com/keepgate/keepgate/dataplane/plugin/all"
 	"github.com/keepgate/keepgate/dataplane/proxy"
-	"github.com/keepgate/keepgate/dataplane/status"
 	"github.com/keepgate/keepgate/dataplane/table"
 	"github.com/keepgate/keepgate/dataplane/upstream"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
@@ -64,7 +63,6 @@ type gateway struct {
 	compiler *compile.Compiler
 	log      *syncBuffer
 	flush    func()
-	metrics  *status.Metrics
 	engine   engine
 }
 
@@ -93,10 +91,10 @@ func newGateway(t testing.TB, options proxy.Options, list ...entity) *gateway {
 
 func newGatewayOn(t testing.TB, on engine, options proxy.Options, list ...entity) *gateway {
 	t.Helper()
-	g := &gateway{holder: table.NewHolder(), log: &syncBuffer{}, metrics: status.NewMetrics("node", "test")}
+	g := &gateway{holder: table.NewHolder(), log: &syncBuffer{}}
 	names := balancer.Settings{Names: dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})}
 	pools := upstream.NewPools(&wire.Blocks{}, client.Options{})
-	g.compiler = compile.New(all.Kinds(all.Options{}), names, pools, compile.Options{Observer: g.metrics, Depth: -1})
+	g.compiler = compile.New(all.Kinds(all.Options{}), names, pools, compile.Options{Depth: -1})
 	log := accesslog.New(g.log, accesslog.Common)
 	g.flush = log.Flush
 	options.Log = log

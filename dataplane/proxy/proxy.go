@@ -35,9 +35,9 @@ type Options struct {
 	DebugHeader bool   // answer X-Keepgate-Debug: 1 with what matched
 	PortMaps    map[uint16]uint16
 
-	Log    Log          // the access log; default: none
-	Errors *slog.Logger // hears why an upstream gave no response; default: discard
-	Meter  Meter        // counts requests without a route; default: none
+	Log       Log          // the access log; default: none
+	Errors    *slog.Logger // hears why an upstream gave no response; default: discard
+	Unmatched Meter        // counts requests without a route; default: none
 }
 
 // Log writes the access log; *accesslog.Log does.
@@ -45,7 +45,7 @@ type Log interface {
 	Write(ex *exchange.Exchange, secretParameters []string, upstream string)
 }
 
-// Meter counts a finished request. What a route is counted with, [table.Route.Observed], is one too.
+// Meter counts a finished request.
 type Meter interface{ Count(ex *exchange.Exchange) }
 
 // Proxy is the handler of a data plane.
@@ -194,16 +194,10 @@ func (p *Proxy) Finish(ex *exchange.Exchange) {
 	if s.held != 0 {
 		p.held.give(s.held)
 	}
-	route := s.match.Route
-	meter := p.options.Meter
-	if route != nil {
+	if route := s.match.Route; route != nil {
 		route.Plan.Log(ex, &s.table.Plugins)
-		if observed, ok := route.Observed.(Meter); ok {
-			meter = observed
-		}
-	}
-	if meter != nil {
-		meter.Count(ex)
+	} else if p.options.Unmatched != nil {
+		p.options.Unmatched.Count(ex)
 	}
 	if p.options.Log != nil {
 		to := ""

@@ -1,191 +1,86 @@
 package status
 
 import (
-	"maps"
+	"os"
 	"strconv"
-	"sync"
-	"weak"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-
-	"github.com/keepgate/keepgate/dataplane/table"
 )
 
-// Metrics counts requests and shows them to Prometheus. It implements compile.Observer.
-//
-// A route's series live as long as some table holds the route; after that they end.
+// Metrics is what GET /metrics shows of a node whatever is configured: the process, Kong's base metrics, and what other parts
+// register. Requests are counted by the plugin prometheus, where it is configured.
 type Metrics struct {
-	registry *prometheus.Registry
-	none     *meter // of requests without a route
-
-	requests, bandwidth                          *prometheus.Desc
-	requestLatency, gatewayLatency, upstreamTime *prometheus.Desc
-
-	mu       sync.Mutex
-	routes   map[string]observed       // guarded by mu; by route id
-	services map[string]*serviceTiming // guarded by mu; by service name
-	sweepAt  int                       // guarded by mu; how many routes make it worth looking for those that are gone
+	registry        *prometheus.Registry
+	nodeID, version string
 }
-
-// observed is a meter and one of the routes that it was given to last.
-type observed struct {
-	meter *meter
-	route weak.Pointer[table.Route]
-}
-
-// serviceTiming are the histograms that the routes of a service share.
-type serviceTiming struct{ request, gateway, upstream *latencies }
 
 // NewMetrics makes the metrics of a node.
 func NewMetrics(nodeID, version string) *Metrics {
-	m := &Metrics{
-		registry: prometheus.NewRegistry(), routes: map[string]observed{}, sweepAt: minSweep, services: map[string]*serviceTiming{},
-		requests:       prometheus.NewDesc("keepgate_http_requests_total", "Requests by status and by who answered.", []string{"service", "route", "code", "source"}, nil),
-		bandwidth:      prometheus.NewDesc("keepgate_bandwidth_bytes", "Bytes from and to clients.", []string{"service", "route", "direction"}, nil),
-		requestLatency: prometheus.NewDesc("keepgate_request_latency_ms", "From the head of a request to the last byte of its response.", []string{"service"}, nil),
-		gatewayLatency: prometheus.NewDesc("keepgate_gateway_latency_ms", "The gateway's own part of a request's latency.", []string{"service"}, nil),
-		upstreamTime:   prometheus.NewDesc("keepgate_upstream_latency_ms", "From the try that was answered to the head of the answer.", []string{"service"}, nil),
+	m := &Metrics{registry: prometheus.NewRegistry(), nodeID: nodeID, version: version}
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, name := range []string{"keepgate_node_info", "kong_node_info"} {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: name, Help: "This node.", ConstLabels: prometheus.Labels{"node_id": nodeID, "version": version},
+		}, func() float64 { return 1 }))
 	}
-	m.none = m.newMeter("", "", "")
-	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "keepgate_node_info", Help: "This node.", ConstLabels: prometheus.Labels{"node_id": nodeID, "version": version},
-	})
-	info.Set(1)
-	m.registry.MustRegister(m, info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
-// Register adds a collector of another part, as connections or the state of the stream.
+// Register adds a collector of another part.
 func (m *Metrics) Register(c prometheus.Collector) error { return m.registry.Register(c) }
 
-// Unmatched is what requests without a route are counted with.
-func (m *Metrics) Unmatched() any { return m.none }
-
-// Observe implements compile.Observer.
-func (m *Metrics) Observe(r *table.Route) any {
-	service := ""
-	if r.Service != nil {
-		service = nameOf(r.Service.Name, r.Service.ID)
-	}
-	route := nameOf(r.Name, r.ID)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	known := m.routes[r.ID].meter
-	if known == nil || known.route != route || known.service != service {
-		known = m.newMeter(r.ID, route, service)
-	}
-	m.routes[r.ID] = observed{known, weak.Make(r)}
-	if len(m.routes) >= m.sweepAt { // else a node that nobody scrapes would keep every route it ever had
-		m.forget()
-		m.sweepAt = 2*len(m.routes) + minSweep
-	}
-	return known
+// gatherer adds to what was registered what the node itself knows.
+func (m *Metrics) gatherer(node Node) prometheus.Gatherer {
+	own := prometheus.NewRegistry()
+	own.MustRegister(newBase(node, m.nodeID))
+	return prometheus.Gatherers{m.registry, own}
 }
 
-// minSweep is how many routes may come before those that are gone are looked for.
-const minSweep = 1024
-
-// forget drops the routes that are in no table any more. m.mu is held.
-func (m *Metrics) forget() {
-	for id, one := range m.routes {
-		if one.route.Value() == nil {
-			delete(m.routes, id)
-		}
-	}
-	living := map[string]bool{m.none.service: true}
-	for _, one := range m.routes {
-		living[one.meter.service] = true
-	}
-	for service := range m.services {
-		if !living[service] {
-			delete(m.services, service)
-		}
-	}
+// base are the metrics that Kong's plugin shows whatever it is configured to. There are no timers, no shared dictionaries and no
+// virtual machines of Lua here: the first are 0, the second absent, and the third's memory is that of the heap.
+type base struct {
+	node                                                   Node
+	nodeID                                                 string
+	connections, requests, timers, datastore, heap, faults *prometheus.Desc
 }
 
-func nameOf(name, id string) string {
-	if name != "" {
-		return name
+func newBase(node Node, nodeID string) *base {
+	return &base{
+		node: node, nodeID: nodeID,
+		connections: prometheus.NewDesc("kong_nginx_connections_total", "Connections of clients by state.", []string{"node_id", "subsystem", "state"}, nil),
+		requests:    prometheus.NewDesc("kong_nginx_requests_total", "Requests since the start.", []string{"node_id", "subsystem"}, nil),
+		timers:      prometheus.NewDesc("kong_nginx_timers", "Always 0: there are none.", []string{"state"}, nil),
+		datastore:   prometheus.NewDesc("kong_datastore_reachable", "Always 1: a data plane serves from its own store.", nil, nil),
+		heap:        prometheus.NewDesc("kong_memory_workers_lua_vms_bytes", "Bytes of the heap.", []string{"node_id", "pid", "kong_subsystem"}, nil),
+		faults:      prometheus.NewDesc("kong_nginx_metric_errors_total", "Always 0: metrics cannot fail.", nil, nil),
 	}
-	return id
-}
-
-// newMeter makes a meter. m.mu is held, or m is not shared yet.
-func (m *Metrics) newMeter(id, route, service string) *meter {
-	timing := m.services[service]
-	if timing == nil {
-		timing = &serviceTiming{newLatencies(otherBuckets()), newLatencies(gatewayBuckets()), newLatencies(otherBuckets())}
-		m.services[service] = timing
-	}
-	return &meter{routeID: id, route: route, service: service, requests: timing.request, gateway: timing.gateway, upstream: timing.upstream}
 }
 
 // Describe implements prometheus.Collector.
-func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.requests, m.bandwidth, m.requestLatency, m.gatewayLatency, m.upstreamTime} {
+func (b *base) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{b.connections, b.requests, b.timers, b.datastore, b.heap, b.faults} {
 		to <- d
 	}
 }
 
-// Collect implements prometheus.Collector. It shows what has counted something, and forgets the routes
-// that are in no table any more.
-func (m *Metrics) Collect(to chan<- prometheus.Metric) {
-	meters, timings := m.living()
-	m.collectRequests(to, append(meters, m.none))
-	for service, timing := range timings {
-		for _, h := range []struct {
-			desc *prometheus.Desc
-			of   *latencies
-		}{{m.requestLatency, timing.request}, {m.gatewayLatency, timing.gateway}, {m.upstreamTime, timing.upstream}} {
-			if count, sum, buckets := h.of.snapshot(); count > 0 {
-				to <- prometheus.MustNewConstHistogram(h.desc, count, sum, buckets, service)
-			}
-		}
+// Collect implements prometheus.Collector.
+func (b *base) Collect(to chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
-}
-
-func (m *Metrics) living() ([]*meter, map[string]*serviceTiming) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.forget()
-	meters := make([]*meter, 0, len(m.routes)+1)
-	for _, one := range m.routes {
-		meters = append(meters, one.meter)
+	accepted, open, active := b.node.Connections()
+	requests := float64(b.node.Requests())
+	for state, value := range map[string]int64{
+		"accepted": accepted, "handled": accepted, "active": open, "reading": 0, "writing": active, "waiting": max(0, open-active),
+	} {
+		gauge(b.connections, float64(value), b.nodeID, "http", state)
 	}
-	return meters, maps.Clone(m.services)
-}
-
-// series is what tells one counter from another: names are unique in a workspace only, so two routes may share one.
-type series struct{ service, route, code, source string }
-
-func (m *Metrics) collectRequests(to chan<- prometheus.Metric, meters []*meter) {
-	requests, ingress, egress := map[series]uint64{}, map[series]uint64{}, map[series]uint64{}
-	for _, one := range meters {
-		of := series{service: one.service, route: one.route}
-		for i := range one.codes {
-			key, count := one.codes[i].key.Load(), one.codes[i].count.Load()
-			if count > 0 {
-				source := "gateway"
-				if key&1 != 0 {
-					source = "upstream"
-				}
-				requests[series{one.service, one.route, strconv.Itoa(int(key >> 1)), source}] += count
-			}
-		}
-		if others := one.others.Load(); others > 0 {
-			requests[series{one.service, one.route, "other", ""}] += others
-		}
-		if n := one.egress.Load(); n > 0 {
-			ingress[of] += one.ingress.Load()
-			egress[of] += n
-		}
-	}
-	for s, n := range requests {
-		to <- prometheus.MustNewConstMetric(m.requests, prometheus.CounterValue, float64(n), s.service, s.route, s.code, s.source)
-	}
-	for s, n := range egress {
-		to <- prometheus.MustNewConstMetric(m.bandwidth, prometheus.CounterValue, float64(ingress[s]), s.service, s.route, "ingress")
-		to <- prometheus.MustNewConstMetric(m.bandwidth, prometheus.CounterValue, float64(n), s.service, s.route, "egress")
-	}
+	gauge(b.connections, requests, b.nodeID, "http", "total")
+	gauge(b.requests, requests, b.nodeID, "http")
+	gauge(b.timers, 0, "running")
+	gauge(b.timers, 0, "pending")
+	gauge(b.datastore, 1)
+	gauge(b.heap, float64(heapBytes()), b.nodeID, strconv.Itoa(os.Getpid()), "http")
+	to <- prometheus.MustNewConstMetric(b.faults, prometheus.CounterValue, 0)
 }

@@ -33,7 +33,7 @@ func Handler(node Node, metrics *Metrics, upstreams *Upstreams) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) { showStatus(w, r, node) })
 	mux.HandleFunc("GET /status/ready", func(w http.ResponseWriter, _ *http.Request) { showReady(w, node) })
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics.gatherer(node), promhttp.HandlerOpts{}))
 	upstreams.mount(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		write(w, http.StatusNotFound, map[string]any{"message": "Not found"})

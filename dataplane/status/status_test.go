@@ -4,15 +4,10 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/keepgate/keepgate/dataplane/exchange"
-	"github.com/keepgate/keepgate/dataplane/proxy"
 	"github.com/keepgate/keepgate/dataplane/status"
-	"github.com/keepgate/keepgate/dataplane/table"
 	"github.com/keepgate/keepgate/shared/memguard"
 )
 
@@ -63,58 +58,17 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-func finished(status int, origin exchange.Origin) *exchange.Exchange {
-	ex := new(exchange.Exchange)
-	ex.Start = time.Now().Add(-40 * time.Millisecond)
-	ex.Response.Status, ex.Response.Origin = status, origin
-	ex.Sent.HeadBytes, ex.Sent.BodyBytes, ex.Sent.RequestBytes = 100, 1000, 50
-	for _, m := range []exchange.Mark{exchange.UpstreamStart, exchange.UpstreamHead, exchange.ServeDone, exchange.Done} {
-		ex.Mark(m)
-	}
-	return ex
-}
-
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	m := status.NewMetrics("n1", "1.0")
-	h := status.Handler(node{}, m, nil)
-	one := &table.Route{ID: "1", Name: "orders", Service: &table.Service{ID: "s", Name: "shop"}}
-	same := &table.Route{ID: "2", Name: "orders", Service: &table.Service{ID: "s", Name: "shop"}} // of another workspace
-	for range 3 {
-		m.Observe(one).(proxy.Meter).Count(finished(200, exchange.Upstream)) // the same meter after every compilation
-	}
-	m.Observe(same).(proxy.Meter).Count(finished(200, exchange.Upstream))
-	m.Observe(one).(proxy.Meter).Count(finished(401, exchange.Gateway))
-	m.Unmatched().(proxy.Meter).Count(finished(404, exchange.Gateway))
-	code, body := get(t, h, "/metrics")
+	code, body := get(t, status.Handler(node{}, m, nil), "/metrics")
 	for _, want := range []string{
-		`keepgate_http_requests_total{code="200",route="orders",service="shop",source="upstream"} 4`,
-		`keepgate_http_requests_total{code="401",route="orders",service="shop",source="gateway"} 1`,
-		`keepgate_http_requests_total{code="404",route="",service="",source="gateway"} 1`,
-		`keepgate_bandwidth_bytes{direction="egress",route="orders",service="shop"} 5500`,
-		`keepgate_request_latency_ms_bucket{service="shop",le="25"} 0`, `keepgate_request_latency_ms_count{service="shop"} 5`,
-		`keepgate_upstream_latency_ms_bucket{service="shop",le="25"} 4`, `keepgate_node_info{node_id="n1",version="1.0"} 1`, "go_goroutines",
+		`kong_nginx_connections_total{node_id="n1",state="waiting",subsystem="http"} 2`, `kong_nginx_requests_total{node_id="n1",subsystem="http"} 42`,
+		`kong_nginx_timers{state="running"} 0`, "kong_datastore_reachable 1", "kong_nginx_metric_errors_total 0", `kong_memory_workers_lua_vms_bytes{kong_subsystem="http",node_id="n1",pid="`,
+		`kong_node_info{node_id="n1",version="1.0"} 1`, `keepgate_node_info{node_id="n1",version="1.0"} 1`, "go_goroutines",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%d: %s is missing", code, want)
 		}
 	}
-	runtime.KeepAlive(one)
-	runtime.KeepAlive(same)
-}
-
-// The series of a route that no table holds any more end.
-func TestMetricsForgetRoutes(t *testing.T) {
-	t.Parallel()
-	m := status.NewMetrics("n1", "1.0")
-	h := status.Handler(node{}, m, nil)
-	m.Observe(&table.Route{ID: "1", Name: "short-lived"}).(proxy.Meter).Count(finished(200, exchange.Upstream))
-	for range 100 {
-		runtime.GC()
-		if _, body := get(t, h, "/metrics"); !strings.Contains(body, "short-lived") {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Error("the series is still shown")
 }

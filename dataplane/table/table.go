@@ -47,9 +47,6 @@ type Route struct {
 
 	// Fault, when not "", says why the route is quarantined: it answers 503 and nothing else.
 	Fault string
-
-	// Observed is what the proxy counts the route's requests with; set once, before the table is published.
-	Observed any
 }
 
 // Service is an upstream API.

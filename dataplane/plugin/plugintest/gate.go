@@ -79,7 +79,13 @@ func New(t testing.TB, kinds ...plugin.Kind) *Gate {
 	g.compiler = compile.New(kinds, names, upstream.NewPools(new(wire.Blocks), client.Options{}), compile.Options{Depth: -1})
 	log := accesslog.New(g.access, accesslog.JSON)
 	g.flush = log.Flush
-	g.proxy = proxy.New(g.Tables, proxy.Options{Version: "1.2.3", Log: log, Errors: slog.New(slog.NewTextHandler(g.Errors, nil))})
+	options := proxy.Options{Version: "1.2.3", Log: log, Errors: slog.New(slog.NewTextHandler(g.Errors, nil))}
+	for _, kind := range kinds {
+		if meter, ok := kind.(proxy.Meter); ok {
+			options.Unmatched = meter
+		}
+	}
+	g.proxy = proxy.New(g.Tables, options)
 	runners := g.run()
 	handler := connected{g.proxy, g}
 	native := http1.New(handler, http1.Options{Panicked: func(v any, stack []byte) { t.Errorf("panic: %v\n%s", v, stack) }})
