@@ -18,7 +18,7 @@ const (
 	// maxRecords bounds what is taken of one answer.
 	maxRecords = 1024
 	// maxTTL bounds what a record may ask for (RFC 8767 §4 allows a cap; a week).
-	maxTTL = 7 * 24 * time.Hour
+	maxTTL time.Duration = 7 * 24 * time.Hour
 )
 
 var (
@@ -68,7 +68,7 @@ type reply struct {
 	services []service
 	ttl      time.Duration // of everything that led there
 	negative time.Duration // how long it holds that there is nothing; below 0 when it does not say
-	extra    map[string][]netip.Addr
+	extra    []resource    // addresses of whatever name
 }
 
 // empty says that the name has no records of the type.
@@ -92,7 +92,7 @@ func (q question) read(message []byte, id uint16) (*reply, error) {
 	if header.Truncated {
 		return nil, errTruncated
 	}
-	r := &reply{code: header.RCode, end: q.name, ttl: maxTTL, negative: -1, extra: map[string][]netip.Addr{}}
+	r := &reply{code: header.RCode, end: q.name, ttl: maxTTL, negative: -1}
 	answers, err := section(&p, p.AnswerHeader, p.SkipAnswer)
 	if err != nil {
 		return nil, fmt.Errorf("reading an answer: %w", err)
@@ -113,7 +113,7 @@ func (q question) read(message []byte, id uint16) (*reply, error) {
 	}
 	for _, one := range append(answers, additionals...) {
 		if one.addr.IsValid() {
-			r.extra[one.owner] = append(r.extra[one.owner], one.addr)
+			r.extra = append(r.extra, one)
 		}
 	}
 	return r, nil

@@ -245,3 +245,10 @@ func (k *Known) SameAs(other *Known) bool {
 	}
 	return sameList(k.Records, other.Records) && k.Kind == other.Kind && (k.Err == nil) == (other.Err == nil)
 }
+
+// Len is how many names are remembered.
+func (n *Names) Len() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.known)
+}

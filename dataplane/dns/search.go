@@ -141,7 +141,7 @@ func (r *Resolver) services(ctx context.Context, c *conf, answer *reply) (Answer
 }
 
 // addresses finds the addresses of an SRV record's target: in the answer that named it, or by asking.
-func (r *Resolver) addresses(ctx context.Context, c *conf, target string, extra map[string][]netip.Addr) ([]netip.Addr, time.Duration, error) {
+func (r *Resolver) addresses(ctx context.Context, c *conf, target string, extra []resource) ([]netip.Addr, time.Duration, error) {
 	kinds := make([]Type, 0, 2)
 	for _, kind := range r.order(target) {
 		if kind == A || kind == AAAA {
@@ -153,13 +153,14 @@ func (r *Resolver) addresses(ctx context.Context, c *conf, target string, extra 
 	}
 	for _, kind := range kinds {
 		var known []netip.Addr
-		for _, addr := range extra[target] {
-			if addr.Is4() == (kind == A) {
-				known = append(known, addr)
+		ttl := maxTTL
+		for _, one := range extra {
+			if one.owner == target && one.kind == kind {
+				known, ttl = append(known, one.addr), min(ttl, one.ttl)
 			}
 		}
 		if len(known) > 0 {
-			return unique(known), maxTTL, nil
+			return unique(known), ttl, nil
 		}
 	}
 	least := r.options.NotFound
