@@ -18,7 +18,7 @@
 // phase; that requests pass on HTTP/1.1 and HTTP/2, also many at once (run it with -race); that answers of its own have the gate's
 // form; that nothing of an exchange is kept (under -race, where dead arenas are overwritten); how often a request allocates;
 // that what the marks call encrypted shows in no log; that nothing runs when the gate has stopped; that README.md exists, names
-// every field and holds the table of marks.
+// every field. (The test of plugin/all keeps its section on secrets in step with the marks.)
 //
 // Where the plugin writes files or logs, give it a fresh [Log] and t.TempDir.
 //
