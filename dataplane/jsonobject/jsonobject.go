@@ -22,7 +22,10 @@ var (
 )
 
 // Object is a JSON object taken apart. The zero value is the empty one. It holds views of what it was made of.
-type Object struct{ members []member }
+type Object struct {
+	members []member
+	made    []byte // lists that Append made
+}
 
 type member struct {
 	name  string // decoded
@@ -32,13 +35,15 @@ type member struct {
 
 // Reset empties the object and lets go of what it was made of.
 func (o *Object) Reset() {
-	const keep = 256
-	if cap(o.members) > keep {
+	const keepMembers, keepBytes = 256, 4 << 10
+	if cap(o.members) > keepMembers {
 		o.members = nil
-		return
+	}
+	if cap(o.made) > keepBytes {
+		o.made = nil
 	}
 	clear(o.members[:cap(o.members)])
-	o.members = o.members[:0]
+	o.members, o.made = o.members[:0], o.made[:0]
 }
 
 // Parse takes text apart. Text must not change while the object is in use.
@@ -186,24 +191,26 @@ func (o *Object) Add(name string, value []byte) bool {
 func (o *Object) Append(name string, value []byte) {
 	i := o.find(name)
 	if i < 0 {
-		o.members = append(o.members, member{name: name, value: wrap(nil, value)})
+		o.members = append(o.members, member{name: name, value: o.wrap(nil, value)})
 		return
 	}
 	old := o.members[i].value
 	if old[0] == '[' {
 		old = bytes.TrimSpace(old[1 : len(old)-1])
 	}
-	o.members[i].value = wrap(old, value)
+	o.members[i].value = o.wrap(old, value)
 	o.removeFrom(i+1, name)
 }
 
 // wrap makes an array of old elements and another one.
-func wrap(old, value []byte) []byte {
-	b := append(make([]byte, 0, len(old)+len(value)+3), '[')
+func (o *Object) wrap(old, value []byte) []byte {
+	start := len(o.made)
+	b := append(o.made, '[')
 	if len(old) > 0 {
 		b = append(append(b, old...), ',')
 	}
-	return append(append(b, value...), ']')
+	o.made = append(append(b, value...), ']')
+	return o.made[start:len(o.made):len(o.made)]
 }
 
 // Encode appends the object to dst.

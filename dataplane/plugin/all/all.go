@@ -17,6 +17,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/plugin/requestsizelimiting"
 	"github.com/keepgate/keepgate/dataplane/plugin/requesttermination"
 	"github.com/keepgate/keepgate/dataplane/plugin/requesttransformer"
+	"github.com/keepgate/keepgate/dataplane/plugin/responsetransformer"
 	"github.com/keepgate/keepgate/shared/verifier"
 )
 
@@ -36,6 +37,7 @@ func Kinds(o Options) []plugin.Kind {
 		mtlsauth.New(o.Log),
 		basicauth.New(verifier.NewGuard(o.Passwords)),
 		requesttermination.Kind{},
+		responsetransformer.New(),
 		requesttransformer.New(),
 		correlationid.New(),
 		requestsizelimiting.Kind{},
