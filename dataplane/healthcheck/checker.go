@@ -38,6 +38,7 @@ type Member struct {
 type Checker struct {
 	source Source
 	log    *slog.Logger
+	prober func(*Active) prober
 }
 
 // New makes a Checker and starts nothing. Without a log it says nothing.
@@ -45,7 +46,7 @@ func New(source Source, log *slog.Logger) *Checker {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Checker{source, log}
+	return &Checker{source, log, newProber}
 }
 
 // Run checks until ctx ends. What is under way then is broken off.
@@ -89,6 +90,8 @@ const (
 	glance = 500 * time.Millisecond
 	// soonest is how long a new address waits at most for its first probe: not all gates ask at once.
 	soonest = 500 * time.Millisecond
+	// busy is how soon it is looked again after an address that is being asked.
+	busy = 20 * time.Millisecond
 	// closest is how long there is between two looks at least.
 	closest = 5 * time.Millisecond
 )
@@ -98,7 +101,7 @@ func (c *Checker) follow(ctx context.Context, s Subject) {
 	var probes sync.WaitGroup
 	defer probes.Wait()
 	checks := s.Checks()
-	prober := newProber(&checks.Active)
+	prober := c.prober(&checks.Active)
 	places := make(chan struct{}, max(1, checks.Active.Concurrency))
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -114,16 +117,17 @@ func (c *Checker) follow(ctx context.Context, s Subject) {
 			if !any {
 				continue
 			}
-			if wait := time.Until(due); wait > 0 {
-				if due.Before(next) {
-					next = due
-				}
+			now := time.Now()
+			if due.After(now) {
+				next = earlier(next, due)
 				continue
 			}
 			if !m.State.probing.CompareAndSwap(false, true) {
+				next = earlier(next, now.Add(busy))
 				continue
 			}
-			m.State.scheduled(time.Now())
+			m.State.scheduled(now)
+			next = earlier(next, now.Add(busy)) // when it is due again follows from what comes of it
 			probes.Go(func() {
 				defer m.State.probing.Store(false)
 				select {
@@ -137,6 +141,13 @@ func (c *Checker) follow(ctx context.Context, s Subject) {
 		}
 		timer.Reset(max(closest, time.Until(next)))
 	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // probe asks one address and reports what came of it.

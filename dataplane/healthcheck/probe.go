@@ -107,15 +107,20 @@ func (p *Active) authority(m Member) string {
 type grpcProber struct{ *Active }
 
 func (p *grpcProber) probe(ctx context.Context, m Member) (Outcome, error) {
+	options := []grpc.DialOption{
+		grpc.WithDisableServiceConfig(), grpc.WithUserAgent("keepgate-healthcheck"),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", address)
+		}),
+	}
 	protection := insecure.NewCredentials()
 	if p.Kind == GRPCS {
 		protection = credentials.NewTLS(p.TLS.Clone())
 	}
-	conn, err := grpc.NewClient("passthrough:///"+m.Addr.String(), grpc.WithTransportCredentials(protection),
-		grpc.WithAuthority(p.authority(m)), grpc.WithDisableServiceConfig(), grpc.WithUserAgent("keepgate-healthcheck"),
-		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", address)
-		}))
+	if p.TLS == nil || p.TLS.ServerName == "" { // else the server is called by its SNI
+		options = append(options, grpc.WithAuthority(p.authority(m)))
+	}
+	conn, err := grpc.NewClient("passthrough:///"+m.Addr.String(), append(options, grpc.WithTransportCredentials(protection))...)
 	if err != nil {
 		return Unreachable(), err
 	}
