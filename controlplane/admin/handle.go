@@ -176,7 +176,9 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, answer rest.Answe
 	}
 	header.Set("Server", server)
 	if answer.Body != nil {
-		header.Set("Content-Type", "application/json; charset=utf-8")
+		if len(header["Content-Type"]) == 0 {
+			header.Set("Content-Type", "application/json; charset=utf-8")
+		}
 		header.Set("Content-Length", strconv.Itoa(len(answer.Body)))
 	}
 	w.WriteHeader(answer.Status)

@@ -8,8 +8,10 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/admin"
 	"github.com/keepgate/keepgate/controlplane/admin/keys"
+	"github.com/keepgate/keepgate/controlplane/admin/metrics"
 	"github.com/keepgate/keepgate/controlplane/admin/nodes"
 	"github.com/keepgate/keepgate/controlplane/admin/reencryption"
+	"github.com/keepgate/keepgate/controlplane/health"
 	"github.com/keepgate/keepgate/controlplane/publish"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/lifecycle"
@@ -84,7 +86,7 @@ func (p *plane) rooms() []admin.Room {
 	if p.reencrypt != nil {
 		job = p.reencrypt
 	}
-	return []admin.Room{keys.New(k), nodes.New(n), reencryption.New(job, p.catalog.Workspace)}
+	return []admin.Room{keys.New(k), nodes.New(n), reencryption.New(job, p.catalog.Workspace), metrics.New(health.Metrics(node{p}, version.Text))}
 }
 
 // configuration is the effective settings as GET / shows them: secrets are hidden already.

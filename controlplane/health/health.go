@@ -10,10 +10,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
 	"github.com/keepgate/keepgate/shared/memguard"
 )
 
@@ -22,6 +18,10 @@ const patience = 2 * time.Second
 
 // Node is what is asked.
 type Node interface {
+	// ID is the node's own.
+	ID() string
+	// DataPlanes lists those that were seen within the purge delay.
+	DataPlanes(ctx context.Context) ([]DataPlane, error)
 	// Head reads the newest revision from the database.
 	Head(ctx context.Context) (uint64, error)
 	// Seen is the newest revision that data planes are offered.
@@ -37,37 +37,18 @@ type Node interface {
 	License() (state, expires string)
 }
 
+// DataPlane is one data plane as last seen.
+type DataPlane struct {
+	ID, Hostname, IP, Version string
+	LastSeen                  int64  // Unix seconds
+	ConfigHash                string // of what it holds, in hexadecimal
+	Refuses                   bool   // it refused the newest configuration
+}
+
 // Handler serves the endpoints.
 func Handler(node Node, version string) http.Handler {
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		gauge("keepgate_database_reachable", "1 while the database answers.", func() float64 {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			defer cancel()
-			if _, err := node.Head(ctx); err != nil {
-				return 0
-			}
-			return 1
-		}),
-		gauge("keepgate_published_revision", "The newest revision that data planes are offered.", func() float64 { return float64(node.Seen()) }),
-		gauge("keepgate_data_planes_linked", "Data planes linked to this node.", func() float64 { return float64(node.Linked()) }),
-		gauge("keepgate_published_rows_kept", "Rows that do not open: data planes go on with their last form.", func() float64 {
-			rows, _ := node.Kept()
-			return float64(rows)
-		}),
-		gauge("keepgate_keyring_usable", "1 while secrets can be written.", func() float64 {
-			if node.Keyring() != "" {
-				return 0
-			}
-			return 1
-		}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "keepgate_node_info", Help: "The version of this node.", ConstLabels: prometheus.Labels{"version": version},
-		}, func() float64 { return 1 }),
-	)
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", Metrics(node, version))
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), patience)
 		defer cancel()
@@ -110,10 +91,6 @@ func page(node Node, reachable bool) map[string]any {
 		body["secrets"] = map[string]any{"writable": false, "reason": why}
 	}
 	return body
-}
-
-func gauge(name, help string, value func() float64) prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 }
 
 func answer(w http.ResponseWriter, status int, body map[string]any) {

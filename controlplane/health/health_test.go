@@ -20,10 +20,17 @@ type node struct {
 
 func (n node) Head(context.Context) (uint64, error) { return 7, n.down }
 func (n node) Seen() uint64                         { return 7 }
-func (n node) Keyring() string                      { return n.why }
-func (n node) Linked() int                          { return 3 }
-func (n node) Kept() (int, map[string]int)          { return len(n.kept), n.kept }
-func (n node) License() (state, expires string)     { return "expired", "2020-01-31" }
+func (n node) ID() string                           { return "cp1" }
+func (n node) DataPlanes(context.Context) ([]health.DataPlane, error) {
+	one := health.DataPlane{ID: "dp1", Hostname: "edge\xff", IP: "192.0.2.1", Version: "1.0", LastSeen: 1700000000, ConfigHash: strings.Repeat("0", 30) + "ff" + strings.Repeat("0", 32)}
+	other := one
+	other.ID, other.Refuses = "dp2", true
+	return []health.DataPlane{one, one, other}, n.down
+}
+func (n node) Keyring() string                  { return n.why }
+func (n node) Linked() int                      { return 3 }
+func (n node) Kept() (int, map[string]int)      { return len(n.kept), n.kept }
+func (n node) License() (state, expires string) { return "expired", "2020-01-31" }
 
 func TestHandler(t *testing.T) {
 	t.Parallel()
@@ -47,6 +54,9 @@ func TestHandler(t *testing.T) {
 		"metrics":                    {node{}, "/metrics", 200, "keepgate_data_planes_linked 3\n"},
 		"metrics of a lost keyring":  {missing, "/metrics", 200, "keepgate_keyring_usable 0\n"},
 		"metrics of a lost database": {down, "/metrics", 200, "keepgate_database_reachable 0\n"},
+		"data planes":                {node{}, "/metrics", 200, `kong_data_plane_last_seen{hostname="edge�",ip="192.0.2.1",node_id="dp1"} 1.7e+09` + "\n"},
+		"what they hold":             {node{}, "/metrics", 200, `kong_data_plane_config_hash{hostname="edge�",ip="192.0.2.1",node_id="dp1"} 255` + "\n"},
+		"one that refuses":           {node{}, "/metrics", 200, `kong_data_plane_version_compatible{hostname="edge�",ip="192.0.2.1",kong_version="1.0",node_id="dp2"} 0` + "\n"},
 		"nothing else":               {node{}, "/services", 404, ""},
 	}
 	for name, test := range tests {

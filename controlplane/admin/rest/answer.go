@@ -10,7 +10,7 @@ import (
 // Answer is what a handler says. A nil Body is an empty one.
 type Answer struct {
 	Status int
-	Body   []byte // JSON
+	Body   []byte // JSON, unless Header says otherwise
 	Header http.Header
 }
 
