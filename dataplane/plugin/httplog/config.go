@@ -26,14 +26,17 @@ type config struct {
 	batch           int
 	coalesce        time.Duration
 	entries         int
-	bytes           int64 // 0: no bound
+	bytes           int64
 	retryFor        time.Duration
 	retryMin, retry time.Duration // the first and the longest pause
 	senders         int
 }
 
-// maxSenders bounds what Kong leaves without a bound.
-const maxSenders = 32
+// What bounds where Kong has no bounds: a client decides how long a record is.
+const (
+	maxSenders = 32
+	maxBytes   = 64 << 20
+)
 
 // parse reads a configuration. Its errors show nothing of the endpoint.
 func parse(bytes []byte) (*config, error) {
@@ -51,7 +54,9 @@ func parse(bytes []byte) (*config, error) {
 	}
 	c.batch = int(bounded(q.MaxBatchSize, 1, 1_000_000))
 	c.entries = int(bounded(q.MaxEntries, 10_000, 1_000_000))
-	c.bytes = max(0, q.GetMaxBytes())
+	if c.bytes = q.GetMaxBytes(); c.bytes <= 0 {
+		c.bytes = maxBytes
+	}
 	c.coalesce = seconds(q.MaxCoalescingDelay, 1)
 	c.retryFor = seconds(q.MaxRetryTime, 60)
 	c.retryMin = max(time.Millisecond, seconds(q.InitialRetryDelay, 0.01))

@@ -26,6 +26,7 @@ type Options struct {
 	Roots *x509.CertPool // authorities that endpoints are verified against; nil: the system's
 	Log   *slog.Logger   // hears why records were lost; nil: nobody does
 	Drain time.Duration  // how long what waits may take to be sent when the gate stops; default 5 s
+	Grace time.Duration  // and when its configuration is gone; default 1 min
 }
 
 // Kind is the plugin.
@@ -51,6 +52,9 @@ func New(options Options) *Kind {
 	}
 	if options.Drain <= 0 {
 		options.Drain = 5 * time.Second
+	}
+	if options.Grace <= 0 {
+		options.Grace = time.Minute
 	}
 	return &Kind{
 		Describer: logrecord.NewDescriber(name), options: options, closing: make(chan struct{}),

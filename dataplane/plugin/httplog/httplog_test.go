@@ -252,7 +252,23 @@ func TestVanishedConfigurationsEnd(t *testing.T) {
 	g.Stop()
 }
 
-func TestStoppedTwiceIsHarmless(t *testing.T) {
+// Records of a configuration that is gone are given up when its endpoint does not take them.
+func TestVanishedConfigurationsGiveUp(t *testing.T) {
+	t.Parallel()
+	s := newSink(t, httptest.NewServer)
+	s.answer.Store(503)
+	kind := httplog.New(httplog.Options{Grace: 20 * time.Millisecond})
+	g := plugintest.New(t, kind)
+	g.Configure(file(fmt.Sprintf(`{http_endpoint: %q, queue: {max_retry_time: 1000000, initial_retry_delay: 1000, max_retry_delay: 1000000}}`, s.URL)))
+	for range 50 {
+		g.Get("/")
+	}
+	await(t, "a try", func() bool { return s.tried.Load() > 0 })
+	g.Configure("services: []")
+	await(t, "all to be given up", func() bool { runtime.GC(); return kind.Dropped() == 50 })
+}
+
+func TestNewAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	kind := httplog.New(httplog.Options{})
 	ctx, stop := context.WithCancel(t.Context())

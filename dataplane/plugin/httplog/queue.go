@@ -16,6 +16,7 @@ type queue struct {
 	lost    atomic.Uint64
 	more    chan struct{} // holds a token when there may be records that no sender has seen
 	retired chan struct{} // closed when nobody adds any more
+	until   time.Time     // set before retired is closed: when what waits is given up
 
 	mu        sync.Mutex
 	ring      []*[]byte // guarded by mu; records from head on, count of them
@@ -33,20 +34,33 @@ func newQueue(k *Kind, c *config) *queue {
 }
 
 // retire says that the configuration is gone.
-func (q *queue) retire() { close(q.retired) }
+func (q *queue) retire() {
+	q.until = time.Now().Add(q.kind.options.Grace)
+	close(q.retired)
+}
+
+// late says whether the configuration is gone for longer than its records may take.
+func (q *queue) late() bool {
+	select {
+	case <-q.retired:
+		return time.Now().After(q.until)
+	default:
+		return false
+	}
+}
 
 // add puts a record at the end, which the queue then owns.
 func (q *queue) add(record *[]byte) {
 	n := int64(len(*record))
 	q.mu.Lock()
-	if q.config.bytes > 0 && n > q.config.bytes {
+	if n > q.config.bytes {
 		q.mu.Unlock()
 		q.lose(1, errTooLong)
 		q.kind.free(record)
 		return
 	}
 	dropped := 0
-	for q.count >= q.config.entries || q.config.bytes > 0 && q.size+n > q.config.bytes {
+	for q.count >= q.config.entries || q.size+n > q.config.bytes {
 		q.kind.free(q.pop())
 		dropped++
 	}

@@ -10,6 +10,7 @@ var (
 	errFull    = errors.New("the queue is full")
 	errTooLong = errors.New("a record is longer than max_bytes")
 	errStopped = errors.New("the gate stopped before they could be sent")
+	errGone    = errors.New("their configuration is gone, and they could not be sent since")
 )
 
 // send sends what the queue holds and will hold. It returns when nothing came for the time of keepalive, when the
@@ -25,7 +26,11 @@ func (q *queue) send(ctx context.Context) {
 			return
 		}
 		q.collect(ctx, &batch)
-		if len(batch) > 0 {
+		switch {
+		case len(batch) == 0:
+		case q.late():
+			q.lose(len(batch), errGone)
+		default:
 			q.deliver(ctx, batch)
 		}
 		for _, record := range batch {
@@ -97,7 +102,7 @@ func (q *queue) deliver(ctx context.Context, batch []*[]byte) {
 		if err == nil {
 			return
 		}
-		if time.Since(start)+pause > q.config.retryFor || !q.pause(ctx, pause) {
+		if time.Since(start)+pause > q.config.retryFor || q.late() || !q.pause(ctx, pause) {
 			q.lose(len(batch), err)
 			return
 		}
@@ -106,10 +111,18 @@ func (q *queue) deliver(ctx context.Context, batch []*[]byte) {
 
 // pause waits before the next try. False means that there is no next one.
 func (q *queue) pause(ctx context.Context, d time.Duration) bool {
+	retired := q.retired
+	select {
+	case <-retired:
+		d, retired = min(d, q.kind.options.Grace/10), nil
+	default:
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return true
+	case <-retired:
 		return true
 	case <-ctx.Done():
 	case <-q.kind.closing:
