@@ -64,6 +64,8 @@ func customRule(name string) (rule, bool) {
 		return jwtExpiration(), true
 	case "rate_limits":
 		return rateLimits(), true
+	case "named_values":
+		return namedValues(), true
 	case "no_lua":
 		return noLua(), true
 	case "http_log":

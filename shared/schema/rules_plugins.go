@@ -121,6 +121,25 @@ func numberOf(v any) float64 {
 	return 0
 }
 
+// namedValues wants a value of every entry that sets something: what follows the first colons of its text.
+func namedValues() rule {
+	return rule{config: func(tree map[string]any) string {
+		for _, step := range []string{"rename", "replace", "add", "append"} {
+			lists, _ := tree[step].(map[string]any)
+			for _, part := range []string{"headers", "querystring", "body", "json"} {
+				entries, _ := lists[part].([]any)
+				for _, entry := range entries {
+					text, _ := entry.(string)
+					if name, value, _ := strings.Cut(text, ":"); strings.TrimLeft(value, ":") == "" {
+						return "key '" + name + "' has no value"
+					}
+				}
+			}
+		}
+		return ""
+	}}
+}
+
 const luaMessage = "custom_fields_by_lua is not available: Lua is not run"
 
 // noLua refuses what would be left out of records without a word.
