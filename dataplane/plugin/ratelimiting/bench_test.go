@@ -53,8 +53,11 @@ func TestLimitByConsumerGroup(t *testing.T) {
 		who  exchange.Consumer
 		left string
 	}{
-		{exchange.Consumer{ID: "a", Groups: []exchange.Group{sales, staff}}, "9"}, {exchange.Consumer{ID: "b", Groups: []exchange.Group{sales}}, "8"},
-		{exchange.Consumer{ID: "b", Groups: []exchange.Group{staff}}, "9"}, {exchange.Consumer{ID: "c"}, "9"}, {exchange.Consumer{}, "8"},
+		{exchange.Consumer{ID: "a", Groups: []exchange.Group{sales, staff}}, "9"},
+		{exchange.Consumer{ID: "b", Groups: []exchange.Group{sales}}, "8"},
+		{exchange.Consumer{ID: "b", Groups: []exchange.Group{staff}}, "9"},
+		{exchange.Consumer{ID: "c"}, "9"},
+		{exchange.Consumer{}, "8"},
 	} {
 		ex := new(exchange.Exchange)
 		ex.NeedSlots(4)
