@@ -18,6 +18,9 @@ func (h *held) Read(p []byte) (int, error) {
 	return h.src.Read(p)
 }
 
+// Buffered is how many bytes can be read without waiting.
+func (h *held) Buffered() int64 { return int64(len(h.early)) }
+
 // Interrupt makes reading fail, as far as the body underneath can.
 func (h *held) Interrupt() {
 	if body, ok := h.src.(interface{ Interrupt() }); ok {

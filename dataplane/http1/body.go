@@ -139,12 +139,16 @@ func (b *body) settle() bool {
 	return left > 0 && left <= b.c.srv.options.DrainBytes
 }
 
-// Buffered is how many of the bytes that are still to be read are here, framing aside.
+// Buffered is how many bytes of what is still to be read are here, those of chunk framing too.
 func (b *body) Buffered() int64 {
-	if b.chunked || b.ex.Request.ExpectContinue {
+	here := int64(b.c.in.Len())
+	switch {
+	case b.ex.Request.ExpectContinue && b.read == 0:
 		return 0
+	case b.chunked:
+		return here
 	}
-	return min(b.left.Load(), int64(b.c.in.Len()))
+	return min(b.left.Load(), here)
 }
 
 func (b *body) ended() bool { return b.done.Load() }

@@ -244,9 +244,9 @@ func (c *conn) linger() {
 	if !ok || cw.CloseWrite() != nil {
 		return
 	}
-	const most, patience = 256 << 10, 500 * time.Millisecond
+	const most, patience = 64 << 20, 500 * time.Millisecond
 	_ = c.nc.SetReadDeadline(time.Now().Add(patience))
-	block := c.srv.blocks.Small()
+	block := c.srv.blocks.Large() // a fast client may have much on its way
 	defer c.srv.blocks.Give(block)
 	for total := 0; total < most; {
 		n, err := c.nc.Read(block.B)

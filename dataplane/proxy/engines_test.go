@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"strings"
@@ -19,6 +20,11 @@ const (
 	native   engine = "native"   // our own HTTP/1.1
 	standard engine = "standard" // the standard library's HTTP/1.1
 	http2    engine = "http2"    // the standard library's HTTP/2
+
+	// And over TLS.
+	nativeTLS   engine = "native-tls"
+	standardTLS engine = "standard-tls"
+	http2TLS    engine = "http2-tls"
 )
 
 // everyEngine names the parent of the tests that run on another engine than the native one.
@@ -75,18 +81,25 @@ type server interface {
 }
 
 func (e engine) server(t testing.TB, handler exchange.Handler) server {
-	if e != native {
+	if e != native && e != nativeTLS {
 		return std.New(handler, std.Options{})
 	}
 	return http1.New(handler, http1.Options{Panicked: func(v any, stack []byte) { t.Errorf("panic: %v\n%s", v, stack) }})
 }
 
+// secure says whether clients come over TLS.
+func (e engine) secure() bool { return strings.HasSuffix(string(e), "-tls") }
+
 // transport is a client's end.
 func (e engine) transport() *http.Transport {
-	transport := &http.Transport{DisableCompression: true}
-	if e == http2 {
-		transport.Protocols = new(http.Protocols)
+	transport := &http.Transport{DisableCompression: true, Protocols: new(http.Protocols), TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	switch e {
+	case http2:
 		transport.Protocols.SetUnencryptedHTTP2(true)
+	case http2TLS:
+		transport.Protocols.SetHTTP2(true)
+	default:
+		transport.Protocols.SetHTTP1(true)
 	}
 	return transport
 }

@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -107,6 +108,11 @@ func newGatewayOn(t testing.TB, on engine, options proxy.Options, list ...entity
 		t.Fatal(err)
 	}
 	g.url = "http://" + listener.Addr().String()
+	if on.secure() {
+		g.url = "https://" + listener.Addr().String()
+		certificate, _, _ := pair(t, "gate.test", false, nil)
+		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}})
+	}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(listener) }()
 	t.Cleanup(func() {

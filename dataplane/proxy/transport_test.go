@@ -25,7 +25,7 @@ import (
 )
 
 // pair makes a certificate, signed by parent or by itself, and returns it as PEM too.
-func pair(t *testing.T, name string, ca bool, parent *tls.Certificate) (certificate tls.Certificate, certPEM, keyPEM string) {
+func pair(t testing.TB, name string, ca bool, parent *tls.Certificate) (certificate tls.Certificate, certPEM, keyPEM string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

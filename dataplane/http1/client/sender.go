@@ -29,7 +29,7 @@ func startSender(c *Conn, ex *exchange.Exchange) *sender {
 func (s *sender) run(c *Conn, ex *exchange.Exchange) {
 	defer close(s.done)
 	b := c.block.B
-	if len(c.once.out) > len(b)-1024 {
+	if len(c.once.out) > len(b)-1024 || waits(ex.Request.Body) {
 		if s.failed = c.write(c.once.out); s.failed != nil {
 			return
 		}
@@ -70,6 +70,18 @@ func (s *sender) run(c *Conn, ex *exchange.Exchange) {
 	} else if start > 0 {
 		s.failed = c.write(b[:start])
 	}
+}
+
+// waits says whether the first bytes of a body may be long in coming: then the upstream, which may have something to say before
+// them, gets the head alone.
+func waits(body io.Reader) bool {
+	switch b := body.(type) {
+	case interface{ Buffered() int64 }:
+		return b.Buffered() == 0
+	case interface{ Len() int }: // it is in memory
+		return false
+	}
+	return true
 }
 
 // chunkRoom is kept free before a stretch of body for the longest chunk-size line, and chunkEnd behind it.
