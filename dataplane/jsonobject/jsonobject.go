@@ -19,7 +19,12 @@ var (
 	ErrJSON = errors.New("not JSON")
 	// ErrOther is JSON, but of another kind than an object.
 	ErrOther = errors.New("not an object")
+	// ErrMany is an object with more than [MaxMembers] members: each costs many times its bytes.
+	ErrMany = errors.New("too many members")
 )
+
+// MaxMembers bounds what an object costs in memory: 64 bytes a member.
+const MaxMembers = 50_000
 
 // Object is a JSON object taken apart. The zero value is the empty one. It holds views of what it was made of.
 type Object struct {
@@ -66,6 +71,10 @@ func (o *Object) Parse(text []byte) error {
 		at = blanks(text, blanks(text, end)+1) // beyond the colon
 		end = value(text, at)
 		m.value, at = text[at:end], end
+		if len(o.members) == MaxMembers {
+			o.Reset()
+			return ErrMany
+		}
 		o.members = append(o.members, m)
 	}
 	return nil

@@ -3,6 +3,7 @@ package jsonobject_test
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -58,6 +59,17 @@ func TestParseRefuses(t *testing.T) {
 		var o jsonobject.Object
 		if err := o.Parse([]byte(text)); !errors.Is(err, want) {
 			t.Errorf("%q: %v, want %v", text, err, want)
+		}
+	}
+}
+
+func TestMembersAreBounded(t *testing.T) {
+	t.Parallel()
+	const member = `"":0,`
+	for n, want := range map[int]error{jsonobject.MaxMembers - 1: nil, jsonobject.MaxMembers: jsonobject.ErrMany} {
+		var o jsonobject.Object
+		if err := o.Parse([]byte("{" + strings.Repeat(member, n) + `"":0}`)); !errors.Is(err, want) {
+			t.Errorf("%d members: %v", n+1, err)
 		}
 	}
 }

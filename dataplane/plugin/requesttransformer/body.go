@@ -1,6 +1,7 @@
 package requesttransformer
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 
@@ -11,6 +12,9 @@ import (
 
 // maxBody is the largest body that is changed, since it has to be held in memory.
 const maxBody = 1 << 20
+
+// maxPairs bounds the parameters of a form: each costs many times its bytes.
+const maxPairs = 50_000
 
 // media is a kind of body that can be changed.
 type media uint8
@@ -67,6 +71,9 @@ func (i *instance) changeBody(ex *exchange.Exchange, w *work) *plugin.Refusal {
 	}
 	switch kind {
 	case form:
+		if bytes.Count(body, []byte("&")) >= maxPairs {
+			return errTooLarge
+		}
 		w.parsePairs(ex, exchange.View(body))
 		if w.apply(ex, &i.body) {
 			ex.SetBody(w.encodePairs(ex))
@@ -87,6 +94,8 @@ func (i *instance) changeJSON(ex *exchange.Exchange, w *work, body []byte) *plug
 		switch err := o.Parse(body); {
 		case errors.Is(err, jsonobject.ErrOther):
 			return nil
+		case errors.Is(err, jsonobject.ErrMany):
+			return errTooLarge
 		case err != nil:
 			return errBody
 		}

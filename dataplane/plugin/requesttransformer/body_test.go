@@ -30,9 +30,11 @@ func TestBody(t *testing.T) {
 	}{
 		"form":                 {all, form, "gone=1&k=%7E&old=a+b&rep=1&rep=2&app=1", 200, "k=%7E&new=a%20b&rep=v%22%26&app=1&add=1&app=2"},
 		"form without a body":  {all, form, "", 200, "add=1&app=2"},
+		"form of many":         {quiet, form, strings.Repeat("&", 50_000), 413, ""},
 		"form left alone":      {quiet, form, "a=%zz&&b", 200, "a=%zz&&b"},
 		"json":                 {all, json, `{"gone":1, "k":1.50, "old":[1], "rep":null, "app":"1", "gone":2}`, 200, `{"k":1.50,"rep":"v\"&","app":["1","2"],"new":[1],"add":"1"}`},
 		"json without a body":  {all, json, "", 200, `{"add":"1","app":["2"]}`},
+		"json of many":         {quiet, json, "{" + strings.Repeat(`"":0,`, 50_000) + `"":0}`, 413, ""},
 		"json left alone":      {quiet, json, ` { "a" : 1 } `, 200, ` { "a" : 1 } `},
 		"json array":           {all, json, `[{"gone":1}]`, 200, `[{"gone":1}]`},
 		"no json":              {quiet, json, `{"gone":1}x`, 400, ""},

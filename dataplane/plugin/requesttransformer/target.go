@@ -1,6 +1,7 @@
 package requesttransformer
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 
@@ -99,6 +100,9 @@ func (i *instance) setMethod(ex *exchange.Exchange, w *work) *plugin.Refusal {
 	body, refusal := readBody(ex)
 	if refusal != nil {
 		return refusal
+	}
+	if bytes.Count(body, []byte("&")) >= maxPairs {
+		return errTooLarge
 	}
 	w.parsePairs(ex, exchange.View(body))
 	for n := range w.pairs { // written anew: a body may hold bytes that no target may

@@ -81,12 +81,16 @@ func (i *changing) changeBody(ex *exchange.Exchange) error {
 		return errTooLarge
 	}
 	o := i.objects.Get().(*jsonobject.Object)
-	if o.Parse(body) == nil { // what is no object is left as it is, what is no JSON too
+	err := o.Parse(body)
+	if err == nil { // what is no object is left as it is, what is no JSON too
 		i.json.apply(o)
 		body = o.Encode(room(ex, len(body)+len(body)/4+256))
 	}
 	o.Reset()
 	i.objects.Put(o)
+	if errors.Is(err, jsonobject.ErrMany) {
+		return errTooLarge
+	}
 	r.Body, r.ContentLength = body, int64(len(body))
 	return nil
 }

@@ -98,6 +98,7 @@ func TestBody(t *testing.T) {
 		"encoded":               {media: "application/json", coding: "gzip", body: object, want: object},
 		"too large":             {media: "application/json", body: `{"gone":"` + strings.Repeat("x", 8<<20) + `"}`, status: 502},
 		"too large in chunks":   {media: "application/json", body: `{"gone":"` + strings.Repeat("x", 9<<20) + `"}`, chunked: true, status: 502},
+		"too many members":      {media: "application/json", body: `{` + strings.Repeat(`"":0,`, 50_000) + `"":0}`, status: 502},
 		"partial":               {media: "application/json", body: object, status: 206, want: object},
 	} {
 		t.Run(name, func(t *testing.T) {
