@@ -51,44 +51,42 @@ func (r *Room) Chain(verified []*x509.Certificate, settings Settings) *Chain {
 }
 
 // Check says why the chain must not be trusted, or nil. Only Strict waits, at most as long as a fetch may take, and
-// not beyond ctx. It allocates nothing when it returns nil without waiting.
+// not beyond ctx. It allocates nothing when it returns nil and has not waited.
 func (c *Chain) Check(ctx context.Context, mode Mode, now time.Time) error {
 	if mode == Skip {
 		return nil
 	}
-	unknown := c.look(now)
-	if unknown == nil {
+	switch d := c.look(now); {
+	case d.state == good, d.state == unknown && mode == IgnoreErrors:
 		return nil
-	}
-	if unknown.state == revoked {
-		return fmt.Errorf("%w: serial number %s", ErrRevoked, hexOf(unknown.cert.SerialNumber))
-	}
-	if mode == IgnoreErrors {
-		return nil
+	case d.state == revoked:
+		return d.revoked()
 	}
 	return c.await(ctx)
 }
 
-// doubt is a certificate that is not known to be good.
+// doubt is a certificate that is not known to be good; when there is none its state is good.
 type doubt struct {
 	*link
 	state   state
 	pending <-chan struct{} // closed when something more may be known; nil when nothing is under way
 }
 
+func (d doubt) revoked() error {
+	return fmt.Errorf("%w: serial number %s", ErrRevoked, hexOf(d.cert.SerialNumber))
+}
+
 // look asks for all certificates at once, so that what is missing is fetched at once. It returns the first that is
 // revoked, else the first that is not known to be good.
-func (c *Chain) look(now time.Time) *doubt {
-	var first *doubt
+func (c *Chain) look(now time.Time) doubt {
+	first := doubt{state: good}
 	for i := range c.links {
 		l := &c.links[i]
-		state, pending := l.look(now)
-		if state == good || state != revoked && first != nil {
-			continue
-		}
-		first = &doubt{l, state, pending}
-		if state == revoked {
-			return first
+		switch state, pending := l.look(now); {
+		case state == revoked:
+			return doubt{l, state, nil}
+		case state == unknown && first.state == good:
+			first = doubt{l, state, pending}
 		}
 	}
 	return first
@@ -121,10 +119,10 @@ func (c *Chain) await(ctx context.Context) error {
 	for {
 		d := c.look(time.Now())
 		switch {
-		case d == nil:
+		case d.state == good:
 			return nil
 		case d.state == revoked:
-			return fmt.Errorf("%w: serial number %s", ErrRevoked, hexOf(d.cert.SerialNumber))
+			return d.revoked()
 		case d.pending == nil:
 			return fmt.Errorf("its revocation status is not known: serial number %s: %w", hexOf(d.cert.SerialNumber), d.why())
 		}

@@ -151,6 +151,9 @@ func TestProxies(t *testing.T) {
 		"https://pki.test/crl": "CONNECT pki.test:443",
 	} {
 		err := room.Chain(chainOf(root.Issue("client", pkitest.At(at, "")), root), s).Check(t.Context(), revocation.Strict, time.Now())
+		if len(seen) != 1 {
+			t.Fatalf("%s: the proxy was asked %d times, and %v", at, len(seen), err)
+		}
 		if got := <-seen; got != want || (err == nil) != strings.HasPrefix(at, "http:") {
 			t.Errorf("%s: the proxy got %q, and %v", at, got, err)
 		}

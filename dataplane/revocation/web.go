@@ -45,8 +45,11 @@ type web struct {
 
 	mu      sync.Mutex
 	clients map[[2]string]*http.Client // guarded by mu; by proxies
-	hosts   map[string]*host           // guarded by mu
+	hosts   map[hostKey]*host          // guarded by mu
 }
+
+// hostKey is a server and the way to it: a proxy that fails says nothing about those who do without.
+type hostKey struct{ scheme, host, through string }
 
 type host struct {
 	until    time.Time // it is left alone
@@ -57,7 +60,7 @@ func newWeb(dial func(context.Context, string, string) (net.Conn, error)) *web {
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
 	}
-	return &web{dial: dial, clients: map[[2]string]*http.Client{}, hosts: map[string]*host{}}
+	return &web{dial: dial, clients: map[[2]string]*http.Client{}, hosts: map[hostKey]*host{}}
 }
 
 // close ends idle connections.
@@ -93,15 +96,19 @@ func (w *web) client(s Settings) *http.Client {
 // proxyOf goes by the settings alone: the environment of the process says nothing about an authority's servers.
 func proxyOf(s Settings) func(*http.Request) (*url.URL, error) {
 	return func(r *http.Request) (*url.URL, error) {
-		through := s.HTTPProxy
-		if r.URL.Scheme == "https" {
-			through = s.HTTPSProxy
-		}
+		through := s.through(r.URL.Scheme)
 		if through == "" {
 			return nil, nil
 		}
 		return &url.URL{Scheme: "http", Host: through}, nil
 	}
+}
+
+func (s Settings) through(scheme string) string {
+	if scheme == "https" {
+		return s.HTTPSProxy
+	}
+	return s.HTTPProxy
 }
 
 // get fetches a body of at most limit bytes; post, when not nil, is sent.
@@ -119,11 +126,12 @@ func (w *web) get(ctx context.Context, s Settings, address string, post []byte, 
 		request.Header.Set("Accept", "application/ocsp-response")
 	}
 	request.Header.Set("User-Agent", "keepgate")
-	if err := w.enter(request.URL.Host, s.Timeout); err != nil {
+	at := hostKey{request.URL.Scheme, request.URL.Host, s.through(request.URL.Scheme)}
+	if err := w.enter(at, s.Timeout); err != nil {
 		return nil, err
 	}
 	response, err := w.client(s).Do(request)
-	w.leave(request.URL.Host, err == nil || errors.Is(err, errRedirect))
+	w.leave(at, err == nil || errors.Is(err, errRedirect))
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +155,7 @@ var (
 )
 
 // enter refuses a host that is left alone. When its time is over one fetch tries; the others wait for what it finds.
-func (w *web) enter(name string, trial time.Duration) error {
+func (w *web) enter(name hostKey, trial time.Duration) error {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -162,7 +170,7 @@ func (w *web) enter(name string, trial time.Duration) error {
 	return nil
 }
 
-func (w *web) leave(name string, answered bool) {
+func (w *web) leave(name hostKey, answered bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if answered {

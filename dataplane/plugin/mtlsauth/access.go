@@ -36,12 +36,11 @@ func (i *instance) check(ex *exchange.Exchange, on *plugin.Runtime) *plugin.Refu
 	if now.IsZero() {
 		now = time.Now()
 	}
-	t := i.trustOf(store)
-	chain := presentedBy(ex.Request.TLS.PeerCertificates)
-	v := t.known.find(&chain, now)
+	t, certificates := i.trustOf(store), ex.Request.TLS.PeerCertificates
+	v, chain := t.known.find(certificates, now)
 	if v == nil {
-		v = i.judge(t, ex.Request.TLS.PeerCertificates, now)
-		t.known.keep(chain, v, now)
+		v = i.judge(t, certificates, now)
+		t.known.keep(certificates, chain, v, now)
 		if v.refusal != "" {
 			i.refused(ex, v.refusal)
 		}

@@ -3,6 +3,7 @@ package mtlsauth
 import (
 	"crypto/sha256"
 	"crypto/x509"
+	"slices"
 	"sync"
 	"time"
 )
@@ -35,44 +36,76 @@ type cache struct {
 	mu       sync.RWMutex
 	accepted map[presented]*verdict // guarded by mu
 	refused  map[presented]*verdict // guarded by mu
+
+	// recent finds the verdict on a chain whose very certificates were seen before, as all requests of a connection show
+	// them, without hashing them. It holds on to them, so that no other ones can come to lie in their place.
+	recent map[*x509.Certificate]shown // guarded by mu; by leaf
+}
+
+type shown struct {
+	certificates []*x509.Certificate
+	verdict      *verdict
 }
 
 func newCache() *cache {
-	return &cache{accepted: map[presented]*verdict{}, refused: map[presented]*verdict{}}
+	return &cache{accepted: map[presented]*verdict{}, refused: map[presented]*verdict{}, recent: map[*x509.Certificate]shown{}}
 }
 
-// find returns a verdict that still holds, or nil.
-func (c *cache) find(chain *presented, now time.Time) *verdict {
+// find returns a verdict that still holds, or nil and what to keep one under.
+func (c *cache) find(certificates []*x509.Certificate, now time.Time) (*verdict, presented) {
 	c.mu.RLock()
-	v := c.accepted[*chain]
+	before := c.recent[certificates[0]]
+	c.mu.RUnlock()
+	if before.verdict.holds(now) && slices.Equal(before.certificates, certificates) {
+		return before.verdict, presented{}
+	}
+	chain := presentedBy(certificates)
+	c.mu.RLock()
+	v := c.accepted[chain]
 	if v == nil {
-		v = c.refused[*chain]
+		v = c.refused[chain]
 	}
 	c.mu.RUnlock()
-	if v == nil || !now.Before(v.until) || now.Before(v.from) {
-		return nil
+	if !v.holds(now) {
+		return nil, chain
 	}
-	return v
+	if v.refusal == "" {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.recall(certificates, v)
+	}
+	return v, chain
 }
 
 // keep remembers a verdict, and forgets any other when there is no room.
-func (c *cache) keep(chain presented, v *verdict, now time.Time) {
+func (c *cache) keep(certificates []*x509.Certificate, chain presented, v *verdict, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.accepted, chain)
 	delete(c.refused, chain)
-	if !now.Before(v.until) {
+	if !v.holds(now) {
 		return
 	}
-	into, most := c.accepted, maxAccepted
 	if v.refusal != "" {
-		into, most = c.refused, maxRefused
+		put(c.refused, chain, v, maxRefused)
+		return
 	}
-	if len(into) >= most {
+	put(c.accepted, chain, v, maxAccepted)
+	c.recall(certificates, v)
+}
+
+// recall is called with c.mu held.
+func (c *cache) recall(certificates []*x509.Certificate, v *verdict) {
+	put(c.recent, certificates[0], shown{certificates, v}, maxAccepted)
+}
+
+// put makes room by forgetting any other: the order of a map is random enough.
+func put[K comparable, V any](into map[K]V, key K, value V, most int) {
+	if _, known := into[key]; !known && len(into) >= most {
 		for other := range into {
 			delete(into, other)
 			break
 		}
 	}
-	into[chain] = v
+	into[key] = value
 }

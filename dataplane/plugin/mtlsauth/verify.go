@@ -87,6 +87,10 @@ type verdict struct {
 	fingerprint string // of the leaf
 }
 
+func (v *verdict) holds(now time.Time) bool {
+	return v != nil && now.Before(v.until) && !now.Before(v.from)
+}
+
 // way is one verified chain, and what it proves.
 type way struct {
 	authorities []string // ids of the configured certificates above the leaf, the nearest first
