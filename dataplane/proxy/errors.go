@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"encoding/json"
+	"html"
 	"strings"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
@@ -73,11 +75,23 @@ func (p *Proxy) writeError(ex *exchange.Exchange, r *plugin.Refusal) {
 	f := formFor(accept)
 	id := ex.ID()
 	body := ex.Bytes(len(f.before) + len(r.Message) + len(f.between) + len(id) + len(f.after))[:0]
-	body = append(append(append(body, f.before...), r.Message...), f.between...)
+	body = append(f.appendText(append(body, f.before...), r.Message), f.between...)
 	body = append(append(body, id...), f.after...)
 	ex.Response.Body = body
 	ex.Response.ContentLength = int64(len(body))
 	ex.Response.Header.Set("Content-Type", f.mime)
+}
+
+// appendText appends a message so that it stays one: plugins take theirs from configurations.
+func (f *form) appendText(body []byte, message string) []byte {
+	if f == &plainForm || !strings.ContainsFunc(message, func(c rune) bool { return c < ' ' || strings.ContainsRune(`"\<>&`, c) }) {
+		return append(body, message...)
+	}
+	if f != &jsonForm {
+		return append(body, html.EscapeString(message)...)
+	}
+	quoted, _ := json.Marshal(message) // of a string: cannot fail
+	return append(body, quoted[1:len(quoted)-1]...)
 }
 
 // formFor picks the form of an Accept header: the media type with the highest quality, the first of equal ones.

@@ -6,10 +6,14 @@ import (
 	"log/slog"
 
 	"github.com/keepgate/keepgate/dataplane/plugin"
+	"github.com/keepgate/keepgate/dataplane/plugin/acl"
 	"github.com/keepgate/keepgate/dataplane/plugin/basicauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/correlationid"
+	"github.com/keepgate/keepgate/dataplane/plugin/cors"
 	"github.com/keepgate/keepgate/dataplane/plugin/filelog"
 	"github.com/keepgate/keepgate/dataplane/plugin/httplog"
+	"github.com/keepgate/keepgate/dataplane/plugin/iprestriction"
+	"github.com/keepgate/keepgate/dataplane/plugin/jwt"
 	"github.com/keepgate/keepgate/dataplane/plugin/keyauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/mtlsauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/prometheus"
@@ -35,7 +39,11 @@ func Kinds(o Options) []plugin.Kind {
 	return []plugin.Kind{
 		keyauth.Kind{},
 		mtlsauth.New(o.Log),
+		jwt.New(),
 		basicauth.New(verifier.NewGuard(o.Passwords)),
+		acl.Kind{},
+		cors.Kind{},
+		iprestriction.Kind{},
 		requesttermination.Kind{},
 		responsetransformer.New(),
 		requesttransformer.New(),
