@@ -85,7 +85,16 @@ generate: ## write again all that derives from the protos and the settings
 	echo "generate  go generate"
 	$(GO) generate ./...
 
-bench: build ## throughput and CPU beside nginx, sealing, applying, latency (some minutes)
+peers: ## build Caddy and Traefik, which the benchmark compares with (once; minutes, and some GB of modules)
+	@mkdir -p bin/peers
+	for peer in caddy:github.com/caddyserver/caddy/v2/cmd/caddy traefik:github.com/traefik/traefik/v3/cmd/traefik; do
+	  name="$${peer%%:*}"
+	  if [[ bin/peers/$$name -nt .tools/$$name.sum ]]; then continue; fi
+	  echo "build  $$name"
+	  CGO_ENABLED=0 $(GO) build -modfile=.tools/$$name.mod -trimpath -o bin/peers/$$name "$${peer#*:}"
+	done
+
+bench: build peers ## throughput and CPU beside nginx, HAProxy, Caddy and Traefik, sealing, applying, latency (some minutes)
 	@deploy/deps.sh bench
 	exec $(GO) run ./e2e/bench
 

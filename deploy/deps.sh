@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what tests and benchmarks need beside Go, where it is missing: for `test` gcc (the race detector
-# is cgo), PostgreSQL's server binaries, and curl and openssl as second opinions, for `bench` nginx. It asks for Debian's packages, only as root,
+# is cgo), PostgreSQL's server binaries, and curl and openssl as second opinions, for `bench` nginx, HAProxy and h2load. It asks for Debian's packages, only as root,
 # and neither starts a service nor makes a database cluster.
 set -euo pipefail
 
@@ -19,6 +19,8 @@ for purpose in "${@:-test}"; do
       ;;
     bench)
       has nginx || packages+=(nginx-light)
+      has haproxy || packages+=(haproxy)
+      has h2load || packages+=(nghttp2-client)
       ;;
     *)
       echo "usage: deploy/deps.sh [test] [bench]" >&2
@@ -31,7 +33,7 @@ done
 if [[ $(id -u) -ne 0 ]] || ! has apt-get; then
   echo "missing here: ${packages[*]}" >&2
   echo "on Debian or Ubuntu install them with: sudo apt-get install ${packages[*]}" >&2
-  echo "elsewhere install gcc with the C headers, PostgreSQL 13 or newer (initdb and postgres), curl, openssl, and for bench nginx" >&2
+  echo "elsewhere install gcc with the C headers, PostgreSQL 13 or newer (initdb and postgres), curl, openssl, and for bench nginx, HAProxy and h2load" >&2
   exit 1
 fi
 

@@ -38,13 +38,13 @@ var (
 	cipher   = regexp.MustCompile(`Cipher: (\S+)`)
 )
 
-// h2load runs a case against an address for some seconds and returns how many requests were answered with 200, how long
-// that took, and which cipher was spoken.
-func (b *bench) h2load(c loadCase, to netip.AddrPort, length time.Duration) (requests float64, took time.Duration, suite string) {
+// h2load sends so many requests of a case to an address, all of which must be answered with 200, and returns how long
+// that took and which cipher was spoken. It counts requests, since it does not end by time with HTTP/1.1.
+func (b *bench) h2load(c loadCase, to netip.AddrPort, requests int) (took time.Duration, suite string) {
 	scheme := "http"
 	args := []string{
-		"-c", strconv.Itoa(restCore), "h2load", "-t1", "-c", strconv.Itoa(c.connections), "-D", strconv.Itoa(max(1, int(length.Seconds()))),
-		"-H", "host: bench.example", "-H", "user-agent: bench",
+		"-c", strconv.Itoa(restCore), "h2load", "-t1", "-c", strconv.Itoa(c.connections), "-n", strconv.Itoa(requests),
+		"-H", "user-agent: bench",
 	}
 	if c.over == tls1 || c.over == tls2 {
 		scheme = "https"
@@ -72,7 +72,7 @@ func (b *bench) h2load(c loadCase, to netip.AddrPort, length time.Duration) (req
 	if counts == nil || ends == nil || lasted == nil {
 		b.Fatalf("h2load said %s", output.Bytes())
 	}
-	if number := atoi(counts[1]); number == 0 || atoi(counts[2])+atoi(counts[3])+atoi(counts[4])+atoi(ends[1])+atoi(ends[2]) > 0 {
+	if atoi(counts[1]) != float64(requests) || atoi(counts[2])+atoi(counts[3])+atoi(counts[4])+atoi(ends[1])+atoi(ends[2]) > 0 {
 		b.Fatalf("%s at %s: %s, %s", c.name, to, counts[0], ends[0])
 	}
 	seconds, err := strconv.ParseFloat(string(lasted[1]), 64)
@@ -85,7 +85,7 @@ func (b *bench) h2load(c loadCase, to netip.AddrPort, length time.Duration) (req
 	if found := cipher.FindSubmatch(output.Bytes()); found != nil {
 		suite = string(found[1])
 	}
-	return atoi(counts[1]), time.Duration(seconds * float64(time.Second)), suite
+	return time.Duration(seconds * float64(time.Second)), suite
 }
 
 func atoi(digits []byte) float64 {

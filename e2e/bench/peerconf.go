@@ -55,7 +55,6 @@ func (b *bench) nginxPeer(f *peersFixture) peer {
 		return fmt.Sprintf(nginxProxy, f.service, fmt.Sprintf(`
   upstream calls { server %s; keepalive 256; keepalive_requests 1000000000; }
   ssl_certificate %s; ssl_certificate_key %s; ssl_protocols TLSv1.3; ssl_session_cache shared:s:1m;
-  http2_max_requests 1000000000;
   server { listen %s backlog=4096; location / { proxy_pass http://service; } }
   server { listen %s ssl http2 backlog=4096; location / { proxy_pass http://service; } }
   server { listen %s http2 backlog=4096; location / { grpc_pass grpc://calls; } }`, f.grpc, f.cert, f.key, ports[clear1], ports[tls1], ports[clear2]))
