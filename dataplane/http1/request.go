@@ -88,8 +88,10 @@ func (c *conn) refuse(ex *exchange.Exchange, fault wire.Fault) {
 // readHead reads until a whole head is buffered and returns its length.
 func (c *conn) readHead() (int, error) {
 	var scan wire.Scanner
-	if b := c.in.Buffered(); len(b) > 2 && b[0] == '\r' && b[1] == '\n' {
-		c.in.Discard(2) // see await
+	if c.in.Buffered()[0] == '\r' {
+		if err := c.skipEmptyLine(); err != nil {
+			return 0, err
+		}
 	}
 	if b := c.in.Buffered(); b[0] != '\r' && !exchange.ValidName(exchange.View(b[:1])) {
 		return 0, wire.BadRequestLine
@@ -114,6 +116,26 @@ func (c *conn) readHead() (int, error) {
 			return 0, err
 		}
 	}
+}
+
+// skipEmptyLine forgives one empty line before a request, see await, in however many pieces it comes.
+func (c *conn) skipEmptyLine() error {
+	for c.in.Len() < 3 {
+		if b := c.in.Buffered(); len(b) == 2 && b[1] != '\n' {
+			return nil
+		}
+		c.headDeadline()
+		if err := c.in.Fill(); err != nil {
+			if isTimeout(err) {
+				return wire.SlowHead
+			}
+			return err
+		}
+	}
+	if c.in.Buffered()[1] == '\n' {
+		c.in.Discard(2)
+	}
+	return nil
 }
 
 func (c *conn) headDeadline() {
