@@ -36,6 +36,9 @@ var unseen = [...]string{
 	"http2: Transport received Server's graceful shutdown GOAWAY",
 }
 
+// malformed are parts of what it says about a server that breaks the protocol.
+var malformed = [...]string{"header list larger", "frame too large", "PROTOCOL_ERROR", "COMPRESSION_ERROR", "FLOW_CONTROL_ERROR", "FRAME_SIZE_ERROR"}
+
 // classify makes an error of ours of what the standard library said.
 func (t *trip) classify(err error) *client.Error {
 	var ours *client.Error
@@ -59,8 +62,10 @@ func (t *trip) classify(err error) *client.Error {
 	case errors.As(err, &stream):
 		return ofStream(stream, err)
 	}
-	if kind := client.Malformed; strings.Contains(err.Error(), "header list larger") || strings.Contains(err.Error(), "PROTOCOL_ERROR") {
-		return &client.Error{Kind: kind, Err: err, Sent: true}
+	for _, part := range malformed {
+		if strings.Contains(err.Error(), part) {
+			return &client.Error{Kind: client.Malformed, Err: err, Sent: true}
+		}
 	}
 	return &client.Error{Kind: client.Closed, Err: err, Sent: true}
 }

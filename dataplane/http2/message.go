@@ -69,7 +69,7 @@ func copyFields(to http.Header, from *exchange.Header) {
 
 // deliver puts the response into the exchange.
 func (t *trip) deliver(response *http.Response) error {
-	ex, q, r := t.ex, &t.ex.Request, &t.ex.Response
+	ex, r := t.ex, &t.ex.Response
 	if response.StatusCode < 200 || response.StatusCode > 599 {
 		_ = response.Body.Close()
 		return &client.Error{Kind: client.Malformed, Err: errStatus, Sent: true}
@@ -94,7 +94,7 @@ func (t *trip) deliver(response *http.Response) error {
 	r.Status, r.Origin, r.ContentLength = response.StatusCode, exchange.Upstream, response.ContentLength
 	stream := &body{t: t, response: response}
 	r.Body, r.Stream = nil, stream
-	if response.ContentLength == 0 && response.Header["Content-Length"] == nil && q.Method != "HEAD" {
+	if response.ContentLength == 0 && response.Header["Content-Length"] == nil && response.Request.Method != "HEAD" {
 		// The head was the end of the stream, else its length would not be known. Nothing of the connection is needed any
 		// more. A gRPC status without a message comes so, and has to stay in one piece.
 		r.Stream, r.Body = nil, []byte{}

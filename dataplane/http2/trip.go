@@ -132,23 +132,25 @@ func (t *trip) patience() int64 {
 }
 
 // end stops the watch and whoever reads the client's body.
-func (t *trip) end() (interrupted bool) {
+func (t *trip) end() {
 	t.mu.Lock()
 	t.stopped = true
 	t.timer.Stop()
 	t.mu.Unlock()
 	t.cancel(nil)
-	return t.up != nil && t.up.stop()
+	if t.up != nil {
+		t.up.stop()
+	}
 }
 
 // fail makes an error of what ended the trip, and leaves the exchange as if it had not been.
 func (t *trip) fail(head *client.Head, cause error) error {
 	ex := t.ex
-	interrupted := t.end()
+	t.end()
 	e := t.classify(cause)
 	e.Idempotent = head.Idempotent(ex)
 	if t.up != nil {
-		e.BodyRead = interrupted || !t.up.restore(ex)
+		e.BodyRead = !t.up.restore(ex)
 	}
 	r := &ex.Response
 	r.Status, r.Origin, r.Body, r.Stream, r.ContentLength = 0, exchange.Nobody, nil, nil, 0

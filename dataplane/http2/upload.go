@@ -28,6 +28,7 @@ type upload struct {
 	failed  error     // guarded by mu: the client's fault
 	record  []byte    // guarded by mu: all that was read
 	lost    bool      // guarded by mu: the record is not whole
+	cut     bool      // guarded by mu: a read was interrupted, so the client's connection cannot be read any more
 }
 
 func newUpload(src io.Reader, length int64) *upload {
@@ -70,6 +71,8 @@ func (u *upload) Read(p []byte) (int, error) {
 	switch {
 	case err == io.EOF:
 		u.ended.Store(true)
+	case err != nil && u.cut:
+		err = io.ErrClosedPipe // our doing
 	case err != nil:
 		u.failed = err
 		if err == io.ErrUnexpectedEOF {
@@ -80,8 +83,12 @@ func (u *upload) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close implements io.Closer for the connection, which has no more use for the body.
-func (u *upload) Close() error { return nil }
+// Close implements io.Closer for the connection, which has no more use for the body. Where it closes while the body is being
+// read, it waits for that read.
+func (u *upload) Close() error {
+	u.stop()
+	return nil
+}
 
 // forget gives up the record: the response is here.
 func (u *upload) forget() {
@@ -93,15 +100,14 @@ func (u *upload) forget() {
 // interrupter is a body that somebody may be reading when nobody wants it any more.
 type interrupter interface{ Interrupt() }
 
-// stop ends reading for good and waits until nobody reads. It says whether a read had to be interrupted: then the client's
-// connection cannot be read any more.
-func (u *upload) stop() (interrupted bool) {
+// stop ends reading for good and waits until nobody reads.
+func (u *upload) stop() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.stopped = true
 	if u.inside {
 		if body, ok := u.src.(interrupter); ok {
-			interrupted = true
+			u.cut = true
 			u.mu.Unlock()
 			body.Interrupt()
 			u.mu.Lock()
@@ -110,7 +116,6 @@ func (u *upload) stop() (interrupted bool) {
 	for u.inside {
 		u.left.Wait()
 	}
-	return interrupted
 }
 
 // fault is why the client's body could not be read, nil when it could.
@@ -125,7 +130,7 @@ func (u *upload) restore(ex *exchange.Exchange) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch {
-	case u.lost || u.failed != nil:
+	case u.lost || u.cut || u.failed != nil:
 		return false
 	case u.ended.Load():
 		ex.SetBody(u.record)
