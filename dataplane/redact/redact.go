@@ -74,6 +74,12 @@ func Header(name string, secret []string) bool {
 
 // equalDecoded compares a percent-encoded name with a plain one, without regard to ASCII case.
 func equalDecoded(raw, plain string) bool {
+	if len(raw) < len(plain) { // decoding never lengthens
+		return false
+	}
+	if len(raw) == len(plain) && raw != "" && lower(raw[0]) != lower(plain[0]) && raw[0] != '+' && raw[0] != '%' {
+		return false
+	}
 	n := 0
 	for i := 0; i < len(raw); i++ {
 		c := raw[i]
