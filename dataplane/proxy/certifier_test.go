@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -140,10 +141,22 @@ type gate struct {
 	addr, clear string
 	holder      *table.Holder
 	compiler    *compile.Compiler
+	stop        func() error // ends Run; at the latest the test does
+}
+
+// limits are what a gate allows its clients; zero means the production's.
+type limits struct {
+	head, body, write, idle, drain time.Duration
+	rate                           int
 }
 
 // newGate starts one; on says which engine serves HTTP/1.1.
 func newGate(t testing.TB, on engine, list ...entity) *gate {
+	t.Helper()
+	return newLimitedGate(t, on, limits{}, list...)
+}
+
+func newLimitedGate(t testing.TB, on engine, allow limits, list ...entity) *gate {
 	t.Helper()
 	g := &gate{holder: table.NewHolder()}
 	names := balancer.Settings{Names: dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})}
@@ -155,12 +168,19 @@ func newGate(t testing.TB, on engine, list ...entity) *gate {
 	}
 	own := newAuthority(t, "gate").issue(t, "gate.test")
 	l := listener.New(sockets, listener.Options{
-		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own, nil },
-		Handshake:   func(name string) *table.Handshake { return g.holder.Current().Handshakes.For(name) },
+		Certificate:  func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own, nil },
+		Handshake:    func(name string) *table.Handshake { return g.holder.Current().Handshakes.For(name) },
+		DrainTimeout: allow.drain,
 	})
 	handler := proxy.New(g.holder, proxy.Options{})
-	if standard := std.New(handler, std.Options{}); on == native {
-		l.Attach(http1.New(handler, http1.Options{Preface: l.HandOver}), standard)
+	standard := std.New(handler, std.Options{
+		HeadTimeout: allow.head, BodyTimeout: allow.body, WriteTimeout: allow.write, IdleTimeout: allow.idle, MinBodyRate: allow.rate,
+	})
+	if on == native {
+		l.Attach(http1.New(handler, http1.Options{
+			HeadTimeout: allow.head, BodyTimeout: allow.body, WriteTimeout: allow.write, IdleTimeout: allow.idle, MinBodyRate: allow.rate,
+			Preface: l.HandOver,
+		}), standard)
 	} else {
 		l.Attach(nil, standard)
 	}
@@ -170,9 +190,12 @@ func newGate(t testing.TB, on engine, list ...entity) *gate {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- l.Run(ctx) }()
-	t.Cleanup(func() {
+	g.stop = sync.OnceValue(func() error {
 		cancel()
-		if err := <-ended; err != nil {
+		return <-ended
+	})
+	t.Cleanup(func() {
+		if err := g.stop(); err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})

@@ -42,10 +42,12 @@ func (b *body) settled() bool {
 // drain reads away a little unread body. The standard server would do so itself, but in full duplex mode it then panics
 // at the next request (seen with Go 1.26).
 func (b *body) drain() {
-	if b.done.Load() || b.err != nil || b.ex.Response.Close || !b.settled() {
-		return
+	if !b.done.Load() && b.err == nil && !b.ex.Response.Close && b.settled() {
+		_, _ = io.Copy(io.Discard, io.LimitReader(b, drainBytes+1))
 	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(b, drainBytes+1))
+	if b.r.ProtoMajor == 1 && !b.done.Load() {
+		b.Interrupt() // else it would, and wait as long as the client likes
+	}
 }
 
 // Read reads under the body timeout; at the end it takes over the trailers.
