@@ -80,7 +80,7 @@ func (i *instance) notRevoked(ex *exchange.Exchange, v *verdict, now time.Time) 
 // identify says whose the certificate is.
 func (i *instance) identify(ex *exchange.Exchange, on *plugin.Runtime, store *Store, v *verdict, w *way) *plugin.Refusal {
 	if i.skipLookup {
-		ex.Consumer = exchange.Consumer{CredentialKind: name, AuthenticatedGroups: w.groups}
+		ex.Consumer = exchange.Consumer{CredentialID: v.fingerprint, CredentialKind: name, AuthenticatedGroups: w.groups}
 		ex.Request.Header.Set(headerDN, w.names.dn)
 		if w.names.sans != "" {
 			ex.Request.Header.Set(headerSAN, w.names.sans)

@@ -66,9 +66,9 @@ func (i *instance) trustOf(s *Store) *trust {
 		t.known = before.known
 	} else {
 		t.known = newCache()
-	}
-	if missing > 0 {
-		i.kind.log.absent(i.id, missing)
+		if missing > 0 {
+			i.kind.log.absent(i.id, missing)
+		}
 	}
 	i.present.Store(t)
 	return t
