@@ -52,6 +52,8 @@ func (r *run) route(e *entity, m *configv1.Route, protocols []string) *table.Rou
 	return &table.Route{
 		ID: e.id, Name: m.GetName(), GRPC: grpc,
 		StripPath: !grpc && (m.StripPath == nil || m.GetStripPath()), PreserveHost: m.GetPreserveHost(),
+		// Without hosts any client could choose which name the upstream has to prove.
+		VouchesHost:    m.GetPreserveHost() && len(m.GetHosts().GetValues()) > 0,
 		BufferRequest:  m.RequestBuffering == nil || m.GetRequestBuffering(),
 		BufferResponse: m.ResponseBuffering == nil || m.GetResponseBuffering(),
 		SecureOnly:     !slices.Contains(protocols, "http") && !slices.Contains(protocols, "grpc") && len(protocols) > 0,

@@ -68,7 +68,6 @@ func serverName(authority string) string {
 
 // link says how a service reaches its addresses, but for the names that go with them.
 func (r *run) link(m *configv1.Service, up *configv1.Upstream) (link upstream.Link, reason string) {
-	link.Owner = m.GetId()
 	switch m.GetProtocol() {
 	case "grpc", "grpcs":
 		link.Protocol = upstream.HTTP2

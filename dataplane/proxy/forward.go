@@ -92,6 +92,9 @@ func (p *Proxy) try(ex *exchange.Exchange, s *state, route *table.Route) error {
 	attempt.Address = peer.AddrPort()
 	s.peer = peer
 	s.head.Host = hostFor(ex, route, peer.Authority)
+	if route.VouchesHost && route.Service.TLS && s.head.Host == ex.Request.Host {
+		s.head.ServerName = ex.Request.Hostname()
+	}
 	err = peer.RoundTrip(ctx, ex, &s.head, route.Service.ConnectTimeout)
 	attempt.Status = ex.Response.Status
 	ex.Tries = append(ex.Tries, attempt)

@@ -37,6 +37,7 @@ type Route struct {
 
 	StripPath      bool
 	PreserveHost   bool
+	VouchesHost    bool // preserve_host with hosts that were named: then the client's host is whom the upstream has to be
 	BufferRequest  bool
 	BufferResponse bool
 	GRPC           bool // grpc or grpcs in protocols: nothing but gRPC and gRPC-Web
