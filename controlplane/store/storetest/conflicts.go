@@ -152,7 +152,7 @@ func testCompositeKeys(t *testing.T, b *bench) {
 	} {
 		err := b.refused(t, insert(test.again))
 		got, ok := errors.AsType[*record.UniqueError](err)
-		if !ok || got.Column != "name,route,service,consumer" || len(got.Fields()) != 4 || got.Holder != test.holder.ID {
+		if !ok || got.Column != "name,route,service,consumer,consumer_group" || len(got.Fields()) != 5 || got.Holder != test.holder.ID {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

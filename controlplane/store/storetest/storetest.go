@@ -19,6 +19,7 @@ import (
 func Run(t *testing.T, open func(t *testing.T) record.Store) {
 	t.Helper()
 	tests := map[string]func(*testing.T, *bench){
+		"a row of every table comes back":                    testEveryTable,
 		"a row comes back as it was written":                 testRoundTrip,
 		"absent fields are null and empty tags stay empty":   testNulls,
 		"any text survives":                                  testUnicode,
