@@ -221,3 +221,7 @@ type Peer struct {
 type Refuser interface {
 	Refuse(ex *Exchange, status int, reason string)
 }
+
+// Dropper is a Handler that wants to know of exchanges which a panic has ended: Drop then runs instead of Finish, to
+// give back what the exchange had taken, and nothing else.
+type Dropper interface{ Drop(ex *Exchange) }

@@ -39,7 +39,8 @@ type conn struct {
 	body     body
 	requests int
 
-	handedOver bool // somebody else closes nc
+	handedOver bool               // somebody else closes nc
+	serving    *exchange.Exchange // between Serve and Finish
 
 	readBy, writeBy int64       // deadlines in force, exchange.Now; 0: none
 	wait            int64       // silence allowed to the reads to come, ns; 0: the deadline in force stays
@@ -116,8 +117,13 @@ func (c *conn) serve() {
 
 // end closes the connection, after a panic of the handler too.
 func (c *conn) end() {
-	if value := recover(); value != nil && c.srv.options.Panicked != nil {
-		c.srv.options.Panicked(value, debug.Stack())
+	if value := recover(); value != nil {
+		if dropper, ok := c.srv.handler.(exchange.Dropper); ok && c.serving != nil {
+			dropper.Drop(c.serving)
+		}
+		if c.srv.options.Panicked != nil {
+			c.srv.options.Panicked(value, debug.Stack())
+		}
 	}
 	c.watch.stop()
 	c.in.Drop()

@@ -38,6 +38,7 @@ func (c *conn) request() (keep, handedOver bool) {
 		return false, false
 	}
 	c.body.begin(c, ex)
+	c.serving = ex
 	c.srv.handler.Serve(ex)
 	keep = c.respond(ex)
 	if !keep && !ex.Sent.ClientGone && !c.body.ended() {
@@ -45,6 +46,7 @@ func (c *conn) request() (keep, handedOver bool) {
 	}
 	ex.Sent.Closing = !keep
 	c.srv.handler.Finish(ex)
+	c.serving = nil
 	c.srv.exchanges.Give(ex)
 	return keep && c.body.drain(), false
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/healthcheck"
+	"github.com/keepgate/keepgate/dataplane/http1"
+	"github.com/keepgate/keepgate/dataplane/http1/std"
 	"github.com/keepgate/keepgate/dataplane/proxy"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 )
@@ -415,6 +417,64 @@ func TestRequestsAreCountedToTheirEnd(t *testing.T) {
 		g.do(t, "GET", "/r", "")
 	}
 	want(0)
+}
+
+// A request that ends by a panic, on whichever side of the response's head, is not counted any more.
+func TestPanicsAreNotCounted(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	o := newMortal(t, func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	})
+	for name, engine := range map[string]func(exchange.Handler) server{
+		"native":   func(h exchange.Handler) server { return http1.New(h, http1.Options{}) },
+		"standard": func(h exchange.Handler) server { return std.New(h, std.Options{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t, proxy.Options{}, balanced(nil, o.addr)...)
+			s := engine(panicking{proxy.New(g.holder, proxy.Options{})})
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				_ = s.Serve(l)
+			}()
+			defer func() {
+				_ = l.Close()
+				ctx, cancel := contextWithTimeout()
+				defer cancel()
+				_ = s.Shutdown(ctx)
+				<-ended
+			}()
+			for range 3 {
+				conn, err := net.Dial("tcp", l.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				fmt.Fprintf(conn, "GET /r HTTP/1.1\r\nHost: x\r\n\r\n")
+				_, _ = io.Copy(io.Discard, conn) // until the gate drops it
+				_ = conn.Close()
+			}
+			g.settles(t)
+		})
+	}
+}
+
+// panicking panics when an upstream has answered.
+type panicking struct{ *proxy.Proxy }
+
+func (p panicking) Serve(ex *exchange.Exchange) {
+	p.Proxy.Serve(ex)
+	panic("by a test")
 }
 
 // tries takes notes of the tries of finished requests.

@@ -211,6 +211,17 @@ func (p *Proxy) Finish(ex *exchange.Exchange) {
 	p.states.Put(s)
 }
 
+// Drop implements [exchange.Dropper]. The state is left to the collector: whatever panicked may still hold it.
+func (p *Proxy) Drop(ex *exchange.Exchange) {
+	if s := stateOf(ex); s != nil {
+		s.tried.End()
+		if s.held != 0 {
+			p.held.give(s.held)
+			s.held = 0
+		}
+	}
+}
+
 // contextOf is the exchange's context, which an engine may leave out.
 func contextOf(ex *exchange.Exchange) context.Context {
 	if ex.Context != nil {

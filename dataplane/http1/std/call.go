@@ -51,7 +51,13 @@ func (c *call) run() (ok bool) {
 	c.of = connectionOf(c.r.Context())
 	c.watch = s.watch.add(c.r.Context(), c.w, c.of.nc)
 	last := int64(0)
-	defer func() { s.watch.end(c.watch, last) }() // after a panic of the handler too
+	finished := false
+	defer func() { // after a panic of the handler too
+		s.watch.end(c.watch, last)
+		if dropper, ok := s.handler.(exchange.Dropper); ok && !finished {
+			dropper.Drop(ex)
+		}
+	}()
 	ex.Start = time.Now()
 	ex.Context = c.r.Context()
 	ex.Client = c.watch
@@ -73,6 +79,7 @@ func (c *call) run() (ok bool) {
 	if _, tell := s.handler.(exchange.Refuser); tell || fault == nil {
 		s.handler.Finish(ex)
 	}
+	finished = true
 	if c.r.ProtoMajor == 2 && ok && ex.Sent.BodyBytes > 0 && c.of.nc != nil {
 		last = exchange.Now() + int64(s.options.WriteTimeout)
 	}
