@@ -1,11 +1,8 @@
 package upstream_test
 
 import (
-	"bytes"
 	"io"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,78 +13,6 @@ import (
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/upstream"
 )
-
-// rude is a server that speaks HTTP/2 frame by frame, as it is told.
-type rude struct {
-	*http2.Framer
-	nc    net.Conn
-	conns int // which connection this is, from 1
-}
-
-// answer sends a response's head; fields are name, value, name, value.
-func (r *rude) answer(stream uint32, end bool, fields ...string) {
-	var block bytes.Buffer
-	encoder := hpack.NewEncoder(&block)
-	for i := 0; i+1 < len(fields); i += 2 {
-		_ = encoder.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
-	}
-	_ = r.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: end})
-}
-
-// serveRude calls on for every frame that comes; it says false to end the connection.
-func serveRude(t *testing.T, on func(r *rude, f http2.Frame) bool) net.Listener {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	open := map[net.Conn]bool{}
-	wg.Go(func() {
-		for count := 1; ; count++ {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			open[nc] = true
-			mu.Unlock()
-			wg.Go(func() {
-				defer nc.Close()
-				if _, err := io.ReadFull(nc, make([]byte, len(http2.ClientPreface))); err != nil {
-					return
-				}
-				r := &rude{http2.NewFramer(nc, nc), nc, count}
-				_ = r.WriteSettings()
-				for {
-					f, err := r.ReadFrame()
-					if err != nil {
-						return
-					}
-					if f.Header().Type == http2.FrameSettings && !f.(*http2.SettingsFrame).IsAck() {
-						_ = r.WriteSettingsAck()
-					}
-					if !on(r, f) {
-						return
-					}
-				}
-			})
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		mu.Lock()
-		for nc := range open {
-			_ = nc.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
-	})
-	return l
-}
-
-func isHead(f http2.Frame) bool { return f.Header().Type == http2.FrameHeaders }
 
 // post makes an exchange with a body of unknown length.
 func post(body io.Reader) *exchange.Exchange {
@@ -281,102 +206,4 @@ func TestWhatReachesTheUpstream(t *testing.T) {
 			t.Errorf("%s: %v", name, failure)
 		}
 	}
-}
-
-// halting is a body that stops after its first bytes until it is interrupted.
-type halting struct {
-	first string
-	stop  chan struct{}
-	once  sync.Once
-}
-
-func (h *halting) Read(p []byte) (int, error) {
-	if h.first != "" {
-		n := copy(p, h.first)
-		h.first = h.first[n:]
-		return n, nil
-	}
-	<-h.stop
-	return 0, exchange.ErrBodyCut
-}
-
-func (h *halting) Interrupt() { h.once.Do(func() { close(h.stop) }) }
-
-// Nobody reads the client's body any more when a response is over or a trip has failed.
-func TestBodyIsLeftAlone(t *testing.T) {
-	t.Parallel()
-	for name, refuse := range map[string]bool{"answered early": false, "refused": true} {
-		l := serveRude(t, func(r *rude, f http2.Frame) bool {
-			switch {
-			case f.Header().Type == http2.FrameData && refuse:
-				_ = r.WriteRSTStream(f.Header().StreamID, http2.ErrCodeRefusedStream)
-			case f.Header().Type == http2.FrameData:
-				r.answer(f.Header().StreamID, true, ":status", "413")
-			}
-			return true
-		})
-		p := newPools(t, client.Options{}).Pool(addrOf(l), upstream.Link{Protocol: upstream.HTTP2})
-		body := &halting{first: "some", stop: make(chan struct{})}
-		ex := post(body)
-		err := p.RoundTrip(t.Context(), ex, &client.Head{Target: "/", Host: "a"}, patience)
-		if failure, _ := err.(*client.Error); refuse && (failure == nil || failure.Repeatable(ex)) || !refuse && (err != nil || ex.Response.Status != 413) {
-			t.Errorf("%s: RoundTrip = %v, %d", name, err, ex.Response.Status)
-		}
-		select {
-		case <-body.stop:
-		default:
-			t.Errorf("%s: somebody still reads", name)
-		}
-	}
-}
-
-// A client's body that fails is the client's doing, and a client that leaves ends the wait.
-func TestClientsThatFail(t *testing.T) {
-	t.Parallel()
-	came := make(chan struct{}, 8)
-	l := serveRude(t, func(_ *rude, f http2.Frame) bool {
-		if isHead(f) {
-			came <- struct{}{}
-		}
-		return true
-	})
-	p := newPools(t, client.Options{}).Pool(addrOf(l), upstream.Link{Protocol: upstream.HTTP2})
-	ex := post(io.MultiReader(strings.NewReader("x"), &halting{stop: closed()}))
-	failure, _ := p.RoundTrip(t.Context(), ex, &client.Head{Target: "/", Host: "a"}, patience).(*client.Error)
-	if failure == nil || failure.Kind != client.ClientBody || failure.Err != exchange.ErrBodyCut {
-		t.Errorf("RoundTrip = %v, want the client's fault", failure)
-	}
-	<-came
-	ex = post(nil)
-	ex.Client = &leaver{when: came}
-	failure, _ = p.RoundTrip(t.Context(), ex, &client.Head{Target: "/", Host: "a"}, patience).(*client.Error)
-	if failure == nil || failure.Kind != client.ClientGone || failure.Repeatable(ex) {
-		t.Errorf("RoundTrip = %v, want that the client has gone", failure)
-	}
-}
-
-func closed() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}
-
-// leaver is a client that leaves at some moment.
-type leaver struct {
-	when chan struct{}
-	done chan struct{}
-}
-
-func (l *leaver) Watch(a exchange.Aborter) {
-	l.done = make(chan struct{})
-	go func() {
-		defer close(l.done)
-		<-l.when
-		a.Abort()
-	}()
-}
-
-func (l *leaver) Unwatch() bool {
-	<-l.done
-	return true
 }
