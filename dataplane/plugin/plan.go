@@ -38,6 +38,13 @@ func NewPlan(speaks Protocols, scopes []Scopes) Plan {
 	}
 	list := make([]ordered, 0, len(scopes))
 	plan := Plan{clear: speaks & (HTTP | GRPC), secure: speaks & (HTTPS | GRPCS)}
+	// A route takes requests of the other kind too unless it refuses them itself: they count as what it speaks, or no plugin
+	// would see them.
+	if plan.clear == 0 {
+		plan.clear = plan.secure
+	} else if plan.secure == 0 {
+		plan.secure = plan.clear
+	}
 	for _, s := range scopes {
 		o := ordered{step: step{scopes: s, groups: s.byGroup()}}
 		o.who = o.groups || s.byConsumer()

@@ -356,3 +356,17 @@ func TestCoalescedRequests(t *testing.T) {
 		t.Errorf("open: %d over %d connections", got, openDials.Load())
 	}
 }
+
+// A route that is for http alone takes requests over TLS too, and its plugins see those.
+func TestPluginsOfARouteInClearSeeRequestsOverTLS(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	onlyHTTP := route("r", "", func(m *configv1.Route) { m.Paths, m.Protocols = array("/"), set("http") })
+	for name, protocols := range map[string]*configv1.StringSet{"by default": nil, "listed": set("grpc", "grpcs", "http", "https"), "http": set("http")} {
+		g := newGate(t, native, w.one.entity(), onlyHTTP,
+			certify(t, "p", certifierConfig{Authorities: []string{"one"}}, onRoute("r"), func(m *configv1.Plugin) { m.Protocols = protocols }))
+		if status, body, _ := (caller{name: "a.test"}).dial(t, g).ask(t, "a.test"); status != 401 {
+			t.Errorf("protocols %s: %d %q, want the plugin's 401", name, status, body)
+		}
+	}
+}
