@@ -60,6 +60,9 @@ func (c *call) fill() error {
 	if hosts := r.Header["Host"]; len(hosts) > 1 || len(hosts) == 1 && !exchange.EqualFold(hosts[0], r.Host) {
 		return wire.HostMismatch
 	}
+	if q.Major == 2 && len(r.Header["Content-Length"]) > 1 { // of which the standard server takes the first
+		return wire.TwoLengths
+	}
 	target := ex.Bytes(len(r.RequestURI))
 	copy(target, r.RequestURI)
 	return wire.ParseTarget(ex, target, ex.Join(r.Host), r.Host != "")
