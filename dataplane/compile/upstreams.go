@@ -13,6 +13,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/healthcheck"
 	"github.com/keepgate/keepgate/dataplane/table"
+	"github.com/keepgate/keepgate/dataplane/upstream"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 )
 
@@ -20,6 +21,7 @@ import (
 type pool struct {
 	*table.Upstream
 	from   []*entity
+	shown  string // the client certificate: a reference may resolve to something new while all entities are as before
 	faults []string
 }
 
@@ -32,8 +34,9 @@ func (r *run) buildUpstreams(b backends) {
 		if id := m.GetClientCertificate().GetId(); id != "" {
 			from = append(from, r.find("certificates", id))
 		}
+		shown := r.shown(nil, m)
 		before, ok := r.upstreams[e.id]
-		if ok && slices.Equal(before.from, from) {
+		if ok && before.shown == shown && slices.Equal(before.from, from) {
 			r.keep(before)
 			continue
 		}
@@ -64,7 +67,7 @@ func (r *run) buildUpstreams(b backends) {
 			last = before.Upstream.Upstream
 		}
 		built.Upstream = balancer.NewUpstream(spec, r.balancing, last)
-		r.keep(pool{built, from, faults})
+		r.keep(pool{built, from, shown, faults})
 	}
 }
 
@@ -146,7 +149,7 @@ func (r *run) healthOf(m *configv1.Upstream) (c healthcheck.Config, fault string
 	c = healthcheck.Config{
 		Active: healthcheck.Active{
 			Kind: kindOf(active.GetType()), Timeout: time.Second, Concurrency: int(min(max(active.GetConcurrency(), 1), 1000)), Path: active.GetHttpPath(),
-			Host: m.GetHostHeader(),
+			Host: m.GetHostHeader(), SNI: active.GetHttpsSni(),
 			Healthy: healthcheck.Healthy{
 				Interval: seconds(active.GetHealthy().GetInterval()), Successes: int(active.GetHealthy().GetSuccesses()),
 				Statuses: statusesOf(active.GetHealthy().GetHttpStatuses().GetValues(), 200, 302),
@@ -187,20 +190,25 @@ func (r *run) healthOf(m *configv1.Upstream) (c healthcheck.Config, fault string
 	return c, fault
 }
 
-// probeTLS is how probes over TLS are protected.
-func (r *run) probeTLS(m *configv1.Upstream) (*tls.Config, string) {
+// probeTLS is how probes over TLS are protected: as requests are, but that the entity says whether servers are verified.
+func (r *run) probeTLS(m *configv1.Upstream) (func(serverName string) *tls.Config, string) {
 	active := m.GetHealthchecks().GetActive()
-	verify := active.HttpsVerifyCertificate == nil || active.GetHttpsVerifyCertificate()
-	config := &tls.Config{ServerName: active.GetHttpsSni(), RootCAs: r.options.Roots, InsecureSkipVerify: !verify, MinVersion: tls.VersionTLS12}
+	base := upstream.Security{
+		Verify: active.HttpsVerifyCertificate == nil || active.GetHttpsVerifyCertificate(), Depth: r.options.Depth, Roots: r.options.Roots,
+	}
 	if id := m.GetClientCertificate().GetId(); id != "" {
 		parsed := r.certificates[id]
 		if parsed == nil {
 			return nil, "it is not checked: its client certificate " + id + " does not exist or cannot be used"
 		}
-		certificate := parsed.pairs[0]
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
+		base.Identity = upstream.NewIdentity(parsed.pairs...)
 	}
-	return config, ""
+	node := r.pools.Node()
+	return func(serverName string) *tls.Config {
+		own := base
+		own.ServerName = serverName
+		return own.TLS(node)
+	}, ""
 }
 
 func kindOf(name string) healthcheck.Kind {

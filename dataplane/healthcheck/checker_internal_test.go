@@ -191,9 +191,11 @@ func TestTimeoutsAndConcurrency(t *testing.T) {
 		stop := run(t, newSource(newSubject(checks, states...)), s)
 		defer stop()
 		time.Sleep(30 * time.Second)
+		s.mu.Lock()
 		if s.most != 4 {
 			t.Errorf("%d were asked at a time, want 4", s.most)
 		}
+		s.mu.Unlock()
 		for i, state := range states {
 			if state.Healthy() {
 				t.Errorf("address %d is healthy and never answers", i)
@@ -232,9 +234,11 @@ func TestChecksFollowTheConfiguration(t *testing.T) {
 		time.Sleep(9700 * time.Millisecond) // asked, and waiting
 		src.set()
 		synctest.Wait()
+		s.mu.Lock()
 		if s.now != 0 {
 			t.Error("a check goes on without a configuration")
 		}
+		s.mu.Unlock()
 		asked := s.times("10.0.0.0:80")
 		time.Sleep(time.Minute)
 		if s.times("10.0.0.0:80") != asked || state.packed.Load() != 0 {

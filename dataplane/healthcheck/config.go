@@ -48,8 +48,9 @@ type Active struct {
 	Timeout     time.Duration
 	Concurrency int
 	Path        string
-	Host        string      // what is asked for; "": what the target is called
-	TLS         *tls.Config // for HTTPS and GRPCS; its ServerName, when empty, is what the target is called
+	Host        string                              // what is asked for; "": what the target is called
+	SNI         string                              // for HTTPS and GRPCS: the name that the server is asked for; "": what the target is called
+	TLS         func(serverName string) *tls.Config // for HTTPS and GRPCS
 	Header      []Field
 	Healthy     Healthy
 	Unhealthy   Unhealthy

@@ -61,7 +61,7 @@ func (p *httpProber) probe(ctx context.Context, m Member) (Outcome, error) {
 	target := url.URL{Scheme: "http", Host: p.authority(m), Path: "/"}
 	if p.Kind == HTTPS {
 		target.Scheme = "https"
-		transport.TLSClientConfig = p.TLS.Clone()
+		transport.TLSClientConfig = p.TLS(p.serverName(m))
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
@@ -102,6 +102,21 @@ func (p *Active) authority(m Member) string {
 	return net.JoinHostPort(m.Host, strconv.Itoa(int(m.Addr.Port())))
 }
 
+// serverName is the name that the server's certificate has to be for.
+func (p *Active) serverName(m Member) string {
+	name := p.SNI
+	if name == "" {
+		name = p.Host
+	}
+	if name == "" {
+		return m.Host
+	}
+	if host, _, err := net.SplitHostPort(name); err == nil {
+		return host
+	}
+	return name
+}
+
 // grpcProber asks the gRPC health service for the server as a whole (grpc.health.v1). A server that does not have
 // that service has answered, which is all that can be wanted of it.
 type grpcProber struct{ *Active }
@@ -115,9 +130,8 @@ func (p *grpcProber) probe(ctx context.Context, m Member) (Outcome, error) {
 	}
 	protection := insecure.NewCredentials()
 	if p.Kind == GRPCS {
-		protection = credentials.NewTLS(p.TLS.Clone())
-	}
-	if p.TLS == nil || p.TLS.ServerName == "" { // else the server is called by its SNI
+		protection = credentials.NewTLS(p.TLS(p.serverName(m))) // which is what it is called then
+	} else {
 		options = append(options, grpc.WithAuthority(p.authority(m)))
 	}
 	conn, err := grpc.NewClient("passthrough:///"+m.Addr.String(), append(options, grpc.WithTransportCredentials(protection))...)

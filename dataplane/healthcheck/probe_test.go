@@ -167,7 +167,7 @@ func TestHTTPS(t *testing.T) {
 			return &own, nil
 		}}, "example.com", true},
 	} {
-		w := newWorld(healthcheck.Active{Kind: healthcheck.HTTPS, TLS: test.config})
+		w := newWorld(healthcheck.Active{Kind: healthcheck.HTTPS, SNI: test.config.ServerName, TLS: named(test.config)})
 		shown.Store(-1)
 		w.check(t, w.add(addrOf(t, s.Listener), test.host), test.want)
 		if n, want := shown.Load(), map[bool]int32{true: 1, false: 0}[test.config.GetClientCertificate != nil]; test.want && n != want {
@@ -176,6 +176,15 @@ func TestHTTPS(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("in %s", name)
 		}
+	}
+}
+
+// named makes configurations of one.
+func named(c *tls.Config) func(string) *tls.Config {
+	return func(name string) *tls.Config {
+		own := c.Clone()
+		own.ServerName = name
+		return own
 	}
 }
 
@@ -196,7 +205,7 @@ func TestDeadServers(t *testing.T) {
 		for name, l := range map[string]net.Listener{"silent": silent, "refused": refused} {
 			t.Run(fmt.Sprint(kind, name), func(t *testing.T) {
 				t.Parallel()
-				w := newWorld(healthcheck.Active{Kind: kind, TLS: &tls.Config{}, Timeout: 50 * time.Millisecond})
+				w := newWorld(healthcheck.Active{Kind: kind, TLS: named(&tls.Config{}), Timeout: 50 * time.Millisecond})
 				w.checks.Active.Unhealthy.TCPFailures = 0
 				if name == "refused" {
 					w.checks.Active.Timeout = 10 * time.Second
@@ -236,7 +245,7 @@ func TestGRPC(t *testing.T) {
 			active := healthcheck.Active{Kind: healthcheck.GRPC}
 			if test.secure {
 				options = append(options, grpc.Creds(credentials.NewServerTLSFromCert(&certified.TLS.Certificates[0])))
-				active.Kind, active.TLS = healthcheck.GRPCS, &tls.Config{RootCAs: roots, ServerName: "example.com"}
+				active.Kind, active.SNI, active.TLS = healthcheck.GRPCS, "example.com", named(&tls.Config{RootCAs: roots})
 			}
 			s := grpc.NewServer(options...)
 			test.serve(s)
