@@ -48,10 +48,16 @@ func TestMemberships(t *testing.T) {
 		faults []string
 	}{
 		"groups are in the order of their names": {func(*testing.T, config) {}, both, nil},
-		"a group that does not exist": {func(t *testing.T, c config) { c.put(t, "consumer_group_consumers", "m", member("bob", "g3")) },
-			both, []string{"consumer_group_consumers/m"}},
-		"a consumer that does not exist": {func(t *testing.T, c config) { c.put(t, "consumer_group_consumers", "m", member("eve", "g1")) },
-			both, []string{"consumer_group_consumers/m"}},
+		"a group that does not exist": {
+			func(t *testing.T, c config) { c.put(t, "consumer_group_consumers", "m", member("bob", "g3")) },
+			both,
+			[]string{"consumer_group_consumers/m"},
+		},
+		"a consumer that does not exist": {
+			func(t *testing.T, c config) { c.put(t, "consumer_group_consumers", "m", member("eve", "g1")) },
+			both,
+			[]string{"consumer_group_consumers/m"},
+		},
 		"a group whose name can be read": {func(_ *testing.T, c config) {
 			c[[2]string{"consumer_groups", "g1"}] = spoiled(c[[2]string{"consumer_groups", "g1"}], 4)
 		}, both, []string{"consumer_groups/g1"}},
@@ -132,8 +138,12 @@ func TestPluginsOfGroups(t *testing.T) {
 		change   func(t *testing.T, c config)
 		ada, bob int
 	}{
-		"of a group":      {func(t *testing.T, c config) { c.put(t, "plugins", "p", stop(teapot)) }, 418, 0},
-		"of a lost group": {func(t *testing.T, c config) { m := stop(teapot); m.ConsumerGroup.Id = "g3"; c.put(t, "plugins", "p", m) }, 0, 0},
+		"of a group": {func(t *testing.T, c config) { c.put(t, "plugins", "p", stop(teapot)) }, 418, 0},
+		"of a lost group": {func(t *testing.T, c config) {
+			m := stop(teapot)
+			m.ConsumerGroup.Id = "g3"
+			c.put(t, "plugins", "p", m)
+		}, 0, 0},
 		"the first group by name counts": {func(t *testing.T, c config) {
 			c.put(t, "plugins", "p", stop(teapot))
 			other := stop(gone)

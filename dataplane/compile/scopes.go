@@ -67,7 +67,9 @@ func whoOf(m *configv1.Plugin) who { return who{m.GetConsumer().GetId(), m.GetCo
 
 func (r *run) missingParent(m *configv1.Plugin) string {
 	for _, parent := range []struct{ kind, id string }{
-		{"routes", m.GetRoute().GetId()}, {"services", m.GetService().GetId()}, {"consumers", m.GetConsumer().GetId()},
+		{"routes", m.GetRoute().GetId()},
+		{"services", m.GetService().GetId()},
+		{"consumers", m.GetConsumer().GetId()},
 		{"consumer_groups", m.GetConsumerGroup().GetId()},
 	} {
 		if parent.id != "" && r.find(parent.kind, parent.id) == nil {

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/keepgate/keepgate/controlplane/record"
@@ -43,7 +44,7 @@ func testEveryTable(t *testing.T, b *bench) {
 		if len(table.Keys) > 0 {
 			again := row
 			again.ID = newID()
-			if err := b.refused(t, insert(again)); err == nil {
+			if _, ok := errors.AsType[*record.UniqueError](b.refused(t, insert(again))); !ok {
 				t.Errorf("%s: two rows with the same unique values", table.Name)
 			}
 		}
