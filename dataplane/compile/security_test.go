@@ -220,3 +220,27 @@ func TestServerNames(t *testing.T) {
 		}
 	}
 }
+
+// A client's host names the upstream only where the route names hosts: else any client could choose what has to be proven.
+func TestWhoVouchesForAHost(t *testing.T) {
+	t.Parallel()
+	hosts := &configv1.StringArray{Values: []string{"a.test", "*.b.test"}}
+	for name, test := range map[string]struct {
+		route *configv1.Route
+		want  bool
+	}{
+		"preserved, named":   {&configv1.Route{Hosts: hosts, PreserveHost: new(true)}, true},
+		"preserved, any":     {&configv1.Route{PreserveHost: new(true)}, false},
+		"not preserved":      {&configv1.Route{Hosts: hosts}, false},
+		"preserved, no host": {&configv1.Route{Hosts: &configv1.StringArray{}, PreserveHost: new(true)}, false},
+	} {
+		c := config{}
+		test.route.Paths = &configv1.StringArray{Values: []string{"/"}}
+		c.put(t, "routes", "r", test.route)
+		next, _ := compilerWith(compile.Options{}).Compile(c.all)
+		match, found := next.Router.Match(&exchange.Request{Method: "GET", Scheme: "https", Host: "a.test", Path: "/"})
+		if !found || match.Route.VouchesHost != test.want {
+			t.Errorf("%s: found %t, vouches %t", name, found, found && match.Route.VouchesHost)
+		}
+	}
+}
