@@ -51,7 +51,7 @@ services:
 consumers:
 - {username: alice, keyauth_credentials: [{key: a-key-for-grpc}]}
 `, plain.address, secure.address, plain.address))
-	dp.Await(401, "/", "Host", "guarded.example")
+	dp.Await(415, "/", "Host", "guarded.example") // HTTP/1.1 is no gRPC
 	for _, over := range []string{"clear", "TLS"} {
 		for _, host := range []string{"plain.example", "secure.example", "guarded.example"} {
 			t.Run(over+" to "+host, func(t *testing.T) {

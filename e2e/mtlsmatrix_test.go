@@ -19,6 +19,7 @@ func TestMutualTLSMatrix(t *testing.T) {
 	c, upstream, keys := harness.New(t), harness.NewUpstream(t), newPKI(t)
 	keys.authority("ca-a")
 	keys.authority("ca-b")
+	keys.authority("ca-c")
 	keys.issue("ca-a", "alice", "/CN=alice", "")
 	keys.issue("ca-b", "bob", "/CN=bob", "")
 	cp := c.ControlPlane("cp")
@@ -44,6 +45,7 @@ func TestMutualTLSMatrix(t *testing.T) {
 		{"the other strict host", "bob", "b.example", "b.example", 200, "bob"},
 		{"a certificate of the other authority", "bob", "a.example", "a.example", 401, ""},
 		{"no certificate", "", "a.example", "a.example", 401, ""},
+		{"another host of the wildcard, no certificate", "", "y.wild.example", "y.wild.example", 401, ""},
 		{"SNI of A, host of B", "alice", "a.example", "b.example", 421, ""},
 		{"SNI of B, host of A", "bob", "b.example", "a.example", 421, ""},
 		{"SNI of the open host, strict host", "alice", "open.example", "a.example", 421, ""},
@@ -51,8 +53,8 @@ func TestMutualTLSMatrix(t *testing.T) {
 		{"open host", "alice", "open.example", "open.example", 200, ""},
 		{"wildcard", "alice", "x.wild.example", "x.wild.example", 200, "alice"},
 		{"wildcard, another host of it", "alice", "x.wild.example", "y.wild.example", 200, "alice"},
-		{"SNI of the wildcard, host of A: the same policy", "alice", "x.wild.example", "a.example", 200, "alice"},
-		{"two labels are not of the wildcard", "alice", "x.y.wild.example", "x.y.wild.example", 404, ""},
+		{"SNI of the wildcard, host of A: the same policy, and no route", "alice", "x.wild.example", "a.example", 404, ""},
+		{"two labels under the wildcard", "alice", "x.y.wild.example", "x.y.wild.example", 200, "alice"},
 		{"no SNI, strict host", "alice", "", "a.example", 421, ""},
 		{"no SNI, open host", "alice", "", "open.example", 200, ""},
 		{"unknown SNI, strict host", "alice", "nobody.example", "b.example", 421, ""},
@@ -215,7 +217,7 @@ func (m *matrix) swapped() {
 	by, other := m.client("alice", "a.example", 2), m.client("alice", "a.example", 1)
 	m.check("before the change", by, "a.example", 200, "alice")
 	m.check("before the change", other, "a.example", 200, "alice")
-	m.push("ca-b", "ca-b")
+	m.push("ca-b", "ca-c")
 	harness.Eventually(m.t, "the new policy", func() string {
 		answer, err := m.get(m.client("bob", "a.example", 1), "a.example")
 		if err != nil || answer.Status != 200 {

@@ -30,7 +30,7 @@ func TestKongsMutualTLSWalk(t *testing.T) {
 	w := &mutualWalk{t: t, c: c, cp: cp, dp: dp, keys: keys}
 	w.curl("curl -s localhost:8001/services -d name=httpbin -d url=" + upstream.URL + "/anything")
 	w.curl("curl -s localhost:8001/services/httpbin/routes -d name=mtls -d 'paths[]=/mtls-auth'")
-	w.awaits(200)
+	dp.Await(200, "/mtls-auth")
 
 	w.clientToGate()
 	w.identifies(upstream)

@@ -37,6 +37,7 @@ services: [{name: s, url: %q, routes: [{name: r, paths: [/]}]}]
 	plugin := cp.Admin().Do(201, http.MethodPost, "/services/s/plugins", map[string]any{
 		"name": "http-log", "config": map[string]any{"http_endpoint": endpoint, "headers": map[string]any{"X-Token": canary}},
 	})
+	dp.Await(200, "/")
 	row := strings.Join(db.column(t, cp, "select body from plugins where id = '"+plugin["id"].(string)+"'"), "\n")
 	if strings.Contains(row, canary) || strings.Count(row, "$ke$1$-") != 2 {
 		t.Errorf("the row holds %s", strings.ReplaceAll(row, canary, "THE SECRET"))
