@@ -32,7 +32,7 @@ func below0(d time.Duration) time.Duration {
 
 // balancing is what all upstreams share.
 func (p *plane) balancing() balancer.Settings {
-	return balancer.Settings{Names: p.names, SlowStart: p.settings.Balancing.SlowStart}
+	return balancer.Settings{Names: p.names, SlowStart: p.settings.Balancing.SlowStart, Log: p.log}
 }
 
 // checked are the upstreams of the current table, for the health checks.

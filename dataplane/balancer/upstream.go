@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,7 @@ type Settings struct {
 	Names *dns.Names
 	// SlowStart is how long a target that came or recovered takes to get its whole share; 0: it gets it at once.
 	SlowStart time.Duration
+	Log       *slog.Logger // hears of targets that requests have felled; nil: nobody does
 }
 
 // Upstream is targets and how requests are spread over them. It is safe for concurrent use.
@@ -93,7 +95,9 @@ func (u *Upstream) slow() int64 { return int64(u.settings.SlowStart) }
 // passive takes a report of a request.
 func (u *Upstream) passive(e *endpoint, o healthcheck.Outcome, took time.Duration) {
 	if u.spec.Health.On() {
-		u.changed(e, e.health.Passive(&u.spec.Health, o))
+		if u.changed(e, e.health.Passive(&u.spec.Health, o)) == healthcheck.Fell && u.settings.Log != nil {
+			u.settings.Log.Warn("a target is unhealthy: its requests fail", "upstream", u.spec.Name, "upstream_id", u.spec.ID, "target", e.host, "address", e.addr.String())
+		}
 	}
 	if u.spec.Algorithm == Latency && o != healthcheck.Nothing() {
 		if now := exchange.Now(); o.Failed() {
