@@ -163,7 +163,9 @@ func continues(v *visit) {
 }
 
 func early(v *visit) {
-	if response := v.ask("POST", "/live/early", io.LimitReader(zeros{}, 16<<20)); response.StatusCode != http.StatusRequestEntityTooLarge {
+	reader, writer := io.Pipe() // more never comes, as the client waits
+	defer writer.Close()
+	if response := v.ask("POST", "/live/early", io.MultiReader(io.LimitReader(zeros{}, 100<<10), reader)); response.StatusCode != http.StatusRequestEntityTooLarge {
 		v.Errorf("%d", response.StatusCode)
 	}
 }

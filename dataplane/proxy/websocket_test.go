@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -245,10 +246,14 @@ func TestHalfClosedTunnels(t *testing.T) {
 			defer conn.Close()
 			_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 			_, _ = io.WriteString(conn, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\nearly")
+			r := bufio.NewReader(conn)
+			if response, err := http.ReadResponse(r, nil); err != nil || response.StatusCode != 101 {
+				t.Fatalf("%v, %v", response, err)
+			}
 			if !upstreamLeaves {
 				_ = conn.(*net.TCPConn).CloseWrite()
 			}
-			heard, _ := io.ReadAll(conn)
+			heard, _ := io.ReadAll(r)
 			if upstreamLeaves && !strings.HasSuffix(string(heard), "last words") {
 				t.Errorf("the client heard %q", heard)
 			}

@@ -2,6 +2,7 @@ package std
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
@@ -60,8 +61,14 @@ func (c *call) fill() error {
 	if hosts := r.Header["Host"]; len(hosts) > 1 || len(hosts) == 1 && !exchange.EqualFold(hosts[0], r.Host) {
 		return wire.HostMismatch
 	}
-	if q.Major == 2 && len(r.Header["Content-Length"]) > 1 { // of which the standard server takes the first
-		return wire.TwoLengths
+	if lengths := r.Header["Content-Length"]; q.Major == 2 && len(lengths) > 0 {
+		// The standard server takes the first of several, and what is no number for 0.
+		if len(lengths) > 1 {
+			return wire.TwoLengths
+		}
+		if _, err := strconv.ParseUint(lengths[0], 10, 63); err != nil {
+			return wire.BadLength
+		}
 	}
 	target := ex.Bytes(len(r.RequestURI))
 	copy(target, r.RequestURI)
