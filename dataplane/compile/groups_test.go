@@ -206,6 +206,15 @@ func TestProtocolsOfPlugins(t *testing.T) {
 	c.put(t, "routes", "r", &configv1.Route{Paths: &configv1.StringArray{Values: []string{"/"}}, Protocols: &configv1.StringSet{Values: []string{"grpc", "grpcs"}}})
 	check("http", 418)
 	check("https", 0)
+	// A route of http takes requests over TLS: plugins for either see them.
+	for _, protocol := range []string{"http", "https"} {
+		c := config{}
+		c.put(t, "plugins", "p", stop("\xa2\x03", protocol))
+		c.put(t, "routes", "r", &configv1.Route{Paths: &configv1.StringArray{Values: []string{"/"}}, Protocols: &configv1.StringSet{Values: []string{"http"}}})
+		if got := answers(c, "https", ""); got != 418 {
+			t.Errorf("a plugin for %s, over https by a route of http: %d", protocol, got)
+		}
+	}
 }
 
 func (c config) locked(yield func(compile.Entity) bool) {

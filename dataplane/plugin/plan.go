@@ -38,13 +38,14 @@ func NewPlan(speaks Protocols, scopes []Scopes) Plan {
 	}
 	list := make([]ordered, 0, len(scopes))
 	plan := Plan{clear: speaks & (HTTP | GRPC), secure: speaks & (HTTPS | GRPCS)}
-	// A route takes requests of the other kind too unless it refuses them itself: they count as what it speaks, or no plugin
-	// would see them.
+	// A route takes requests of the other kind too unless it refuses them itself: they count as what it speaks and as what they
+	// are, or plugins would not see them that were meant to.
 	if plan.clear == 0 {
-		plan.clear = plan.secure
+		plan.clear = plan.secure | plan.secure>>1
 	} else if plan.secure == 0 {
-		plan.secure = plan.clear
+		plan.secure = plan.clear | plan.clear<<1
 	}
+	speaks = plan.clear | plan.secure
 	for _, s := range scopes {
 		o := ordered{step: step{scopes: s, groups: s.byGroup()}}
 		o.who = o.groups || s.byConsumer()
