@@ -196,3 +196,25 @@ func TestWriteAllocatesNothing(t *testing.T) {
 type discard struct{}
 
 func (*discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// HTTP/2 shows its version, and a gRPC call how it ended.
+func TestCalls(t *testing.T) {
+	t.Parallel()
+	for where, set := range map[string]func(*exchange.Response){
+		"header":  func(r *exchange.Response) { r.Header.Set("grpc-status", "14") },
+		"trailer": func(r *exchange.Response) { r.Trailer.Set("Grpc-Status", "14") },
+	} {
+		var out bytes.Buffer
+		log := accesslog.New(&out, accesslog.JSON)
+		ex := new(exchange.Exchange)
+		ex.Reset()
+		ex.Request.Method, ex.Request.Target, ex.Request.Major = "POST", "/a.B/C", 2
+		ex.Response.Status = 200
+		set(&ex.Response)
+		log.Write(ex, nil, "")
+		log.Flush()
+		if line := out.String(); !strings.Contains(line, `"version":"2.0"`) || !strings.Contains(line, `"grpc_status":"14"`) {
+			t.Errorf("%s: %s", where, line)
+		}
+	}
+}

@@ -78,6 +78,9 @@ func (r *record) appendJSON(b []byte) []byte {
 	b = redact.AppendURL(b, request.Target, r.secret, redact.JSON)
 	b = append(append(b, `","version":"`...), '0'+request.Major, '.', '0'+request.Minor)
 	b = appendNumber(b, `","status":`, r.status())
+	if status := grpcStatus(&ex.Response); status != "" {
+		b = append(appendText(b, `,"grpc_status":"`, status), '"')
+	}
 	b = appendNumber(b, `,"request_size":`, ex.Sent.RequestBytes+ex.Sent.ReceivedBytes)
 	b = appendNumber(b, `,"response_size":`, ex.Sent.HeadBytes+ex.Sent.BodyBytes)
 	b = appendTime(b, `,"latency":`, ex.Since(exchange.Done))
@@ -100,6 +103,14 @@ func (r *record) appendJSON(b []byte) []byte {
 		b = append(appendText(b, `,"user_agent":"`, agent), '"')
 	}
 	return append(b, "}\n"...)
+}
+
+// grpcStatus is how a gRPC call ended, "" when it was none: its HTTP status is always 200.
+func grpcStatus(r *exchange.Response) string {
+	if said := r.Trailer.Get("grpc-status"); said != "" {
+		return said
+	}
+	return r.Header.Get("grpc-status")
 }
 
 func sourceOf(ex *exchange.Exchange) string {
