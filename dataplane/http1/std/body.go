@@ -46,7 +46,9 @@ func (b *body) drain() {
 		_, _ = io.Copy(io.Discard, io.LimitReader(b, drainBytes+1))
 	}
 	if b.r.ProtoMajor == 1 && !b.done.Load() {
-		b.Interrupt() // else it would, and wait as long as the client likes
+		// It would, and wait as long as the client likes; not at all, and the close could take the response with it.
+		const patience = 500 * time.Millisecond
+		_ = b.w.SetReadDeadline(time.Now().Add(patience))
 	}
 }
 
