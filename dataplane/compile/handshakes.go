@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/table"
@@ -33,6 +34,7 @@ func (r *run) handshakes() *table.Handshakes {
 	}
 	names := map[string]asked{}
 	ask := func(name string, c *plugin.ClientCertificates) {
+		name = strings.TrimSuffix(strings.ToLower(name), ".")
 		if names[name] == nil {
 			names[name] = asked{}
 		}
@@ -63,22 +65,47 @@ func (r *run) handshakes() *table.Handshakes {
 	return table.NewHandshakes(r.policies(names))
 }
 
-// policies turns what is asked for into policies. What the default one asks for, all others ask for too: a route without
-// server names takes requests of every name.
+// policies turns what is asked for into policies. What is asked under a wider name is asked under the narrower ones too: its
+// routes take their requests.
 func (r *run) policies(names map[string]asked) map[string]*table.Handshake {
 	policies := make(map[string]*table.Handshake, len(names))
 	same := map[string]*table.Handshake{}
-	for name, own := range names {
-		for id, named := range names[everyName] {
-			own[id] = own[id] || named
+	var wider []string
+	for name := range names {
+		if strings.Contains(name, "*") {
+			wider = append(wider, name)
 		}
-		policy := r.policy(own)
+	}
+	for name, own := range names {
+		whole := maps.Clone(own)
+		for _, wide := range wider {
+			if !covers(wide, name) {
+				continue
+			}
+			for id, named := range names[wide] {
+				whole[id] = whole[id] || named
+			}
+		}
+		policy := r.policy(whole)
 		if same[policy.Key] == nil {
 			same[policy.Key] = policy
 		}
 		policies[name] = same[policy.Key]
 	}
 	return policies
+}
+
+// covers says whether a route with the name wide, which has a wildcard, may take requests whose policy is found under name.
+// "prefix.*" and "*.suffix" meet in names that are found under the latter.
+func covers(wide, name string) bool {
+	switch {
+	case wide == everyName:
+		return true
+	case strings.HasPrefix(wide, "*"):
+		return strings.HasSuffix(name, wide[1:])
+	default:
+		return strings.HasPrefix(name, wide[:len(wide)-1]) || strings.HasPrefix(name, "*")
+	}
 }
 
 // policy makes one policy. Its key holds the authorities' certificates, so that an exchanged one makes another policy.

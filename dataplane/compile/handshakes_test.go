@@ -239,3 +239,44 @@ func TestLostCertifiersFailClosed(t *testing.T) {
 		}
 	}
 }
+
+// A name is asked for all that a request under it may need: routes of wider names take its requests too, as deep as they
+// lie.
+func TestWiderNamesCountForNarrowerOnes(t *testing.T) {
+	t.Parallel()
+	c := gateOf(t)
+	route := func(id string, names ...string) {
+		c.put(t, "routes", id, &configv1.Route{
+			Name: &id, Paths: &configv1.StringArray{Values: []string{"/" + id}}, Service: &configv1.Ref{Id: "s1"}, Snis: &configv1.StringSet{Values: names},
+		})
+	}
+	route("wide", "*.test")
+	route("narrow", "a.test", "*.deep.test")
+	route("front", "api.*")
+	c.certifier(t, "p1", "!one", onRoute("wide"))
+	c.certifier(t, "p2", "!two", onRoute("narrow"))
+	h := compiled(t, c)
+	both := c.pool(t, "one")
+	both.AppendCertsFromPEM([]byte(authorityOf(t, c, "two")))
+	for name, want := range map[string]*x509.CertPool{
+		"b.test": c.pool(t, "one"), "x.y.test": c.pool(t, "one"), "a.test": both, "x.deep.test": both, "x.y.deep.test": both, "api.example": nil, "test": nil,
+	} {
+		got := h.For(name).Authorities
+		if (got == nil) != (want == nil) || got != nil && !got.Equal(want) {
+			t.Errorf("%s is not asked for what its routes want", name)
+		}
+	}
+	c.certifier(t, "p3", "!two", onRoute("front"))
+	if met := compiled(t, c).For("api.test"); met.Authorities == nil || !met.Authorities.Equal(both) {
+		t.Error("api.test is of api.* and of *.test, and is not asked for both")
+	}
+}
+
+func authorityOf(t *testing.T, c config, id string) string {
+	t.Helper()
+	m := &configv1.CaCertificate{}
+	if err := proto.Unmarshal(c[[2]string{"ca_certificates", id}], m); err != nil {
+		t.Fatal(err)
+	}
+	return m.GetCert()
+}

@@ -26,8 +26,8 @@ type Handshakes struct {
 // nothing is the policy that asks for no certificate.
 var nothing = &Handshake{}
 
-// NewHandshakes makes the index of policies by server name ("a.example", "*.example", "prefix.*"); "*" is the default
-// policy, that of clients without a server name too.
+// NewHandshakes makes the index of policies by server name ("a.example", "*.example", "prefix.*"), whose wildcards stand for
+// any number of labels, as in routes; "*" is the default policy, that of clients without a server name too.
 func NewHandshakes(policies map[string]*Handshake) *Handshakes {
 	h := &Handshakes{names: newByName(policies)}
 	if h.names.rest == nil {
@@ -51,7 +51,7 @@ func (h *Handshakes) For(serverName string) *Handshake {
 	case address(serverName):
 		return h.names.rest
 	}
-	return h.names.find(serverName)
+	return h.names.findDeep(serverName)
 }
 
 // ForHost returns the policy that connections for a request's Host, with its port if it has one, are made under.

@@ -15,7 +15,7 @@ func TestHandshakes(t *testing.T) { // not beside others: it counts allocations
 	})
 	for name, want := range map[string]string{
 		"": "default", "a.example": "exact", "A.Example": "exact", "a.example.": "exact", "b.example": "suffix", long: "suffix",
-		"x.b.example": "default", "x.deep.example": "deeper", "example": "default", "b.test": "prefix", "x.b.test": "default",
+		"x.b.example": "suffix", "x.deep.example": "deeper", "x.y.deep.example": "deeper", "b.x.test": "prefix", ".example": "default", "example": "default", "b.test": "prefix", "x.b.test": "default",
 		"upper.test": "upper", "else": "default", "10.0.0.1": "default", "10.0.0.2": "default", "::1": "default", "[::1]": "default", "*": "default",
 	} {
 		if got := h.For(name).Key; got != want {

@@ -49,3 +49,27 @@ func (b *byName[T]) find(name string) T {
 	}
 	return b.rest
 }
+
+// findDeep is find for conditions on server names: their wildcards stand for any number of labels, and of several that fit
+// the longest counts.
+func (b *byName[T]) findDeep(name string) T {
+	name = plainName(name)
+	if found, ok := b.exact[name]; ok {
+		return found
+	}
+	for i := range len(name) {
+		if name[i] == '.' && i > 0 {
+			if found, ok := b.suffix[name[i:]]; ok {
+				return found
+			}
+		}
+	}
+	for i := len(name) - 1; i > 0; i-- {
+		if name[i] == '.' {
+			if found, ok := b.prefix[name[:i+1]]; ok {
+				return found
+			}
+		}
+	}
+	return b.rest
+}
