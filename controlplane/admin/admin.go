@@ -58,11 +58,13 @@ type Deps struct {
 	// AcceptRestore raises the epoch and lets the publisher read everything again.
 	AcceptRestore func(ctx context.Context) (epoch uint64, err error)
 	License       node.License // nil: there is none
-	Level         Level
-	Wake          func()       // hints that something was committed
-	Journal       Journal      // nil: nothing is recorded; mind that a nil *audit.Journal is not a nil Journal
-	Token         secret.Bytes // as LoadToken returns it
-	Log           *slog.Logger
+	// DatabaseWarnings say what is not as it should be with the way to the database; nil: nothing can be.
+	DatabaseWarnings func() []string
+	Level            Level
+	Wake             func()       // hints that something was committed
+	Journal          Journal      // nil: nothing is recorded; mind that a nil *audit.Journal is not a nil Journal
+	Token            secret.Bytes // as LoadToken returns it
+	Log              *slog.Logger
 }
 
 // Options tunes the API. The zero value serves loopback names with Keepgate's header names.
@@ -100,6 +102,7 @@ func New(deps Deps, options Options) (*Server, error) {
 	about := node.Deps{
 		Catalog: deps.Catalog, Schema: entity, Fleet: deps.Fleet, Newest: deps.Newest, AcceptRestore: deps.AcceptRestore,
 		Level: deps.Level, Connections: s.counts.read, Keyring: deps.Keyring, License: deps.License,
+		DatabaseWarnings: deps.DatabaseWarnings,
 	}
 	s.node = node.New(about, node.Facts{
 		Version: options.Version, NodeID: options.NodeID, Hostname: options.Hostname,

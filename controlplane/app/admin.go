@@ -62,6 +62,9 @@ func (p *plane) adminAPI() (*admin.Server, error) {
 	if p.ring != nil {
 		deps.Keyring = p.ring
 	}
+	if database, ok := p.store.(interface{ Warnings() []string }); ok {
+		deps.DatabaseWarnings = database.Warnings
+	}
 	return admin.New(deps, admin.Options{
 		Version: version.Text, NodeID: p.id, Hostname: p.hostname, Configuration: p.configuration(), HeaderNames: s.Admin.HeaderNames,
 		AllowedHosts: s.Admin.AllowedHosts, AllowedOrigins: s.Admin.AllowedOrigins, PurgeDelay: s.Cluster.PurgeDelay,

@@ -84,7 +84,7 @@ func open(ctx context.Context, s cpsettings.ControlPlane, loaded *settings.Loade
 	if err := Check(s); err != nil {
 		return nil, err
 	}
-	store, err := OpenStore(ctx, s, false)
+	store, err := openStore(ctx, s, false, log)
 	if err != nil {
 		return nil, fmt.Errorf("opening the database: %w", err)
 	}

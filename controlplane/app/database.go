@@ -5,10 +5,13 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net"
+	"strconv"
 	"strings"
 
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/controlplane/store/postgres"
+	"github.com/keepgate/keepgate/controlplane/store/postgres/dial"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
@@ -17,38 +20,93 @@ import (
 // OpenStore opens the database that the settings name. Nothing but Status and Migrate works on one that is not
 // migrated. With readOnly it may be in use by a running control plane.
 func OpenStore(ctx context.Context, s cpsettings.ControlPlane, readOnly bool) (record.Store, error) {
+	return openStore(ctx, s, readOnly, slog.New(slog.DiscardHandler))
+}
+
+func openStore(ctx context.Context, s cpsettings.ControlPlane, readOnly bool, log *slog.Logger) (record.Store, error) {
 	if s.Database.Engine == "sqlite" {
 		return sqlite.Open(ctx, sqlite.Config{Path: s.Database.SQLitePath, ReadOnly: readOnly})
 	}
 	if err := checkTLS(s.Database); err != nil {
 		return nil, err
 	}
-	pg := s.Database.Postgres
-	config := postgres.Config{
-		Host: pg.Host, Port: pg.Port, User: pg.User, Password: pg.Password, Database: pg.Name, Schema: pg.Schema, Timeout: pg.Timeout,
-		SSL: pg.SSL, SSLRequired: pg.SSLRequired, SSLVerify: pg.SSLVerify, Cert: pg.SSLCert, Key: pg.SSLKey,
-		Trusted: pg.Trusted, Depth: pg.VerifyDepth,
+	config, err := Postgres(s.Database.Postgres)
+	if err != nil {
+		return nil, err
 	}
-	if pg.SSLVersion == "tlsv1_3" {
-		config.MinVersion = tls.VersionTLS13
+	if readOnly {
+		config.Server.Target = dial.Any
 	}
+	config.Server.Warn = func(text string) { log.Warn(text) }
 	return postgres.Open(ctx, config)
 }
 
-// checkTLS refuses settings that promise TLS to the database while it is off.
+// Postgres is how PostgreSQL is reached by these settings.
+func Postgres(pg cpsettings.Postgres) (postgres.Config, error) {
+	hosts, err := hostsOf("pg_host", pg.Host, pg.Port)
+	config := postgres.Config{
+		User: pg.User, Database: pg.Name, Schema: pg.Schema, Timeout: pg.Timeout, PoolSize: pg.PoolSize, Idle: pg.Idle,
+		Server: dial.Options{
+			Hosts: hosts, Target: dial.Target(pg.Target), Password: pg.Password, PasswordFile: pg.PasswordFile,
+			TLS: pg.SSL, Optional: !pg.SSLRequired.Or(true), Verify: pg.SSLVerify.Or(true), MinVersion: leastTLS(pg.SSLVersion),
+			Trusted: pg.Trusted, Depth: pg.VerifyDepth, Cert: pg.SSLCert, Key: pg.SSLKey, CRL: pg.SSLCRL,
+		},
+	}
+	return config, err
+}
+
+func leastTLS(word string) uint16 {
+	if word == "tlsv1_3" {
+		return tls.VersionTLS13
+	}
+	return tls.VersionTLS12
+}
+
+// hostsOf reads a list of hosts, each with a port of its own or without.
+func hostsOf(key string, list []string, port int) (hosts []dial.Host, err error) {
+	for _, entry := range list {
+		host := dial.Host{Name: entry, Port: port}
+		name, own, cutErr := net.SplitHostPort(entry)
+		switch {
+		case strings.HasPrefix(entry, "/") || net.ParseIP(entry) != nil:
+		case cutErr == nil:
+			if host.Port, err = strconv.Atoi(own); err != nil || host.Port < 1 || host.Port > 65535 || name == "" {
+				return nil, fault.Newf(fault.Invalid, "app.Run", key, "%q is no host:port", entry)
+			}
+			host.Name = name
+		case strings.ContainsAny(entry, ":/[] "):
+			return nil, fault.Newf(fault.Invalid, "app.Run", key, "%q is no host, host:port or folder of a UNIX socket", entry)
+		}
+		hosts = append(hosts, host)
+	}
+	return hosts, nil
+}
+
+// checkTLS refuses settings that promise TLS to the database while it is off, and what cannot work.
 func checkTLS(s cpsettings.Database) error {
+	if s.Engine != "postgres" {
+		return nil
+	}
 	pg := s.Postgres
-	if s.Engine != "postgres" || pg.SSL {
+	config, err := Postgres(pg)
+	if err == nil {
+		_, err = dial.New(config.Server)
+	}
+	if err != nil {
+		return fault.New(fault.Invalid, "app.Run", "settings", err)
+	}
+	if pg.SSL {
 		return nil
 	}
 	for _, asked := range []struct {
 		is  bool
 		key string
 	}{
-		{pg.SSLVerify, "pg_ssl_verify"},
-		{pg.SSLRequired, "pg_ssl_required"},
+		{pg.SSLVerify.Or(false), "pg_ssl_verify"},
+		{pg.SSLRequired.Or(false), "pg_ssl_required"},
 		{pg.SSLCert != "", "pg_ssl_cert"},
 		{pg.SSLKey != "", "pg_ssl_cert_key"},
+		{pg.SSLCRL != "", "pg_ssl_crl_file"},
 	} {
 		if asked.is {
 			return fault.Newf(fault.Invalid, "app.Run", "settings", "%s needs pg_ssl = on", asked.key)

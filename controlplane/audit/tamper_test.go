@@ -15,6 +15,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/audit/heads"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/controlplane/store/postgres"
+	"github.com/keepgate/keepgate/controlplane/store/postgres/dial"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
 	"github.com/keepgate/keepgate/e2e/pgtest"
 )
@@ -55,7 +56,7 @@ func openPostgres(t testing.TB) database {
 		t.Fatal(err)
 	}
 	store, err := postgres.Open(t.Context(), postgres.Config{
-		Host: server.Socket(), Port: int(parsed.Port), User: server.User(), Database: parsed.Database, PoolSize: 4,
+		Server: dial.Options{Hosts: []dial.Host{{Name: server.Socket(), Port: int(parsed.Port)}}}, User: server.User(), Database: parsed.Database, PoolSize: 4,
 	})
 	if err != nil {
 		t.Fatal(err)

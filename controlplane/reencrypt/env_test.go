@@ -14,6 +14,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/controlplane/store/postgres"
+	"github.com/keepgate/keepgate/controlplane/store/postgres/dial"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
 	"github.com/keepgate/keepgate/e2e/pgtest"
 	"github.com/keepgate/keepgate/shared/plugins"
@@ -67,7 +68,7 @@ func newEnv(t testing.TB, dsn string) *env {
 			t.Fatal(err)
 		}
 		e.store, err = postgres.Open(t.Context(), postgres.Config{
-			Host: parsed.Host, Port: int(parsed.Port), User: parsed.User, Database: parsed.Database, Timeout: patience,
+			Server: dial.Options{Hosts: []dial.Host{{Name: parsed.Host, Port: int(parsed.Port)}}}, User: parsed.User, Database: parsed.Database, Timeout: patience,
 		})
 	}
 	if err != nil {

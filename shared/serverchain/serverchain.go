@@ -32,6 +32,8 @@ type Demand struct {
 	Depth     int
 	DepthName string
 	Now       time.Time // zero: now
+	// Revoked says why a chain that is good otherwise is not, from the server's own certificate to the authority; nil: nobody is asked.
+	Revoked func(chain []*x509.Certificate) error
 }
 
 var errNothing = errors.New("the server showed no certificate")
@@ -64,11 +66,31 @@ func Verify(shown []*x509.Certificate, d Demand) error {
 			return errors.New("the server's certificate has a common name only, and its authority may vouch for some names only: it needs a subjectAltName")
 		}
 	}
-	if d.Depth >= 0 && !slices.ContainsFunc(chains, func(chain []*x509.Certificate) bool { return intermediates(chain) <= d.Depth }) {
-		return tooDeep(chains, d)
+	if d.Depth >= 0 {
+		short := slices.DeleteFunc(slices.Clone(chains), func(chain []*x509.Certificate) bool { return intermediates(chain) > d.Depth })
+		if len(short) == 0 {
+			return tooDeep(chains, d)
+		}
+		chains = short
 	}
-	return nil
+	return unrevoked(chains, d)
 }
+
+// unrevoked wants one chain of which nothing is revoked.
+func unrevoked(chains [][]*x509.Certificate, d Demand) (err error) {
+	if d.Revoked == nil {
+		return nil
+	}
+	for _, chain := range chains {
+		if err = d.Revoked(chain); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// ByCommonName says whether a certificate counts for its common name.
+func ByCommonName(leaf *x509.Certificate) bool { return !hasAlternativeNames(leaf) }
 
 // intermediates is how many certificates lie between the server's own and the authority.
 func intermediates(chain []*x509.Certificate) int { return max(0, len(chain)-2) }

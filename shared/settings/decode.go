@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -251,6 +252,13 @@ func (l *loader) writeSecret(f *field, one given) (problem, remedy string) {
 		l.warn("%s can be read by every user of this machine (%s); chmod 600 it", one.text, one.origin)
 	}
 	f.value.Set(reflect.ValueOf(secret.Take(data)))
+	if f.fileInto.IsValid() {
+		path, err := filepath.Abs(one.text)
+		if err != nil {
+			return fmt.Sprintf("%s names no file: '%s'", one.name, one.text), "give an absolute path"
+		}
+		f.fileInto.SetString(path)
+	}
 	return "", ""
 }
 

@@ -37,6 +37,7 @@ type field struct {
 	help     string
 	section  string
 	value    reflect.Value
+	fileInto reflect.Value // of a secret: where the path of its file goes; may be invalid
 }
 
 // fieldsOf walks the struct. Its errors are mistakes in the struct, so only tests see them.
@@ -66,6 +67,9 @@ func walk(structure reflect.Value, section string) (fields []*field, err error) 
 		declared, value := structure.Type().Field(i), structure.Field(i)
 		tag := declared.Tag
 		key := tag.Get("key")
+		if key == "-" {
+			continue
+		}
 		if key == "" {
 			if value.Kind() != reflect.Struct {
 				return nil, fmt.Errorf("field %s has no key", declared.Name)
@@ -96,6 +100,9 @@ func walk(structure reflect.Value, section string) (fields []*field, err error) 
 		}
 		if f.kind, err = kindOf(value); err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		if name := tag.Get("file"); name != "" {
+			f.fileInto = structure.FieldByName(name)
 		}
 		if f.path == "prefix" && f.kind != kindText {
 			return nil, fmt.Errorf("%s: only a text can be a path below the prefix", key)

@@ -12,9 +12,9 @@ import (
 // unnoticed and matter, [promises] refuses first.
 func kongOnly(key string) bool {
 	for _, family := range []string{
-		"nginx_", "lua_", "pg_ro_", "pg_iam_", "wasm", "portal_", "admin_gui_", "tracing_", "opentelemetry_", "vitals",
+		"nginx_", "lua_", "pg_iam_", "wasm", "portal_", "admin_gui_", "tracing_", "opentelemetry_", "vitals",
 		"smtp_", "vault_", "keyring_vault_", "cluster_telemetry_", "cluster_fallback_config_", "analytics_", "konnect_",
-		"resolver_", "error_template_", "client_ssl", "audit_log", "rbac_", "stream_", "worker_", "pluginserver_",
+		"resolver_", "error_template_", "audit_log", "rbac_", "stream_", "worker_", "pluginserver_",
 		"request_debug", "db_cache_", "admin_emails_", "request_timeout_", "event_hooks_",
 	} {
 		if strings.HasPrefix(key, family) {
@@ -27,7 +27,8 @@ func kongOnly(key string) bool {
 		"admin_access_log", "admin_error_log", "admin_ssl_enabled", "status_access_log", "status_error_log",
 		"status_ssl_cert", "status_ssl_cert_key", "ssl_ciphers", "ssl_session_tickets", "ssl_session_cache_size",
 		"ssl_prefer_server_ciphers", "ssl_dhparam", "headers_upstream", "pg_max_concurrent_queries",
-		"pg_semaphore_timeout", "pg_keepalive_timeout", "pg_pool_size", "pg_backlog", "db_update_propagation",
+		"pg_semaphore_timeout", "pg_backlog", "pg_ro_max_concurrent_queries", "pg_ro_semaphore_timeout",
+		"pg_ro_keepalive_timeout", "pg_ro_backlog", "db_update_propagation",
 		"db_resurrect_ttl", "cluster_mtls", "cluster_allowed_common_names", "cluster_ocsp", "cluster_use_proxy",
 		"cluster_max_payload", "cluster_rpc", "declarative_config", "declarative_config_string",
 		"fips", "untrusted_lua",

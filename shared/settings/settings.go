@@ -15,6 +15,7 @@
 //	path     "file" (a path, never the content), "prefix" (a path, relative ones below the prefix)
 //	clear    "true" refuses ssl: nothing that listens there speaks TLS
 //	help     what it does, in a sentence or two
+//	file     of a secret: the field that takes its file's path, of key "-", so that it can be read again
 //
 // A field is a string, bool (on, off, true, false), int, int64, time.Duration, []string (by commas), a
 // [secret.Bytes] (which <key>_file reads from a file), or reads itself as those of package values do.

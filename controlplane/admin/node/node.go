@@ -43,6 +43,8 @@ type Deps struct {
 	AcceptRestore func(ctx context.Context) (epoch uint64, err error)
 	Level         Level
 	Connections   func() Connections
+	// DatabaseWarnings say what is not as it should be with the way to the database; nil: nothing can be.
+	DatabaseWarnings func() []string
 }
 
 // Connections counts what the Admin API's listeners have seen.
@@ -151,6 +153,9 @@ func (a *API) status(r *rest.Request) (rest.Answer, error) {
 			"connections_reading": 0, "connections_writing": 1, "connections_waiting": max(c.Active, 1) - 1, "total_requests": c.Requests,
 		},
 		"database": map[string]any{"reachable": fault.KindOf(err) != fault.Unavailable},
+	}
+	if a.deps.DatabaseWarnings != nil {
+		body["database"].(map[string]any)["warnings"] = append([]string{}, a.deps.DatabaseWarnings()...)
 	}
 	body["license"], body["memory_protection"] = a.license(), memguard.Look()
 	if a.deps.Keyring != nil {

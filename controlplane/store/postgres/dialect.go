@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/keepgate/keepgate/controlplane/store/postgres/dial"
 	"github.com/keepgate/keepgate/controlplane/store/relational"
 	"github.com/keepgate/keepgate/shared/fault"
 )
@@ -57,9 +58,11 @@ func begin(patience time.Duration) string {
 func explain(err error) relational.Cause {
 	refusal, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
-		return relational.Cause{Kind: connectionKind(err)}
+		return relational.Cause{Kind: connectionKind(err), Advice: dial.Advice(err)}
 	}
-	return relational.Cause{Kind: kindOfState(refusal.Code), Constraint: refusal.ConstraintName, Table: refusal.TableName}
+	return relational.Cause{
+		Kind: kindOfState(refusal.Code), Constraint: refusal.ConstraintName, Table: refusal.TableName, Advice: dial.Advice(err),
+	}
 }
 
 func kindOfState(code string) relational.CauseKind {

@@ -37,7 +37,7 @@ func TestLostKeyringCommit(t *testing.T) {
 				}
 			}
 			wire := newCutter(t, server.Port(), test.heard, true)
-			settings.Host, settings.Port, settings.Timeout = "127.0.0.1", wire.port(), 10*time.Second
+			settings.Server, settings.Timeout = at("127.0.0.1", wire.port()), 10*time.Second
 			store := open(t, settings)
 			wire.armed.Store(true)
 			err := store.ChangeKeyring(t.Context(), test.old, next, []record.Key{{ID: "8zgITLQh"}})

@@ -78,17 +78,8 @@ func TestOpenRefuses(t *testing.T) {
 		"a database that does not exist": {func(c *postgres.Config) { c.Database = "absent" }, fault.Denied},
 		"a user that does not exist":     {func(c *postgres.Config) { c.User = "absent" }, fault.Denied},
 		"a bad name of a schema":         {func(c *postgres.Config) { c.Schema = `x"; DROP TABLE meta; --` }, fault.Invalid},
-		"no server":                      {func(c *postgres.Config) { c.Host = t.TempDir() }, fault.Unavailable},
-		"TLS required but off":           {func(c *postgres.Config) { c.SSLRequired = true }, fault.Invalid},
-		"TLS over a UNIX socket":         {func(c *postgres.Config) { c.SSL, c.SSLVerify = true, true }, fault.Invalid},
-		"a CA file without certificates": {
-			func(c *postgres.Config) {
-				c.Host, c.SSL, c.SSLVerify, c.Trusted = "localhost", true, true, []string{"open_test.go"}
-			}, fault.Invalid,
-		},
-		"a client certificate that is missing": {
-			func(c *postgres.Config) { c.Host, c.SSL, c.Cert = "localhost", true, "absent.pem" }, fault.Invalid,
-		},
+		"no server":                      {func(c *postgres.Config) { c.Server = at(t.TempDir(), 5432) }, fault.Unavailable},
+		"no host":                        {func(c *postgres.Config) { c.Server.Hosts = nil }, fault.Invalid},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

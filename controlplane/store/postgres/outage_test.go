@@ -122,7 +122,7 @@ func TestLostCommit(t *testing.T) {
 				t.Fatal(err)
 			}
 			wire := newCutter(t, server.Port(), test.heard, test.healed)
-			settings.Host, settings.Port, settings.Timeout = "127.0.0.1", wire.port(), time.Second
+			settings.Server, settings.Timeout = at("127.0.0.1", wire.port()), time.Second
 			store := open(t, settings)
 			wire.armed.Store(true)
 			revision, err := store.Apply(t.Context(), workspace())

@@ -3,7 +3,7 @@
 //
 // Its statements work through a transaction pooler: nothing is prepared for later, no session keeps a
 // setting, a lock or a subscription beyond its transaction. Table names carry the schema, so no search_path
-// is needed. Connections are made when needed and made again when they break.
+// is needed. Connections are made when needed and made again when they break; package dial makes them.
 package postgres
 
 import (
@@ -21,9 +21,9 @@ import (
 	"github.com/pressly/goose/v3/lock"
 
 	"github.com/keepgate/keepgate/controlplane/store/migration"
+	"github.com/keepgate/keepgate/controlplane/store/postgres/dial"
 	"github.com/keepgate/keepgate/controlplane/store/relational"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/secret"
 )
 
 //go:embed migrations/*.sql
@@ -31,27 +31,19 @@ var migrations embed.FS
 
 // Config says where the database is and how to reach it.
 type Config struct {
-	Host     string // name or address; a folder (beginning with "/") holds a UNIX socket
-	Port     int    // default 5432
+	Server   dial.Options // Timeout is this Config's
 	User     string
-	Password secret.Bytes
 	Database string
 	Schema   string        // default: what the server's search_path says. Made by Migrate where it is missing
 	Timeout  time.Duration // to connect, and for one read; default 5 s. Writes have more, by their size
 	PoolSize int           // connections at most; default 10
-
-	SSL         bool     // use TLS where the server offers it
-	SSLRequired bool     // refuse to go without
-	SSLVerify   bool     // verify the server's certificate and name; implies SSLRequired
-	Trusted     []string // the authorities: PEM files, and the word system; default: the system's
-	Depth       int      // most intermediate certificates in the server's chain, if it is verified
-	MinVersion  uint16   // of TLS; default 1.2, the least there is
-	Cert, Key   string   // PEM files of a client certificate, read for each new connection
+	Idle     time.Duration // how long a connection that nothing uses stays; default 1 min
 }
 
 const (
 	defaultTimeout  = 5 * time.Second
 	defaultPoolSize = 10
+	defaultIdle     = time.Minute
 	defaultPort     = 5432
 )
 
@@ -59,6 +51,7 @@ const (
 type Store struct {
 	*relational.Store
 	pool   *pgxpool.Pool
+	dialer *dial.Dialer
 	db     *sql.DB
 	schema string
 }
@@ -73,16 +66,13 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	if config.Schema != "" && !schemaName.MatchString(config.Schema) {
 		return nil, fault.Newf(fault.Invalid, "postgres.Open", "", "the schema's name must be of lower-case letters, digits and _")
 	}
-	settings, err := config.pool()
+	config = config.withDefaults()
+	pool, dialer, err := config.connect(ctx)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "postgres.Open", "", err)
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, settings)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "postgres.Open", "", err)
-	}
-	s := &Store{pool: pool, db: stdlib.OpenDBFromPool(pool), schema: config.Schema}
-	if s.Store, err = s.relational(config, settings.ConnConfig.ConnectTimeout); err == nil {
+	s := &Store{pool: pool, dialer: dialer, db: stdlib.OpenDBFromPool(pool), schema: config.Schema}
+	if s.Store, err = s.relational(config); err == nil {
 		err = s.Check(ctx)
 	}
 	if err != nil {
@@ -91,13 +81,16 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	return s, nil
 }
 
-func (s *Store) relational(config Config, timeout time.Duration) (*relational.Store, error) {
+// Warnings are what is not as it should be with the connection to the database, for the status of the node.
+func (s *Store) Warnings() []string { return s.dialer.Warnings() }
+
+func (s *Store) relational(config Config) (*relational.Store, error) {
 	source, err := s.source()
 	if err != nil {
 		return nil, fault.New(fault.Internal, "postgres.Open", "", err)
 	}
 	return relational.New(relational.Options{
-		Dialect: dialect(config.prefix()), Migrations: source, Reader: s.db, Writer: s.db, Timeout: timeout, Renew: s.pool.Reset,
+		Dialect: dialect(config.prefix()), Migrations: source, Reader: s.db, Writer: s.db, Timeout: config.Timeout, Renew: s.pool.Reset,
 	}), nil
 }
 

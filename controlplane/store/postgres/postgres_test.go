@@ -11,6 +11,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/controlplane/store/layout"
 	"github.com/keepgate/keepgate/controlplane/store/postgres"
+	"github.com/keepgate/keepgate/controlplane/store/postgres/dial"
 	"github.com/keepgate/keepgate/controlplane/store/storetest"
 	"github.com/keepgate/keepgate/e2e/pgtest"
 )
@@ -24,7 +25,11 @@ func config(t testing.TB, server *pgtest.Server, dsn string) postgres.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return postgres.Config{Host: server.Socket(), Port: int(parsed.Port), User: server.User(), Database: parsed.Database, PoolSize: 8}
+	return postgres.Config{Server: at(server.Socket(), int(parsed.Port)), User: server.User(), Database: parsed.Database, PoolSize: 8}
+}
+
+func at(host string, port int) dial.Options {
+	return dial.Options{Hosts: []dial.Host{{Name: host, Port: port}}}
 }
 
 func open(t testing.TB, config postgres.Config) *postgres.Store {

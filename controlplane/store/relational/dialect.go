@@ -46,6 +46,7 @@ type Cause struct {
 	Kind       CauseKind
 	Constraint string // name of what was violated, where the engine says it
 	Table      string // its table, where the engine says it
+	Advice     string // what an operator can do about it, where that is known
 }
 
 // CauseKind is what can be done about an error of a driver.

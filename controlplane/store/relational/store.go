@@ -13,6 +13,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/record"
@@ -73,7 +74,11 @@ func (s *Store) fault(ctx context.Context, method, subject string, err error) er
 	if ctx.Err() != nil {
 		return fault.Newf(fault.Unavailable, op, subject, "%w (%w)", context.Cause(ctx), ctx.Err())
 	}
-	switch s.dialect.Explain(err).Kind {
+	cause := s.dialect.Explain(err)
+	if cause.Advice != "" {
+		err = fmt.Errorf("%w; %s", err, cause.Advice)
+	}
+	switch cause.Kind {
 	case Collision, Unreachable:
 		return fault.New(fault.Unavailable, op, subject, err)
 	case Unmigrated:

@@ -30,25 +30,7 @@ type Database struct {
 	SQLitePath      string        `key:"sqlite_path" default:"keepgate.db" path:"prefix" help:"The file of the embedded database; a relative path lies below the prefix."`
 	UpdateFrequency time.Duration `key:"db_update_frequency" default:"5s" unit:"s" min:"100ms" help:"How often the history is polled for changes that no hint announced."`
 	Postgres        Postgres      `section:"PostgreSQL"`
-}
-
-// Postgres is how PostgreSQL is reached, under Kong's names.
-type Postgres struct {
-	Host        string        `key:"pg_host" default:"127.0.0.1" help:"The server's host name or address, or the folder of its UNIX socket."`
-	Port        int           `key:"pg_port" default:"5432" min:"1" max:"65535" help:"The server's port."`
-	Timeout     time.Duration `key:"pg_timeout" default:"5000ms" unit:"ms" min:"1ms" help:"How long connecting and each statement may take."`
-	User        string        `key:"pg_user" default:"keepgate" help:"The role to connect as."`
-	Password    secret.Bytes  `key:"pg_password" help:"The role's password."`
-	Name        string        `key:"pg_database" default:"keepgate" help:"The database to use."`
-	Schema      string        `key:"pg_schema" help:"The schema to use; empty takes the role's search path."`
-	SSL         bool          `key:"pg_ssl" default:"off" help:"Connect with TLS where the server offers it."`
-	SSLRequired bool          `key:"pg_ssl_required" default:"off" help:"Refuse a server that offers no TLS."`
-	SSLVerify   bool          `key:"pg_ssl_verify" default:"off" help:"Verify the server's certificate against ssl_trusted_certificate, and its name."`
-	SSLVersion  string        `key:"pg_ssl_version" default:"tlsv1_2" oneof:"tlsv1_2|tlsv1_3|any" help:"The least TLS version spoken with the server."`
-	SSLCert     string        `key:"pg_ssl_cert" path:"file" help:"The client certificate for mutual TLS (PEM file)."`
-	SSLKey      string        `key:"pg_ssl_cert_key" path:"file" help:"The private key of pg_ssl_cert (PEM file)."`
-	Trusted     []string      `key:"ssl_trusted_certificate" kong:"lua_ssl_trusted_certificate" default:"system" help:"The authorities that the database server's certificate is verified against: files, and the word system."`
-	VerifyDepth int           `key:"ssl_verify_depth" kong:"lua_ssl_verify_depth" default:"1" min:"0" max:"100" help:"How many intermediate certificates a chain may have."`
+	Replica         Replica       `section:"PostgreSQL read replica"`
 }
 
 // Admin is the Admin API.

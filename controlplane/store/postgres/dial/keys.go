@@ -1,0 +1,242 @@
+package dial
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/keepgate/keepgate/shared/secret"
+)
+
+const (
+	// maxFile bounds what is read: the system's bundle of authorities is some hundred KiB, a list of a busy authority some MiB.
+	maxFile = 16 << 20
+	// checkEvery is how often files are looked at for what connections in use were not made with.
+	checkEvery = time.Second
+
+	system = "system"
+)
+
+// material is all that connections are made with, read at one moment.
+type material struct {
+	number   uint64
+	sum      [sha256.Size]byte
+	password secret.Bytes
+	tls      *tls.Config // nil: no TLS. A template: each handshake has its own
+	roots    *x509.CertPool
+	lists    []*x509.RevocationList
+}
+
+// keys reads material and remembers the last that was good.
+type keys struct {
+	options Options
+	network bool
+
+	mu      sync.Mutex
+	current *material // guarded by mu
+	looked  time.Time // guarded by mu
+}
+
+// load reads everything again. An error beside material says why the files are not usable now; what was read before goes on.
+func (k *keys) load() (*material, error) {
+	read, err := k.options.read(k.network)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.looked = time.Now()
+	switch {
+	case err != nil && k.current != nil:
+		return k.current, fmt.Errorf("going on with what was read before: %w", err)
+	case err != nil:
+		return nil, err
+	case k.current != nil && k.current.sum == read.sum:
+		return k.current, nil
+	case k.current != nil:
+		read.number = k.current.number + 1
+	}
+	k.current = read
+	return read, nil
+}
+
+// generation counts how often the files had another content.
+func (k *keys) generation() uint64 {
+	k.mu.Lock()
+	current, stale := k.current, time.Since(k.looked) > checkEvery
+	k.mu.Unlock()
+	if stale {
+		if again, _ := k.load(); again != nil { // that they are not usable is told when a connection is made
+			current = again
+		}
+	}
+	return current.number
+}
+
+// read reads the files.
+func (o Options) read(network bool) (*material, error) {
+	m := &material{password: o.Password}
+	sum := sha256.New()
+	note := func(data []byte, err error) ([]byte, error) {
+		fmt.Fprintf(sum, "%d:", len(data))
+		sum.Write(data)
+		return data, err
+	}
+	if o.PasswordFile != "" {
+		data, err := note(readFile(o.PasswordFile))
+		if err != nil {
+			return nil, fmt.Errorf("pg_password_file: %w", err)
+		}
+		m.password = secret.Take(bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r")))
+	}
+	if o.TLS && network {
+		if err := m.secure(o, note); err != nil {
+			return nil, err
+		}
+	}
+	sum.Sum(m.sum[:0])
+	return m, nil
+}
+
+// secure reads what TLS needs.
+func (m *material) secure(o Options, note func([]byte, error) ([]byte, error)) (err error) {
+	m.tls = &tls.Config{MinVersion: max(o.MinVersion, tls.VersionTLS12), InsecureSkipVerify: true} // see configFor
+	if o.Verify {
+		if m.roots, err = o.authorities(note); err != nil {
+			return fmt.Errorf("ssl_trusted_certificate: %w", err)
+		}
+	}
+	if o.CRL != "" {
+		data, err := note(readFile(o.CRL))
+		if err == nil {
+			m.lists, err = parseLists(data)
+		}
+		if err != nil {
+			return fmt.Errorf("pg_ssl_crl_file: %w", err)
+		}
+	}
+	if o.Cert == "" {
+		return nil
+	}
+	cert, err := note(readFile(o.Cert))
+	if err != nil {
+		return fmt.Errorf("pg_ssl_cert: %w", err)
+	}
+	key, err := note(readKey(o.Key))
+	if err != nil {
+		return fmt.Errorf("pg_ssl_cert_key: %w", err)
+	}
+	defer clear(key)
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return fmt.Errorf("pg_ssl_cert and pg_ssl_cert_key: %w", err)
+	}
+	// Whatever authorities the server names: it may know ours by way of a certificate that it has and we do not show, and one that it
+	// refuses tells more than one that was never sent.
+	m.tls.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	return nil
+}
+
+// authorities are whom the server's certificate is verified against.
+func (o Options) authorities(note func([]byte, error) ([]byte, error)) (pool *x509.CertPool, err error) {
+	pool = x509.NewCertPool()
+	if len(o.Trusted) == 0 || slices.Contains(o.Trusted, system) {
+		if pool, err = x509.SystemCertPool(); err != nil {
+			return nil, fmt.Errorf("reading the system's authorities: %w", err)
+		}
+	}
+	for _, from := range o.Trusted {
+		if from == system {
+			continue
+		}
+		text, where := inlinePEM(from), "the text"
+		if text == nil {
+			where = from
+			if text, err = note(readFile(from)); err != nil {
+				return nil, err
+			}
+		}
+		if !pool.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("there is no certificate in %s", where)
+		}
+	}
+	return pool, nil
+}
+
+// inlinePEM is the PEM that a text is, as it is or in base64; nil for a path.
+func inlinePEM(text string) []byte {
+	const begin = "-----BEGIN "
+	if strings.Contains(text, begin) {
+		return []byte(text)
+	}
+	if decoded, err := base64.StdEncoding.DecodeString(text); err == nil && bytes.Contains(decoded, []byte(begin)) {
+		return decoded
+	}
+	return nil
+}
+
+// check refuses what can never work.
+func (o Options) check() error {
+	if !o.TLS {
+		return nil
+	}
+	for _, file := range []struct{ key, path string }{{"pg_ssl_cert", o.Cert}, {"pg_ssl_cert_key", o.Key}, {"pg_ssl_crl_file", o.CRL}} {
+		if file.path != "" && !filepath.IsAbs(file.path) {
+			return fmt.Errorf("%s needs an absolute path, not %q", file.key, file.path)
+		}
+	}
+	for _, from := range o.Trusted {
+		text := inlinePEM(from)
+		switch {
+		case bytes.Contains(text, []byte("PRIVATE KEY-----")):
+			return errors.New("ssl_trusted_certificate holds a private key: take it away from where it stands")
+		case from != system && text == nil && !filepath.IsAbs(from):
+			return fmt.Errorf("ssl_trusted_certificate needs absolute paths, not %q", from)
+		}
+	}
+	switch {
+	case o.Cert != "" && o.Key == "":
+		return errors.New("pg_ssl_cert needs pg_ssl_cert_key, its private key")
+	case o.Key != "" && o.Cert == "":
+		return errors.New("pg_ssl_cert_key needs pg_ssl_cert, its certificate")
+	case o.CRL != "" && !o.Verify:
+		return errors.New("pg_ssl_crl_file needs pg_ssl_verify = on")
+	}
+	return nil
+}
+
+func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxFile {
+		return nil, fmt.Errorf("%s is no file of at most %d bytes", path, maxFile)
+	}
+	return os.ReadFile(path)
+}
+
+// readKey reads a private key that nobody else can read: of mode 0600, or 0640 where it is root's, PostgreSQL's own rule for its keys.
+func readKey(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	allowed := fs.FileMode(0o600)
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid == 0 {
+		allowed = 0o640
+	}
+	if mode := info.Mode().Perm(); mode&0o077&^allowed != 0 {
+		return nil, fmt.Errorf("others can read %s (mode %04o): chmod 0600 %[1]s (or 0640, where root owns it)", path, mode)
+	}
+	return readFile(path)
+}
