@@ -6,6 +6,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -89,6 +90,7 @@ func TestStoredForms(t *testing.T) {
 		"workspaces":               `"name":"w","comment":"c","config":{"a":"b"},"meta":{}`,
 		"environments":             `"name":"e"`,
 		"licenses":                 `"payload":"{\"license\":{\"payload\":{}}}"`,
+		"rbac_users":               `"name":"u","comment":"c","authority":"{}","token_hash":"` + strings.Repeat("0a", 32) + `"`,
 	}
 	s := newSchema()
 	for _, e := range s.Entities() {
@@ -147,6 +149,7 @@ func TestEncryptedFieldsAreFound(t *testing.T) {
 	}
 	want := []string{
 		"certificates.key", "certificates.key_alt", "environments.fingerprint_key", "licenses.payload",
+		"rbac_users.token_hash", "rbac_users.authority",
 		"basicauth_credentials.password", "basicauth_credentials.password_check", "jwt_secrets.secret", "keyauth_credentials.key",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -165,8 +168,8 @@ func TestParentsComeFirst(t *testing.T) {
 		}
 		seen[e.Table] = true
 	}
-	if len(seen) != 19 {
-		t.Errorf("%d entities, want 19", len(seen))
+	if len(seen) != 20 {
+		t.Errorf("%d entities, want 20", len(seen))
 	}
 	if e := newSchema().EntityOf(&schemav1.Field{}); e != nil {
 		t.Errorf("a message that is no entity is one of %s", e.Table)

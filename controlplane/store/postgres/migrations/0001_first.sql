@@ -87,6 +87,21 @@ CREATE TABLE licenses (
 ) WITH (fillfactor = 50);
 CREATE INDEX licenses_tags_idx ON licenses USING gin (tags);
 
+CREATE TABLE rbac_users (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "name" text,
+    "token_hash_fingerprint" text,
+    "token_hash" text,
+    "authority" text,
+    tags text[],
+    body text NOT NULL
+) WITH (fillfactor = 50);
+CREATE UNIQUE INDEX rbac_users_name_key ON rbac_users ("name");
+CREATE UNIQUE INDEX rbac_users_token_hash_key ON rbac_users ("token_hash_fingerprint");
+CREATE INDEX rbac_users_tags_idx ON rbac_users USING gin (tags);
+
 CREATE TABLE acls (
     id text COLLATE "C" PRIMARY KEY,
     workspace text COLLATE "C" NOT NULL,

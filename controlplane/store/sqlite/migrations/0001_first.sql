@@ -80,6 +80,20 @@ CREATE TABLE licenses (
     body text NOT NULL
 ) STRICT;
 
+CREATE TABLE rbac_users (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "name" text,
+    "token_hash_fingerprint" text,
+    "token_hash" text,
+    "authority" text,
+    tags text,
+    body text NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX rbac_users_name_key ON rbac_users ("name");
+CREATE UNIQUE INDEX rbac_users_token_hash_key ON rbac_users ("token_hash_fingerprint");
+
 CREATE TABLE acls (
     id text PRIMARY KEY,
     workspace text NOT NULL,
