@@ -27,7 +27,7 @@ func newHashRing(slots int, seats []seat, before *layout) *hashRing {
 	slots = min(max(slots, minSlots), maxSlots)
 	r := &hashRing{make([]uint16, slots)}
 	old, ok := before.hashRing()
-	if !ok || len(old.owners) != slots {
+	if !ok || len(old.owners) != slots || len(before.seats) == 0 { // nobody owned a slot
 		for slot := range r.owners {
 			r.owners[slot] = uint16(winner(seats, slot, nil))
 		}

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"testing"
@@ -143,5 +144,24 @@ func TestHashIsFrozen(t *testing.T) {
 	ring, _ := u.layout(t.Context(), 0).hashRing()
 	if got := fmt.Sprint(ring.owners[:24]); got != "[0 1 0 0 2 0 1 0 1 2 2 2 2 1 2 1 1 2 0 2 2 1 1 2]" {
 		t.Errorf("the ring begins %s", got)
+	}
+}
+
+// An upstream whose targets led nowhere, or had no weight, serves as soon as one does.
+func TestSeatsAfterNone(t *testing.T) {
+	t.Parallel()
+	for _, algorithm := range []Algorithm{RoundRobin, LeastConnections, ConsistentHashing, Latency} {
+		t.Run(string(algorithm), func(t *testing.T) {
+			t.Parallel()
+			none := NewUpstream(specOf(algorithm, 0), Settings{}, nil)
+			if _, err := New(none, address).Next(t.Context(), new(Try)); !errors.Is(err, ErrNoPeer) {
+				t.Fatalf("without a weight: %v", err)
+			}
+			var try Try
+			defer try.End()
+			if _, err := New(NewUpstream(specOf(algorithm, 1), Settings{}, none), address).Next(t.Context(), &try); err != nil {
+				t.Fatalf("with one: %v", err)
+			}
+		})
 	}
 }
