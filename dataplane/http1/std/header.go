@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
@@ -80,7 +79,7 @@ func copyHeader(h http.Header, from *exchange.Header) {
 			continue
 		}
 		key := http.CanonicalHeaderKey(f.Name)
-		if unsafe.StringData(key) == unsafe.StringData(f.Name) {
+		if key == f.Name { // then it is the exchange's own, not a copy
 			text = append(text, f.Name...)
 			key = exchange.View(text[len(text)-len(f.Name):])
 		}
