@@ -79,10 +79,24 @@ func Request(ex *exchange.Exchange) Form {
 	if form == Text && r.HasBody() {
 		r.Body, r.ContentLength = &decoder{src: r.Body}, -1
 	}
+	return form.orAccepted(r)
+}
+
+// Wanted is the form of the response to a request, None when the request is no gRPC-Web.
+func Wanted(ex *exchange.Exchange) Form {
+	form := FormOf(ex.Request.Header.Get("Content-Type"))
+	if form == None {
+		return None
+	}
+	return form.orAccepted(&ex.Request)
+}
+
+// orAccepted is the form that a request accepts, f when it does not say.
+func (f Form) orAccepted(r *exchange.Request) Form {
 	if wanted := FormOf(r.Header.Get("Accept")); wanted != None {
 		return wanted
 	}
-	return form
+	return f
 }
 
 // Response turns an upstream's response into one of gRPC-Web. What is no gRPC stays as it is.

@@ -84,9 +84,8 @@ func preflight(r *exchange.Request) bool {
 
 // forwardGRPC forwards a call, or whatever else comes for a gRPC service, as it streams.
 func (p *Proxy) forwardGRPC(ex *exchange.Exchange, s *state, route *table.Route) {
-	form := grpcweb.None
 	if route.Service.GRPC {
-		form = grpcweb.Request(ex)
+		s.web = grpcweb.Request(ex)
 	}
 	contentType := ex.Request.Header.Get("Content-Type")
 	if !grpcweb.IsGRPC(contentType) && route.GRPC {
@@ -105,24 +104,23 @@ func (p *Proxy) forwardGRPC(ex *exchange.Exchange, s *state, route *table.Route)
 	if s.patience != nil && ex.Response.Stream != nil {
 		ex.Response.Stream = &timed{ReadCloser: ex.Response.Stream, ex: ex, until: s.patience}
 	}
-	if form != grpcweb.None {
-		grpcweb.Response(ex, form)
+	if s.web != grpcweb.None {
+		grpcweb.Response(ex, s.web)
 	}
 }
 
 // speakGRPC words what the gateway answers to a gRPC client as the end of a call: such clients look at nothing else.
-func (p *Proxy) speakGRPC(ex *exchange.Exchange) {
+func (p *Proxy) speakGRPC(ex *exchange.Exchange, s *state) {
 	r := &ex.Response
 	if ex.Request.Method != "POST" {
 		return
 	}
-	contentType := ex.Request.Header.Get("Content-Type")
-	form := grpcweb.FormOf(contentType)
-	if form == grpcweb.None && (ex.Request.Major < 2 || !grpcweb.IsGRPC(contentType)) {
-		return
+	form := s.web // of a call that was translated already, whose header says so no more
+	if form == grpcweb.None {
+		form = grpcweb.Wanted(ex)
 	}
-	if wanted := grpcweb.FormOf(ex.Request.Header.Get("Accept")); form != grpcweb.None && wanted != grpcweb.None {
-		form = wanted
+	if form == grpcweb.None && (ex.Request.Major < 2 || !grpcweb.IsGRPC(ex.Request.Header.Get("Content-Type"))) {
+		return
 	}
 	if !r.Header.Has("grpc-status") {
 		message := ""

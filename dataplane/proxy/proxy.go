@@ -13,6 +13,7 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/grpcweb"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/table"
@@ -79,8 +80,9 @@ type state struct {
 	scheme    string // of the request as far as trusted peers say
 	forwarded forwarded
 
-	held     int64     // of the budget for bodies
-	patience *patience // of a gRPC client that set a deadline; nil: none
+	held     int64        // of the budget for bodies
+	web      grpcweb.Form // that the response is translated to
+	patience *patience    // of a gRPC client that set a deadline; nil: none
 
 	tried balancer.Try
 	head  client.Head

@@ -115,7 +115,7 @@ func (p *Proxy) finishResponse(ex *exchange.Exchange, s *state) {
 		p.writeError(ex, refusal)
 	}
 	if r.Origin == exchange.Gateway {
-		p.speakGRPC(ex)
+		p.speakGRPC(ex, s)
 	}
 	if r.Origin == exchange.Upstream {
 		p.markUpstream(ex)
