@@ -11,7 +11,9 @@ var forbiddenTrailers = []string{
 }
 
 // forbiddenPrefixes are families of identity and forwarding fields that the gateway alone may set.
-var forbiddenPrefixes = []string{"X-Consumer-", "X-Credential-", "X-Anonymous-", "X-Forwarded-", "X-Real-", "X-Keepgate-", "X-Kong-"}
+var forbiddenPrefixes = []string{
+	"X-Consumer-", "X-Credential-", "X-Anonymous-", "X-Authenticated-", "X-Client-Cert-", "X-Forwarded-", "X-Real-", "X-Keepgate-", "X-Kong-",
+}
 
 // ForbiddenTrailer says whether a trailer of that name is dropped.
 func ForbiddenTrailer(name string) bool {
