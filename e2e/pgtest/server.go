@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -76,6 +77,16 @@ func (s *Server) create() error {
 	initdb.Dir, initdb.SysProcAttr = s.folder, attributes
 	if output, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, output)
+	}
+	conf, err := os.OpenFile(filepath.Join(s.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	if _, err := conf.WriteString("\ninclude_if_exists = '" + Included + "'\n"); err != nil {
+		return err
+	}
+	if err := conf.Close(); err != nil {
+		return err
 	}
 	if s.options.TCP {
 		if s.port, err = ports.Claim(); err != nil {
@@ -182,6 +193,65 @@ func (s *Server) stop() {
 	_ = s.Pause()
 	_ = os.RemoveAll(s.folder)
 }
+
+// Included is the file of the data directory that may hold further settings. Those of [Options] are stronger.
+const Included = "test.conf"
+
+// Install puts a file into the server's data directory, owned by whoever the server runs as.
+func (s *Server) Install(name string, data []byte, mode os.FileMode) error {
+	attributes, err := s.owner()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(s.data(), name)
+	if err := os.WriteFile(path+".new", data, mode); err != nil {
+		return err
+	}
+	if who := attributes.Credential; who != nil {
+		if err := os.Chown(path+".new", int(who.Uid), int(who.Gid)); err != nil {
+			return err
+		}
+	}
+	return os.Rename(path+".new", path)
+}
+
+// Reload makes the server read its files again and returns once new connections are under them. What it could not take is an error.
+func (s *Server) Reload(ctx context.Context) error {
+	before, err := os.Stat(s.log())
+	if err != nil {
+		return err
+	}
+	if err := s.Exec(ctx, "SELECT pg_reload_conf()"); err != nil {
+		return err
+	}
+	for {
+		log, err := os.ReadFile(s.log())
+		if err != nil {
+			return err
+		}
+		said := string(log[before.Size():])
+		switch {
+		case strings.Contains(said, "not reloaded"), strings.Contains(said, "no changes were applied"):
+			return fmt.Errorf("the server refuses its files:\n%s", said)
+		case strings.Contains(said, "reloading configuration files"):
+			if err := s.ping(ctx); err != nil { // made by a postmaster that has read everything
+				return err
+			}
+			if log, err = os.ReadFile(s.log()); err == nil && strings.Contains(string(log[before.Size():]), "not reloaded") {
+				err = fmt.Errorf("the server refuses its files:\n%s", log[before.Size():])
+			}
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// Data is the server's data directory.
+func (s *Server) Data() string { return s.data() }
 
 func (s *Server) data() string { return filepath.Join(s.folder, "data") }
 func (s *Server) log() string  { return filepath.Join(s.folder, "server.log") }

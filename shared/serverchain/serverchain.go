@@ -24,9 +24,10 @@ import (
 
 // Demand is what a chain has to prove.
 type Demand struct {
-	Host  string         // the name or address that was meant
-	Or    string         // another one that is as good, or ""
-	Roots *x509.CertPool // whom to believe; nil: the system's authorities
+	Host  string              // the name or address that was meant
+	Or    string              // another one that is as good, or ""
+	Roots *x509.CertPool      // whom to believe; nil: the system's authorities
+	Known []*x509.Certificate // may stand between the two, beside what the server shows
 	// Depth is how many intermediate certificates there may be between the server's own and the authority; below 0 any
 	// number. DepthName is what its operator calls it.
 	Depth     int
@@ -55,6 +56,9 @@ func Verify(shown []*x509.Certificate, d Demand) error {
 	options := x509.VerifyOptions{Roots: d.Roots, Intermediates: x509.NewCertPool(), CurrentTime: d.Now}
 	for _, above := range shown[1:] {
 		options.Intermediates.AddCert(above)
+	}
+	for _, known := range d.Known {
+		options.Intermediates.AddCert(known)
 	}
 	chains, err := leaf.Verify(options)
 	if err != nil {

@@ -19,7 +19,7 @@ type attempt struct {
 	host      string // "name:port" or the folder that was dialled last
 }
 
-// dial reaches one address and negotiates TLS there. address is as [lookup] has written it, or, for a request to cancel, one that
+// dial reaches one address and negotiates TLS there. address is as [Dialer.lookup] has written it, or, for a request to cancel, one that
 // was reached before.
 func (a *attempt) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if network == "unix" {
@@ -51,7 +51,7 @@ func (a *attempt) dial(ctx context.Context, network, address string) (net.Conn, 
 	return secured, nil
 }
 
-// cutName undoes [lookup]: "db.example/10.0.0.1:5432", or "[db.example/::1]:5432" for an address with colons.
+// cutName undoes [Dialer.lookup]: "db.example/10.0.0.1:5432", or "[db.example/::1]:5432" for an address with colons.
 func cutName(address string) (name, rest string, named bool) {
 	open := ""
 	if strings.HasPrefix(address, "[") {

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,6 +57,9 @@ type Options struct {
 	MinVersion uint16   // of TLS; at least 1.2
 	Cert, Key  string   // absolute paths of a client certificate and its key
 	CRL        string   // absolute path of revocation lists
+
+	// Resolve finds the addresses of a name; nil: the system does.
+	Resolve func(ctx context.Context, name string) ([]string, error)
 
 	// Warn is told what is not as it should be when that first shows; nil: nobody is. [Dialer.Warnings] has what holds now.
 	Warn func(text string)
@@ -126,7 +130,7 @@ func (d *Dialer) Prepare(ctx context.Context, config *pgx.ConnConfig) error {
 		config.ConnectTimeout /= time.Duration(len(hosts) + 1)
 	}
 	attempt := &attempt{dialer: d, material: material, tlsConfig: material.tls}
-	config.LookupFunc, config.DialFunc = lookup, attempt.dial
+	config.LookupFunc, config.DialFunc = d.lookup, attempt.dial
 	config.ValidateConnect = nil
 	switch d.options.Target {
 	case Primary:
@@ -183,11 +187,19 @@ func (d *Dialer) answered(name string) int {
 }
 
 // lookup resolves a name and keeps it beside each address, so that the one who dials knows whom to expect there.
-func lookup(ctx context.Context, name string) ([]string, error) {
-	addresses, err := net.DefaultResolver.LookupHost(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("the name is not known to DNS: %w", err)
+func (d *Dialer) lookup(ctx context.Context, name string) ([]string, error) {
+	resolve := d.options.Resolve
+	if resolve == nil {
+		resolve = net.DefaultResolver.LookupHost
 	}
+	if net.ParseIP(name) != nil {
+		return []string{name + nameEnd + name}, nil
+	}
+	addresses, err := resolve(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("looking up the address: %w", err)
+	}
+	addresses = slices.Clone(addresses)
 	for i, address := range addresses {
 		addresses[i] = name + nameEnd + address
 	}

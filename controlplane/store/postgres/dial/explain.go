@@ -54,13 +54,7 @@ func Advice(err error) string {
 	if !ok || remote.Op != "remote error" {
 		return ""
 	}
-	text := remote.Err.Error()
-	for alert, advice := range alerts() {
-		if strings.Contains(text, alert) {
-			return advice
-		}
-	}
-	return ""
+	return alerts()[strings.TrimPrefix(remote.Err.Error(), "tls: ")]
 }
 
 // alerts are those of RFC 8446 §6.2 that speak of the client's certificate, in crypto/tls's words.
@@ -87,7 +81,7 @@ func adviceOnRefusal(refused *pgconn.PgError) string {
 	switch {
 	case refused.Code == "28000" && has("requires a valid client certificate"):
 		return "the server demands a client certificate: set pg_ssl_cert and pg_ssl_cert_key"
-	case refused.Code == "28000" && has("certificate authentication failed"):
+	case refused.Code == "28000" && (has("certificate authentication failed") || has("\"trust\" authentication failed")):
 		return "the common name of pg_ssl_cert has to be pg_user, or a map of the server's pg_ident.conf has to lead from one to the other"
 	case refused.Code == "28000" && (has("no encryption") || has("SSL off")):
 		return "the server's pg_hba.conf does not let this role in without TLS: set pg_ssl = on"
@@ -96,7 +90,7 @@ func adviceOnRefusal(refused *pgconn.PgError) string {
 	case refused.Code == "28000" && has("does not exist"):
 		return "the role of pg_user is not there: create it, or mend pg_user"
 	case refused.Code == "28P01":
-		return "mend pg_password (or its file), or the role's password"
+		return "mend pg_password (or its file), or the role's password; under clientcert=verify-full the common name of pg_ssl_cert has to be the role, too"
 	case refused.Code == "3D000":
 		return "the database of pg_database is not there: create it, or mend pg_database"
 	}

@@ -5,14 +5,11 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -35,7 +32,7 @@ type material struct {
 	sum      [sha256.Size]byte
 	password secret.Bytes
 	tls      *tls.Config // nil: no TLS. A template: each handshake has its own
-	roots    *x509.CertPool
+	trust    Trust
 	lists    []*x509.RevocationList
 }
 
@@ -111,7 +108,7 @@ func (o Options) read(network bool) (*material, error) {
 func (m *material) secure(o Options, note func([]byte, error) ([]byte, error)) (err error) {
 	m.tls = &tls.Config{MinVersion: max(o.MinVersion, tls.VersionTLS12), InsecureSkipVerify: true} // see configFor
 	if o.Verify {
-		if m.roots, err = o.authorities(note); err != nil {
+		if m.trust, err = o.authorities(note); err != nil {
 			return fmt.Errorf("ssl_trusted_certificate: %w", err)
 		}
 	}
@@ -143,44 +140,6 @@ func (m *material) secure(o Options, note func([]byte, error) ([]byte, error)) (
 	// Whatever authorities the server names: it may know ours by way of a certificate that it has and we do not show, and one that it
 	// refuses tells more than one that was never sent.
 	m.tls.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
-	return nil
-}
-
-// authorities are whom the server's certificate is verified against.
-func (o Options) authorities(note func([]byte, error) ([]byte, error)) (pool *x509.CertPool, err error) {
-	pool = x509.NewCertPool()
-	if len(o.Trusted) == 0 || slices.Contains(o.Trusted, system) {
-		if pool, err = x509.SystemCertPool(); err != nil {
-			return nil, fmt.Errorf("reading the system's authorities: %w", err)
-		}
-	}
-	for _, from := range o.Trusted {
-		if from == system {
-			continue
-		}
-		text, where := inlinePEM(from), "the text"
-		if text == nil {
-			where = from
-			if text, err = note(readFile(from)); err != nil {
-				return nil, err
-			}
-		}
-		if !pool.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("there is no certificate in %s", where)
-		}
-	}
-	return pool, nil
-}
-
-// inlinePEM is the PEM that a text is, as it is or in base64; nil for a path.
-func inlinePEM(text string) []byte {
-	const begin = "-----BEGIN "
-	if strings.Contains(text, begin) {
-		return []byte(text)
-	}
-	if decoded, err := base64.StdEncoding.DecodeString(text); err == nil && bytes.Contains(decoded, []byte(begin)) {
-		return decoded
-	}
 	return nil
 }
 

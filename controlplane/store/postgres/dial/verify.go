@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/keepgate/keepgate/shared/serverchain"
@@ -20,14 +21,12 @@ func (a *attempt) configFor(name string) *tls.Config {
 	if !a.dialer.options.Verify {
 		return config
 	}
-	demand := serverchain.Demand{
-		Host: name, Roots: a.material.roots, Depth: a.dialer.options.Depth, DepthName: "ssl_verify_depth",
-	}
+	demand := serverchain.Demand{Host: name, Depth: a.dialer.options.Depth, DepthName: "ssl_verify_depth"}
 	if a.material.lists != nil {
 		demand.Revoked = a.material.revoked
 	}
 	config.VerifyConnection = func(state tls.ConnectionState) error {
-		if err := serverchain.Verify(state.PeerCertificates, demand); err != nil {
+		if err := a.material.trust.Verify(state.PeerCertificates, demand); err != nil {
 			return refusal{err}
 		}
 		var warning error
@@ -49,14 +48,14 @@ func (r refusal) Unwrap() error { return r.error }
 func parseLists(data []byte) (lists []*x509.RevocationList, err error) {
 	const sequence = 0x30 // how any list in DER begins, and no PEM
 	if len(data) > 0 && data[0] == sequence {
-		list, err := x509.ParseRevocationList(data)
+		list, err := parseList(data)
 		return []*x509.RevocationList{list}, err
 	}
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "X509 CRL" {
 			return nil, fmt.Errorf("it holds a %.40q beside lists", block.Type)
 		}
-		list, err := x509.ParseRevocationList(block.Bytes)
+		list, err := parseList(block.Bytes)
 		if err != nil {
 			return nil, err
 		}
@@ -66,6 +65,25 @@ func parseLists(data []byte) (lists []*x509.RevocationList, err error) {
 		return nil, errors.New("there is no list in it")
 	}
 	return lists, nil
+}
+
+// parseList refuses what says less than all of one authority: lists of changes, of some reasons, or of some certificates are marked by
+// critical extensions (RFC 5280 §5.2.4, §5.2.5).
+func parseList(der []byte) (*x509.RevocationList, error) {
+	list, err := x509.ParseRevocationList(der)
+	if err != nil && strings.Contains(err.Error(), "unsupported crl version") {
+		return nil, errors.New("a list is of version 1, which RFC 5280 §5.1.2.1 forbids: openssl ca makes version 2 " +
+			"with crl_extensions (authorityKeyIdentifier = keyid) and crlnumber in its configuration")
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, extension := range list.Extensions {
+		if extension.Critical {
+			return nil, fmt.Errorf("the list of %.100q has the critical extension %s: it does not speak of all certificates", list.Issuer.String(), extension.Id)
+		}
+	}
+	return list, nil
 }
 
 // revoked looks every certificate of a verified chain up in its issuer's list, as OpenSSL does under X509_V_FLAG_CRL_CHECK_ALL: who has
