@@ -52,7 +52,7 @@ func (i *instance) check(ex *exchange.Exchange, on *plugin.Runtime) *plugin.Refu
 	if refusal != nil {
 		return refusal
 	}
-	return i.identify(ex, on, store, v, proven)
+	return i.identify(ex, on, t, v, proven)
 }
 
 // notRevoked returns the first way to an anchor on which no certificate was taken back.
@@ -78,7 +78,7 @@ func (i *instance) notRevoked(ex *exchange.Exchange, v *verdict, now time.Time) 
 }
 
 // identify says whose the certificate is.
-func (i *instance) identify(ex *exchange.Exchange, on *plugin.Runtime, store *Store, v *verdict, w *way) *plugin.Refusal {
+func (i *instance) identify(ex *exchange.Exchange, on *plugin.Runtime, t *trust, v *verdict, w *way) *plugin.Refusal {
 	if i.skipLookup {
 		ex.Consumer = exchange.Consumer{CredentialID: v.fingerprint, CredentialKind: name, AuthenticatedGroups: w.groups}
 		ex.Request.Header.Set(headerDN, w.names.dn)
@@ -87,12 +87,13 @@ func (i *instance) identify(ex *exchange.Exchange, on *plugin.Runtime, store *St
 		}
 		return nil
 	}
-	consumer, by := i.find(on.Consumers, store, w)
-	if consumer == nil && i.fallback != "" {
+	found := i.find(on.Consumers, t, w)
+	consumer, by := found.consumer, found.by
+	if consumer == nil && !found.unsure && i.fallback != "" {
 		consumer = on.Consumers.Named(i.fallback)
 	}
 	if consumer == nil {
-		i.refused(ex, "it belongs to no consumer")
+		i.refused(ex, found.why())
 		return errFailed
 	}
 	if by == "" {
@@ -100,32 +101,4 @@ func (i *instance) identify(ex *exchange.Exchange, on *plugin.Runtime, store *St
 	}
 	plugin.Identify(ex, consumer, plugin.Credential{ID: by, Kind: name, Identifier: by})
 	return nil
-}
-
-// find looks for a consumer in Kong's order: by a credential for the authority, by one for any authority, then by
-// what consumers are called. by is the credential's id, or the name that was found, or the first one.
-func (i *instance) find(consumers *plugin.Consumers, store *Store, w *way) (consumer *plugin.Consumer, by string) {
-	for _, called := range w.names.subject {
-		for _, authority := range w.authorities {
-			if found, ok := store.credentials[subject{called, authority}]; ok {
-				return found.consumer, found.id
-			}
-		}
-	}
-	for _, called := range w.names.subject {
-		if found, ok := store.credentials[subject{called, ""}]; ok {
-			return found.consumer, found.id
-		}
-	}
-	for _, called := range w.names.subject {
-		for _, with := range i.consumerBy {
-			if found := with(consumers, called); found != nil {
-				return found, called
-			}
-		}
-	}
-	if len(w.names.subject) > 0 {
-		return nil, w.names.subject[0]
-	}
-	return nil, ""
 }

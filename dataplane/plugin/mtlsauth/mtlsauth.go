@@ -88,9 +88,9 @@ func (k *Kind) New(config []byte, env plugin.Env) (any, error) {
 	for _, by := range c.GetConsumerBy().GetValues() {
 		switch by {
 		case "username":
-			i.consumerBy = append(i.consumerBy, (*plugin.Consumers).WithUsername)
+			i.consumerBy = append(i.consumerBy, username)
 		case "custom_id":
-			i.consumerBy = append(i.consumerBy, (*plugin.Consumers).WithCustomID)
+			i.consumerBy = append(i.consumerBy, customID)
 		default:
 			return nil, errors.New("consumer_by has an unknown value")
 		}
@@ -158,7 +158,7 @@ type instance struct {
 	authorities []string // ids of CA certificates
 	anonymous   string
 	fallback    string // default_consumer
-	consumerBy  []func(*plugin.Consumers, string) *plugin.Consumer
+	consumerBy  []naming
 	skipLookup  bool
 	partial     bool
 	groupByDN   bool

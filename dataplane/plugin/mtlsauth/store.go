@@ -11,6 +11,7 @@ import (
 const (
 	credentialTable = "mtls_auth_credentials"
 	authorityTable  = "ca_certificates"
+	consumerTable   = "consumers"
 )
 
 // subject is what a credential is found by. An empty authority stands for any.
@@ -18,17 +19,20 @@ type subject struct{ name, authority string }
 
 type credential struct {
 	id       string
-	consumer *plugin.Consumer
+	consumer *plugin.Consumer // nil: one whom nobody is recognised as
 }
 
-// Store finds credentials and CA certificates. It is read only.
+// Store finds credentials and CA certificates. It is read only once it is made.
 type Store struct {
 	credentials map[subject]credential
 	authorities map[string]*x509.Certificate // by id
+
+	claims []claim              // of credentials that cannot be decoded
+	hidden [namings]hiddenNames // of consumers that are there, but for nobody
 }
 
 // Tables implements plugin.Keeper.
-func (*Kind) Tables() []string { return []string{credentialTable, authorityTable} }
+func (*Kind) Tables() []string { return []string{credentialTable, authorityTable, consumerTable} }
 
 // Store implements plugin.Keeper. CA certificates that cannot be used are left out without a word: the compiler
 // reports them, because upstreams are verified against them too.
@@ -43,12 +47,16 @@ func (*Kind) Store(entities plugin.Entities, consumers *plugin.Consumers, report
 			s.authorities[id] = certificate
 		}
 	}
+	for id, message := range entities(consumerTable) {
+		if consumers.ByID(id) == nil {
+			s.hide(message.(*configv1.Consumer), true, true)
+		}
+	}
 	for id, message := range entities(credentialTable) {
 		entity := message.(*configv1.MtlsAuthCredential)
 		found := credential{id: id, consumer: consumers.ByID(entity.GetConsumer().GetId())}
-		if found.consumer == nil {
+		if found.consumer == nil { // it still keeps its name from meaning somebody else
 			report(credentialTable, id, entity.GetSubjectName(), "its consumer does not exist")
-			continue
 		}
 		if entity.GetSubjectName() == "" {
 			report(credentialTable, id, "", "it has no subject name")

@@ -33,6 +33,7 @@ type trust struct {
 	anchors *x509.CertPool
 	between []*x509.Certificate // configured, but no anchors
 	ids     map[string]string   // of the configured certificates, by their DER
+	missing []string            // ids of configured certificates that are not there
 	known   *cache
 }
 
@@ -44,11 +45,10 @@ func (i *instance) trustOf(s *Store) *trust {
 	}
 	t := &trust{of: s, anchors: x509.NewCertPool(), ids: map[string]string{}}
 	sum := sha256.New()
-	missing := 0
 	for _, id := range i.authorities {
 		certificate := s.authorities[id]
 		if certificate == nil {
-			missing++
+			t.missing = append(t.missing, id)
 			continue
 		}
 		own := sha256.Sum256(certificate.Raw)
@@ -66,8 +66,8 @@ func (i *instance) trustOf(s *Store) *trust {
 		t.known = before.known
 	} else {
 		t.known = newCache()
-		if missing > 0 {
-			i.kind.log.absent(i.id, missing)
+		if len(t.missing) > 0 {
+			i.kind.log.absent(i.id, len(t.missing))
 		}
 	}
 	i.present.Store(t)
@@ -94,6 +94,7 @@ func (v *verdict) holds(now time.Time) bool {
 // way is one verified chain, and what it proves.
 type way struct {
 	authorities []string // ids of the configured certificates above the leaf, the nearest first
+	strangers   bool     // others stand among them
 	revocation  *revocation.Chain
 	names       names
 	groups      []string
@@ -152,6 +153,8 @@ func (i *instance) walk(t *trust, chain []*x509.Certificate, called names) way {
 	for _, c := range chain[1:] {
 		if id := t.ids[string(c.Raw)]; id != "" {
 			w.authorities = append(w.authorities, id)
+		} else {
+			w.strangers = true
 		}
 		if constrained(c) {
 			w.names = called.withoutCommon()
