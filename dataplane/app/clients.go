@@ -58,14 +58,15 @@ func intermediate() []uint16 {
 // engines makes what serves requests, and attaches it to the sockets.
 func (f *front) engines(handler exchange.Handler) {
 	p, s := f.plane, &f.plane.settings.Proxy
-	line := int(s.HeaderBuffers.Size)
+	line, asKong := int(s.HeaderBuffers.Size), s.HeaderNames != "keepgate"
 	standard := std.New(handler, std.Options{
 		MaxHeadBytes: s.HeaderBuffers.Number * line, HeadTimeout: s.HeaderTimeout, BodyTimeout: s.BodyTimeout, MinBodyRate: bodyRate(s),
-		WriteTimeout: s.SendTimeout, IdleTimeout: s.KeepaliveTimeout, Log: p.log,
+		WriteTimeout: s.SendTimeout, IdleTimeout: s.KeepaliveTimeout, SayKeepAlive: asKong, Log: p.log,
 	})
 	f.engine = http1.New(handler, http1.Options{
 		MaxLineBytes: line, MaxHeadBytes: s.HeaderBuffers.Number * line, HeadTimeout: s.HeaderTimeout, BodyTimeout: s.BodyTimeout,
-		MinBodyRate: bodyRate(s), WriteTimeout: s.SendTimeout, IdleTimeout: s.KeepaliveTimeout, Preface: f.sockets.HandOver,
+		MinBodyRate: bodyRate(s), WriteTimeout: s.SendTimeout, IdleTimeout: s.KeepaliveTimeout, SayKeepAlive: asKong,
+		Preface: f.sockets.HandOver,
 		Panicked: func(value any, stack []byte) {
 			p.log.Error("a request was dropped by a bug; please report it", "panic", fmt.Sprint(value), "stack", string(stack))
 		},

@@ -28,6 +28,8 @@ type Options struct {
 	IdleTimeout time.Duration
 	// MaxRequests closes a connection after so many requests; default 0, no bound.
 	MaxRequests int
+	// SayKeepAlive says "Connection: keep-alive" in HTTP/1.1 too, where it goes without saying, as nginx does.
+	SayKeepAlive bool
 	// DrainBytes is how much of an unread body is read away to keep a connection; default 64 KiB.
 	DrainBytes int64
 	// WatchAfter is how long a handler waits before the client is watched for leaving; default 100 ms.

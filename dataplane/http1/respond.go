@@ -152,7 +152,7 @@ func (c *conn) appendHead(w []byte, ex *exchange.Exchange, how framing, keep boo
 	switch {
 	case !keep:
 		w = append(w, "Connection: close\r\n"...)
-	case ex.Request.Minor == 0:
+	case ex.Request.Minor == 0, c.srv.options.SayKeepAlive && resp.Upgrade == "":
 		w = append(w, "Connection: keep-alive\r\n"...)
 	}
 	return append(w, '\r', '\n')

@@ -14,3 +14,22 @@ func TestSuite(t *testing.T) {
 		return http1.New(handler, http1.Options{})
 	})
 }
+
+// What goes without saying is said to those who expect nginx's headers.
+func TestSaysThatConnectionsAreKept(t *testing.T) {
+	t.Parallel()
+	for _, says := range []bool{false, true} {
+		engine := http1.New(http1test.NewProxy(t, http1test.NewOrigin(t).Addr), http1.Options{SayKeepAlive: says})
+		c := http1test.Dial(t, http1test.Start(t, engine))
+		want := map[bool]string{true: "keep-alive"}[says]
+		c.Send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+		if resp, body := c.Response("GET"); body != "hello /a" || resp.Header.Get("Connection") != want {
+			t.Errorf("says %v: %q %v", says, body, resp.Header)
+		}
+		c.Send("GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		if resp, _ := c.Response("GET"); len(resp.Header["Connection"]) > 0 && resp.Header.Get("Connection") != "close" || !resp.Close {
+			t.Errorf("says %v at the end: %v", says, resp.Header)
+		}
+		c.Closed()
+	}
+}

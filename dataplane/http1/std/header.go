@@ -46,6 +46,9 @@ func (s *Server) head(ex *exchange.Exchange, w http.ResponseWriter, r *http.Requ
 		h.Set("Upgrade", strings.Clone(resp.Upgrade))
 		h.Set("Connection", "Upgrade")
 	}
+	if s.options.SayKeepAlive && r.ProtoMajor == 1 && r.ProtoMinor == 1 && resp.Upgrade == "" && !resp.Close {
+		h.Set("Connection", "keep-alive") // the standard server makes "close" of it where it closes
+	}
 	if resp.Close && r.ProtoMajor == 1 || resp.GoAway && r.ProtoMajor == 2 { // the standard server makes a GOAWAY of it
 		h.Add("Connection", "close")
 	}

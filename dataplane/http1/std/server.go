@@ -23,6 +23,7 @@ type Options struct {
 	MinBodyRate  int           // bytes of a body of known length, or of HTTP/1.1, a second, after a grace of BodyTimeout; default 240, below 0 none
 	WriteTimeout time.Duration // silence between two writes; default 60 s
 	MaxStreams   int           // concurrent HTTP/2 streams of a connection; default 128
+	SayKeepAlive bool          // say "Connection: keep-alive" in HTTP/1.1 too, where it goes without saying
 	Log          *slog.Logger  // the standard server's own complaints, as debug lines; default: nobody hears them
 	Base         context.Context
 }

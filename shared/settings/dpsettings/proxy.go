@@ -17,7 +17,7 @@ type Proxy struct {
 	SSLSessionTimeout time.Duration   `key:"ssl_session_timeout" default:"1d" unit:"s" min:"1s" max:"7d" help:"How long a client's TLS session may be resumed."`
 	AccessLog         string          `key:"proxy_access_log" default:"logs/access.log" path:"prefix" help:"The access log, or off; a relative path lies below the prefix."`
 	ErrorLog          string          `key:"proxy_error_log" default:"logs/error.log" path:"prefix" help:"The log of failed requests, or off; a relative path lies below the prefix."`
-	HeaderNames       string          `key:"header_names" default:"keepgate" oneof:"keepgate|kong|both" help:"Whether headers that the gateway adds are named after Keepgate (X-Keepgate-…), after Kong (X-Kong-…), or both."`
+	HeaderNames       string          `key:"header_names" default:"keepgate" oneof:"keepgate|kong|both" help:"Whether headers that the gateway adds are named after Keepgate (X-Keepgate-…), after Kong (X-Kong-…), or both; with the latter two responses say Connection: keep-alive, as Kong's do."`
 	Headers           []string        `key:"headers" default:"server_tokens, latency_tokens, X-Kong-Request-Id" help:"Which headers the gateway adds to responses: server_tokens, latency_tokens, single names, or off."`
 	TrustedIPs        values.Prefixes `key:"trusted_ips" help:"Peers whose X-Forwarded-* headers and PROXY protocol are believed: addresses, ranges, and unix:."`
 	RealIPHeader      string          `key:"real_ip_header" default:"X-Real-IP" help:"The header that a trusted peer gives the client's address in, or proxy_protocol: that alone counts."`
