@@ -69,14 +69,8 @@ func (ex *Exchange) BufferBody(limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, ErrBodyTooLarge
 	}
-	want := int(min(max(r.ContentLength, 4<<10), limit))
-	if cap(b.data) < want+1 {
-		b.data = make([]byte, 0, want+1)
-	}
 	for {
-		if len(b.data) == cap(b.data) {
-			b.data = append(b.data, 0)[:len(b.data)]
-		}
+		b.room(r.ContentLength, limit)
 		n, err := r.Body.Read(b.data[len(b.data):cap(b.data)])
 		b.data = b.data[:len(b.data)+n]
 		if int64(len(b.data)) > limit {
@@ -91,6 +85,20 @@ func (ex *Exchange) BufferBody(limit int64) ([]byte, error) {
 	}
 	ex.SetBody(b.data)
 	return b.data, nil
+}
+
+// room makes room for the next read of a body. It begins small and doubles: a client that announces much pays for the memory with
+// bytes. length is the body's, -1 when it is not known. One byte more than the body lets the read that tells the end find room.
+func (b *bodyBuffer) room(length, limit int64) {
+	const first = 16 << 10
+	if len(b.data) < cap(b.data) {
+		return
+	}
+	want := min(max(2*int64(cap(b.data)), first), limit)
+	if length >= 0 {
+		want = min(want, length)
+	}
+	b.data = append(make([]byte, 0, max(want, int64(len(b.data)))+1), b.data...)
 }
 
 // SetBody makes body the request's body, for whoever reads it and for BufferBody. It is not copied.

@@ -39,13 +39,8 @@ func (ex *Exchange) Hold(limit int64) (whole bool, err error) {
 	if before, again := src.(*held); again {
 		src = before.src
 	}
-	if want := int(min(max(r.ContentLength, 4<<10), limit)); cap(b.data) <= want {
-		b.data = append(make([]byte, 0, want+1), b.data...)
-	}
 	for int64(len(b.data)) < limit {
-		if len(b.data) == cap(b.data) {
-			b.data = append(b.data, 0)[:len(b.data)]
-		}
+		b.room(r.ContentLength, limit)
 		n, err := src.Read(b.data[len(b.data):cap(b.data)])
 		b.data = b.data[:len(b.data)+n]
 		if err == io.EOF {
