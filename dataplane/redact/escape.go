@@ -31,6 +31,9 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
+// firstShown is the first rune beyond ASCII that is no control: terminals take U+009B for the beginning of a command.
+const firstShown = '\u00a0'
+
 // AppendQuoted writes text so that it can neither end the quotes around it nor the line.
 func AppendQuoted(b []byte, text string, escape Escape) []byte {
 	from := 0
@@ -41,7 +44,7 @@ func AppendQuoted(b []byte, text string, escape Escape) []byte {
 			continue
 		}
 		if c >= utf8.RuneSelf {
-			if r, size := utf8.DecodeRuneInString(text[i:]); r != utf8.RuneError || size > 1 {
+			if r, size := utf8.DecodeRuneInString(text[i:]); r >= firstShown && size > 1 {
 				i += size
 				continue
 			}

@@ -52,3 +52,20 @@ func FuzzParameter(f *testing.F) {
 		}
 	})
 }
+
+// Neither form lets a client speak to the terminal that a log is read on.
+func TestControlsAreEscaped(t *testing.T) {
+	t.Parallel()
+	const text = "a\x1b[31m\u009b31m\u0085\u00a0é\ufffd\xff\x7f"
+	for name, test := range map[string]struct {
+		escape redact.Escape
+		want   string
+	}{
+		"common": {redact.Common, "a\\x1B[31m\\xC2\\x9B31m\\xC2\\x85\u00a0é\ufffd\\xFF\\x7F"},
+		"JSON":   {redact.JSON, "a\\u001B[31m\\ufffd\\ufffd31m\\ufffd\\ufffd\u00a0é\ufffd\\ufffd\\u007F"},
+	} {
+		if got := string(redact.AppendQuoted(nil, text, test.escape)); got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
