@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -37,7 +38,13 @@ func openStore(ctx context.Context, s cpsettings.ControlPlane, readOnly bool, lo
 	if readOnly {
 		config.Server.Target = dial.Any
 	}
+	if config.Replica, err = replica(s.Database.Postgres, s.Database.Replica); err != nil {
+		return nil, err
+	}
 	config.Server.Warn = func(text string) { log.Warn(text) }
+	if config.Replica != nil {
+		config.Replica.Server.Warn = config.Server.Warn
+	}
 	return postgres.Open(ctx, config)
 }
 
@@ -53,6 +60,28 @@ func Postgres(pg cpsettings.Postgres) (postgres.Config, error) {
 		},
 	}
 	return config, err
+}
+
+// replica is how the standby for lists is reached, or nil.
+func replica(pg cpsettings.Postgres, ro cpsettings.Replica) (*postgres.Config, error) {
+	if len(ro.Host) == 0 {
+		return nil, nil
+	}
+	pg.Host, pg.Target = ro.Host, string(dial.Any)
+	pg.Port, pg.Timeout, pg.PoolSize = cmp.Or(ro.Port, pg.Port), cmp.Or(ro.Timeout, pg.Timeout), cmp.Or(ro.PoolSize, pg.PoolSize)
+	pg.User, pg.Name, pg.Schema = cmp.Or(ro.User, pg.User), cmp.Or(ro.Name, pg.Name), cmp.Or(ro.Schema, pg.Schema)
+	pg.SSLVersion, pg.SSL = cmp.Or(ro.SSLVersion, pg.SSLVersion), ro.SSL.Or(pg.SSL)
+	if ro.Password.Len() > 0 {
+		pg.Password, pg.PasswordFile = ro.Password, ro.PasswordFile
+	}
+	if ro.SSLRequired.Given() {
+		pg.SSLRequired = ro.SSLRequired
+	}
+	if ro.SSLVerify.Given() {
+		pg.SSLVerify = ro.SSLVerify
+	}
+	config, err := Postgres(pg)
+	return &config, err
 }
 
 func leastTLS(word string) uint16 {

@@ -90,6 +90,7 @@ type Query struct {
 	Tags      []string          // has all of these
 	AnyTag    bool              // has one of Tags instead
 	Refers    map[string]string // foreign keys that must hold these ids: {"consumer": "<id>"}
+	MayLag    bool              // rows may be as they were a moment ago; never for what is to be changed
 	Where     map[string]string // fields in clear that are unique and must equal: {"custom_id": "x"}
 }
 

@@ -20,6 +20,7 @@ func (c *Catalog) List(ctx context.Context, q Query) (page Page, err error) {
 	}
 	query := record.Query{
 		Table: q.Table, Workspace: home(e, q.Workspace), After: q.After, Tags: q.Tags, AnyTag: q.AnyTag, Unique: q.Where,
+		MayLag: q.MayLag,
 	}
 	if q.Size > 0 {
 		query.Limit = q.Size + 1 // one more tells whether there is more

@@ -67,6 +67,9 @@ type Query struct {
 	After        string // only ids greater than this one
 	Limit        int    // at most this many; 0 means all
 
+	// MayLag says that rows may be as they were a moment ago, though not before what this store has written or seen: a standby may answer.
+	MayLag bool
+
 	Unique  map[string]string // equal to, by field
 	Foreign map[string]string // refers to this id, by field
 	Tags    []string          // has all of these tags

@@ -22,6 +22,7 @@ func (a *API) list(r *rest.Request, p place) (rest.Answer, error) {
 	if err != nil {
 		return rest.Answer{}, err
 	}
+	query.MayLag = true
 	found, err := a.catalog.List(r.Context(), query)
 	if err != nil {
 		return rest.Answer{}, plainly(err)

@@ -63,7 +63,7 @@ func (a *API) listTags(r *rest.Request, only []string) (rest.Answer, error) {
 		if e.Table == from.Table {
 			at = from
 		}
-		query := catalog.Query{Table: e.Table, Workspace: workspace, Size: size, Tags: only}
+		query := catalog.Query{Table: e.Table, Workspace: workspace, Size: size, Tags: only, MayLag: true}
 		for more := true; more; {
 			query.After = at.After
 			found, err := a.catalog.List(r.Context(), query)
@@ -130,7 +130,7 @@ func (a *API) workspaceMeta(r *rest.Request) (rest.Answer, error) {
 		if table.Internal || !table.Workspaced {
 			continue
 		}
-		query := catalog.Query{Table: table.Table, Workspace: e.ID(workspace), Size: maxSize}
+		query := catalog.Query{Table: table.Table, Workspace: e.ID(workspace), Size: maxSize, MayLag: true}
 		for more := true; more; {
 			found, err := a.catalog.List(r.Context(), query)
 			if err != nil {

@@ -52,8 +52,14 @@ func (c Config) connect(ctx context.Context) (*pgxpool.Pool, *dial.Dialer, error
 	settings.MaxConnLifetime, settings.MaxConnLifetimeJitter, settings.MaxConnIdleTime = maxConnectionAge, maxConnectionAge/10, c.Idle
 	settings.PingTimeout = c.Timeout / 5 // of connections that were idle: a server that is gone must not cost the whole of a statement's time
 	settings.BeforeConnect = dialer.Prepare
-	settings.PrepareConn = func(_ context.Context, conn *pgx.Conn) (bool, error) { return dialer.Fresh(conn.PgConn()), nil }
-	settings.AfterRelease = func(conn *pgx.Conn) bool { return dialer.Fresh(conn.PgConn()) }
-	pool, err := pgxpool.NewWithConfig(ctx, settings)
+	var pool *pgxpool.Pool
+	settings.PrepareConn = func(_ context.Context, conn *pgx.Conn) (bool, error) {
+		fresh := dialer.Fresh(conn.PgConn())
+		if !fresh {
+			pool.Reset() // the others too: those that are at work end when they have done it
+		}
+		return fresh, nil
+	}
+	pool, err = pgxpool.NewWithConfig(ctx, settings)
 	return pool, dialer, err
 }

@@ -38,6 +38,7 @@ type Config struct {
 	Timeout  time.Duration // to connect, and for one read; default 5 s. Writes have more, by their size
 	PoolSize int           // connections at most; default 10
 	Idle     time.Duration // how long a connection that nothing uses stays; default 1 min
+	Replica  *Config       // a standby for lists; nil: there is none
 }
 
 const (
@@ -50,10 +51,11 @@ const (
 // Store is a record.Store in a PostgreSQL schema.
 type Store struct {
 	*relational.Store
-	pool   *pgxpool.Pool
-	dialer *dial.Dialer
-	db     *sql.DB
-	schema string
+	pool    *pgxpool.Pool
+	dialer  *dial.Dialer
+	db      *sql.DB
+	schema  string
+	replica *replica // nil: there is none
 }
 
 // schemaName is what can stand in a statement without quotes.
@@ -75,14 +77,16 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	if s.Store, err = s.relational(config); err == nil {
 		err = s.Check(ctx)
 	}
+	if err == nil && config.Replica != nil {
+		if s.replica, err = openReplica(ctx, *config.Replica); err != nil {
+			err = fault.New(fault.Invalid, "postgres.Open", "pg_ro_host", err)
+		}
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
-
-// Warnings are what is not as it should be with the connection to the database, for the status of the node.
-func (s *Store) Warnings() []string { return s.dialer.Warnings() }
 
 func (s *Store) relational(config Config) (*relational.Store, error) {
 	source, err := s.source()
@@ -127,10 +131,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	return s.Store.Migrate(ctx)
 }
 
-// Close ends all connections.
-func (s *Store) Close() error {
-	err := s.db.Close()
-	s.pool.Close()
+func closed(err error) error {
 	if err != nil {
 		return fault.New(fault.Unavailable, "postgres.Close", "", err)
 	}

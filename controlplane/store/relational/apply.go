@@ -34,6 +34,7 @@ func (s *Store) Apply(ctx context.Context, batch record.Batch) (uint64, error) {
 	for attempt := 1; ; attempt++ {
 		revision, err := a.run(ctx)
 		if err == nil {
+			s.see(revision)
 			return revision, nil
 		}
 		if !a.again(ctx, err, attempt) {
@@ -167,6 +168,7 @@ func (a *application) settle(ctx context.Context, err error) (uint64, error) {
 	case lookErr != nil:
 		return 0, unknown
 	case committed:
+		s.see(a.revision)
 		return a.revision, nil
 	}
 	return 0, fault.Newf(fault.Unavailable, s.dialect.Name+".Apply", "", "the connection broke and nothing was committed: %w", err)
@@ -188,5 +190,13 @@ func (s *Store) committed(ctx context.Context, revision uint64, batch string) (b
 	if err := row.Scan(&found); err != nil {
 		return false, fmt.Errorf("looking for the change: %w", err)
 	}
-	return found == 1, nil
+	if found == 0 {
+		return false, nil
+	}
+	// Found may still be lost with this server, where the wait for its standby was cut short by the loss of our connection. Our own
+	// commit waits for the standby again, and comes after it.
+	if err := tx.commit(ctx); err != nil {
+		return false, fmt.Errorf("making sure that the change lasts: %w", err)
+	}
+	return true, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -12,7 +13,13 @@ import (
 // database was started anew. It is for what changes nothing.
 func twice[T any](ctx context.Context, s *Store, ask func() (T, error)) (T, error) {
 	result, err := ask()
-	if err == nil || s.renew == nil || ctx.Err() != nil || s.dialect.Explain(err).Kind != Unreachable {
+	if err == nil || s.renew == nil || ctx.Err() == nil && s.dialect.Explain(err).Kind != Unreachable {
+		return result, err
+	}
+	if ctx.Err() != nil {
+		if errors.Is(context.Cause(ctx), errTimeout) {
+			s.renew() // it was silent, and the other connections may end at the same silence
+		}
 		return result, err
 	}
 	s.renew()

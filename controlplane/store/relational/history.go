@@ -91,6 +91,7 @@ func (s *Store) Head(ctx context.Context) (uint64, error) {
 	defer cancel()
 	var number int64
 	err := s.row(ctx, "SELECT number FROM "+s.dialect.table("revision")).Scan(&number)
+	s.see(uint64(number))
 	return uint64(number), s.fault(ctx, "Head", "", err)
 }
 
@@ -111,8 +112,10 @@ func (s *Store) History(ctx context.Context, after uint64, limit int) ([]record.
 	if err := tx.conn.QueryRowContext(ctx, "SELECT number FROM "+s.dialect.table("revision")).Scan(&head); err != nil {
 		return nil, s.fault(ctx, "History", "", err)
 	}
+	s.see(uint64(head))
 	switch {
 	case after > uint64(head):
+		s.seen.Store(uint64(head)) // a restored database
 		return nil, fault.New(fault.Conflict, s.dialect.Name+".History", "", record.ErrRewound)
 	case after == uint64(head):
 		return nil, nil

@@ -14,6 +14,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/record"
@@ -31,6 +32,7 @@ type Store struct {
 	reader     *sql.DB
 	writer     *sql.DB
 	renew      func()
+	seen       atomic.Uint64 // the newest revision that this store has written or read
 }
 
 // Options says what a Store works on. All fields but Renew are required.
@@ -93,6 +95,18 @@ func (s *Store) fault(ctx context.Context, method, subject string, err error) er
 		return fault.New(fault.Conflict, op, subject, err)
 	}
 	return fault.New(fault.Internal, op, subject, err)
+}
+
+// Seen is the newest revision that this store has written or read.
+func (s *Store) Seen() uint64 { return s.seen.Load() }
+
+func (s *Store) see(revision uint64) {
+	for {
+		seen := s.seen.Load()
+		if revision <= seen || s.seen.CompareAndSwap(seen, revision) {
+			return
+		}
+	}
 }
 
 // Status says how far the database is migrated.
