@@ -80,7 +80,7 @@ func (k *Kind) write() {
 
 func (k *Kind) writeBatch(f *file, batch []byte) error {
 	if f.out == nil {
-		out, err := openLog(f.path)
+		out, err := openLog(k.prefix, f.path)
 		if err != nil {
 			return err
 		}
@@ -154,7 +154,10 @@ func place(prefix, path string) (string, error) {
 
 // openLog opens a file to append to. A regular file that holds something else than records is refused: who may write
 // configurations must not be able to spoil every file of this process.
-func openLog(path string) (*os.File, error) {
+func openLog(prefix, path string) (*os.File, error) {
+	if _, err := place(really(prefix), really(path)); err != nil {
+		return nil, err
+	}
 	out, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
 	if err != nil {
 		return nil, err
@@ -164,6 +167,17 @@ func openLog(path string) (*os.File, error) {
 		return nil, err
 	}
 	return out, nil
+}
+
+// really is where a path leads: /proc/self/cwd/x is a file of the prefix too. What is not there yet is in its folder.
+func really(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	if folder, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		return filepath.Join(folder, filepath.Base(path))
+	}
+	return path
 }
 
 func check(out *os.File) error {

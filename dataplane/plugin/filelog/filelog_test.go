@@ -123,9 +123,17 @@ func TestLossesAreCounted(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(prefix, "key.log"), []byte("-----BEGIN"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	const store = "node.json" // begins as a record does, and is none
+	if err := os.WriteFile(filepath.Join(prefix, store), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	round := filepath.Join(t.TempDir(), "round")
+	if err := os.Symlink(prefix, round); err != nil {
+		t.Fatal(err)
+	}
 	kind := filelog.New(prefix, log.Logger())
 	g := plugintest.New(t, kind)
-	for _, path := range []string{"missing/x.log", "key.log", "/dev/full"} {
+	for _, path := range []string{"missing/x.log", "key.log", "/dev/full", filepath.Join(round, store), filepath.Join(round, "new")} {
 		g.Configure(shop + "plugins: [{name: file-log, config: {path: " + path + "}}]\n")
 		before := kind.Dropped()
 		for range 3 {
@@ -140,11 +148,14 @@ func TestLossesAreCounted(t *testing.T) {
 		}
 	}
 	g.Stop()
-	if n := strings.Count(log.String(), "file-log lost records"); n != 3 {
+	if n := strings.Count(log.String(), "file-log lost records"); n != 5 {
 		t.Errorf("%d complaints in %s", n, log.String())
 	}
 	if content, err := os.ReadFile(filepath.Join(prefix, "key.log")); err != nil || string(content) != "-----BEGIN" {
 		t.Errorf("a key file became %q, %v", content, err)
+	}
+	if content, err := os.ReadFile(filepath.Join(prefix, store)); err != nil || string(content) != "{}" {
+		t.Errorf("a store became %q, %v", content, err)
 	}
 }
 
