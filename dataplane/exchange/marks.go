@@ -44,7 +44,9 @@ func (ex *Exchange) Since(m Mark) time.Duration {
 }
 
 // At returns the time of day of a moment of [Now].
-func (ex *Exchange) At(now int64) time.Time { return ex.Start.Add(time.Duration(now) - ex.Start.Sub(epoch)) }
+func (ex *Exchange) At(now int64) time.Time {
+	return ex.Start.Add(time.Duration(now) - ex.Start.Sub(epoch))
+}
 
 // Between returns the time from one mark to another, 0 when either was never noted.
 func (ex *Exchange) Between(from, to Mark) time.Duration {

@@ -57,7 +57,7 @@ type Options struct {
 	// Lacking is how long a node may leave out entries that it cannot open and that this data plane never held, before
 	// another node is asked; default 30 s, doubled each time up to 15 min.
 	Lacking time.Duration
-	Log          *slog.Logger  // default: discard
+	Log     *slog.Logger // default: discard
 }
 
 // Uplink is the link to one node of the control plane at a time.
