@@ -39,8 +39,13 @@ func (l *Listener) accept(ctx context.Context, s socket, serving *sync.WaitGroup
 // engine.
 func (l *Listener) serve(s socket, nc net.Conn) {
 	if s.tls != nil || s.spec.ProxyProtocol {
+		if !l.early.begin(nc) {
+			_ = nc.Close()
+			return
+		}
 		_ = nc.SetDeadline(time.Now().Add(l.options.HandshakeTimeout))
 		prepared, err := l.prepare(s, nc)
+		l.early.done(nc)
 		if err != nil {
 			if s.tls != nil && !errors.Is(err, io.EOF) { // who goes without a word is a balancer that looks whether we live
 				l.refused.Add(1)

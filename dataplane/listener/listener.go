@@ -45,8 +45,6 @@ type Options struct {
 	Certificate func(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Handshake is the policy on clients' certificates for a server name, "" for none; default: nobody is asked.
 	Handshake func(serverName string) *table.Handshake
-	// Verify runs at the end of every handshake, resumed ones included, and an error ends it; default: nothing.
-	Verify func(tls.ConnectionState) error
 	// MinVersion and MaxVersion of TLS; default 1.2, the least there is, and the newest.
 	MinVersion, MaxVersion uint16
 	// CipherSuites of TLS 1.2; default: crypto/tls's.
@@ -86,6 +84,7 @@ type Listener struct {
 	standard Standard
 	queue    *queue
 	tickets  *tickets
+	early    preparing
 	sockets  []socket
 	accepted atomic.Int64
 	refused  atomic.Int64
@@ -140,7 +139,8 @@ func (l *Listener) Accepted() int64 { return l.accepted.Load() }
 // FailedHandshakes counts TLS handshakes that came to nothing.
 func (l *Listener) FailedHandshakes() int64 { return l.refused.Load() }
 
-// Run accepts until ctx ends, then drains: sockets close first, requests in flight get DrainTimeout.
+// Run accepts until ctx ends, then drains: sockets close first and connections without a request yet, requests in flight get
+// DrainTimeout.
 func (l *Listener) Run(ctx context.Context) error {
 	if l.standard == nil {
 		return errors.New("no engine attached")
@@ -168,6 +168,7 @@ func (l *Listener) Run(ctx context.Context) error {
 		_ = s.Close()
 	}
 	accepting.Wait()
+	l.early.end()
 	err = errors.Join(err, l.drain(ctx))
 	serving.Wait()
 	return err

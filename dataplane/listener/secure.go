@@ -10,12 +10,11 @@ import (
 // tlsConfig is a socket's configuration for handshakes that ask for no certificate.
 func (l *Listener) tlsConfig(spec values.Listener) *tls.Config {
 	c := &tls.Config{
-		MinVersion:       l.options.MinVersion,
-		MaxVersion:       l.options.MaxVersion,
-		CipherSuites:     l.options.CipherSuites,
-		NextProtos:       []string{"http/1.1"},
-		GetCertificate:   l.options.Certificate,
-		VerifyConnection: l.options.Verify,
+		MinVersion:     l.options.MinVersion,
+		MaxVersion:     l.options.MaxVersion,
+		CipherSuites:   l.options.CipherSuites,
+		NextProtos:     []string{"http/1.1"},
+		GetCertificate: l.options.Certificate,
 	}
 	if spec.HTTP2 {
 		c.NextProtos = []string{"h2", "http/1.1"}
@@ -23,7 +22,9 @@ func (l *Listener) tlsConfig(spec values.Listener) *tls.Config {
 	l.tickets.under("", c)
 	if l.options.Handshake != nil {
 		asking := c.Clone()
-		asking.ClientAuth = tls.RequestClientCert // plugins judge what comes, and they want to say so in an answer
+		// Plugins judge what comes: they want to say so in an answer, and they do it for every request, so that a resumed
+		// session proves no more than a new one.
+		asking.ClientAuth = tls.RequestClientCert
 		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			policy := l.options.Handshake(hello.ServerName)
 			if policy.Key == "" {
