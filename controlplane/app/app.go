@@ -55,6 +55,7 @@ type plane struct {
 	feed      *changefeed.Feed
 	publisher *publish.Publisher
 	fleet     *fleet.Fleet
+	links     *links // nil without a cluster certificate
 }
 
 // Run runs the control plane until ctx ends.

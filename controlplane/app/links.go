@@ -42,6 +42,7 @@ func newLinks(p *plane) (*links, error) {
 		}
 		l.listens = append(l.listens, socket)
 	}
+	p.links = l
 	return l, nil
 }
 

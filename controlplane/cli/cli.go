@@ -14,6 +14,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/cli/certscmd"
 	"github.com/keepgate/keepgate/controlplane/cli/configcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/databasecmd"
+	"github.com/keepgate/keepgate/controlplane/cli/doctorcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/fleetcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/keyringcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/nodescmd"
@@ -43,6 +44,7 @@ type Plane struct {
 	Open  databasecmd.Open
 
 	Rehearse keyringcmd.Rehearse
+	Doctor   doctorcmd.Examine
 }
 
 // Root builds the whole command line over the plane's entry points.
@@ -59,8 +61,9 @@ func Root(plane Plane) (*cobra.Command, error) {
 	root.AddCommand(daemon...)
 	root.AddCommand(database...)
 	ring, ringErr := keyringcmd.Command(plane.Rehearse)
-	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), fleetcmd.Command(), nodescmd.Command(), ring)
-	return root, errors.Join(err, databaseErr, ringErr)
+	doctor, doctorErr := doctorcmd.Command(plane.Doctor)
+	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), doctor, fleetcmd.Command(), nodescmd.Command(), ring)
+	return root, errors.Join(err, databaseErr, ringErr, doctorErr)
 }
 
 // Main runs the command line of this process and returns its exit status.

@@ -15,6 +15,6 @@ import (
 
 func main() {
 	os.Exit(cli.Main(context.Background(), cli.Plane{
-		Run: app.Run, Probe: app.Probe, Check: app.Check, Open: app.OpenStore, Rehearse: app.Rehearse,
+		Run: app.Run, Probe: app.Probe, Check: app.Check, Open: app.OpenStore, Rehearse: app.Rehearse, Doctor: app.Doctor,
 	}))
 }

@@ -1,0 +1,327 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/keepgate/keepgate/controlplane/admin"
+	"github.com/keepgate/keepgate/controlplane/certs"
+	"github.com/keepgate/keepgate/controlplane/doctor"
+	"github.com/keepgate/keepgate/controlplane/doctor/finding"
+	"github.com/keepgate/keepgate/controlplane/members"
+	"github.com/keepgate/keepgate/controlplane/peer/bus"
+	"github.com/keepgate/keepgate/controlplane/store/postgres/examine"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/process"
+	"github.com/keepgate/keepgate/shared/settings/cpsettings"
+)
+
+// Doctor looks at everything that a control plane of these settings needs, one step after the other. It changes nothing, and may run
+// beside the control plane.
+func Doctor(ctx context.Context, s cpsettings.ControlPlane) []finding.Finding {
+	d := &doctoring{settings: s}
+	if at, err := process.Look(process.Place{Prefix: s.Process.Prefix, Name: "keepgate-cp"}); err == nil {
+		d.running = at.Running
+	}
+	var findings []finding.Finding
+	for _, area := range []func(context.Context) []finding.Finding{
+		d.database, d.clusterCertificates, d.peerCertificates, d.nats, d.keyring, doctor.Memory, d.adminAPI, d.sockets, d.join,
+	} {
+		findings = append(findings, area(ctx)...)
+	}
+	return findings
+}
+
+type doctoring struct {
+	settings cpsettings.ControlPlane
+	running  bool
+	reached  bool // the database
+}
+
+func one(ctx context.Context, area, step string, do func(context.Context) finding.Result) []finding.Finding {
+	return finding.Run(ctx, area, []finding.Step{{Name: step, Do: do}})
+}
+
+func (d *doctoring) database(ctx context.Context) []finding.Finding {
+	if d.settings.Database.Engine == "sqlite" {
+		return one(ctx, "database", "sqlite", d.sqlite)
+	}
+	config, err := Postgres(d.settings.Database.Postgres)
+	if err == nil {
+		err = checkTLS(d.settings.Database)
+	}
+	if err != nil && config.Server.Check() == nil && len(config.Server.Hosts) == 0 {
+		return one(ctx, "PostgreSQL", "settings", func(context.Context) finding.Result {
+			return finding.Bad(fault.Text(err), "mend that setting as it says")
+		})
+	}
+	findings := examine.Server(ctx, "PostgreSQL", config)
+	d.reached = finding.Count(findings, finding.Wrong) == 0
+	return findings
+}
+
+func (d *doctoring) sqlite(ctx context.Context) finding.Result {
+	path := d.settings.Database.SQLitePath
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return finding.Fine("%s is not there yet; the first start makes it", path)
+	}
+	if err != nil {
+		return finding.Bad(err.Error(), "let the user that runs keepgate-cp reach "+path)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return finding.Bad(fmt.Sprintf("others can get at %s (mode %04o)", path, mode), "chmod 600 "+path)
+	}
+	store, err := OpenStore(ctx, d.settings, true)
+	if err != nil {
+		return finding.Bad(fault.Text(err), "let the user that runs keepgate-cp read "+path+", or put a backup back")
+	}
+	defer func() { _ = store.Close() }() // only read from
+	schema, err := store.Status(ctx)
+	if err != nil {
+		return finding.Bad(fault.Text(err), "put a backup of "+path+" back")
+	}
+	d.reached = true
+	if !schema.Current() && !schema.First() {
+		return finding.Fine("%s: version %d; the next start migrates it to %d", path, schema.Stored, schema.Known)
+	}
+	return finding.Fine("%s: version %d", path, schema.Stored)
+}
+
+// clusterFiles are those of cluster_cert; not ok when none are set.
+func (d *doctoring) clusterFiles() (files mtls.Files, ok bool) {
+	c := d.settings.Cluster.Cluster
+	return mtls.Files{Cert: c.Cert, Key: c.Key, CA: c.CACert, CRL: c.CRL}, c.Cert != "" || c.Key != "" || c.CACert != ""
+}
+
+func (d *doctoring) clusterCertificates(ctx context.Context) []finding.Finding {
+	const area = "cluster certificates"
+	files, ok := d.clusterFiles()
+	if !ok {
+		return one(ctx, area, "settings", func(context.Context) finding.Result {
+			return finding.Beware("cluster_cert is not set: no data plane can connect", "keepgate-cp certs init --with-control-plane, and set cluster_cert, cluster_cert_key, cluster_ca_cert and cluster_crl")
+		})
+	}
+	return doctor.Certificates(ctx, doctor.Cluster{Area: area, Prefix: "cluster", Files: files})
+}
+
+// ownPeer are the files that a node makes for itself when it is given none.
+func (d *doctoring) ownPeer() mtls.Files {
+	dir := filepath.Join(d.settings.Process.Prefix, "peer")
+	paths := certs.PathsIn(dir)
+	return mtls.Files{Cert: filepath.Join(dir, "node.crt"), Key: filepath.Join(dir, "node.key"), CA: paths.CA, CRL: paths.CRL}
+}
+
+func (d *doctoring) peerCertificates(ctx context.Context) []finding.Finding {
+	const area = "peer certificates"
+	files, given := peerFiles(d.settings)
+	if cluster, _ := d.clusterFiles(); given && files == cluster {
+		return nil // told already
+	}
+	if !given {
+		if d.settings.Database.Engine == "sqlite" {
+			return nil // there are no peers
+		}
+		if files = d.ownPeer(); !exists(files.Cert) {
+			return one(ctx, area, "settings", func(context.Context) finding.Result {
+				return finding.Beware("none are set: the first start makes an authority of this node's own, which no other node has",
+					"for several nodes, set peer_cert, peer_cert_key and peer_ca_cert")
+			})
+		}
+	}
+	return doctor.Certificates(ctx, doctor.Cluster{Area: area, Prefix: "peer", Files: files})
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func (d *doctoring) nats(ctx context.Context) []finding.Finding {
+	s := d.settings.Peers
+	if d.settings.Database.Engine == "sqlite" {
+		return nil // nobody to speak to
+	}
+	config := bus.Config{URLs: s.URL, CACert: s.CACertNATS, Cert: s.CertNATS, Key: s.KeyNATS, NKeyFile: s.NKeyFile, CredentialsFile: s.CredentialsFile}
+	switch {
+	case len(s.URL) > 0:
+		return bus.Examine(ctx, config)
+	case s.ClusterListen == "" || s.ClusterListen == "off":
+		return one(ctx, "NATS", "settings", func(context.Context) finding.Result {
+			return finding.Beware("nats_cluster_listen = off: nodes cannot give each other keys", "set nats_cluster_listen, or nats_url, unless this is the only node")
+		})
+	}
+	source, err := d.source()
+	if err != nil {
+		return one(ctx, "NATS (embedded)", "certificate", func(context.Context) finding.Result { return finding.Because("the peer certificates") })
+	}
+	routes := s.ClusterRoutes
+	if len(routes) == 0 && d.reached {
+		routes = d.leased(ctx, source)
+	}
+	config.Embedded = &bus.Embedded{Listen: s.ClusterListen, Routes: routes, Source: source}
+	return bus.Examine(ctx, config)
+}
+
+// source is this node's identity for its peers.
+func (d *doctoring) source() (*mtls.Source, error) {
+	files, given := peerFiles(d.settings)
+	if !given {
+		files = d.ownPeer()
+	}
+	return mtls.Open(files)
+}
+
+// leased are the addresses of the other nodes that live, by their leases.
+func (d *doctoring) leased(ctx context.Context, source *mtls.Source) (routes []string) {
+	store, err := OpenStore(ctx, d.settings, true)
+	if err != nil {
+		return nil // told with the database
+	}
+	defer func() { _ = store.Close() }() // only read from
+	cluster, found, err := store.Meta(ctx, metaCluster)
+	if err != nil || !found {
+		return nil // a first start
+	}
+	self, _ := os.ReadFile(filepath.Join(d.settings.Process.Prefix, "node.id")) // none before the first start
+	say := func() members.Say { return members.Say{} }
+	live, err := members.New(store, prover{source, mtls.Now}, cluster, say, members.Options{Log: slog.New(slog.DiscardHandler)}).Live(ctx)
+	if err != nil {
+		return nil
+	}
+	for _, m := range live {
+		if m.Address != "" && m.Node != strings.TrimSpace(string(self)) {
+			routes = append(routes, m.Address)
+		}
+	}
+	return routes
+}
+
+func (d *doctoring) keyring(ctx context.Context) []finding.Finding {
+	const area = "keyring"
+	s := d.settings
+	files := map[string]string{"admin_token_file": s.Admin.TokenFile}
+	findings := one(ctx, area, "strategy", func(context.Context) finding.Result {
+		strategy := strategyOf(s)
+		_, keeperErr := keeperOf(s)
+		_, courierErr := newCourier(s.Keyring)
+		switch err := errors.Join(keeperErr, courierErr); {
+		case err != nil:
+			return finding.Bad(fault.Text(err), "mend that setting as it says")
+		case strategy == "":
+			return finding.Beware("keyring_enabled = off: secrets rest in the database in clear", "set keyring_enabled = on")
+		case strategy == "cluster" && s.Keyring.RecoveryPublicKey == "":
+			return finding.Beware("cluster, without keyring_recovery_public_key: the keys are lost when all nodes stop at once", "set keyring_recovery_public_key")
+		}
+		return finding.Fine("%s", strategy)
+	})
+	if strategyOf(s) == "local" {
+		files["keyring_local_key_file"] = s.Keyring.LocalKeyFile
+	}
+	return append(findings, doctor.Files(ctx, area, files)...)
+}
+
+func (d *doctoring) adminAPI(ctx context.Context) []finding.Finding {
+	s := d.settings.Admin
+	var addresses []string
+	for _, at := range s.Listen {
+		addresses = append(addresses, at.Address)
+	}
+	findings := one(ctx, "Admin API", "settings", func(context.Context) finding.Result {
+		if err := admin.CheckListen(addresses, s.EnforceRBAC); err != nil {
+			return finding.Bad(fault.Text(err), "set admin_listen to loopback addresses")
+		}
+		return finding.Fine("%s", strings.Join(addresses, ", "))
+	})
+	if s.SSLCert != "" || s.SSLKey != "" {
+		findings = append(findings, doctor.Pair(ctx, "Admin API", "admin_ssl_cert", s.SSLCert, s.SSLKey)...)
+	}
+	return findings
+}
+
+func (d *doctoring) sockets(ctx context.Context) []finding.Finding {
+	var sockets []doctor.Socket
+	add := func(setting string, addresses ...string) {
+		for _, address := range addresses {
+			if strings.HasSuffix(address, ":0") {
+				continue // any port
+			}
+			name := setting
+			if len(addresses) > 1 {
+				name += " " + address
+			}
+			sockets = append(sockets, doctor.Socket{Setting: name, Address: address})
+		}
+	}
+	s := d.settings
+	var adminAt, statusAt, clusterAt []string
+	for _, at := range s.Admin.Listen {
+		adminAt = append(adminAt, at.Address)
+	}
+	for _, at := range s.StatusListen {
+		statusAt = append(statusAt, at.Address)
+	}
+	for _, at := range s.Cluster.Listen {
+		clusterAt = append(clusterAt, at.Address)
+	}
+	add("admin_listen", adminAt...)
+	add("status_listen", statusAt...)
+	if _, given := d.clusterFiles(); given {
+		add("cluster_listen", clusterAt...)
+	}
+	if listen := s.Peers.ClusterListen; s.Database.Engine != "sqlite" && len(s.Peers.URL) == 0 && listen != "" && listen != "off" {
+		add("nats_cluster_listen", listen)
+	}
+	return doctor.Sockets(ctx, "sockets", d.running, sockets)
+}
+
+// join asks the running control plane whether a data plane that is new could join right now, and rehearses it where none runs.
+func (d *doctoring) join(ctx context.Context) []finding.Finding {
+	return one(ctx, "a fresh data plane", "could join right now", func(ctx context.Context) finding.Result {
+		if d.running && len(d.settings.StatusListen) > 0 {
+			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			err := process.HTTPProbe("http://" + d.settings.StatusListen[0].Address + "/status/join")(ctx)
+			if err != nil {
+				return finding.Bad("the running keepgate-cp says: "+err.Error(), "mend what is wrong above; then keepgate-cp reload")
+			}
+			return finding.Fine("the running keepgate-cp says yes")
+		}
+		files, ok := d.clusterFiles()
+		if !ok {
+			return finding.Bad("no: cluster_cert is not set", "keepgate-cp certs init --with-control-plane, and set cluster_cert, cluster_cert_key, cluster_ca_cert and cluster_crl")
+		}
+		source, err := mtls.Open(files)
+		if err != nil {
+			return finding.Because("the cluster certificates")
+		}
+		return doctor.Joining(ctx, source)
+	})
+}
+
+// Joinable is what the status port answers.
+func (n node) Joinable(ctx context.Context) error { return n.plane.joinable(ctx) }
+
+// joinable says why a data plane that is new could not join this node right now; nil when it could.
+func (p *plane) joinable(ctx context.Context) error {
+	if p.links == nil {
+		return errors.New("cluster_cert is not set, so that no data plane can connect")
+	}
+	if problem := p.links.source.Status().Problem; problem != "" {
+		return fmt.Errorf("the cluster certificates on disk are not usable: %s", problem)
+	}
+	if err := doctor.Join(ctx, p.links.source); err != nil {
+		return err
+	}
+	if _, _, _, ok := p.newest(); !ok {
+		return errors.New("there is no configuration to give it yet")
+	}
+	return nil
+}

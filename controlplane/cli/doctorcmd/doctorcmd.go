@@ -1,0 +1,101 @@
+// Package doctorcmd is `keepgate-cp doctor`: it shows what an examination found.
+package doctorcmd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keepgate/keepgate/controlplane/doctor/finding"
+	"github.com/keepgate/keepgate/shared/settings"
+	"github.com/keepgate/keepgate/shared/settings/cpsettings"
+)
+
+const long = `Look at everything that a control plane of these settings needs, one step after the other: PostgreSQL (name, port, TLS, both sides'
+certificates, role, privileges, schema), NATS, the certificates between the nodes, the files of the keyring, memory, sockets, and
+whether a data plane that is new could join right now.
+
+Every step says ok, warning or wrong, and what was found. Under what is wrong stands the one thing that mends it; the steps that
+could not be taken because of it are skipped. Nothing is changed and no secret is shown. The control plane may run meanwhile.
+
+The exit status is 1 when something is wrong, else 0.`
+
+// Examine looks at everything that the settings need.
+type Examine func(ctx context.Context, s cpsettings.ControlPlane) []finding.Finding
+
+// Command returns the `doctor` command.
+func Command(examine Examine) (*cobra.Command, error) {
+	cmd := &cobra.Command{
+		Use: "doctor", Short: "find what keeps a control plane from working, and say what mends it", Long: long, Args: cobra.NoArgs, SilenceUsage: true,
+		Example: "  keepgate-cp doctor --conf /etc/keepgate/keepgate.conf",
+	}
+	var s cpsettings.ControlPlane
+	asJSON := cmd.Flags().Bool("json", false, "write JSON: {\"wrong\": 0, \"warnings\": 0, \"findings\": [{\"area\", \"step\", \"verdict\", \"fact\", \"mend\"}]}")
+	flags, err := settings.Bind(cmd, &s)
+	if err != nil {
+		return nil, err
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if _, err := flags.Load(); err != nil {
+			return err
+		}
+		findings := examine(cmd.Context(), s)
+		if *asJSON {
+			err = writeJSON(cmd.OutOrStdout(), findings)
+		} else {
+			err = writeText(cmd.OutOrStdout(), findings)
+		}
+		if wrong := finding.Count(findings, finding.Wrong); err == nil && wrong > 0 {
+			return failed(wrong)
+		}
+		return err
+	}
+	return cmd, nil
+}
+
+// failed says how many things are wrong.
+type failed int
+
+func (f failed) Error() string {
+	if f == 1 {
+		return "one thing is wrong"
+	}
+	return fmt.Sprintf("%d things are wrong", int(f))
+}
+
+func writeJSON(out io.Writer, findings []finding.Finding) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(map[string]any{
+		"wrong": finding.Count(findings, finding.Wrong), "warnings": finding.Count(findings, finding.Warning), "findings": findings,
+	})
+}
+
+func writeText(out io.Writer, findings []finding.Finding) error {
+	width := 0
+	for _, one := range findings {
+		width = max(width, len(one.Step))
+	}
+	area := ""
+	for _, one := range findings {
+		if one.Area != area {
+			area = one.Area
+			if _, err := fmt.Fprintln(out, area); err != nil {
+				return err
+			}
+		}
+		if _, err := fmt.Fprintf(out, "  %-7s  %-*s  %s\n", one.Verdict, width, one.Step, one.Fact); err != nil {
+			return err
+		}
+		if one.Mend != "" {
+			if _, err := fmt.Fprintf(out, "  %-7s  %-*s  → %s\n", "", width, "", one.Mend); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

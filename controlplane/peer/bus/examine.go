@@ -1,0 +1,313 @@
+package bus
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/keepgate/keepgate/controlplane/doctor/finding"
+	"github.com/keepgate/keepgate/controlplane/doctor/papers"
+	"github.com/keepgate/keepgate/shared/mtls"
+)
+
+// Examine looks at the way to NATS one step after the other: the servers of an external one, or the routes of the embedded one, which
+// need not run for that.
+func Examine(ctx context.Context, config Config) []finding.Finding {
+	if config.Embedded != nil {
+		return examineRoutes(ctx, config.Embedded)
+	}
+	settings := finding.Step{Name: "settings", Do: func(context.Context) finding.Result {
+		if _, err := external(config); err != nil {
+			return finding.Bad(err.Error(), "mend that setting as it says")
+		}
+		if config.Cert == "" && config.NKeyFile == "" && config.CredentialsFile == "" {
+			return finding.Beware("this node logs in to NATS with nothing", "set nats_nkey_file, nats_credentials_file or nats_cert")
+		}
+		return finding.Fine("complete")
+	}}
+	findings := finding.Run(ctx, "NATS", append([]finding.Step{settings}, pairOf(config)...))
+	cause := ""
+	for _, one := range findings {
+		if one.Verdict == finding.Wrong && cause == "" {
+			cause = one.Step
+		}
+	}
+	for _, address := range config.URLs {
+		there, err := url.Parse(address)
+		if err != nil || there.Host == "" {
+			continue // told with the settings
+		}
+		way := &way{config: config, address: address, host: there.Hostname(), port: there.Port(), cause: cause, wantTLS: there.Scheme == "tls" || config.CACert != "" || config.Cert != ""}
+		if way.port == "" {
+			way.port = "4222"
+		}
+		findings = append(findings, finding.Run(ctx, "NATS "+net.JoinHostPort(way.host, way.port), []finding.Step{
+			{Name: "DNS", Do: way.dns},
+			{Name: "TCP", Needs: []string{"DNS"}, Do: way.tcp},
+			{Name: "NATS", Needs: []string{"TCP"}, Do: way.greeting},
+			{Name: "TLS", Needs: []string{"NATS"}, Do: way.secure},
+			{Name: "login", Needs: []string{"TLS"}, Do: way.login},
+		})...)
+		way.close()
+	}
+	return findings
+}
+
+func pairOf(config Config) []finding.Step {
+	if config.Cert == "" && config.Key == "" {
+		return nil
+	}
+	pair := &papers.Pair{
+		CertSetting: "nats_cert", KeySetting: "nats_cert_key", Cert: config.Cert, Key: config.Key,
+		Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, Renew: "keepgate-cp certs issue NAME --role client",
+	}
+	return pair.Steps()
+}
+
+// way is one server on the way to it.
+type way struct {
+	config                     Config
+	address, host, port, cause string
+	wantTLS                    bool
+	conn                       net.Conn
+	said                       greeting
+}
+
+// greeting is the part of a NATS server's first line (INFO) that matters here.
+type greeting struct {
+	Version      string `json:"version"`
+	TLSRequired  bool   `json:"tls_required"`
+	TLSAvailable bool   `json:"tls_available"`
+}
+
+func (w *way) close() {
+	if w.conn != nil {
+		_ = w.conn.Close() // nothing was said that anybody waits for
+	}
+}
+
+func (w *way) dns(ctx context.Context) finding.Result {
+	if net.ParseIP(w.host) != nil {
+		return finding.Fine("%s is an address", w.host)
+	}
+	addresses, err := net.DefaultResolver.LookupHost(ctx, w.host)
+	if err != nil {
+		return finding.Bad("the name "+w.host+" is not known: "+err.Error(), "mend nats_url, or let DNS or /etc/hosts know "+w.host)
+	}
+	return finding.Fine("%s is %s", w.host, strings.Join(addresses, ", "))
+}
+
+func (w *way) tcp(ctx context.Context) finding.Result {
+	conn, result := connect(ctx, net.JoinHostPort(w.host, w.port), "nats_url")
+	w.conn = conn
+	return result
+}
+
+// connect reaches an address of a setting.
+func connect(ctx context.Context, address, setting string) (net.Conn, finding.Result) {
+	conn, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "tcp", address)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return nil, finding.Bad("nothing listens at "+address, "start the server there, or mend "+setting)
+	case err != nil:
+		return nil, finding.Bad("no connection to "+address+": "+err.Error(), "let packets through to "+address+" (firewall, network, DNS), or mend "+setting)
+	}
+	return conn, finding.Fine("connected to %s", conn.RemoteAddr())
+}
+
+// greet reads the first line of a NATS server, which says nothing more before it is answered.
+func greet(conn net.Conn) (said greeting, err error) {
+	const most = 64 << 10
+	if err := conn.SetDeadline(time.Now().Add(connectTimeout)); err != nil {
+		return said, err
+	}
+	line, err := bufio.NewReaderSize(io.LimitReader(conn, most), 16).ReadString('\n')
+	if err != nil {
+		return said, err
+	}
+	text, ok := strings.CutPrefix(line, "INFO ")
+	if !ok {
+		return said, errors.New("it does not greet as NATS does")
+	}
+	return said, json.Unmarshal([]byte(text), &said)
+}
+
+func (w *way) greeting(context.Context) finding.Result {
+	said, err := greet(w.conn)
+	if err != nil {
+		return finding.Bad("what listens at "+w.address+" is no NATS server: "+err.Error(), "mend nats_url")
+	}
+	w.said = said
+	return finding.Fine("version %s", said.Version)
+}
+
+func (w *way) secure(ctx context.Context) finding.Result {
+	offered := w.said.TLSRequired || w.said.TLSAvailable
+	switch {
+	case w.wantTLS && !offered:
+		return finding.Bad("the server offers no TLS, and these settings ask for it", "give the server a tls block with cert_file and key_file")
+	case !w.wantTLS && !w.said.TLSRequired:
+		return finding.Beware("in clear", "write tls:// in nats_url, and give the server a tls block")
+	}
+	config := &tls.Config{ServerName: w.host, MinVersion: tls.VersionTLS12}
+	if w.config.CACert != "" {
+		certs, err := papers.Certificates(w.config.CACert)
+		if err != nil {
+			return finding.Bad("nats_ca_cert: "+err.Error(), "put the authority of the NATS server's certificate there")
+		}
+		config.RootCAs = x509.NewCertPool()
+		for _, cert := range certs {
+			config.RootCAs.AddCert(cert)
+		}
+	}
+	if w.config.Cert != "" && w.cause == "" {
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(w.config.Cert, w.config.Key)
+			return &pair, err
+		}
+	}
+	conn := tls.Client(w.conn, config)
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return w.untrusted(err)
+	}
+	return finding.Fine("%s; %s", papers.Version(conn.ConnectionState()), papers.Show(conn.ConnectionState().PeerCertificates))
+}
+
+func (w *way) untrusted(err error) finding.Result {
+	refusal := mtls.Explain(err)
+	fact := string(refusal.Reason) + ": " + refusal.Detail
+	switch refusal.Reason {
+	case mtls.UnknownCA:
+		return finding.Bad(fact, "set nats_ca_cert to the authority of the NATS server's certificate")
+	case mtls.WrongServerName:
+		return finding.Bad(fact, "write a name in nats_url that the certificate is for, or issue the server one for "+w.host)
+	case mtls.Expired:
+		return finding.Bad(fact, "renew the NATS server's certificate")
+	case mtls.NotYetValid:
+		return finding.Bad(fact, "set the clock of this machine (timedatectl)")
+	case mtls.RefusedByPeer:
+		return finding.Bad(fact, "set nats_cert and nats_cert_key to a certificate that the server's ca_file knows")
+	}
+	return finding.Bad(fact, "see the NATS server's log")
+}
+
+func (w *way) login(context.Context) finding.Result {
+	if w.cause != "" {
+		return finding.Because(w.cause)
+	}
+	options, err := external(w.config)
+	if err != nil {
+		return finding.Bad(err.Error(), "mend that setting as it says")
+	}
+	problem := make(chan error, 8)
+	options = append(options, nats.Name("keepgate-cp doctor"), nats.Timeout(connectTimeout), nats.NoReconnect(),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			select {
+			case problem <- err:
+			default:
+			}
+		}))
+	conn, err := nats.Connect(w.address, options...)
+	if err != nil {
+		return finding.Bad("the server does not let this node in: "+err.Error(), mendLogin(err))
+	}
+	defer conn.Close()
+	// A subject of the cluster's own, so that a login which may not speak there shows it now.
+	subscription, err := conn.SubscribeSync("keepgate.doctor")
+	if err == nil {
+		err = errors.Join(subscription.Unsubscribe(), conn.Publish("keepgate.doctor", nil), conn.FlushTimeout(connectTimeout))
+	}
+	select {
+	case refused := <-problem:
+		err = refused
+	default:
+	}
+	if err != nil {
+		return finding.Bad(err.Error(), "let this login publish and subscribe under keepgate.>")
+	}
+	return finding.Fine("logged in; may publish and subscribe under keepgate.>")
+}
+
+func mendLogin(err error) string {
+	text := err.Error()
+	switch {
+	case errors.Is(err, nats.ErrAuthorization) || strings.Contains(strings.ToLower(text), "authorization"):
+		return "add this login (nats_nkey_file, nats_credentials_file or nats_cert) to the server's list of users"
+	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
+		return "put new credentials into nats_credentials_file"
+	case strings.Contains(text, "certificate"):
+		return "set nats_cert and nats_cert_key to a certificate that the server's ca_file knows"
+	}
+	return "see the NATS server's log"
+}
+
+// examineRoutes reaches the other nodes' servers as the embedded one would.
+func examineRoutes(ctx context.Context, embedded *Embedded) []finding.Finding {
+	findings := finding.Run(ctx, "NATS (embedded)", []finding.Step{{Name: "routes", Do: func(context.Context) finding.Result {
+		if len(embedded.Routes) == 0 {
+			return finding.Fine("none are set and no other node has a lease: they are found when one comes")
+		}
+		return finding.Fine("%s", strings.Join(embedded.Routes, ", "))
+	}}})
+	for _, address := range embedded.Routes {
+		route := &route{address: address, source: embedded.Source}
+		findings = append(findings, finding.Run(ctx, "NATS route "+address, []finding.Step{
+			{Name: "TCP", Do: route.tcp},
+			{Name: "NATS", Needs: []string{"TCP"}, Do: route.greeting},
+			{Name: "TLS", Needs: []string{"NATS"}, Do: route.secure},
+		})...)
+		if route.conn != nil {
+			_ = route.conn.Close() // as above
+		}
+	}
+	return findings
+}
+
+type route struct {
+	address string
+	source  *mtls.Source
+	conn    net.Conn
+}
+
+func (r *route) tcp(ctx context.Context) finding.Result {
+	conn, result := connect(ctx, r.address, "nats_cluster_routes, or nats_cluster_advertise of that node")
+	r.conn = conn
+	return result
+}
+
+func (r *route) greeting(context.Context) finding.Result {
+	said, err := greet(r.conn)
+	if err != nil {
+		return finding.Bad("what listens at "+r.address+" is no NATS server: "+err.Error(), "mend nats_cluster_routes: it wants nats_cluster_listen of the other node")
+	}
+	return finding.Fine("version %s", said.Version)
+}
+
+func (r *route) secure(ctx context.Context) finding.Result {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn := tls.Client(r.conn, r.source.Client("", mtls.ControlPlane))
+	if err := conn.HandshakeContext(ctx); err != nil {
+		refusal := mtls.Explain(err)
+		return finding.Bad(fmt.Sprintf("%s: %s", refusal.Reason, refusal.Detail), "give both nodes certificates of role control-plane from one authority (peer_cert, peer_ca_cert)")
+	}
+	peer, err := mtls.PeerOf(conn.ConnectionState())
+	if err != nil {
+		return finding.Bad(err.Error(), "give that node a certificate of role control-plane")
+	}
+	return finding.Fine("%s; %s", papers.Version(conn.ConnectionState()), peer)
+}
