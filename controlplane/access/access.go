@@ -82,6 +82,7 @@ type Caller struct {
 	Name   string
 	grants []Grant
 	host   bool
+	first  bool
 }
 
 // NewCaller names a user with all their grants. Those that are not valid count for nothing.
@@ -96,11 +97,25 @@ const HostName = "admin_token_file"
 // nobody is locked out for good, and nothing else.
 func Host() Caller { return Caller{Name: HostName, host: true} }
 
+// First is whoever has the one-time token: they may make the first user and do nothing else.
+func First() Caller { return Caller{Name: "one-time token", first: true} }
+
+// IsFirst reports whether the caller is [First].
+func (c Caller) IsFirst() bool { return c.first }
+
 // Super reports whether the caller may do everything.
 func (c Caller) Super() bool { return c.has(SuperAdmin, Everywhere) }
 
 // Keyring reports whether the caller may use the keyring.
 func (c Caller) Keyring() bool { return c.host || c.Super() || c.has(KeyringAdmin, Everywhere) }
+
+// Journal reports whether the caller may read the journal.
+func (c Caller) Journal() bool { return c.Super() || c.has(KeyringAdmin, Everywhere) }
+
+// Anywhere reports whether the caller may do something to entities of at least one workspace.
+func (c Caller) Anywhere(action Action) bool {
+	return slices.ContainsFunc(c.grants, func(g Grant) bool { return c.May(action, g.Workspace) })
+}
 
 // Users reports whether the caller may say who may what.
 func (c Caller) Users() bool { return c.host || c.Super() }
@@ -116,9 +131,6 @@ func (c Caller) May(action Action, workspace string) bool {
 	}
 	return action == Read && c.has(Viewer, workspace)
 }
-
-// Known reports whether the caller has anything to do with a workspace, so that they may know that it exists.
-func (c Caller) Known(workspace string) bool { return c.May(Read, workspace) }
 
 // has reports whether the caller holds a role in a place.
 func (c Caller) has(role Role, workspace string) bool {

@@ -18,6 +18,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/admin/guard"
 	"github.com/keepgate/keepgate/controlplane/admin/journal"
 	"github.com/keepgate/keepgate/controlplane/admin/node"
+	"github.com/keepgate/keepgate/controlplane/admin/rbac"
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/fleet"
@@ -61,9 +62,10 @@ type Deps struct {
 	// DatabaseWarnings say what is not as it should be with the way to the database; nil: nothing can be.
 	DatabaseWarnings func() []string
 	Level            Level
-	Wake             func()       // hints that something was committed
-	Journal          Journal      // nil: nothing is recorded; mind that a nil *audit.Journal is not a nil Journal
-	Token            secret.Bytes // as LoadToken returns it
+	Wake             func()        // hints that something was committed
+	Journal          Journal       // nil: nothing is recorded; mind that a nil *audit.Journal is not a nil Journal
+	Token            secret.Bytes  // as LoadToken returns it
+	Access           *rbac.Control // nil: enforce_rbac is off
 	Log              *slog.Logger
 }
 
@@ -97,6 +99,9 @@ func New(deps Deps, options Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if deps.Access != nil {
+		deps.Catalog = rbac.NewScope(deps.Catalog)
+	}
 	s := &Server{deps: deps, options: options, table: rest.NewTable(), guard: g}
 	entity := deps.Catalog.Schema()
 	about := node.Deps{
@@ -116,6 +121,9 @@ func New(deps Deps, options Options) (*Server, error) {
 	for _, room := range deps.Rooms {
 		room.Mount(s.table)
 	}
+	if deps.Access != nil {
+		deps.Access.Mount(s.table)
+	}
 	declare.New(deps.Catalog, entity, deps.Wake).Mount(s.table)
 	entities.New(deps.Catalog, entity, deps.Wake).Mount(s.table)
 	return s, nil
@@ -126,9 +134,9 @@ func LoadToken(path string) (token secret.Bytes, notice string, err error) {
 	return guard.LoadToken(path)
 }
 
-// CheckListen refuses addresses on which the API would be open to other machines.
-func CheckListen(addresses []string, enforceRBAC bool) error {
-	return guard.CheckListen(addresses, enforceRBAC)
+// CheckListen refuses listeners on which the API would be open to whom it should not be.
+func CheckListen(listeners []guard.Listener, enforceRBAC bool) error {
+	return guard.CheckListen(listeners, enforceRBAC)
 }
 
 var _ Catalog = (*catalog.Catalog)(nil)

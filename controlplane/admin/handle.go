@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keepgate/keepgate/controlplane/access"
 	"github.com/keepgate/keepgate/controlplane/admin/node"
+	"github.com/keepgate/keepgate/controlplane/admin/rbac"
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
 	"github.com/keepgate/keepgate/controlplane/audit"
 	"github.com/keepgate/keepgate/controlplane/catalog"
@@ -26,10 +28,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.counts.serving.Add(1)
 	defer s.counts.serving.Add(-1)
 	m, found := s.table.Find(r.URL.EscapedPath())
-	if s.decisions.Journal != nil {
-		r = r.WithContext(audit.WithActor(r.Context(), s.guard.Actor(r)))
+	r, err := s.identify(r, found)
+	var answer rest.Answer
+	if err == nil {
+		answer, err = s.answer(w, r, m, found)
 	}
-	answer, err := s.answer(w, r, m, found)
 	if err != nil {
 		s.decisions.Deny(r.Context(), method(r), s.table.Loggable(r.URL.EscapedPath(), m, found), err)
 	}
@@ -44,6 +47,39 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.deps.Log.Log(r.Context(), levelOf(r), "admin request", "method", method(r), "path", s.table.Loggable(r.URL.EscapedPath(), m, found),
 		"query", rest.LoggableQuery(r.URL.Query()), "status", answer.Status, "bytes", len(answer.Body),
 		"duration", time.Since(began), "client", r.RemoteAddr)
+}
+
+// identify refuses a request that nobody may make, and finds out who makes it.
+func (s *Server) identify(r *http.Request, found bool) (*http.Request, error) {
+	actor := s.guard.Actor(r)
+	journaled := func() *http.Request { return r.WithContext(audit.WithActor(r.Context(), actor)) }
+	if err := s.guard.Check(r); err != nil {
+		return journaled(), err
+	}
+	if s.deps.Access == nil || r.Method == http.MethodOptions && found { // browsers ask for the methods without a token
+		return journaled(), nil
+	}
+	caller, err := s.deps.Access.Login(r, s.guard.Local(r))
+	if err != nil {
+		actor.Via = "unknown"
+		return journaled(), err
+	}
+	actor.Name, actor.Via = caller.Name, "rbac"
+	r = r.WithContext(access.With(r.Context(), caller, rbac.ActionOf(r.Method)))
+	return journaled(), nil
+}
+
+// admit refuses what the caller may not do. Whoever passes may have what the path reveals.
+func (s *Server) admit(r *rest.Request, m *rest.Match) error {
+	if s.deps.Access == nil {
+		return nil
+	}
+	caller, action := access.Of(r.Context())
+	if err := rbac.Admit(caller, action, m.Pattern(), s.deps.Catalog.Schema(), r.Resolve); err != nil {
+		return err
+	}
+	r.Privileged = true
+	return nil
 }
 
 // levelOf is "info" for reads and Kong's "notice", the default of log_level, for what may change something.
@@ -80,9 +116,6 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, m *rest.Match, f
 			answer, err = rest.Message(http.StatusInternalServerError, "An unexpected error occurred"), nil
 		}
 	}()
-	if err := s.guard.Check(r); err != nil {
-		return answer, err
-	}
 	if !found {
 		return answer, rest.NotFound()
 	}
@@ -105,6 +138,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, m *rest.Match, f
 	if err != nil {
 		return answer, err
 	}
+	if err := s.admit(request, m); err != nil {
+		return answer, err
+	}
 	if err := s.record(request, m); err != nil {
 		return answer, err
 	}
@@ -112,7 +148,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, m *rest.Match, f
 }
 
 // record writes into the journal that a request is let in, before its handler acts: no entry, no act. A read
-// is written only when it demands what not everybody may have, and then at that moment.
+// is written only when it demands what not everybody may have, and then at that moment; where every caller is known by
+// name, each read is.
 func (s *Server) record(r *rest.Request, m *rest.Match) error {
 	if s.decisions.Journal == nil {
 		return nil
@@ -120,7 +157,7 @@ func (s *Server) record(r *rest.Request, m *rest.Match) error {
 	allow := func(more ...string) error {
 		return s.decisions.Allow(r.Context(), method(r.Request), s.table.Loggable(r.URL.EscapedPath(), m, true), rest.LoggableQuery(r.URL.Query()), more...)
 	}
-	if !reads(r.Request) {
+	if !reads(r.Request) || s.deps.Access != nil {
 		return allow()
 	}
 	r.Granted = func(what string) error { return allow("for", what) }

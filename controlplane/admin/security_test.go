@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/admin"
+	"github.com/keepgate/keepgate/controlplane/admin/guard"
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
 )
 
@@ -112,12 +113,12 @@ func TestCheckListen(t *testing.T) {
 		"127.0.0.1:8001": true, "[::1]:8444": true, "localhost:8001": true, "[::ffff:127.0.0.1]:1": true,
 		"0.0.0.0:8001": false, "[::]:8001": false, "10.0.0.1:8001": false, ":8001": false, "example.com:8001": false,
 	} {
-		if err := admin.CheckListen([]string{address}, false); (err == nil) != ok {
-			t.Errorf("%s: %v", address, err)
+		for _, test := range []struct{ tls, rbac, ok bool }{{false, false, ok}, {true, false, ok}, {false, true, ok}, {true, true, true}} {
+			err := admin.CheckListen([]guard.Listener{{Address: address, TLS: test.tls}}, test.rbac)
+			if (err == nil) != test.ok {
+				t.Errorf("%s, TLS %t, enforce_rbac %t: %v", address, test.tls, test.rbac, err)
+			}
 		}
-	}
-	if err := admin.CheckListen([]string{"127.0.0.1:8001"}, true); err == nil || !strings.Contains(err.Error(), "not available in this version") {
-		t.Errorf("enforce_rbac: %v", err)
 	}
 }
 

@@ -39,7 +39,8 @@ func (s *Server) Serve(ctx context.Context, endpoints ...Endpoint) error {
 	defer s.node.Close()
 	parts := make([]lifecycle.Part, 0, len(endpoints))
 	for _, endpoint := range endpoints {
-		if err := guard.CheckListen([]string{endpoint.Listener.Addr().String()}, false); err != nil {
+		at := guard.Listener{Address: endpoint.Listener.Addr().String(), TLS: endpoint.TLS != nil}
+		if err := guard.CheckListen([]guard.Listener{at}, s.deps.Access != nil); err != nil {
 			for _, e := range endpoints {
 				err = errors.Join(err, e.Listener.Close())
 			}

@@ -21,14 +21,17 @@ import (
 )
 
 // admin opens the Admin API's sockets and returns what serves them.
-func (p *plane) admin() (lifecycle.Part, error) {
+func (p *plane) admin(ctx context.Context) (lifecycle.Part, error) {
 	s := p.settings.Admin
-	api, err := p.adminAPI()
+	api, err := p.adminAPI(ctx)
 	if err != nil {
 		return lifecycle.Part{}, err
 	}
 	p.api.Store(api)
 	if p.adminCert, err = adminCertificate(p.settings, p.log); err != nil {
+		return lifecycle.Part{}, err
+	}
+	if p.adminClients, err = newAdminClients(s); err != nil {
 		return lifecycle.Part{}, err
 	}
 	var endpoints []admin.Endpoint
@@ -39,14 +42,14 @@ func (p *plane) admin() (lifecycle.Part, error) {
 		}
 		endpoint := admin.Endpoint{Listener: socket, HTTP2: at.HTTP2}
 		if at.TLS {
-			endpoint.TLS = p.adminCert.Config()
+			endpoint.TLS = p.adminClients.Config(p.adminCert.Config())
 		}
 		endpoints = append(endpoints, endpoint)
 	}
 	return lifecycle.Part{Name: "Admin API", Run: func(ctx context.Context) error { return api.Serve(ctx, endpoints...) }}, nil
 }
 
-func (p *plane) adminAPI() (*admin.Server, error) {
+func (p *plane) adminAPI(ctx context.Context) (*admin.Server, error) {
 	s := p.settings
 	token, notice, err := admin.LoadToken(s.Admin.TokenFile)
 	if err != nil {

@@ -36,26 +36,27 @@ import (
 
 // plane is the control plane once everything is opened.
 type plane struct {
-	settings  cpsettings.ControlPlane
-	effective *settings.Loaded
-	log       *slog.Logger
-	level     *slog.LevelVar
-	store     record.Store
-	id        string // of this node
-	hostname  string
-	peers     *peers
-	courier   courier
-	blobRead  bool                         // what keyring_blob_path held when this node started is known
-	reencrypt *reencrypt.Job               // nil when the keyring is off
-	api       atomic.Pointer[admin.Server] // nil before it serves
-	licenses  *license.Licenses
-	adminCert *servercert.Holder // nil without a TLS listener
-	ring      *keyring.Ring      // nil when the keyring is off
-	catalog   *catalog.Catalog
-	feed      *changefeed.Feed
-	publisher *publish.Publisher
-	fleet     *fleet.Fleet
-	links     *links // nil without a cluster certificate
+	settings     cpsettings.ControlPlane
+	effective    *settings.Loaded
+	log          *slog.Logger
+	level        *slog.LevelVar
+	store        record.Store
+	id           string // of this node
+	hostname     string
+	peers        *peers
+	courier      courier
+	blobRead     bool                         // what keyring_blob_path held when this node started is known
+	reencrypt    *reencrypt.Job               // nil when the keyring is off
+	api          atomic.Pointer[admin.Server] // nil before it serves
+	licenses     *license.Licenses
+	adminCert    *servercert.Holder // nil without a TLS listener
+	adminClients *adminClients
+	ring         *keyring.Ring // nil when the keyring is off
+	catalog      *catalog.Catalog
+	feed         *changefeed.Feed
+	publisher    *publish.Publisher
+	fleet        *fleet.Fleet
+	links        *links // nil without a cluster certificate
 }
 
 // Run runs the control plane until ctx ends.
@@ -175,7 +176,7 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 	} else {
 		p.log.Warn("no cluster_cert: data planes cannot connect; make certificates with: keepgate-cp certs init --with-control-plane")
 	}
-	serving, err := p.serving(instance, links)
+	serving, err := p.serving(ctx, instance, links)
 	if err != nil {
 		return err
 	}

@@ -42,9 +42,13 @@ func TestCheck(t *testing.T) {
 		"cluster certificates not there": {
 			map[string]string{"cluster_cert": "/no/cp.crt", "cluster_cert_key": "/no/cp.key", "cluster_ca_cert": "/no/ca.crt"}, "/no/cp.crt",
 		},
-		"an Admin API certificate not there": {map[string]string{"admin_ssl_cert": "/no/a.crt", "admin_ssl_cert_key": "/no/a.key"}, "/no/a.crt"},
-		"half of an Admin API certificate":   {map[string]string{"admin_ssl_cert": "/no/a.crt"}, "set both or none"},
-		"roles":                              {map[string]string{"enforce_rbac": "on"}, "not available"},
+		"an Admin API certificate not there":    {map[string]string{"admin_ssl_cert": "/no/a.crt", "admin_ssl_cert_key": "/no/a.key"}, "/no/a.crt"},
+		"half of an Admin API certificate":      {map[string]string{"admin_ssl_cert": "/no/a.crt"}, "set both or none"},
+		"roles":                                 {flags: map[string]string{"enforce_rbac": "on"}},
+		"roles, and the API for everybody":      {flags: map[string]string{"enforce_rbac": "on", "admin_listen": "0.0.0.0:8444 ssl"}},
+		"tokens in clear":                       {map[string]string{"enforce_rbac": "on", "admin_listen": "0.0.0.0:8001"}, "add ssl to it"},
+		"client authorities that are not there": {map[string]string{"admin_ssl_client_ca": "/no/ca.pem"}, "/no/ca.pem"},
+		"a header that means something else":    {map[string]string{"rbac_auth_header": "Authorization"}, "cannot be the header of tokens"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

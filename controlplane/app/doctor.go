@@ -235,8 +235,8 @@ func (d *doctoring) adminAPI(ctx context.Context) []finding.Finding {
 		addresses = append(addresses, at.Address)
 	}
 	findings := one(ctx, "Admin API", "settings", func(context.Context) finding.Result {
-		if err := admin.CheckListen(addresses, s.EnforceRBAC); err != nil {
-			return finding.Bad(fault.Text(err), "set admin_listen to loopback addresses")
+		if err := admin.CheckListen(adminListeners(s), s.EnforceRBAC); err != nil {
+			return finding.Bad(fault.Text(err), "set admin_listen to loopback addresses, or enforce_rbac = on and ssl")
 		}
 		return finding.Fine("%s", strings.Join(addresses, ", "))
 	})

@@ -22,10 +22,8 @@ func Probe(s cpsettings.ControlPlane) process.Probe {
 // Check finds what the settings ask for and this version does not do, and files that they name and that cannot be
 // used. A start checks it before it touches the database.
 func Check(s cpsettings.ControlPlane) error {
-	var addresses []string
 	var errs []error
 	for _, at := range s.Admin.Listen {
-		addresses = append(addresses, at.Address)
 		if at.ProxyProtocol {
 			errs = append(errs, fault.Newf(fault.Invalid, "app.Run", "admin_listen", "%s: this version does not speak proxy_protocol", at.Address))
 		}
@@ -34,5 +32,8 @@ func Check(s cpsettings.ControlPlane) error {
 	_, courierErr := newCourier(s.Keyring)
 	_, clusterErr := clusterSource(s.Cluster.Cluster, slog.New(slog.DiscardHandler))
 	_, adminErr := givenCertificate(s.Admin)
-	return errors.Join(append(errs, admin.CheckListen(addresses, s.Admin.EnforceRBAC), keeperErr, courierErr, checkTLS(s.Database), checkPeers(s), clusterErr, adminErr)...)
+	if adminErr == nil {
+		_, adminErr = clientAuthorities(s.Admin)
+	}
+	return errors.Join(append(errs, admin.CheckListen(adminListeners(s.Admin), s.Admin.EnforceRBAC), checkAccess(s.Admin), keeperErr, courierErr, checkTLS(s.Database), checkPeers(s), clusterErr, adminErr)...)
 }

@@ -17,8 +17,8 @@ import (
 )
 
 // serving opens the sockets of the Admin API and of the status port, and returns what serves them.
-func (p *plane) serving(instance *process.Instance, links *links) ([]lifecycle.Part, error) {
-	api, err := p.admin()
+func (p *plane) serving(ctx context.Context, instance *process.Instance, links *links) ([]lifecycle.Part, error) {
+	api, err := p.admin(ctx)
 	if err != nil {
 		return nil, err
 	}

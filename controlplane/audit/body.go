@@ -17,6 +17,7 @@ const (
 	maxClient  = 128
 	maxSubject = 1024
 	maxName    = 64
+	maxUser    = 512
 	maxValue   = 8 << 10 // the ids of some hundred keys
 	maxDetails = 32
 	maxBody    = 16 << 10
@@ -25,7 +26,8 @@ const (
 // Actor is who decides.
 type Actor struct {
 	Client string `json:"client,omitempty"` // network address; "" for the node itself
-	Via    string `json:"via"`              // loopback, token, forwarded, node or cli
+	Via    string `json:"via"`              // loopback, token, forwarded, rbac, unknown, node or cli
+	Name   string `json:"name,omitempty"`   // of the user, where users have names
 }
 
 type actorKey struct{}
@@ -159,6 +161,7 @@ func (b Body) validate() error {
 		{"action", b.Action, maxAction},
 		{"client", b.Actor.Client, maxClient},
 		{"via", b.Actor.Via, maxName},
+		{"name", b.Actor.Name, maxUser},
 		{"subject", b.Subject, maxSubject},
 		{"outcome", b.Outcome, maxValue},
 	}

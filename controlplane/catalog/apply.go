@@ -45,6 +45,11 @@ func (c *Catalog) applyOnce(ctx context.Context, workspace string, set Set, opti
 		}
 	}
 	diff, batch, silent, err := p.changes()
+	for _, entry := range diff.Entries {
+		if err == nil && options.Allow != nil {
+			err = options.Allow(entry)
+		}
+	}
 	if err != nil || options.DryRun {
 		return diff, err
 	}

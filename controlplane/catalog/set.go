@@ -33,6 +33,9 @@ type ApplyOptions struct {
 	// Delete removes the entities of the workspace that the set does not hold. CA certificates belong to no
 	// workspace; only a set for the default one removes them.
 	Delete bool
+	// Allow, where it is set, is shown each change before any is written; its error refuses the whole set and is
+	// returned as it is.
+	Allow func(Entry) error
 }
 
 // Action is what becomes of one entity.

@@ -162,8 +162,8 @@ func (l *loader) readEnvironment(environ []string) {
 				continue
 			}
 			name = strings.ToLower(name)
-			if _, known := l.byName[name]; !known && isServiceLink(name, value) {
-				continue
+			if _, known := l.byName[name]; !known && (isServiceLink(name, value) || name == "admin_token") {
+				continue // KEEPGATE_ADMIN_TOKEN is for the commands that call the Admin API
 			}
 			l.take(s, name, value)
 		}

@@ -54,7 +54,12 @@ func (d Decisions) Allow(ctx context.Context, method, path, query string, more .
 // Deny notes that a request was refused, if that is what the error says.
 func (d Decisions) Deny(ctx context.Context, method, path string, err error) {
 	refusal, ok := errors.AsType[*rest.Refusal](err)
-	if d.Journal == nil || !ok || refusal.Status != http.StatusForbidden {
+	if d.Journal == nil || !ok {
+		return
+	}
+	switch refusal.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
+	default:
 		return
 	}
 	reason, _ := refusal.Body["message"].(string)

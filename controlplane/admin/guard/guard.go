@@ -1,13 +1,13 @@
 // Package guard decides who may speak to the Admin API at all, before any path is looked at.
 //
-// The API may change everything, and until access control is there it is for this machine alone. What a
-// machine's own user can reach, a web page in their browser can aim at; so:
+// The API may change everything, and without access control (enforce_rbac, controlplane/admin/rbac) it is for this
+// machine alone. What a machine's own user can reach, a web page in their browser can aim at; so, in any case:
 //
 //   - the Host header must be a loopback name or one that the operator named (against DNS rebinding);
 //   - requests that a browser makes for another site are refused when they could change anything, and no
 //     other site may read an answer, unless its origin is named;
-//   - what reveals key material or exports everything needs the admin token, except from a program on this
-//     machine: a loopback address, no Origin, and nothing that says a proxy forwarded the request.
+//   - without access control, what reveals key material or exports everything needs the admin token, except from a
+//     program on this machine: a loopback address, no Origin, and nothing that says a proxy forwarded the request.
 package guard
 
 import (
@@ -96,6 +96,9 @@ func (g *Guard) Privileged(r *http.Request) bool {
 func given(r *http.Request) string {
 	return cmp.Or(r.Header.Get("Keepgate-Admin-Token"), r.Header.Get("Kong-Admin-Token"))
 }
+
+// Local reports whether a program on this machine asks for itself.
+func (g *Guard) Local(r *http.Request) bool { return isLocal(r) }
 
 // isLocal reports whether a program on this machine asks for itself.
 func isLocal(r *http.Request) bool {

@@ -7,20 +7,25 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
-// CheckListen refuses addresses ("host:port") on which the Admin API would be open to other machines.
-//
-// Access control by role is not part of this version, so asking for it is refused too: a setting that is
-// taken and does nothing would be worse than none.
-func CheckListen(addresses []string, enforceRBAC bool) error {
-	if enforceRBAC {
-		return fault.Newf(fault.Invalid, "admin.CheckListen", "enforce_rbac",
-			"enforce_rbac = on is not available in this version; set it off and serve the Admin API on loopback addresses alone")
-	}
-	for _, address := range addresses {
-		if !isLoopback(address) {
+// Listener is where the API is to be served.
+type Listener struct {
+	Address string // host:port
+	TLS     bool
+}
+
+// CheckListen refuses listeners on which the Admin API would be open to other machines: without access control to
+// everybody there, and in clear to whoever reads the network.
+func CheckListen(listeners []Listener, enforceRBAC bool) error {
+	for _, l := range listeners {
+		switch {
+		case isLoopback(l.Address):
+		case !enforceRBAC:
 			return fault.Newf(fault.Invalid, "admin.CheckListen", "admin_listen",
 				"%s can be reached from other machines, and without enforce_rbac everybody there could change everything; "+
-					"listen on 127.0.0.1 and reach it through ssh -L or kubectl port-forward", address)
+					"set enforce_rbac = on and serve it with ssl, or listen on 127.0.0.1 and reach it through ssh -L or kubectl port-forward", l.Address)
+		case !l.TLS:
+			return fault.Newf(fault.Invalid, "admin.CheckListen", "admin_listen",
+				"%s can be reached from other machines, and in clear whoever reads the network would have every token and secret; add ssl to it", l.Address)
 		}
 	}
 	return nil

@@ -44,6 +44,7 @@ func NoContent() Answer { return Answer{Status: http.StatusNoContent} }
 type Refusal struct {
 	Status int
 	Body   map[string]any // nil: an empty body
+	Header http.Header    // of the answer; nil: nothing more
 }
 
 func (r *Refusal) Error() string {
@@ -53,7 +54,7 @@ func (r *Refusal) Error() string {
 
 // Refuse makes a Refusal with a message.
 func Refuse(status int, format string, args ...any) *Refusal {
-	return &Refusal{status, map[string]any{"message": fmt.Sprintf(format, args...)}}
+	return &Refusal{Status: status, Body: map[string]any{"message": fmt.Sprintf(format, args...)}}
 }
 
 // NotFound is the answer for what is not there.

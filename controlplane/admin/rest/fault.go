@@ -20,7 +20,9 @@ func Of(err error) (answer Answer, report bool) {
 		if refusal.Body == nil {
 			return Answer{Status: refusal.Status}, false
 		}
-		return JSON(refusal.Status, refusal.Body), false
+		answer = JSON(refusal.Status, refusal.Body)
+		answer.Header = refusal.Header
+		return answer, false
 	}
 	if problem, ok := errors.AsType[*catalog.Problem](err); ok {
 		return JSON(problem.Status, ProblemBody(problem)), false

@@ -28,6 +28,7 @@ type node struct {
 	param    *node
 	name     string // of the parameter that leads here
 	secret   bool
+	pattern  string // as it was added first
 	methods  map[string]Handler
 }
 
@@ -58,8 +59,8 @@ func (t *Table) Handle(method, pattern string, handler Handler) {
 		at = at.literals[element]
 	}
 	if at.methods == nil {
-		at.methods = map[string]Handler{}
-		t.patterns = append(t.patterns, strings.ReplaceAll(pattern, "!}", "}"))
+		at.methods, at.pattern = map[string]Handler{}, strings.ReplaceAll(pattern, "!}", "}")
+		t.patterns = append(t.patterns, at.pattern)
 	}
 	at.methods[method] = handler
 }
@@ -123,6 +124,9 @@ func (m *Match) walk(at *node, elements []string) bool {
 	m.trail, m.params = m.trail[:len(m.trail)-1], m.params[:len(m.params)-1]
 	return false
 }
+
+// Pattern is the pattern that the path matched, without a workspace in front.
+func (m *Match) Pattern() string { return m.end().pattern }
 
 func (m *Match) end() *node { return m.trail[len(m.trail)-1] }
 

@@ -20,6 +20,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -27,18 +28,24 @@ import (
 const (
 	defaultURL     = "http://127.0.0.1:8001"
 	maxAnswerBytes = 512 << 20
+	tokenVariable  = "KEEPGATE_ADMIN_TOKEN"
 )
 
 // Options says where the Admin API is and what proves the caller.
 type Options struct {
 	URL, TokenFile, CAFile string
+	CertFile, KeyFile      string // the client's certificate
 }
 
 // Flags adds the options to a command and its subcommands.
 func (o *Options) Flags(cmd *cobra.Command) {
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&o.URL, "admin-url", "", "where the Admin API is (default $KONG_ADMIN_URL, or "+defaultURL+")")
-	flags.StringVar(&o.TokenFile, "token-file", "", "the admin token's file (admin_token_file of the control plane)")
+	flags.StringVar(&o.TokenFile, "admin-token-file", "", "the file of the caller's token (default $KEEPGATE_ADMIN_TOKEN, which holds the token itself)")
+	flags.StringVar(&o.TokenFile, "token-file", "", "the same")
+	_ = flags.MarkHidden("token-file") // declared above
+	flags.StringVar(&o.CertFile, "admin-cert", "", "the certificate to show to an https --admin-url that asks for one (admin_ssl_client_ca)")
+	flags.StringVar(&o.KeyFile, "admin-cert-key", "", "the private key of --admin-cert")
 	flags.StringVar(&o.CAFile, "admin-ca", "", "the certificate that an https --admin-url is verified against (default: the system's)")
 }
 
@@ -51,25 +58,21 @@ type Client struct {
 
 // Open reads what the options name; it calls nobody yet.
 func (o Options) Open() (*Client, error) {
-	text := cmp.Or(o.URL, os.Getenv("KONG_ADMIN_URL"), defaultURL) // KEEPGATE_* are the programs' settings alone
+	text := cmp.Or(o.URL, os.Getenv("KONG_ADMIN_URL"), defaultURL) // Kong's name, as its tools read it
 	base, err := url.Parse(strings.TrimSuffix(text, "/"))
 	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
 		return nil, fmt.Errorf("--admin-url %q is no address as %s", text, defaultURL)
 	}
 	c := &Client{base: base}
-	if o.TokenFile != "" {
-		if err := c.readToken(o.TokenFile); err != nil {
-			return nil, err
-		}
+	if err := c.readToken(o.TokenFile); err != nil {
+		return nil, err
 	}
 	transport := &http.Transport{
 		DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, TLSHandshakeTimeout: 5 * time.Second,
 		DisableKeepAlives: true, ForceAttemptHTTP2: true,
 	}
-	if o.CAFile != "" {
-		if transport.TLSClientConfig, err = trusting(o.CAFile); err != nil {
-			return nil, err
-		}
+	if transport.TLSClientConfig, err = o.tls(); err != nil {
+		return nil, err
 	}
 	c.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
@@ -77,15 +80,23 @@ func (o Options) Open() (*Client, error) {
 	return c, nil
 }
 
+// readToken takes the token of a file or else of the environment. It has no flag: those of other processes can be seen.
 func (c *Client) readToken(path string) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("--token-file: %w", err)
+	text, from := os.Getenv(tokenVariable), "$"+tokenVariable
+	if path != "" {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("--admin-token-file: %w", err)
+		}
+		text, from = string(data), "--admin-token-file "+path
 	}
-	if c.token = strings.TrimSpace(string(data)); c.token == "" {
-		return fmt.Errorf("--token-file %s is empty", path)
-	}
-	if c.base.Scheme == "http" && !isLoopback(c.base.Hostname()) {
+	c.token = strings.TrimSpace(text)
+	switch {
+	case c.token == "" && path != "":
+		return fmt.Errorf("%s is empty", from)
+	case strings.ContainsFunc(c.token, unicode.IsControl):
+		return fmt.Errorf("%s holds more than one line", from)
+	case c.token != "" && c.base.Scheme == "http" && !isLoopback(c.base.Hostname()):
 		return fmt.Errorf("the admin token is not sent in clear to %s: use https", c.base.Host)
 	}
 	return nil
@@ -96,16 +107,31 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-func trusting(path string) (*tls.Config, error) {
-	data, err := os.ReadFile(path)
+// tls says whom to believe, and what to show.
+func (o Options) tls() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.CAFile != "" {
+		data, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("--admin-ca: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("--admin-ca %s holds no certificate", o.CAFile)
+		}
+	}
+	if o.CertFile == "" && o.KeyFile == "" {
+		return config, nil
+	}
+	if o.CertFile == "" || o.KeyFile == "" {
+		return nil, errors.New("--admin-cert and --admin-cert-key belong together")
+	}
+	cert, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("--admin-ca: %w", err)
+		return nil, fmt.Errorf("--admin-cert: %w", err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("--admin-ca %s holds no certificate", path)
-	}
-	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
+	config.Certificates = []tls.Certificate{cert}
+	return config, nil
 }
 
 // Refusal is an answer that is no success.

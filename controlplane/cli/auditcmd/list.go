@@ -141,6 +141,9 @@ func (s selection) print(out io.Writer, entries []entry, first bool) error {
 	}
 	for _, e := range entries {
 		who := cmp.Or(e.Actor.Via, "?")
+		if e.Actor.Name != "" {
+			who = e.Actor.Name
+		}
 		if e.Actor.Client != "" {
 			who = e.Actor.Client + " (" + who + ")"
 		}

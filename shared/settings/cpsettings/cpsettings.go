@@ -35,13 +35,16 @@ type Database struct {
 
 // Admin is the Admin API.
 type Admin struct {
-	Listen         values.Listen `key:"admin_listen" default:"127.0.0.1:8001, 127.0.0.1:8444 http2 ssl" help:"Where the Admin API is served: loopback addresses alone. Elsewhere it would need enforce_rbac, which is not available in this version."`
+	Listen         values.Listen `key:"admin_listen" default:"127.0.0.1:8001, 127.0.0.1:8444 http2 ssl" help:"Where the Admin API is served. What other machines can reach needs enforce_rbac, and ssl."`
 	SSLCert        string        `key:"admin_ssl_cert" path:"file" help:"The certificate of the ssl listeners (PEM file); without one a self-signed one is made at the first start."`
 	SSLKey         string        `key:"admin_ssl_cert_key" path:"file" help:"The private key of admin_ssl_cert (PEM file)."`
-	TokenFile      string        `key:"admin_token_file" default:"admin.token" path:"prefix" help:"The token that revealing, exporting and recovering ask for; made at the first start with mode 0600."`
+	SSLClientCA    string        `key:"admin_ssl_client_ca" path:"file" help:"The authorities (PEM file) one of which must have signed the certificate that a client of the ssl listeners shows. Empty asks for none. A token is asked for beside it."`
+	TokenFile      string        `key:"admin_token_file" default:"admin.token" path:"prefix" help:"The token of this machine, made at the first start with mode 0600: revealing, exporting and recovering ask for it. With enforce_rbac it is for /rbac and /keyring, from this machine alone."`
 	AllowedHosts   []string      `key:"admin_allowed_hosts" help:"Host names under which the Admin API may be called, beside the loopback names."`
 	AllowedOrigins []string      `key:"admin_allowed_origins" help:"Web origins whose pages may call the Admin API."`
-	EnforceRBAC    bool          `key:"enforce_rbac" default:"off" help:"Ask every caller for a token: not available in this version, and refused when it is on."`
+	EnforceRBAC    bool          `key:"enforce_rbac" default:"off" help:"Ask every caller for a token, and let each do what their roles say."`
+	RBACHeader     string        `key:"rbac_auth_header" default:"Kong-Admin-Token" help:"The header in which a caller's token is, beside Keepgate-Admin-Token and Authorization: Bearer."`
+	FirstToken     string        `key:"rbac_first_token_file" default:"rbac-first.token" path:"prefix" help:"Where a start with enforce_rbac, while there is no user, leaves the token that makes the first one, once (mode 0600)."`
 	HeaderNames    string        `key:"header_names" default:"keepgate" oneof:"keepgate|kong|both" help:"Whether headers that the gateway adds are named after Keepgate (X-Keepgate-…), after Kong (X-Kong-…), or both."`
 }
 
