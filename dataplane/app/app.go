@@ -136,7 +136,7 @@ func (p *plane) build() error {
 	compiler := compile.New(p.kinds, p.balancing(), p.pools, compile.Options{
 		Roots: roots, Depth: s.Upstream.VerifyDepth, HTTP2: s.Upstream.HTTP2,
 	})
-	p.applier = apply.New(&tableCompiler{compiler, p.tables, p.pools}, apply.NewStoreKeeper(p.store, p.entities, p.log))
+	p.applier = apply.New(&tableCompiler{compiler: compiler, tables: p.tables, pools: p.pools, log: p.log}, apply.NewStoreKeeper(p.store, p.entities, p.log))
 	hostname, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("asking for the host name: %w", err)

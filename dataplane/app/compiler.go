@@ -1,6 +1,8 @@
 package app
 
 import (
+	"log/slog"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keepgate/keepgate/dataplane/compile"
@@ -11,11 +13,17 @@ import (
 	"github.com/keepgate/keepgate/shared/configset"
 )
 
+// quarantineLines bounds how many entities one configuration may name in the log; the control plane is told of more.
+const quarantineLines = 20
+
 // tableCompiler makes tables of configurations and puts them where requests find them.
 type tableCompiler struct {
 	compiler *compile.Compiler
 	tables   *table.Holder
 	pools    *upstream.Pools
+	log      *slog.Logger
+
+	told map[compile.Quarantined]bool // what the log has said of the configuration that serves
 }
 
 func (c *tableCompiler) Compile(set configset.Set) (install func(), quarantined []*syncv1.Quarantined) {
@@ -36,7 +44,27 @@ func (c *tableCompiler) Compile(set configset.Set) (install func(), quarantined 
 	return func() {
 		c.tables.Swap(next)
 		c.pools.Follow(next.Leads)
+		c.tell(faulty)
 	}, quarantined
+}
+
+// tell logs what the configuration before did not have to be told of: a route that answers 503 finds its reason here.
+func (c *tableCompiler) tell(faulty []compile.Quarantined) {
+	told := make(map[compile.Quarantined]bool, len(faulty))
+	lines := 0
+	for _, q := range faulty {
+		told[q] = true
+		if c.told[q] {
+			continue
+		}
+		if lines++; lines <= quarantineLines {
+			c.log.Error("quarantined: what depends on it fails closed", "kind", q.Kind, "id", q.ID, "name", q.Name, "reason", q.Reason)
+		}
+	}
+	if lines > quarantineLines {
+		c.log.Error("quarantined: more, which are not named here", "number", lines-quarantineLines)
+	}
+	c.told = told
 }
 
 // lastForm is what a kept entry is served as: the form that this node has. Of a plugin, what could be read of the row

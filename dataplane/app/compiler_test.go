@@ -1,6 +1,10 @@
 package app
 
 import (
+	"bytes"
+	"log/slog"
+	"strconv"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -45,15 +49,54 @@ func TestKeptEntriesAreCompiledInTheirLastForm(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pools := upstream.NewPools(&wire.Blocks{}, client.Options{})
-			compiler := tableCompiler{compile.New(all.Kinds(all.Options{}), balancer.Settings{Names: dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})},
-				pools, compile.Options{}), table.NewHolder(), pools}
+			var log bytes.Buffer
+			compiler := tableCompiler{
+				compiler: compile.New(all.Kinds(all.Options{}), balancer.Settings{Names: dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})},
+					pools, compile.Options{}),
+				tables: table.NewHolder(), pools: pools, log: slog.New(slog.NewTextHandler(&log, nil)),
+			}
 			test.entry.Kind, test.entry.ID = "plugins", "p"
 			install, quarantined := compiler.Compile(configset.Set{}.Put(test.entry))
 			install()
 			if len(quarantined) != test.want {
 				t.Errorf("quarantined %v, want %d", quarantined, test.want)
 			}
+			if got := strings.Count(log.String(), "quarantined: what depends on it fails closed"); got != test.want {
+				t.Errorf("%d lines, want %d:\n%s", got, test.want, log.String())
+			}
 		})
+	}
+}
+
+// The log names what is quarantined when it becomes so, not with every change after that, and not without end.
+func TestTheLogNamesWhatIsQuarantined(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	c := tableCompiler{log: slog.New(slog.NewTextHandler(&log, nil))}
+	p := compile.Quarantined{Kind: "plugins", ID: "p", Name: "file-log", Reason: "no such path"}
+	other := compile.Quarantined{Kind: "plugins", ID: "p", Name: "file-log", Reason: "another reason"}
+	many := make([]compile.Quarantined, quarantineLines+5)
+	for i := range many {
+		many[i] = compile.Quarantined{Kind: "routes", ID: strconv.Itoa(i)}
+	}
+	for _, step := range []struct {
+		name   string
+		faulty []compile.Quarantined
+		lines  int
+		says   string
+	}{
+		{"new", []compile.Quarantined{p}, 1, `kind=plugins id=p name=file-log reason="no such path"`},
+		{"as before", []compile.Quarantined{p}, 0, ""},
+		{"for another reason", []compile.Quarantined{other}, 1, `reason="another reason"`},
+		{"usable", nil, 0, ""},
+		{"again", []compile.Quarantined{other}, 1, `reason="another reason"`},
+		{"many", many, quarantineLines + 1, "number=5"},
+	} {
+		log.Reset()
+		c.tell(step.faulty)
+		if got := strings.Count(log.String(), "\n"); got != step.lines || !strings.Contains(log.String(), step.says) {
+			t.Errorf("%s: %d lines, want %d with %s:\n%s", step.name, got, step.lines, step.says, log.String())
+		}
 	}
 }
 
