@@ -89,7 +89,7 @@ func TestProblems(t *testing.T) {
 		},
 		"unknown plugin": {
 			insert("plugins", `{"name":"nope"}`), 400,
-			`{"code":2,"name":"schema violation","fields":{"name":"plugin 'nope' not enabled; add it to the 'plugins' configuration property"},"message":"schema violation (name: plugin 'nope' not enabled; add it to the 'plugins' configuration property)"}`,
+			`{"code":2,"name":"schema violation","fields":{"name":"plugin 'nope' not enabled; GET / lists the plugins there are"},"message":"schema violation (name: plugin 'nope' not enabled; GET / lists the plugins there are)"}`,
 		},
 		"plugin with a consumer": {
 			insert("plugins", `{"name":"key-auth","consumer":{"username":"dup"}}`), 400,

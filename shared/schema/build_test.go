@@ -93,7 +93,7 @@ func TestBuildRefusesInKongsWords(t *testing.T) {
 		},
 		"unknown plugin": {
 			"plugins", `{"name":"nope"}`,
-			"schema violation (name: plugin 'nope' not enabled; add it to the 'plugins' configuration property)", nil,
+			"schema violation (name: plugin 'nope' not enabled; GET / lists the plugins there are)", nil,
 		},
 		"config is text":     {"plugins", `{"name":"key-auth","config":"bar"}`, "schema violation (config: expected a record)", nil},
 		"config is null":     {"plugins", `{"name":"key-auth","config":null}`, "schema violation (config: required field missing)", nil},

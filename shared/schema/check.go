@@ -63,7 +63,7 @@ func (b *build) checkPlugin() {
 	if b.plugin == nil {
 		if name != "" {
 			b.problems.field(e.name.Name,
-				fmt.Sprintf("plugin '%s' not enabled; add it to the 'plugins' configuration property", name))
+				fmt.Sprintf("plugin '%s' not enabled; GET / lists the plugins there are", name))
 		}
 		return
 	}
