@@ -15,6 +15,9 @@ type named struct {
 	order []string         // guarded by mu; the oldest first
 }
 
+// plainName is the one spelling of a server name, so that nobody has many pools by spelling one in many ways.
+func plainName(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
+
 // as is the pool for the same address under another server name. The certificate has to be for that name then: nothing
 // else that the pool's own would allow.
 func (p *Pool) as(serverName string) *Pool {
@@ -32,7 +35,8 @@ func (p *Pool) as(serverName string) *Pool {
 	if n.pools == nil {
 		n.pools = map[string]*Pool{}
 	}
-	if len(n.order) == maxNames { // that pool goes when its last request does
+	if len(n.order) == maxNames { // that pool goes when its last request does, its idle connections now
+		n.pools[n.order[0]].held.Load().drain()
 		delete(n.pools, n.order[0])
 		n.order = append(n.order[:0], n.order[1:]...)
 	}
