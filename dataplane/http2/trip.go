@@ -146,8 +146,10 @@ func (t *trip) end() {
 // fail makes an error of what ended the trip, and leaves the exchange as if it had not been.
 func (t *trip) fail(head *client.Head, cause error) error {
 	ex := t.ex
+	waiting := t.up != nil && t.up.waiting.Load()
 	t.end()
 	e := t.classify(cause)
+	e.Waiting = waiting
 	e.Idempotent = head.Idempotent(ex)
 	if t.up != nil {
 		e.BodyRead = !t.up.restore(ex)

@@ -111,15 +111,15 @@ func outcome(ex *exchange.Exchange, err error) healthcheck.Outcome {
 	if !ok {
 		return healthcheck.Nothing()
 	}
-	switch failure.Kind {
-	case client.ClientBody, client.ClientGone, client.BadRequest:
+	switch kind := failure.Kind; {
+	case kind == client.ClientBody, kind == client.ClientGone, kind == client.BadRequest:
 		return healthcheck.Nothing()
-	case client.Timeout:
+	case failure.Waiting && kind != client.Malformed: // a server that is tired of a slow client is well
+		return healthcheck.Nothing()
+	case kind == client.Connect && ex.Context != nil && ex.Context.Err() != nil:
+		return healthcheck.Nothing()
+	case kind == client.Timeout:
 		return healthcheck.TimedOut()
-	case client.Connect:
-		if ex.Context != nil && ex.Context.Err() != nil {
-			return healthcheck.Nothing()
-		}
 	}
 	if timedOut(failure.Err) {
 		return healthcheck.TimedOut()

@@ -45,6 +45,8 @@ type Error struct {
 	// BodyRead says that bytes of the client's body were taken and are lost. Small bodies are not: the request
 	// holds them again and can be sent as it is. Buffered large ones want exchange.Rewind.
 	BodyRead bool
+	// Waiting says that the client had more to send and the upstream waited for it: who of the two is to blame is not known.
+	Waiting bool
 	// Idempotent says that the method may be repeated (RFC 9110 §9.2.2).
 	Idempotent bool
 }

@@ -213,6 +213,7 @@ func (c *Conn) fail(ex *exchange.Exchange, head *Head, err error) error {
 	e.Idempotent = idempotent(method(ex, head))
 	streamed := c.sender != nil
 	c.sender.stop(c, ex)
+	e.Waiting = c.sender.clientError() != nil // it was broken off where it waited
 	c.sender = nil
 	if length := ex.Request.ContentLength; e.BodyRead || streamed {
 		e.BodyRead = true
