@@ -106,7 +106,11 @@ func (l *link) look(now time.Time) (found state, pending <-chan struct{}) {
 			pending = listed
 		}
 	}
-	if listed := l.crl.state(&l.serial, now); listed == revoked || found == unknown {
+	listed := l.crl.state(&l.serial, now)
+	if listed == revoked && found == good {
+		l.crl.touch(now) // or nobody would hear that the list has changed its mind
+	}
+	if listed == revoked || found == unknown {
 		found = listed
 	}
 	return found, pending

@@ -248,6 +248,16 @@ func TestTheListStandsInForTheResponder(t *testing.T) {
 		if _, err := h.ask(t, revocation.Strict); !errors.Is(err, revocation.ErrRevoked) {
 			t.Errorf("%v, want the list to be believed", err)
 		}
+		// it was on hold, and both say so, the responder first
+		h.set(func(r *pkitest.Responder) { r.Instead, r.Revoked, r.Delay = nil, map[string]bool{}, 0 })
+		var err error
+		for range 5 {
+			time.Sleep(2 * time.Minute)
+			_, err = h.ask(t, revocation.Strict)
+		}
+		if err != nil {
+			t.Errorf("%v, want the list that is held to be fetched anew", err)
+		}
 	})
 }
 
