@@ -13,7 +13,7 @@ import (
 func (p *Proxy) identify(ex *exchange.Exchange, s *state) {
 	plugin.StripIdentity(ex)
 	request := &ex.Request
-	peer := request.Remote.Addr().Unmap()
+	peer := request.Remote.Addr().Unmap().WithZone("") // ranges hold no address with a zone
 	request.ClientAddr, s.scheme = peer, request.Scheme
 	s.trusted = p.trusts(peer)
 	if !s.trusted {

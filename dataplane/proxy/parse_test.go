@@ -49,3 +49,23 @@ func FuzzRealIP(f *testing.F) {
 		}
 	})
 }
+
+// Which link a client came by is no part of its address: ranges hold none with a zone, so that one would be in no list.
+func TestAPeersZoneIsLeftOut(t *testing.T) {
+	t.Parallel()
+	p := &Proxy{options: Options{RealIPHeader: "X-Real-IP", TrustedIPs: []netip.Prefix{netip.MustParsePrefix("fe80::/10")}}}
+	for remote, want := range map[string]string{"[fe80::1%eth0]:80": "192.0.2.1", "[fe80::1]:80": "192.0.2.1", "[2001:db8::1]:80": "2001:db8::1"} {
+		ex, s := new(exchange.Exchange), new(state)
+		ex.Request.Remote = netip.MustParseAddrPort(remote)
+		ex.Request.Header.Add("X-Real-IP", "192.0.2.1")
+		if p.identify(ex, s); ex.Request.ClientAddr.String() != want || s.trusted != (want == "192.0.2.1") {
+			t.Errorf("%s: the client is %v, trusted: %v", remote, ex.Request.ClientAddr, s.trusted)
+		}
+	}
+	p.options.TrustedIPs = nil
+	ex := new(exchange.Exchange)
+	ex.Request.Remote = netip.MustParseAddrPort("[fe80::1%eth0]:80")
+	if p.identify(ex, new(state)); ex.Request.ClientAddr.String() != "fe80::1" {
+		t.Errorf("the client is %v", ex.Request.ClientAddr)
+	}
+}
