@@ -44,7 +44,12 @@ func (j *journalled) AuditHeads(ctx context.Context) ([]record.AuditEntry, error
 
 func newJournalled(t *testing.T) *journalled {
 	t.Helper()
-	j := &journalled{env: newEnvWith(t, nil, admin.Options{})}
+	return newJournalledOver(t, newEnvWith(t, nil, admin.Options{}))
+}
+
+func newJournalledOver(t *testing.T, e *env) *journalled {
+	t.Helper()
+	j := &journalled{env: e}
 	var err error
 	j.journal, err = audit.Open(t.Context(), j, "node-1", audit.Options{
 		Cluster: "cluster-1", HeadsPath: filepath.Join(t.TempDir(), "audit-heads"),
