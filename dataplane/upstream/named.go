@@ -15,9 +15,6 @@ type named struct {
 	order []string         // guarded by mu; the oldest first
 }
 
-// plainName is the one spelling of a server name, so that nobody has many pools by spelling one in many ways.
-func plainName(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
-
 // as is the pool for the same address under another server name. The certificate has to be for that name then: nothing
 // else that the pool's own would allow.
 func (p *Pool) as(serverName string) *Pool {

@@ -35,10 +35,8 @@ func (p *Pool) Address() string { return p.address }
 // ex.Response. Connections that had died in the pool do not count: the next one is a new one. Its error is an
 // [*client.Error].
 func (p *Pool) RoundTrip(ctx context.Context, ex *exchange.Exchange, head *client.Head, connect time.Duration) error {
-	if head.ServerName != "" && p.link.Security != nil {
-		if name := plainName(head.ServerName); name != p.link.Security.ServerName {
-			p = p.as(name)
-		}
+	if head.ServerName != "" && p.link.Security != nil && head.ServerName != p.link.Security.ServerName {
+		p = p.as(head.ServerName)
 	}
 	w := p.held.Load()
 	if w.streams == nil {
