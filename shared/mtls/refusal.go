@@ -115,7 +115,7 @@ func chainRefusal(leaf *x509.Certificate, err error, now time.Time) *Refusal {
 	)
 	switch {
 	case errors.As(err, &unknown):
-		r.Reason, r.Detail = UnknownCA, fmt.Sprintf("issuer %s is not among the trusted CAs", shown(leaf.Issuer.String()))
+		r.Reason, r.Detail = UnknownCA, fmt.Sprintf("issuer %s is not among the trusted CAs (another CA may bear that name: compare the CA files of both sides)", shown(leaf.Issuer.String()))
 	case errors.As(err, &host):
 		r.Reason = WrongServerName
 	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
