@@ -1,9 +1,15 @@
 // Package certs is the cluster's own certificate authority, on files in one folder.
 //
-//	ca.crt       the CA's certificate
+//	ca.crt       the certificate of the CA that issues
 //	ca.key       its private key, mode 0600; needed to issue and to revoke, by no running process
 //	crl.pem      what is revoked, signed, with a number that only grows
 //	issued.json  every certificate ever issued
+//
+// Where the CA that issues is an intermediate one, there are two more, and crl.pem holds the lists of both:
+//
+//	root.crt     the root, which has certified ca.crt and nothing else
+//	root.key     its private key, mode 0600; needed by no command once ca.crt is there: to be kept elsewhere
+//	chain.crt    ca.crt and root.crt: whom nodes and servers believe
 //
 // A certificate is in issued.json before anyone holds it, so that whatever the CA has signed can be
 // revoked by its name. Every change writes the CRL anew, which keeps its nextUpdate ahead, and keeps every
@@ -14,18 +20,19 @@
 package certs
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
@@ -33,6 +40,9 @@ import (
 
 const (
 	caFile    = "ca.crt"
+	rootFile  = "root.crt"
+	rootKey   = "root.key"
+	chainFile = "chain.crt"
 	keyFile   = "ca.key"
 	crlFile   = "crl.pem"
 	indexFile = "issued.json"
@@ -42,6 +52,8 @@ const (
 	leafValidity = 365 * 24 * time.Hour
 	crlValidity  = 400 * 24 * time.Hour // more than a leaf's: renewing leaves renews the CRL in time
 	backdated    = 5 * time.Minute      // clocks of a cluster differ a little
+
+	maxCommonName = 64 // RFC 5280 appendix A.1
 )
 
 // Paths names the files of a CA folder that nodes need.
@@ -49,7 +61,11 @@ type Paths struct{ CA, CRL string }
 
 // PathsIn returns the files of a CA folder that nodes need.
 func PathsIn(dir string) Paths {
-	return Paths{CA: filepath.Join(dir, caFile), CRL: filepath.Join(dir, crlFile)}
+	ca := filepath.Join(dir, caFile)
+	if chain := filepath.Join(dir, chainFile); present(chain) {
+		ca = chain
+	}
+	return Paths{CA: ca, CRL: filepath.Join(dir, crlFile)}
 }
 
 // Authority is an open CA folder. While it is open no other process changes the folder.
@@ -58,21 +74,34 @@ type Authority struct {
 	lock  *os.File
 	cert  *x509.Certificate
 	key   crypto.Signer
+	root  *x509.Certificate // nil where cert is one itself
 	index index
 }
 
-// Create makes a CA in a folder that has none. Zero validity means ten years.
-func Create(dir, organisation string, valid time.Duration) (*Authority, error) {
+// Options tunes a new CA. The zero value is right for most.
+type Options struct {
+	Valid        time.Duration // default ten years
+	Intermediate bool          // a root, and below it the CA that issues
+	RootName     string        // common names, for people
+	Name         string
+}
+
+// Create makes a CA in a folder that has none.
+func Create(dir, organisation string, options Options) (*Authority, error) {
 	const op = "certs.Create"
 	probe := mtls.Identity{Role: mtls.Admin, Organisation: organisation, Name: "probe"}
 	if err := probe.Validate(); err != nil {
 		return nil, fault.New(fault.Invalid, op, dir, err)
 	}
-	if valid < 0 {
-		return nil, fault.Newf(fault.Invalid, op, dir, "a CA cannot be valid for %v", valid)
+	if options.Valid < 0 {
+		return nil, fault.Newf(fault.Invalid, op, dir, "a CA cannot be valid for %v", options.Valid)
 	}
-	if valid == 0 {
-		valid = caValidity
+	options.Valid = cmp.Or(options.Valid, caValidity)
+	options.Name, options.RootName = cmp.Or(options.Name, "Keepgate cluster CA"), cmp.Or(options.RootName, "Keepgate cluster root CA")
+	for _, name := range []string{options.Name, options.RootName} {
+		if len(name) > maxCommonName || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return nil, fault.Newf(fault.Invalid, op, dir, "the name %.100q of a CA: up to %d bytes that print are allowed", name, maxCommonName)
+		}
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.New(fault.Invalid, op, dir, err)
@@ -81,7 +110,7 @@ func Create(dir, organisation string, valid time.Duration) (*Authority, error) {
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, op, dir, err)
 	}
-	a, err := create(dir, organisation, valid)
+	a, err := create(dir, organisation, options)
 	if err != nil {
 		_ = unlock(lock)
 		return nil, err
@@ -90,54 +119,31 @@ func Create(dir, organisation string, valid time.Duration) (*Authority, error) {
 	return a, nil
 }
 
-func create(dir, organisation string, valid time.Duration) (*Authority, error) {
+func create(dir, organisation string, options Options) (*Authority, error) {
 	const op = "certs.Create"
-	for _, name := range []string{caFile, keyFile, crlFile, indexFile} {
+	for _, name := range []string{caFile, keyFile, crlFile, indexFile, rootFile, rootKey, chainFile} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
 			return nil, fault.Newf(fault.Conflict, op, dir,
 				"%s is there already: nothing was changed (without a %s beside it it is left from an interrupted init and may be removed)", name, caFile)
 		}
 	}
-	key, keyPEM, err := mtls.NewKey()
-	if err != nil {
-		return nil, fault.New(fault.Internal, op, dir, err)
-	}
-	der, err := selfSign(key, organisation, time.Now(), valid)
-	if err != nil {
-		return nil, fault.New(fault.Internal, op, dir, err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, fault.New(fault.Internal, op, dir, err)
-	}
-	a := &Authority{dir: dir, cert: cert, key: key, index: index{Version: indexVersion, Organisation: organisation}}
+	now := time.Now()
+	a := &Authority{dir: dir, index: index{Version: indexVersion, Organisation: organisation}}
+	err := a.found(options, now)
 	// ca.crt comes last: a folder without it is no CA yet.
-	keyPEM.Reveal(func(data []byte) { err = replace(filepath.Join(dir, keyFile), 0o600, data) })
 	if err == nil {
-		err = a.save(time.Now())
+		err = a.save(now)
+	}
+	if err == nil && a.root != nil {
+		err = replace(filepath.Join(dir, chainFile), 0o644, append(encode("CERTIFICATE", a.cert.Raw), encode("CERTIFICATE", a.root.Raw)...))
 	}
 	if err == nil {
-		err = replace(filepath.Join(dir, caFile), 0o644, encode("CERTIFICATE", der))
+		err = replace(filepath.Join(dir, caFile), 0o644, encode("CERTIFICATE", a.cert.Raw))
 	}
 	if err != nil {
 		return nil, fault.New(fault.Internal, op, dir, err)
 	}
 	return a, nil
-}
-
-func selfSign(key crypto.Signer, organisation string, now time.Time, valid time.Duration) ([]byte, error) {
-	template := &x509.Certificate{
-		SerialNumber: newSerial(),
-		Subject:      pkix.Name{Organization: []string{organisation}, CommonName: "Keepgate cluster CA"},
-		NotBefore:    now.Add(-backdated), NotAfter: now.Add(valid),
-		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, // it signs leaves only
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return nil, fmt.Errorf("signing the CA certificate: %w", err)
-	}
-	return der, nil
 }
 
 // Open opens a CA folder to issue and to revoke. The caller closes it.
@@ -176,7 +182,15 @@ func open(dir string) (*Authority, error) {
 	if a.index, err = readIndex(dir); err != nil {
 		return nil, fault.New(fault.Corrupt, op, dir, err)
 	}
-	list, err := a.readCRL()
+	if path := filepath.Join(dir, rootFile); present(path) {
+		if a.root, err = readCertificate(path); err == nil {
+			err = a.cert.CheckSignatureFrom(a.root)
+		}
+		if err != nil {
+			return nil, fault.Newf(fault.Corrupt, op, dir, "%s did not certify %s: %w", rootFile, caFile, err)
+		}
+	}
+	list, _, err := a.readCRL()
 	if err != nil {
 		return nil, fault.New(fault.Corrupt, op, dir, err)
 	}
@@ -186,6 +200,9 @@ func open(dir string) (*Authority, error) {
 
 // Close lets other processes change the folder.
 func (a *Authority) Close() error { return unlock(a.lock) }
+
+// Root returns the certificate above the CA's, nil where there is none.
+func (a *Authority) Root() *x509.Certificate { return a.root }
 
 // Certificate returns the CA's certificate.
 func (a *Authority) Certificate() *x509.Certificate { return a.cert }
@@ -202,6 +219,11 @@ func newSerial() *big.Int {
 			return serial
 		}
 	}
+}
+
+func present(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 func encode(kind string, der []byte) []byte {

@@ -20,7 +20,7 @@ import (
 func create(t *testing.T) (*certs.Authority, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "ca")
-	authority, err := certs.Create(dir, "acme", 0)
+	authority, err := certs.Create(dir, "acme", certs.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,13 +71,13 @@ func TestCA(t *testing.T) {
 	}
 	_ = authority.Close()
 	before := contents(t, dir)
-	_, err := certs.Create(dir, "acme", 0)
+	_, err := certs.Create(dir, "acme", certs.Options{})
 	wantFault(t, err, fault.Conflict, "ca.crt is there already")
 	if diff := cmp.Diff(before, contents(t, dir)); diff != "" {
 		t.Errorf("a refused init changed the folder:\n%s", diff)
 	}
 	for _, organisation := range []string{"", "a/b", "../x", "a b"} {
-		_, err := certs.Create(t.TempDir(), organisation, 0)
+		_, err := certs.Create(t.TempDir(), organisation, certs.Options{})
 		wantFault(t, err, fault.Invalid, "organisation")
 	}
 }
@@ -184,7 +184,7 @@ func TestIssueRefuses(t *testing.T) {
 
 func TestALeafDoesNotOutliveTheCA(t *testing.T) {
 	t.Parallel()
-	authority, err := certs.Create(t.TempDir(), "acme", time.Hour)
+	authority, err := certs.Create(t.TempDir(), "acme", certs.Options{Valid: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

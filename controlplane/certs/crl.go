@@ -3,6 +3,7 @@ package certs
 import (
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,30 +11,36 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
 )
 
-// readCRL reads the CRL on disk; nil when there is none.
-func (a *Authority) readCRL() (*x509.RevocationList, error) {
+// readCRL reads the CA's list on disk, nil when there is none, and the root's, empty when there is none.
+func (a *Authority) readCRL() (own *x509.RevocationList, roots []byte, err error) {
 	path := filepath.Join(a.dir, crlFile)
-	block, err := readBlock(path)
+	blocks, err := readBlocks(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, damaged(path, err)
+		return nil, nil, damaged(path, err)
 	}
-	list, err := x509.ParseRevocationList(block.Bytes)
-	if err != nil {
-		return nil, damaged(path, err)
+	for _, block := range blocks {
+		list, err := x509.ParseRevocationList(block.Bytes)
+		switch {
+		case err != nil:
+			return nil, nil, damaged(path, err)
+		case list.Number == nil:
+			return nil, nil, damaged(path, errors.New("it has no number"))
+		case own == nil && list.CheckSignatureFrom(a.cert) == nil:
+			own = list
+		case roots == nil && a.root != nil && list.CheckSignatureFrom(a.root) == nil:
+			roots = pem.EncodeToMemory(block)
+		default:
+			return nil, nil, damaged(path, errors.New("it holds a list that is not this CA's"))
+		}
 	}
-	if err := list.CheckSignatureFrom(a.cert); err != nil {
-		return nil, damaged(path, err)
-	}
-	if list.Number == nil {
-		return nil, damaged(path, errors.New("it has no number"))
-	}
-	return list, nil
+	return own, roots, nil
 }
 
 func damaged(path string, err error) error {
@@ -41,7 +48,7 @@ func damaged(path string, err error) error {
 }
 
 // writeCRL writes what the index or the former CRL calls revoked.
-func (a *Authority) writeCRL(former *x509.RevocationList, now time.Time) error {
+func (a *Authority) writeCRL(former *x509.RevocationList, roots []byte, now time.Time) error {
 	template := &x509.RevocationList{
 		Number: big.NewInt(a.index.CRLNumber), ThisUpdate: now.Add(-backdated), NextUpdate: now.Add(crlValidity),
 	}
@@ -68,5 +75,13 @@ func (a *Authority) writeCRL(former *x509.RevocationList, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("signing the CRL: %w", err)
 	}
-	return replace(filepath.Join(a.dir, crlFile), 0o644, encode("X509 CRL", der))
+	return replace(filepath.Join(a.dir, crlFile), 0o644, append(encode("X509 CRL", der), roots...))
+}
+
+// WriteCRL writes the CRL anew, so that it need not be renewed for another while.
+func (a *Authority) WriteCRL() error {
+	if err := a.save(time.Now()); err != nil {
+		return fault.New(fault.Internal, "certs.WriteCRL", a.dir, err)
+	}
+	return nil
 }

@@ -48,8 +48,8 @@ func unlock(lock *os.File) error {
 	return errors.Join(syscall.Flock(int(lock.Fd()), syscall.LOCK_UN), lock.Close())
 }
 
-// readBlock reads a file of exactly one PEM block.
-func readBlock(path string) (*pem.Block, error) {
+// readBlocks reads a file of PEM blocks, at least one.
+func readBlocks(path string) (blocks []*pem.Block, err error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -59,25 +59,46 @@ func readBlock(path string) (*pem.Block, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, rest := pem.Decode(data)
-	if block == nil {
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		blocks = append(blocks, block)
+	}
+	if len(blocks) == 0 {
 		return nil, fmt.Errorf("%s: nothing in PEM form in it", path)
 	}
-	if next, _ := pem.Decode(rest); next != nil {
-		return nil, fmt.Errorf("%s: more than one PEM block", path)
-	}
-	return block, nil
+	return blocks, nil
 }
 
-// ReadFile reads the one certificate, certificate request or CRL of a file:
-// an *x509.Certificate, *x509.CertificateRequest or *x509.RevocationList.
-func ReadFile(path string) (any, error) {
+// readBlock reads a file of exactly one PEM block.
+func readBlock(path string) (*pem.Block, error) {
+	blocks, err := readBlocks(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(blocks) > 1 {
+		return nil, fmt.Errorf("%s: more than one PEM block", path)
+	}
+	return blocks[0], nil
+}
+
+// ReadFile reads the certificates, certificate requests and CRLs of a file: each an *x509.Certificate,
+// *x509.CertificateRequest or *x509.RevocationList.
+func ReadFile(path string) (found []any, err error) {
 	const op = "certs.ReadFile"
-	block, err := readBlock(path)
+	blocks, err := readBlocks(path)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, op, path, err)
 	}
-	var found any
+	for _, block := range blocks {
+		one, err := readOne(block)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, op, path, err)
+		}
+		found = append(found, one)
+	}
+	return found, nil
+}
+
+func readOne(block *pem.Block) (found any, err error) {
 	switch {
 	case block.Type == "CERTIFICATE":
 		found, err = x509.ParseCertificate(block.Bytes)
@@ -90,15 +111,16 @@ func ReadFile(path string) (any, error) {
 	default:
 		err = fmt.Errorf("a %q is not shown", block.Type)
 	}
-	if err != nil {
-		return nil, fault.New(fault.Invalid, op, path, err)
-	}
-	return found, nil
+	return found, err
 }
 
-// ReadCertificate reads a file of one certificate.
+// ReadCertificate reads a file of one certificate, and perhaps of those above it.
 func ReadCertificate(path string) (*x509.Certificate, error) {
-	cert, err := readCertificate(path)
+	blocks, err := readBlocks(path)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "certs.ReadCertificate", path, err)
+	}
+	cert, err := parseCertificate(path, blocks[0])
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "certs.ReadCertificate", path, err)
 	}
@@ -110,6 +132,10 @@ func readCertificate(path string) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseCertificate(path, block)
+}
+
+func parseCertificate(path string, block *pem.Block) (*x509.Certificate, error) {
 	if block.Type != "CERTIFICATE" {
 		return nil, fmt.Errorf("%s: holds a %q, not a certificate", path, block.Type)
 	}

@@ -42,6 +42,19 @@ func (e Entry) identity(organisation string) mtls.Identity {
 	return mtls.Identity{Role: e.Role, Organisation: organisation, Environment: e.Environment, Name: e.Name}
 }
 
+// validate says what keeps an entry from being one of this CA's.
+func (e Entry) validate(organisation string) error {
+	id := e.identity(organisation)
+	if !Plain(e.Role) {
+		return id.Validate()
+	}
+	if e.Environment != "" {
+		return fmt.Errorf("role %s has no environment, but %q is given", e.Role, e.Environment)
+	}
+	id.Role = mtls.Admin // whose names have the same form
+	return id.Validate()
+}
+
 // State says in one word how the certificate stands.
 func (e Entry) State(now time.Time) string {
 	switch {
@@ -86,7 +99,7 @@ func parseIndex(data []byte) (index, error) {
 	}
 	seen := make(map[string]bool, len(x.Certificates))
 	for i, entry := range x.Certificates {
-		if err := entry.identity(x.Organisation).Validate(); err != nil {
+		if err := entry.validate(x.Organisation); err != nil {
 			return index{}, fmt.Errorf("certificate %d: %w", i+1, err)
 		}
 		if _, err := serialOf(entry.Serial); err != nil {
@@ -127,7 +140,7 @@ func (x index) encode() ([]byte, error) {
 // save writes the index and then the CRL. Should the second not happen, the next command makes up for it,
 // with a higher number.
 func (a *Authority) save(now time.Time) error {
-	former, err := a.readCRL()
+	former, roots, err := a.readCRL()
 	if err != nil {
 		return err
 	}
@@ -142,5 +155,5 @@ func (a *Authority) save(now time.Time) error {
 	if err := replace(filepath.Join(a.dir, indexFile), 0o600, data); err != nil {
 		return err
 	}
-	return a.writeCRL(former, now)
+	return a.writeCRL(former, roots, now)
 }

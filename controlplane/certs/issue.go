@@ -20,13 +20,22 @@ import (
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
+// Roles of certificates for programs that know nothing of the cluster, as a PostgreSQL server and its clients. Nodes let nobody in by them.
+const (
+	Server mtls.Role = "server"
+	Client mtls.Role = "client"
+)
+
+// Plain says that certificates of a role name nobody in the cluster.
+func Plain(role mtls.Role) bool { return role == Server || role == Client }
+
 // Spec is what the operator decides about a certificate.
 type Spec struct {
 	Role        mtls.Role // default data-plane
 	Environment string    // of a data plane; default "default"
 	Name        string
-	DNS         []string      // control planes only; with IPs also empty: localhost, 127.0.0.1 and ::1
-	IPs         []net.IP      // control planes only
+	DNS         []string      // control planes and servers only; with IPs also empty: localhost, 127.0.0.1 and ::1, or the server's name
+	IPs         []net.IP      // control planes and servers only
 	Valid       time.Duration // default a year; never beyond the CA's own end
 }
 
@@ -91,7 +100,11 @@ func (a *Authority) certify(op string, public crypto.PublicKey, spec Spec, keyMa
 	}
 	id := entry.identity(a.index.Organisation)
 	id.Serial, id.NotAfter = entry.Serial, template.NotAfter
-	return Issued{CertPEM: encode("CERTIFICATE", der), Identity: id, KeySHA: digest, Notices: append(notices, more...)}, nil
+	certPEM := encode("CERTIFICATE", der)
+	if a.root != nil { // whoever knows the root alone has to be shown what is between
+		certPEM = append(certPEM, encode("CERTIFICATE", a.cert.Raw)...)
+	}
+	return Issued{CertPEM: certPEM, Identity: id, KeySHA: digest, Notices: append(notices, more...)}, nil
 }
 
 // template fills spec's defaults in and makes the certificate of it.
@@ -102,8 +115,7 @@ func (a *Authority) template(spec *Spec, now time.Time) (*x509.Certificate, []st
 	if spec.Role == mtls.DataPlane && spec.Environment == "" {
 		spec.Environment = "default"
 	}
-	id := mtls.Identity{Role: spec.Role, Organisation: a.index.Organisation, Environment: spec.Environment, Name: spec.Name}
-	uri, err := id.URI()
+	uris, err := a.uris(spec)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -116,16 +128,32 @@ func (a *Authority) template(spec *Spec, now time.Time) (*x509.Certificate, []st
 		return nil, nil, err
 	}
 	usages := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-	if spec.Role == mtls.ControlPlane {
+	switch spec.Role {
+	case mtls.ControlPlane:
 		usages = append(usages, x509.ExtKeyUsageServerAuth)
+	case Server:
+		usages = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	}
 	return &x509.Certificate{
 		SerialNumber: newSerial(),
-		Subject:      pkix.Name{CommonName: spec.Name}, // for people; nothing reads it
+		Subject:      pkix.Name{CommonName: spec.Name}, // PostgreSQL reads it; for nodes it is a note
 		NotBefore:    now.Add(-backdated), NotAfter: end,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: usages, BasicConstraintsValid: true,
-		URIs: []*url.URL{uri}, DNSNames: spec.DNS, IPAddresses: spec.IPs,
+		URIs: uris, DNSNames: spec.DNS, IPAddresses: spec.IPs,
 	}, append(notices, cut...), nil
+}
+
+// uris names the holder in the cluster, where it has a name there.
+func (a *Authority) uris(spec *Spec) ([]*url.URL, error) {
+	entry := Entry{Role: spec.Role, Environment: spec.Environment, Name: spec.Name}
+	if err := entry.validate(a.index.Organisation); err != nil {
+		return nil, err
+	}
+	if Plain(spec.Role) {
+		return nil, nil
+	}
+	uri, err := entry.identity(a.index.Organisation).URI()
+	return []*url.URL{uri}, err
 }
 
 // Validate says what keeps spec from being issued, without issuing anything.
@@ -153,13 +181,19 @@ func (a *Authority) end(valid time.Duration, now time.Time) (time.Time, []string
 }
 
 func (s *Spec) checkNames() (notices []string, err error) {
-	if s.Role != mtls.ControlPlane {
-		if len(s.DNS)+len(s.IPs) > 0 {
-			return nil, fmt.Errorf("role %s only dials: DNS names and addresses are for control planes", s.Role)
-		}
+	none := len(s.DNS)+len(s.IPs) == 0
+	switch {
+	case s.Role != mtls.ControlPlane && s.Role != Server && !none:
+		return nil, fmt.Errorf("role %s only dials: DNS names and addresses are for control planes and servers", s.Role)
+	case s.Role != mtls.ControlPlane && s.Role != Server:
 		return nil, nil
-	}
-	if len(s.DNS)+len(s.IPs) == 0 {
+	case none && s.Role == Server:
+		if ip := net.ParseIP(s.Name); ip != nil {
+			s.IPs = []net.IP{ip}
+		} else {
+			s.DNS = []string{s.Name}
+		}
+	case none:
 		s.DNS, s.IPs = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 		notices = append(notices, "no DNS name and no address given: valid for localhost, 127.0.0.1 and ::1 only")
 	}

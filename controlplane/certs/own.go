@@ -41,7 +41,7 @@ func own(dir string, files mtls.Files, spec Spec) (made string, err error) {
 	authority, err := Open(dir)
 	made = "a certificate"
 	if _, absent := os.Lstat(files.CA); errors.Is(absent, fs.ErrNotExist) {
-		authority, err = Create(dir, "default", 0)
+		authority, err = Create(dir, "default", Options{})
 		made = "an authority and a certificate"
 	}
 	if err != nil {

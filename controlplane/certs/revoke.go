@@ -54,18 +54,14 @@ func (a *Authority) RevokeCertificate(cert *x509.Certificate) ([]Entry, error) {
 	if fault.KindOf(err) != fault.NotFound {
 		return revoked, err
 	}
-	id, err := mtls.IdentityOf(cert)
+	entry, err := entryOf(cert)
+	if err == nil {
+		err = entry.validate(a.index.Organisation)
+	}
 	if err != nil {
 		return nil, fault.New(fault.Invalid, op, "certificate/"+serial, err)
 	}
-	digest, err := KeySHA256(cert.PublicKey)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, op, "certificate/"+serial, err)
-	}
-	a.index.Certificates = append(a.index.Certificates, Entry{
-		Serial: serial, Role: id.Role, Environment: id.Environment, Name: id.Name,
-		NotBefore: cert.NotBefore.Unix(), NotAfter: cert.NotAfter.Unix(), KeySHA256: digest,
-	})
+	a.index.Certificates = append(a.index.Certificates, entry)
 	return a.Revoke(Selection{Serial: serial})
 }
 

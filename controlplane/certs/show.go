@@ -15,6 +15,7 @@ import (
 // Folder is a CA folder as it stands, read without its private key.
 type Folder struct {
 	CA           *x509.Certificate
+	Root         *x509.Certificate // above CA; nil where there is none
 	Organisation string
 	Certificates []Entry // in the order of issue
 	CRL          *x509.RevocationList
@@ -33,7 +34,10 @@ func Read(dir string) (Folder, error) {
 		return Folder{}, fault.New(fault.Corrupt, op, dir, err)
 	}
 	folder := Folder{CA: cert, Organisation: listed.Organisation, Certificates: listed.Certificates}
-	switch list, err := (&Authority{dir: dir, cert: cert}).readCRL(); {
+	if root, err := readCertificate(filepath.Join(dir, rootFile)); err == nil {
+		folder.Root = root
+	}
+	switch list, _, err := (&Authority{dir: dir, cert: cert, root: folder.Root}).readCRL(); {
 	case err != nil:
 		folder.CRLProblem = err.Error()
 	case list == nil:

@@ -23,18 +23,38 @@ import (
 
 const day = 24 * time.Hour
 
+const long = `Make the cluster's certificate authority (CA), certificates and the list of revoked ones (CRL), in one folder.
+
+Every link between nodes is mutually authenticated: each node has a certificate of the CA, a private key, the CA's own
+certificate and its CRL. Who a node is stands in its certificate:
+
+  control-plane   a node of the control plane: keepgate-cp, cluster_cert and peer_cert
+  data-plane      a gateway: keepgate-dp, cluster_cert. Its key seals its disk, so make it there (keepgate-dp certs request)
+  admin           a person or program that calls the Admin API
+  kms             a KMS plugin
+  server, client  programs outside of the cluster, as PostgreSQL and those who log in to it; nodes let nobody in by these
+
+From an empty folder to a control plane and a data plane:
+
+  keepgate-cp certs init --with-control-plane --dns cp.example.com
+  keepgate-dp certs request --name edge-1          # on the data plane: its key stays there
+  keepgate-cp certs sign cluster.csr --name edge-1
+
+Before a certificate ends: certs renew FILE. When a key may be known to somebody else: certs revoke NAME, and a new key.
+Keep ca.key (and root.key) off the nodes: whoever reads it can admit nodes.`
+
 // Command returns the `certs` command with its subcommands.
 func Command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "certs",
 		Short: "The cluster's own certificate authority, on files",
-		Long: "Every cluster link is mutually authenticated. These commands make the CA, certificates and the\n" +
-			"list of revoked certificates (CRL) in one folder.",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Long:  long,
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	dir := root.PersistentFlags().String("dir", "certs", "the CA's folder")
-	root.AddCommand(initCommand(dir), issueCommand(dir), signCommand(dir), revokeCommand(dir), showCommand(dir))
+	root.AddCommand(initCommand(dir), issueCommand(dir), requestCommand(), signCommand(dir), renewCommand(dir), revokeCommand(dir),
+		crlCommand(dir), showCommand(dir), postgresCommand(dir))
 	return root
 }
 
@@ -47,15 +67,15 @@ type leaf struct {
 }
 
 func (l *leaf) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&l.role, "role", string(mtls.DataPlane), "control-plane, data-plane, admin or kms")
+	cmd.Flags().StringVar(&l.role, "role", string(mtls.DataPlane), "control-plane, data-plane, admin, kms, server or client")
 	cmd.Flags().StringVar(&l.environment, "environment", "", `a data plane's environment (default "default")`)
 	l.names(cmd)
 	cmd.Flags().IntVar(&l.days, "days", 365, "how long the certificate is valid")
 }
 
 func (l *leaf) names(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVar(&l.dns, "dns", nil, "a control plane's DNS names")
-	cmd.Flags().IPSliceVar(&l.ips, "ip", nil, "a control plane's addresses")
+	cmd.Flags().StringSliceVar(&l.dns, "dns", nil, "the DNS names of a control plane or server")
+	cmd.Flags().IPSliceVar(&l.ips, "ip", nil, "the addresses of a control plane or server")
 }
 
 func (l *leaf) spec(name string) (certs.Spec, error) {
@@ -120,7 +140,11 @@ func deliver(cmd *cobra.Command, issued certs.Issued, certPath, keyPath string) 
 		return err
 	}
 	say(cmd, "certificate   %s", certPath)
-	say(cmd, "identity      %s", issued.Identity)
+	if certs.Plain(issued.Identity.Role) {
+		say(cmd, "subject       CN=%s, for a %s", issued.Identity.Name, issued.Identity.Role)
+	} else {
+		say(cmd, "identity      %s", issued.Identity)
+	}
 	say(cmd, "serial        %s", issued.Identity.Serial)
 	say(cmd, "expires       %s", stamp(issued.Identity.NotAfter))
 	for _, notice := range issued.Notices {

@@ -177,7 +177,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 		args []string
 		says string
 	}{
-		"no such command":             {[]string{"renew"}, "unknown command"},
+		"no such command":             {[]string{"burn"}, "unknown command"},
 		"init with an argument":       {[]string{"init", "here"}, "unknown command"},
 		"init for no days":            {[]string{"init", "--days", "0"}, "1 to 36500"},
 		"init with names for nobody":  {[]string{"init", "--dns", "cp.example"}, "belong to --with-control-plane"},

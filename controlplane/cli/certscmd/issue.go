@@ -20,11 +20,18 @@ func initCommand(dir *string) *cobra.Command {
 		days         int
 		withCP       bool
 		cp           leaf
+		options      certs.Options
 	)
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make the CA and an empty CRL, and with --with-control-plane the control plane's certificate",
-		Args:  cobra.NoArgs,
+		Long: "Make the CA: ca.crt, which nodes are given, ca.key, which signs and stays here, and crl.pem, an empty list of revoked\n" +
+			"certificates.\n\n" +
+			"With --intermediate the CA that signs stands below a root (root.crt, root.key), and nodes are given chain.crt, which\n" +
+			"holds both. The root's key is not needed again: take it off this machine and put it away.",
+		Example: "  keepgate-cp certs init --with-control-plane --dns cp.example.com\n" +
+			"  keepgate-cp certs init --intermediate --root-name root.example.com --name intermediate.example.com",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !withCP && len(cp.dns)+len(cp.ips) > 0 {
 				return errors.New("--dns and --ip belong to --with-control-plane")
@@ -33,11 +40,15 @@ func initCommand(dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if options.RootName != "" && !options.Intermediate {
+				return errors.New("--root-name belongs to --intermediate; --name is the only CA's otherwise")
+			}
+			options.Valid = valid
 			certPath, keyPath := filepath.Join(*dir, controlPlaneName+".crt"), filepath.Join(*dir, controlPlaneName+".key")
 			if err := absent(certPath, keyPath); withCP && err != nil {
 				return err
 			}
-			authority, err := certs.Create(*dir, organisation, valid)
+			authority, err := certs.Create(*dir, organisation, options)
 			if err != nil {
 				return err
 			}
@@ -49,12 +60,18 @@ func initCommand(dir *string) *cobra.Command {
 				err = issueControlPlane(cmd, authority, cp, certPath, keyPath)
 			}
 			warn(cmd, "whoever reads %s can admit nodes: keep it off the nodes, and keep a copy", filepath.Join(*dir, "ca.key"))
+			if options.Intermediate {
+				warn(cmd, "no command needs %s any more: move it to where no machine reads it", filepath.Join(*dir, "root.key"))
+			}
 			return errors.Join(err, authority.Close())
 		},
 	}
 	cmd.Flags().StringVar(&organisation, "organisation", "default", "stands in every certificate of this CA")
 	cmd.Flags().IntVar(&days, "days", 3650, "how long the CA is valid")
 	cmd.Flags().BoolVar(&withCP, "with-control-plane", false, "also make the control plane's own key and certificate")
+	cmd.Flags().BoolVar(&options.Intermediate, "intermediate", false, "make a root, and below it the CA that signs")
+	cmd.Flags().StringVar(&options.Name, "name", "", `the CA's common name (default "Keepgate cluster CA")`)
+	cmd.Flags().StringVar(&options.RootName, "root-name", "", `the root's common name (default "Keepgate cluster root CA")`)
 	cp.names(cmd)
 	return cmd
 }
@@ -74,8 +91,15 @@ func issueCommand(dir *string) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "issue NAME",
-		Short: "Make a key and a certificate for it, both here: for demos",
-		Args:  cobra.ExactArgs(1),
+		Short: "Make a key and a certificate for it, both here",
+		Long: "Make a key and a certificate for it. The key is made on this machine and has to be carried to its node, so for a data\n" +
+			"plane this is for demos only: use keepgate-dp certs request on the node, and certs sign here.\n\n" +
+			"A server's certificate is for its NAME unless --dns or --ip say otherwise. A client's NAME is its common name, which\n" +
+			"PostgreSQL compares with the role that logs in.",
+		Example: "  keepgate-cp certs issue cp-2 --role control-plane --dns cp-2.example.com\n" +
+			"  keepgate-cp certs issue db.example.com --role server\n" +
+			"  keepgate-cp certs issue kong --role client",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec, err := described.spec(args[0])
 			if err != nil {

@@ -41,6 +41,9 @@ func showFolder(cmd *cobra.Command, dir string) error {
 	say(cmd, "CA            %s", folder.CA.Subject)
 	say(cmd, "organisation  %s", folder.Organisation)
 	say(cmd, "expires       %s%s", stamp(folder.CA.NotAfter), past(folder.CA.NotAfter, now))
+	if folder.Root != nil {
+		say(cmd, "root          %s, expires %s%s", folder.Root.Subject, stamp(folder.Root.NotAfter), past(folder.Root.NotAfter, now))
+	}
 	if folder.CRL == nil {
 		warn(cmd, "%s", folder.CRLProblem)
 	} else {
@@ -72,6 +75,13 @@ func showFile(cmd *cobra.Command, path string) error {
 		return err
 	}
 	say(cmd, "%s", path)
+	for _, one := range found {
+		showOne(cmd, one)
+	}
+	return nil
+}
+
+func showOne(cmd *cobra.Command, found any) {
 	switch found := found.(type) {
 	case *x509.Certificate:
 		showCertificate(cmd, found)
@@ -86,12 +96,13 @@ func showFile(cmd *cobra.Command, path string) error {
 			say(cmd, "revoked       %s  %s", stamp(entry.RevocationTime), mtls.SerialText(entry.SerialNumber))
 		}
 	}
-	return nil
 }
 
 func showCertificate(cmd *cobra.Command, cert *x509.Certificate) {
 	if id, err := mtls.IdentityOf(cert); err == nil {
 		say(cmd, "identity      %s", id)
+	} else if role := plainRole(cert); role != "" {
+		say(cmd, "role          %s", role)
 	} else if !cert.IsCA {
 		warn(cmd, "no node would be let in with it: %v", err)
 	}
@@ -105,6 +116,19 @@ func showCertificate(cmd *cobra.Command, cert *x509.Certificate) {
 	if digest, err := certs.KeySHA256(cert.PublicKey); err == nil {
 		say(cmd, "key SHA-256   %s", digest)
 	}
+}
+
+// plainRole is the role of a certificate that names nobody in the cluster, as far as it can be told.
+func plainRole(cert *x509.Certificate) mtls.Role {
+	switch {
+	case cert.IsCA || len(cert.URIs) > 0 || len(cert.ExtKeyUsage) != 1:
+		return ""
+	case cert.ExtKeyUsage[0] == x509.ExtKeyUsageServerAuth:
+		return certs.Server
+	case cert.ExtKeyUsage[0] == x509.ExtKeyUsageClientAuth:
+		return certs.Client
+	}
+	return ""
 }
 
 func names(dns []string, ips []net.IP) string {

@@ -6,12 +6,9 @@ package certscmd
 
 import (
 	"crypto"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -81,11 +78,10 @@ func request(cmd *cobra.Command, dir, name, keyPath string) error {
 	if err != nil {
 		return err
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
+	encoded, err := mtls.NewRequest(key, name)
 	if err != nil {
-		return fmt.Errorf("signing the request: %w", err)
+		return err
 	}
-	encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
 	if err := write(requestPath, 0o644, encoded); err != nil {
 		return err
 	}
