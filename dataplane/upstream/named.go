@@ -28,7 +28,7 @@ func (p *Pool) as(serverName string) *Pool {
 	link, security := p.link, *p.link.Security
 	security.ServerName, security.Or = serverName, ""
 	link.Security = &security
-	sibling := p.pools.Pool(p.addr, link)
+	sibling := p.pools.sibling(p, link)
 	if n.pools == nil {
 		n.pools = map[string]*Pool{}
 	}
@@ -39,4 +39,13 @@ func (p *Pool) as(serverName string) *Pool {
 	}
 	n.pools[serverName], n.order = sibling, append(n.order, serverName)
 	return sibling
+}
+
+// sibling is the pool for the address of another one.
+func (p *Pools) sibling(of *Pool, link Link) *Pool {
+	pool := p.Pool(of.addr, link)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pools[link.key(of.addr)].of = p.pools[of.link.key(of.addr)]
+	return pool
 }

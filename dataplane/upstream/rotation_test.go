@@ -169,30 +169,6 @@ func TestPoolsFollowTheConfiguration(t *testing.T) {
 	}
 }
 
-// Names that clients bring along have pools of their own, and no more than there is room for.
-func TestClientsNames(t *testing.T) {
-	t.Parallel()
-	root := authority(t, nil, "root")
-	origin := serve(t, &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		return named(t, root, hello.ServerName).tls(), nil
-	}})
-	pools := newPools(t, client.Options{})
-	p := pools.Pool(addrOf(origin), link(&upstream.Security{ServerName: "a.test", Or: "127.0.0.1", Verify: true, Roots: pool(root)}))
-	for i := range 200 {
-		name := fmt.Sprintf("n%d.test", i%150)
-		if a := ask(p, client.Head{Host: name, ServerName: name}); a.err != nil || a.body != "nobody as "+name {
-			t.Fatalf("answer = %+v", a)
-		}
-	}
-	if a := ask(p, client.Head{}); a.body != "nobody as a.test" {
-		t.Errorf("answer = %+v", a)
-	}
-	if idle, _ := pools.Counts(); idle > 65 {
-		t.Errorf("%d idle connections", idle)
-	}
-	runtime.KeepAlive(p)
-}
-
 func TestOpenNodeRefuses(t *testing.T) {
 	t.Parallel()
 	root := authority(t, nil, "root")

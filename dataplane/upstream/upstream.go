@@ -50,6 +50,14 @@ func (l Link) trust() trust {
 	return t
 }
 
+func (l Link) key(addr netip.AddrPort) key {
+	k := key{addr: addr, trust: l.trust()}
+	if l.Security != nil {
+		k.serverName = l.Security.ServerName
+	}
+	return k
+}
+
 // Leads says for each service of a configuration how it is reached.
 type Leads map[string]Link
 
@@ -71,6 +79,7 @@ type entry struct {
 	pool   weak.Pointer[Pool]
 	wires  *held               // of the pool, which may be gone
 	owners map[string]struct{} // services that asked for it
+	of     *entry              // the pool that it is a sibling of, if any: its owners may ask for this one too
 }
 
 // NewPools makes an empty set. Blocks are the buffers, shared with the engine.
@@ -89,10 +98,7 @@ func (p *Pools) Node() *Node { return p.node }
 
 // Pool returns the pool for an address of link's, made when there is none.
 func (p *Pools) Pool(addr netip.AddrPort, link Link) *Pool {
-	k := key{addr: addr, trust: link.trust()}
-	if link.Security != nil {
-		k.serverName = link.Security.ServerName
-	}
+	k := link.key(addr)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.pools[k]
@@ -132,7 +138,11 @@ func (p *Pools) led(k key, e *entry) bool {
 	if p.leads == nil {
 		return true
 	}
-	for owner := range e.owners {
+	return p.ledBy(e.owners, k) || e.of != nil && p.ledBy(e.of.owners, k)
+}
+
+func (p *Pools) ledBy(owners map[string]struct{}, k key) bool {
+	for owner := range owners {
 		link, ok := p.leads[owner]
 		if !ok {
 			continue
