@@ -4,11 +4,13 @@ package pgtls_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,7 +22,9 @@ import (
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m, harness.Discard) }
+func TestMain(m *testing.M) {
+	pgtest.Main(m, harness.Discard, func() { _ = os.RemoveAll(nursery().folder) })
+}
 
 // dbhost is whom the certificates of the scripts are for. It means this machine.
 const dbhost = "dbhost.yourdomain.com"
@@ -35,22 +39,61 @@ func resolve(_ context.Context, name string) ([]string, error) {
 // tree is a folder of certificates and keys.
 type tree string
 
-// grow runs scripts of testdata, one after the other.
+// nursery keeps what was grown: keys take long to make.
+var nursery = sync.OnceValue(func() *grown {
+	folder, err := os.MkdirTemp("", "pgtls-")
+	if err != nil {
+		panic(err)
+	}
+	return &grown{folder: folder}
+})
+
+type grown struct {
+	folder string
+	mu     sync.Mutex // holds while scripts run
+}
+
+// grow runs scripts of testdata, one after the other, or copies what they have made before.
 func grow(t *testing.T, scripts ...string) tree {
 	t.Helper()
-	folder := t.TempDir()
-	for _, script := range scripts {
-		path, err := filepath.Abs(filepath.Join("testdata", script+".sh"))
-		if err != nil {
+	shared := nursery()
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	folder := filepath.Join(shared.folder, strings.Join(scripts, "+"))
+	if err := os.Mkdir(folder, 0o755); err == nil {
+		for _, script := range scripts {
+			run(t, folder, script)
+		}
+	} else if !errors.Is(err, os.ErrExist) {
+		t.Fatal(err)
+	}
+	own := t.TempDir()
+	if err := os.CopyFS(own, os.DirFS(folder)); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := filepath.Glob(filepath.Join(own, "*.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keys {
+		if err := os.Chmod(key, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		command := exec.Command("sh", "-e", path)
-		command.Dir = folder
-		if output, err := command.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", script, err, output)
-		}
 	}
-	return tree(folder)
+	return tree(own)
+}
+
+func run(t *testing.T, folder, script string) {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("testdata", script+".sh"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command("sh", "-e", path)
+	command.Dir = folder
+	if output, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", script, err, output)
+	}
 }
 
 func (f tree) path(name string) string { return filepath.Join(string(f), name) }
@@ -135,7 +178,7 @@ func (s side) install(t *testing.T, server *pgtest.Server) {
 		rules = fragment(t, "hba/"+rules+".conf")
 	}
 	put(pgtest.Included, []byte(conf+s.extra+"\n"), 0o644)
-	put("pg_hba.conf", []byte("local all keepgate trust\n"+rules+"\n"), 0o640)
+	put("pg_hba.conf", []byte("local all keepgate trust\nlocal replication keepgate trust\n"+rules+"\n"), 0o640)
 	put("pg_ident.conf", []byte(fragment(t, "pg_ident.conf")), 0o640)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
