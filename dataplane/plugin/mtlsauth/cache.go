@@ -14,6 +14,7 @@ const (
 	maxAccepted     = 4096
 	maxRefused      = 512
 	refusedLifetime = 10 * time.Second
+	maxRecentBytes  = 16 << 10 // of a chain that is found by its very certificates: a client may add any to its own
 )
 
 // presented names the certificates that a client has shown, in their order.
@@ -96,6 +97,13 @@ func (c *cache) keep(certificates []*x509.Certificate, chain presented, v *verdi
 
 // recall is called with c.mu held.
 func (c *cache) recall(certificates []*x509.Certificate, v *verdict) {
+	size := 0
+	for _, one := range certificates {
+		size += len(one.Raw)
+	}
+	if size > maxRecentBytes {
+		return
+	}
 	put(c.recent, certificates[0], shown{certificates, v}, maxAccepted)
 }
 

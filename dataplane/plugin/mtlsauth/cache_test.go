@@ -3,6 +3,7 @@ package mtlsauth
 import (
 	"crypto/x509"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -39,6 +40,18 @@ func TestACacheIsBounded(t *testing.T) {
 	}
 	if len(c.accepted) != maxAccepted || len(c.refused) != maxRefused || len(c.recent) != maxAccepted {
 		t.Errorf("%d accepted, %d refused, %d recent", len(c.accepted), len(c.refused), len(c.recent))
+	}
+}
+
+// A client may add certificates to its chain: what it adds is not held.
+func TestLargeChainsAreFoundByTheirBytesAlone(t *testing.T) {
+	t.Parallel()
+	c, now := newCache(), time.Now()
+	chain := chainOf("a", strings.Repeat("b", maxRecentBytes))
+	v := &verdict{until: now.Add(time.Minute)}
+	c.keep(chain, presentedBy(chain), v, now)
+	if found, _ := c.find(chain, now); found != v || len(c.recent) != 0 {
+		t.Errorf("found: %v, %d recent", found == v, len(c.recent))
 	}
 }
 

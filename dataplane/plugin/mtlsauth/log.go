@@ -13,7 +13,7 @@ import (
 const (
 	refusalsPerSecond = 20
 	refusalsAtOnce    = 100
-	maxReason         = 500
+	maxText           = 500 // bytes of what was written by whoever showed the certificate
 )
 
 // refusals tells operators why certificates were refused, and never so often that clients could fill a disk.
@@ -31,9 +31,11 @@ func (i *instance) refused(ex *exchange.Exchange, reason string) {
 	}
 	leaf := ex.Request.TLS.PeerCertificates[0]
 	r.log.Log(context.Background(), slog.LevelWarn, "a client certificate was refused",
-		"plugin", name, "id", i.id, "request", string(append([]byte(nil), ex.ID()...)), "client", ex.Request.ClientAddr, "reason", reason[:min(len(reason), maxReason)],
-		"subject", leaf.Subject.String(), "issuer", leaf.Issuer.String(), "serial", leaf.SerialNumber.Text(16), "untold", r.untold.Swap(0))
+		"plugin", name, "id", i.id, "request", string(append([]byte(nil), ex.ID()...)), "client", ex.Request.ClientAddr, "reason", cut(reason),
+		"subject", cut(leaf.Subject.String()), "issuer", cut(leaf.Issuer.String()), "serial", cut(leaf.SerialNumber.Text(16)), "untold", r.untold.Swap(0))
 }
+
+func cut(text string) string { return text[:min(len(text), maxText)] }
 
 // absent tells that an instance trusts less than it was meant to.
 func (r *refusals) absent(id string, missing int) {

@@ -1,6 +1,8 @@
 package mtlsauth_test
 
 import (
+	"crypto/x509"
+	"math/big"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -52,7 +54,15 @@ func TestRefusalsFillNoDisk(t *testing.T) {
 		if got := strings.Count(log.String(), "CN=nobody"); got != 100 {
 			t.Errorf("500 refusals at once make %d lines", got)
 		}
+		long := connected(root.Issue("", func(c *x509.Certificate) {
+			c.Subject.Organization = []string{strings.Repeat("x", 100_000)}
+			c.SerialNumber = new(big.Int).Lsh(big.NewInt(1), 100_000)
+		}))
 		time.Sleep(time.Minute)
+		before := len(log.String())
+		if d.admits(long, time.Now()); len(log.String())-before > 4000 {
+			t.Errorf("a refusal makes a line of %d bytes", len(log.String())-before)
+		}
 		d.admits(nobody, time.Now())
 		if !strings.Contains(log.String(), "untold=400") {
 			t.Error("the log does not say how many it leaves out")
