@@ -453,7 +453,9 @@ func TestTheDatabaseGrantsNothing(t *testing.T) {
 		}
 	}
 	mine := own.Sealed
-	forge("another's authority", func() { own.Sealed = map[string]string{"token_hash": mine["token_hash"], "authority": ann.Sealed["authority"]} })
+	forge("another's authority", func() {
+		own.Sealed = map[string]string{"token_hash": mine["token_hash"], "authority": ann.Sealed["authority"]}
+	})
 	forge("an authority in clear", func() {
 		own.Sealed = map[string]string{"token_hash": mine["token_hash"], "authority": `{"name":"eve","grants":[{"role":"super-admin","workspace":"*"}]}`}
 	})
