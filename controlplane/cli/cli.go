@@ -18,6 +18,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/cli/fleetcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/keyringcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/nodescmd"
+	"github.com/keepgate/keepgate/controlplane/cli/rbaccmd"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/memguard"
 	"github.com/keepgate/keepgate/shared/process"
@@ -62,7 +63,7 @@ func Root(plane Plane) (*cobra.Command, error) {
 	root.AddCommand(database...)
 	ring, ringErr := keyringcmd.Command(plane.Rehearse)
 	doctor, doctorErr := doctorcmd.Command(plane.Doctor)
-	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), doctor, fleetcmd.Command(), nodescmd.Command(), ring)
+	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), doctor, fleetcmd.Command(), nodescmd.Command(), rbaccmd.Command(), ring)
 	return root, errors.Join(err, databaseErr, ringErr, doctorErr)
 }
 

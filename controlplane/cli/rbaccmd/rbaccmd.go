@@ -1,0 +1,166 @@
+// Package rbaccmd is `keepgate-cp rbac`: who administers and what each may, over the Admin API.
+package rbaccmd
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keepgate/keepgate/controlplane/cli/adminclient"
+)
+
+const long = `Who administers, and what each may, where enforce_rbac is on.
+
+The first user is made with the one-time token that a start leaves in rbac_first_token_file. Whoever can read
+admin_token_file on a control plane's machine can make users and tokens there, so that nobody is locked out:
+
+  keepgate-cp rbac add ann --admin-token-file /var/lib/keepgate/rbac-first.token
+  keepgate-cp rbac token ann --admin-token-file /var/lib/keepgate/admin.token`
+
+// Command returns the `rbac` command with its subcommands.
+func Command() *cobra.Command {
+	root := &cobra.Command{
+		Use: "rbac", Short: "Who administers: list, add, grant, revoke, token, remove", Long: long, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	admin := &adminclient.Options{}
+	admin.Flags(root)
+	root.AddCommand(list(admin), add(admin), turn(admin, "grant", "POST", "give a user a role"), turn(admin, "revoke", "DELETE", "take a role from a user"),
+		token(admin), remove(admin))
+	return root
+}
+
+// grants is GET /rbac/users/{user}/roles.
+type grants struct {
+	Roles []struct{ Name, Workspace string }
+}
+
+func list(admin *adminclient.Options) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "show users and their roles", Args: cobra.NoArgs, SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := admin.Open()
+			if err != nil {
+				return err
+			}
+			var users struct {
+				Data []struct {
+					ID, Name, Comment string
+					Enabled           bool
+				}
+			}
+			if err := client.Call(cmd.Context(), "GET", "/rbac/users", "", nil, &users); err != nil {
+				return err
+			}
+			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
+			fmt.Fprintln(table, "USER\tENABLED\tROLES\tCOMMENT")
+			for _, u := range users.Data {
+				var g grants
+				if err := client.Call(cmd.Context(), "GET", "/rbac/users/"+url.PathEscape(u.ID)+"/roles", "", nil, &g); err != nil {
+					return err
+				}
+				var roles []string
+				for _, r := range g.Roles {
+					roles = append(roles, r.Name+"@"+r.Workspace)
+				}
+				fmt.Fprintf(table, "%s\t%t\t%s\t%s\n", strconv.QuoteToGraphic(u.Name), u.Enabled, strings.Join(roles, " "), strconv.QuoteToGraphic(u.Comment))
+			}
+			return table.Flush()
+		},
+	}
+}
+
+// made is what answers with a token.
+type made struct {
+	Token string `json:"user_token"`
+}
+
+func add(admin *adminclient.Options) *cobra.Command {
+	var comment, role, workspace string
+	cmd := &cobra.Command{
+		Use: "add NAME", Short: "make a user and print their token, this once", Args: cobra.ExactArgs(1), SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := admin.Open()
+			if err != nil {
+				return err
+			}
+			body, err := json.Marshal(map[string]any{"name": args[0], "comment": comment})
+			if err != nil {
+				return fmt.Errorf("writing the request: %w", err)
+			}
+			var m made
+			if err := client.Call(cmd.Context(), "POST", "/rbac/users", "application/json", body, &m); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), m.Token)
+			if role == "" {
+				return nil
+			}
+			return give(cmd, client, "POST", args[0], role, workspace)
+		},
+	}
+	cmd.Flags().StringVar(&comment, "comment", "", "a word about the user")
+	cmd.Flags().StringVar(&role, "role", "", "the user's role: viewer, editor, keyring-admin or super-admin")
+	cmd.Flags().StringVar(&workspace, "workspace", "", "where the role holds (default: the workspace \"default\"; * is everywhere)")
+	return cmd
+}
+
+func turn(admin *adminclient.Options, name, method, short string) *cobra.Command {
+	var workspace string
+	cmd := &cobra.Command{
+		Use: name + " NAME ROLE", Short: short, Args: cobra.ExactArgs(2), SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := admin.Open()
+			if err != nil {
+				return err
+			}
+			return give(cmd, client, method, args[0], args[1], workspace)
+		},
+	}
+	cmd.Flags().StringVar(&workspace, "workspace", "", "where the role holds (default: the workspace \"default\"; * is everywhere)")
+	return cmd
+}
+
+func give(cmd *cobra.Command, client *adminclient.Client, method, name, role, workspace string) error {
+	body, err := json.Marshal(map[string]any{"roles": role, "workspace": workspace})
+	if err != nil {
+		return fmt.Errorf("writing the request: %w", err)
+	}
+	return client.Call(cmd.Context(), method, "/rbac/users/"+url.PathEscape(name)+"/roles", "application/json", body, nil)
+}
+
+func token(admin *adminclient.Options) *cobra.Command {
+	return &cobra.Command{
+		Use: "token NAME", Short: "make a user another token and print it, this once; the one before is worth nothing then", Args: cobra.ExactArgs(1), SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := admin.Open()
+			if err != nil {
+				return err
+			}
+			var m made
+			if err := client.Call(cmd.Context(), "POST", "/rbac/users/"+url.PathEscape(args[0])+"/token", "", nil, &m); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), m.Token)
+			return nil
+		},
+	}
+}
+
+func remove(admin *adminclient.Options) *cobra.Command {
+	return &cobra.Command{
+		Use: "remove NAME", Short: "remove a user", Args: cobra.ExactArgs(1), SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := admin.Open()
+			if err != nil {
+				return err
+			}
+			return client.Call(cmd.Context(), "DELETE", "/rbac/users/"+url.PathEscape(args[0]), "", nil, nil)
+		},
+	}
+}
