@@ -84,7 +84,7 @@ func (p *plane) handler(f *front) (*proxy.Proxy, error) {
 	options := proxy.Options{
 		Names: names, Headers: headers, Version: version.Text, TrustedIPs: s.TrustedIPs.Ranges, RealIPHeader: s.RealIPHeader,
 		RealIPDeep: s.RealIPRecursive, PortMaps: s.PortMaps,
-		MaxBody: int64(s.MaxBody), ErrorType: s.ErrorDefaultType, DebugHeader: s.AllowDebugHeader, Unmatched: p.unmatched(), Errors: failures,
+		MaxBody: int64(s.MaxBody), ErrorType: s.ErrorDefaultType, DebugHeader: s.AllowDebugHeader, Errors: failures,
 	}
 	if s.AccessLog != "off" {
 		if f.log, err = accesslog.Open(s.AccessLog, accesslog.Common); err != nil {

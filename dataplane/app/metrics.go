@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keepgate/keepgate/dataplane/plugin"
-	"github.com/keepgate/keepgate/dataplane/proxy"
 )
 
 // measure shows at /metrics what the plugins and the node's certificate have to say.
@@ -41,16 +40,6 @@ func collectors(kind plugin.Kind) (list []prometheus.Collector) {
 		}, func() float64 { return float64(loser.Dropped()) }))
 	}
 	return list
-}
-
-// unmatched is what counts requests without a route; nil when nothing does.
-func (p *plane) unmatched() proxy.Meter {
-	for _, kind := range p.kinds {
-		if meter, ok := kind.(proxy.Meter); ok {
-			return meter
-		}
-	}
-	return nil
 }
 
 // lookPatience is how long a scrape waits for names that nothing is known of.

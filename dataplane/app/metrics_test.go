@@ -11,7 +11,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/plugin/all"
 )
 
-// What the plugins of this build show can be shown together, and one of them counts requests without a route.
+// What the plugins of this build show can be shown together.
 func TestCollectorsOfPlugins(t *testing.T) {
 	t.Parallel()
 	p := &plane{kinds: all.Kinds(all.Options{Prefix: t.TempDir()})}
@@ -29,8 +29,5 @@ func TestCollectorsOfPlugins(t *testing.T) {
 		if want := `keepgate_log_records_dropped_total{plugin="` + plugin + `"} 0`; w.Code != 200 || !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%d %s, want %s", w.Code, w.Body, want)
 		}
-	}
-	if p.unmatched() == nil {
-		t.Error("nothing counts requests without a route")
 	}
 }

@@ -102,7 +102,7 @@ func (c *Compiler) Compile(all Entities) (*table.Table, []Quarantined) {
 	certificates := r.serverNames()
 	r.buildServices()
 	r.buildScopes()
-	t := &table.Table{Router: table.NewRouter(r.routes()), Certificates: certificates, Handshakes: r.handshakes(), Plugins: runtime, Upstreams: r.listed(), Leads: r.leads()}
+	t := &table.Table{Router: table.NewRouter(r.routes()), Certificates: certificates, Handshakes: r.handshakes(), Plugins: runtime, Unmatched: r.scopes.plan("", "", nil), Upstreams: r.listed(), Leads: r.leads()}
 	t.Plugins.Complete(r.scopes.secretParameters())
 	r.reportLocked()
 	c.entities, c.services, c.upstreams = r.entities, r.built, r.spread

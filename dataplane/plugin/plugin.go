@@ -3,7 +3,8 @@
 //
 // Which instance a request meets follows Kong: of every plugin at most one instance runs, the one with the
 // most specific scope (see [Plan]), and plugins run in the order of their priorities, high first. A plugin
-// that no scope of a route names costs the route nothing.
+// that no scope of a route names costs the route nothing. A request that matches no route meets those for all routes once it
+// is answered: in the response and the log phase.
 //
 // What plugins look up beside their configuration, consumers and credentials, is in the [Runtime] of the
 // table, so that a changed credential recompiles no instance. The list of kinds is in plugin/all.

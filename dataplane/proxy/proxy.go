@@ -36,18 +36,14 @@ type Options struct {
 	DebugHeader bool   // answer X-Keepgate-Debug: 1 with what matched
 	PortMaps    map[uint16]uint16
 
-	Log       Log          // the access log; default: none
-	Errors    *slog.Logger // hears why an upstream gave no response; default: discard
-	Unmatched Meter        // counts requests without a route; default: none
+	Log    Log          // the access log; default: none
+	Errors *slog.Logger // hears why an upstream gave no response; default: discard
 }
 
 // Log writes the access log; *accesslog.Log does.
 type Log interface {
 	Write(ex *exchange.Exchange, secretParameters []string, upstream string)
 }
-
-// Meter counts a finished request.
-type Meter interface{ Count(ex *exchange.Exchange) }
 
 // Proxy is the handler of a data plane.
 type Proxy struct {
@@ -121,7 +117,9 @@ func (p *Proxy) Serve(ex *exchange.Exchange) {
 	if ex.Response.Status == 0 {
 		return // the client has gone: the engine closes without a word
 	}
-	if route := s.match.Route; route != nil && route.Fault == "" {
+	if route := s.match.Route; route == nil {
+		s.table.Unmatched.Response(ex, &s.table.Plugins)
+	} else if route.Fault == "" {
 		route.Plan.Response(ex, &s.table.Plugins)
 	}
 	p.finishResponse(ex, s)
@@ -198,8 +196,8 @@ func (p *Proxy) Finish(ex *exchange.Exchange) {
 	}
 	if route := s.match.Route; route != nil {
 		route.Plan.Log(ex, &s.table.Plugins)
-	} else if p.options.Unmatched != nil {
-		p.options.Unmatched.Count(ex)
+	} else {
+		s.table.Unmatched.Log(ex, &s.table.Plugins)
 	}
 	if p.options.Log != nil {
 		to := ""

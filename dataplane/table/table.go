@@ -25,6 +25,7 @@ type Table struct {
 	Certificates *Certificates
 	Handshakes   *Handshakes
 	Plugins      plugin.Runtime // what the plugins of this configuration share
+	Unmatched    plugin.Plan    // the plugins that are there for all routes: responses and logs of requests without one are theirs too
 	Upstreams    []*Upstream    // by name
 	Leads        upstream.Leads // how the services are reached, for those who keep connections
 	Empty        bool           // no configuration was ever applied

@@ -80,11 +80,6 @@ func New(t testing.TB, kinds ...plugin.Kind) *Gate {
 	log := accesslog.New(g.access, accesslog.JSON)
 	g.flush = log.Flush
 	options := proxy.Options{Version: "1.2.3", Log: log, Errors: slog.New(slog.NewTextHandler(g.Errors, nil))}
-	for _, kind := range kinds {
-		if meter, ok := kind.(proxy.Meter); ok {
-			options.Unmatched = meter
-		}
-	}
 	g.proxy = proxy.New(g.Tables, options)
 	runners := g.run()
 	handler := connected{g.proxy, g}

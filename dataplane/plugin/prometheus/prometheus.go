@@ -86,9 +86,13 @@ type instance struct {
 
 // Log implements plugin.Logger.
 func (i *instance) Log(ex *exchange.Exchange, on *plugin.Runtime) {
-	known, _ := on.Store(i.store).(*store)
 	route, ok := ex.Route.(named)
-	if known == nil || !ok {
+	if !ok {
+		i.kind.count(i.kind.unmatched, ex, i.switches)
+		return
+	}
+	known, _ := on.Store(i.store).(*store)
+	if known == nil {
 		return
 	}
 	id, _ := route.Identity()
@@ -99,13 +103,6 @@ func (i *instance) Log(ex *exchange.Exchange, on *plugin.Runtime) {
 
 // named tells what a matched route is called; those of dataplane/table do.
 type named interface{ Identity() (id, name string) }
-
-// Count implements proxy.Meter for requests that matched no route. They count where the plugin is configured globally.
-func (k *Kind) Count(ex *exchange.Exchange) {
-	if s := k.current.Load(); s != nil && s.everywhere != nil {
-		k.count(k.unmatched, ex, *s.everywhere)
-	}
-}
 
 func (k *Kind) count(e *entry, ex *exchange.Exchange, s switches) {
 	m := e.counters()

@@ -12,9 +12,8 @@ import (
 
 // store is what is counted in one table. It is read only but for the counters.
 type store struct {
-	routes     map[string]*entry // by id
-	everywhere *switches         // of the plugin without a scope
-	health     bool              // some plugin shows how targets are
+	routes map[string]*entry // by id
+	health bool              // some plugin shows how targets are
 }
 
 // entry is a route by the names that it is shown with. Those without requests have no counters.
@@ -51,9 +50,6 @@ func (k *Kind) Store(entities plugin.Entities, _ *plugin.Consumers, _ func(table
 			now = &store{}
 		}
 		now.health = now.health || s.health
-		if p.Route == nil && p.Service == nil && p.Consumer == nil && p.ConsumerGroup == nil {
-			now.everywhere = &s
-		}
 	}
 	if now != nil {
 		now.routes = k.entries(entities)
