@@ -43,6 +43,7 @@ type doctoring struct {
 	settings cpsettings.ControlPlane
 	running  bool
 	reached  bool // the database
+	unsound  bool // the cluster certificates
 }
 
 func one(ctx context.Context, area, step string, do func(context.Context) finding.Result) []finding.Finding {
@@ -109,7 +110,9 @@ func (d *doctoring) clusterCertificates(ctx context.Context) []finding.Finding {
 			return finding.Beware("cluster_cert is not set: no data plane can connect", "keepgate-cp certs init --with-control-plane, and set cluster_cert, cluster_cert_key, cluster_ca_cert and cluster_crl")
 		})
 	}
-	return doctor.Certificates(ctx, doctor.Cluster{Area: area, Prefix: "cluster", Files: files})
+	findings := doctor.Certificates(ctx, doctor.Cluster{Area: area, Prefix: "cluster", Files: files})
+	d.unsound = finding.Count(findings, finding.Wrong) > 0
+	return findings
 }
 
 // ownPeer are the files that a node makes for itself when it is given none.
@@ -302,7 +305,11 @@ func (d *doctoring) join(ctx context.Context) []finding.Finding {
 		if err != nil {
 			return finding.Because("the cluster certificates")
 		}
-		return doctor.Joining(ctx, source)
+		result := doctor.Joining(ctx, source)
+		if result.Verdict == finding.Wrong && d.unsound {
+			return finding.Because("the cluster certificates")
+		}
+		return result
 	})
 }
 

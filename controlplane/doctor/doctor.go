@@ -43,7 +43,7 @@ func Certificates(ctx context.Context, c Cluster) []finding.Finding {
 	usage := pair.Steps()[2]
 	usage.Needs = []string{"role"} // which says more, where both are wrong
 	steps = append(steps, role, usage,
-		finding.Step{Name: "names", Needs: []string{"certificate"}, Do: look.names},
+		finding.Step{Name: "names", Needs: []string{"role"}, Do: look.names},
 		finding.Step{Name: "authority", Needs: []string{"certificate"}, Do: look.authority},
 		finding.Step{Name: "CRL", Needs: []string{"authority"}, Do: look.crl},
 		finding.Step{Name: "in use", Needs: []string{"key", "dates", "role", "usage", "authority", "CRL"}, Do: look.together},
