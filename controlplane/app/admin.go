@@ -68,6 +68,9 @@ func (p *plane) adminAPI(ctx context.Context) (*admin.Server, error) {
 	if database, ok := p.store.(interface{ Warnings() []string }); ok {
 		deps.DatabaseWarnings = database.Warnings
 	}
+	if deps.Access, err = p.access(ctx, token); err != nil {
+		return nil, err
+	}
 	return admin.New(deps, admin.Options{
 		Version: version.Text, NodeID: p.id, Hostname: p.hostname, Configuration: p.configuration(), HeaderNames: s.Admin.HeaderNames,
 		AllowedHosts: s.Admin.AllowedHosts, AllowedOrigins: s.Admin.AllowedOrigins, PurgeDelay: s.Cluster.PurgeDelay,
