@@ -49,7 +49,7 @@ type Options struct {
 	MinVersion, MaxVersion uint16
 	// CipherSuites of TLS 1.2; default: crypto/tls's.
 	CipherSuites []uint16
-	// SessionTimeout is how long a session may be resumed; default: a week.
+	// SessionTimeout is how long a session may be resumed, and so may those that it was resumed to; default: a week, the most.
 	SessionTimeout time.Duration
 	// HandshakeTimeout bounds what comes before the first request: the PROXY protocol's header and the TLS handshake;
 	// default 10 s.

@@ -19,7 +19,7 @@ func (l *Listener) tlsConfig(spec values.Listener) *tls.Config {
 	if spec.HTTP2 {
 		c.NextProtos = []string{"h2", "http/1.1"}
 	}
-	l.tickets.under("", c)
+	l.tickets.under("", c, false)
 	if l.options.Handshake != nil {
 		asking := c.Clone()
 		// Plugins judge what comes: they want to say so in an answer, and they do it for every request, so that a resumed
@@ -43,6 +43,6 @@ func (l *Listener) under(policy *table.Handshake, hello *tls.ClientHelloInfo, as
 	}
 	own := asking.Clone()
 	own.ClientCAs = policy.Authorities
-	l.tickets.under(policy.Key, own)
+	l.tickets.under(policy.Key, own, true)
 	return own
 }
