@@ -136,6 +136,9 @@ func (c *Control) insert(ctx context.Context, u user, comment any) (user, error)
 	if err != nil {
 		return user{}, fault.New(fault.Internal, "rbac.insert", tableUsers, err)
 	}
+	if comment == "" { // as a form says null
+		comment = nil
+	}
 	doc := schema.Document{"name": u.Name, "comment": comment, "token_hash": u.TokenHash, "authority": authority}
 	if u.id != "" {
 		doc["id"] = u.id
