@@ -180,7 +180,7 @@ func TestWhoMayWhat(t *testing.T) {
 		"log level":           {"PUT", "/debug/node/log-level/notice", "", "super"},
 		"users":               {"GET", "/rbac/users", "", "super host"},
 		"roles":               {"GET", "/rbac/roles", "", "super host"},
-		"give oneself a role": {"POST", "/rbac/users/editor-a/roles", `{"roles":"viewer"}`, "super host"},
+		"give a role":         {"POST", "/rbac/users/ann/roles", `{"roles":"viewer"}`, "super host"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package rbac
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -10,22 +11,30 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/access"
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
+	"github.com/keepgate/keepgate/controlplane/catalog"
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/schema"
 )
 
 // grantsOf are a user's roles as Kong lists them, with the workspace in which each holds.
-func grantsOf(u user) map[string]any {
+func (c *Control) grantsOf(ctx context.Context, u user) map[string]any {
 	roles := make([]map[string]any, len(u.Grants))
 	for i, g := range u.Grants {
 		roles[i] = role(g.Role)
-		roles[i]["workspace"] = g.Workspace
+		roles[i]["workspace"], roles[i]["workspace_name"] = g.Workspace, g.Workspace
+		if m, err := c.catalog.Get(ctx, catalog.Address{Table: tableWorkspaces, Key: g.Workspace}); err == nil { // else it is gone, or all of them
+			roles[i]["workspace_name"] = m.(*configv1.Workspace).GetName()
+		}
 	}
 	return map[string]any{"roles": roles, "user": u.shown()}
 }
 
 func (c *Control) showGrants(r *rest.Request) (rest.Answer, error) {
 	u, err := c.one(r.Context(), r.Param(0))
-	return rest.JSON(http.StatusOK, grantsOf(u)), err
+	if err != nil {
+		return rest.Answer{}, err
+	}
+	return rest.JSON(http.StatusOK, c.grantsOf(r.Context(), u)), nil
 }
 
 func (c *Control) grant(r *rest.Request) (rest.Answer, error) {
@@ -37,7 +46,10 @@ func (c *Control) grant(r *rest.Request) (rest.Answer, error) {
 		u.Grants = append(u.Grants, grants...)
 		return nil
 	})
-	return rest.JSON(http.StatusCreated, grantsOf(u)), err
+	if err != nil {
+		return rest.Answer{}, err
+	}
+	return rest.JSON(http.StatusCreated, c.grantsOf(r.Context(), u)), nil
 }
 
 func (c *Control) revoke(r *rest.Request) (rest.Answer, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -37,7 +38,10 @@ func Command() *cobra.Command {
 
 // grants is GET /rbac/users/{user}/roles.
 type grants struct {
-	Roles []struct{ Name, Workspace string }
+	Roles []struct {
+		Name  string
+		Where string `json:"workspace_name"`
+	}
 }
 
 func list(admin *adminclient.Options) *cobra.Command {
@@ -66,8 +70,9 @@ func list(admin *adminclient.Options) *cobra.Command {
 				}
 				var roles []string
 				for _, r := range g.Roles {
-					roles = append(roles, r.Name+"@"+r.Workspace)
+					roles = append(roles, r.Name+"@"+r.Where)
 				}
+				slices.Sort(roles)
 				fmt.Fprintf(table, "%s\t%t\t%s\t%s\n", strconv.QuoteToGraphic(u.Name), u.Enabled, strings.Join(roles, " "), strconv.QuoteToGraphic(u.Comment))
 			}
 			return table.Flush()
