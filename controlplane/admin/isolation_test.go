@@ -66,7 +66,7 @@ func newWalled(t *testing.T) *walled {
 func (w *walled) holds() map[string]string {
 	all := map[string]string{}
 	for _, pattern := range w.patterns {
-		if strings.Contains(pattern, "{") || strings.Count(pattern, "/") != 1 || pattern == "/" || pattern == "/status" || pattern == "/audit" || pattern == "/metrics" || pattern == "/rbac" {
+		if strings.Contains(pattern, "{") || strings.Count(pattern, "/") != 1 || pattern == "/" || pattern == "/status" || pattern == "/endpoints" || pattern == "/audit" || pattern == "/metrics" || pattern == "/rbac" {
 			continue
 		}
 		for _, workspace := range []string{"", "/" + canary} {
