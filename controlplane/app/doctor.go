@@ -166,7 +166,10 @@ func (d *doctoring) nats(ctx context.Context) []finding.Finding {
 		return one(ctx, "NATS (embedded)", "certificate", func(context.Context) finding.Result { return finding.Because("the peer certificates") })
 	}
 	routes := s.ClusterRoutes
-	if len(routes) == 0 && d.reached {
+	if len(routes) == 0 && !d.reached {
+		return one(ctx, "NATS (embedded)", "routes", func(context.Context) finding.Result { return finding.Because("the database, where the other nodes' leases are") })
+	}
+	if len(routes) == 0 {
 		routes = d.leased(ctx, source)
 	}
 	config.Embedded = &bus.Embedded{Listen: s.ClusterListen, Routes: routes, Source: source}

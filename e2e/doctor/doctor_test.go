@@ -50,8 +50,8 @@ type mistake struct {
 	// ours
 	set map[string]string
 	// wanted
-	area, step string
-	fact, mend string // beginnings or parts; mend is compared whole
+	step       string
+	fact, mend string // a part, and the whole
 }
 
 func (b *bench) file(t *testing.T, name string, data []byte, mode os.FileMode) string {

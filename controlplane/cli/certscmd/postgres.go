@@ -2,6 +2,7 @@ package certscmd
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,9 @@ func postgresCommand(dir *string) *cobra.Command {
 			}
 			if err != nil {
 				return err
+			}
+			if intermediate && authority.Root() == nil {
+				return errors.Join(fmt.Errorf("--intermediate: the CA in %s is there already and signs without one", *dir), authority.Close())
 			}
 			err = pairs(cmd, authority, host, user, at)
 			if err == nil {
@@ -99,5 +103,8 @@ keepgate.conf:
   ssl_trusted_certificate = %s
   ssl_verify_depth = %d
   pg_ssl_crl_file = %s`, filepath.Base(paths.CA), user, host, user, whole(at("client.crt")), whole(at("client.key")), whole(paths.CA), depth, whole(paths.CRL))
+	if deep {
+		warn(cmd, "no command needs %s any more: move it to where no machine reads it", at("root.key"))
+	}
 	warn(cmd, "see that it works with: keepgate-cp doctor --conf keepgate.conf")
 }

@@ -28,7 +28,7 @@ func Examine(ctx context.Context, config Config) []finding.Finding {
 	if config.Embedded != nil {
 		return examineRoutes(ctx, config.Embedded)
 	}
-	settings := finding.Step{Name: "settings", Do: func(context.Context) finding.Result {
+	settings := finding.Step{Name: "settings", Needs: []string{"certificate", "key"}, Do: func(context.Context) finding.Result {
 		if _, err := external(config); err != nil {
 			return finding.Bad(err.Error(), "mend that setting as it says")
 		}
@@ -37,7 +37,7 @@ func Examine(ctx context.Context, config Config) []finding.Finding {
 		}
 		return finding.Fine("complete")
 	}}
-	findings := finding.Run(ctx, "NATS", append([]finding.Step{settings}, pairOf(config)...))
+	findings := finding.Run(ctx, "NATS", append(pairOf(config), settings))
 	cause := ""
 	for _, one := range findings {
 		if one.Verdict == finding.Wrong && cause == "" {
@@ -267,8 +267,8 @@ func examineRoutes(ctx context.Context, embedded *Embedded) []finding.Finding {
 		route := &route{address: address, source: embedded.Source}
 		findings = append(findings, finding.Run(ctx, "NATS route "+address, []finding.Step{
 			{Name: "TCP", Do: route.tcp},
-			{Name: "NATS", Needs: []string{"TCP"}, Do: route.greeting},
-			{Name: "TLS", Needs: []string{"NATS"}, Do: route.secure},
+			{Name: "TLS", Needs: []string{"TCP"}, Do: route.secure},
+			{Name: "NATS", Needs: []string{"TLS"}, Do: route.greeting},
 		})...)
 		if route.conn != nil {
 			_ = route.conn.Close() // as above
@@ -285,12 +285,15 @@ type route struct {
 
 func (r *route) tcp(ctx context.Context) finding.Result {
 	conn, result := connect(ctx, r.address, "nats_cluster_routes, or nats_cluster_advertise of that node")
-	r.conn = conn
+	r.conn = conn // the routes of a server that asks for TLS begin with it
 	return result
 }
 
 func (r *route) greeting(context.Context) finding.Result {
 	said, err := greet(r.conn)
+	if refusal := mtls.Explain(err); err != nil && refusal.Reason == mtls.RefusedByPeer {
+		return finding.Bad("the node at "+r.address+" refuses our certificate: "+refusal.Detail, "give both nodes certificates of role control-plane from one authority (peer_cert, peer_ca_cert)")
+	}
 	if err != nil {
 		return finding.Bad("what listens at "+r.address+" is no NATS server: "+err.Error(), "mend nats_cluster_routes: it wants nats_cluster_listen of the other node")
 	}
@@ -305,6 +308,7 @@ func (r *route) secure(ctx context.Context) finding.Result {
 		refusal := mtls.Explain(err)
 		return finding.Bad(fmt.Sprintf("%s: %s", refusal.Reason, refusal.Detail), "give both nodes certificates of role control-plane from one authority (peer_cert, peer_ca_cert)")
 	}
+	r.conn = conn
 	peer, err := mtls.PeerOf(conn.ConnectionState())
 	if err != nil {
 		return finding.Bad(err.Error(), "give that node a certificate of role control-plane")

@@ -68,7 +68,8 @@ type host struct {
 	addresses       []string
 	raw             net.Conn
 	state           tls.ConnectionState
-	asked           bool // for our certificate
+	client          *tls.Config // of the handshake
+	asked           bool        // for our certificate
 	conn            *pgx.Conn
 	schema          string
 	reached, suited bool
@@ -191,6 +192,7 @@ func (h *host) handshake(ctx context.Context) finding.Result {
 			return &pair, err
 		},
 	}
+	h.client = config
 	conn := tls.Client(h.raw, config)
 	ctx, cancel := context.WithTimeout(ctx, h.config.Timeout)
 	defer cancel()
@@ -199,6 +201,33 @@ func (h *host) handshake(ctx context.Context) finding.Result {
 	}
 	h.state = conn.ConnectionState()
 	return finding.Fine("%s", papers.Version(h.state))
+}
+
+// alert is why the server ends the connection after the handshake, where TLS 1.3 tells what is wrong with our certificate (RFC 8446
+// §4.4.2.4); nil when it does not. Nothing is said to it: the answer to what a closed connection is sent would throw the alert away.
+func (h *host) alert(ctx context.Context) error {
+	if h.client == nil {
+		return nil
+	}
+	raw, err := h.connect(ctx)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = raw.Close() }() // nothing was said
+	if raw.SetDeadline(time.Now().Add(h.config.Timeout)) != nil {
+		return nil
+	}
+	if answer, err := dial.AskTLS(raw); err != nil || answer != 'S' {
+		return nil
+	}
+	conn := tls.Client(raw, h.client)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	if _, err = conn.Read(make([]byte, 1)); dial.Advice(err) == "" {
+		return nil
+	}
+	return err
 }
 
 // told is a failure of the connection, with the advice that its making has.

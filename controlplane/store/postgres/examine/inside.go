@@ -53,7 +53,7 @@ func (h *host) login(ctx context.Context) finding.Result {
 		h.conn, err = pgx.ConnectConfig(ctx, settings)
 	}
 	if err != nil {
-		return h.refused(err)
+		return h.refused(ctx, err)
 	}
 	h.reached = true
 	by := "no password was asked for"
@@ -67,9 +67,12 @@ func (h *host) login(ctx context.Context) finding.Result {
 }
 
 // refused says why the server let nobody in.
-func (h *host) refused(err error) finding.Result {
+func (h *host) refused(ctx context.Context, err error) finding.Result {
 	refusal, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
+		if alert := h.alert(ctx); alert != nil && dial.Advice(err) == "" {
+			err = alert
+		}
 		text := err.Error()
 		if connect, ok := errors.AsType[*pgconn.ConnectError](err); ok && connect.Unwrap() != nil {
 			text = connect.Unwrap().Error()
