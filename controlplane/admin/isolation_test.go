@@ -100,8 +100,10 @@ func (w *walled) drawPath(t *rapid.T) string {
 		}
 	}
 	place := rapid.SampledFrom([]string{"/a", "/a", "/a", "", "/" + canary, "/" + w.ids["workspaces"], "/default"}).Draw(t, "workspace")
-	query := rapid.SampledFrom([]string{"", "?size=1", "?size=1000", "?tags=" + canary + "-tag", "?custom_id=" + canary + "-id", "?nested=1",
-		"?mode=upsert", "?mode=upsert&dry_run=1", "?offset=WyIwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDAiXQ", "?offset=1", "?undecryptable=refuse"}).Draw(t, "query")
+	query := rapid.SampledFrom([]string{
+		"", "?size=1", "?size=1000", "?tags=" + canary + "-tag", "?custom_id=" + canary + "-id", "?nested=1",
+		"?mode=upsert", "?mode=upsert&dry_run=1", "?offset=WyIwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDAiXQ", "?offset=1", "?undecryptable=refuse",
+	}).Draw(t, "query")
 	return place + strings.Join(elements, "/") + query
 }
 
