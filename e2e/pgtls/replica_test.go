@@ -85,7 +85,7 @@ func TestReplicaServesLists(t *testing.T) {
 	if warnings := strings.Join(store.Warnings(), "; "); !strings.Contains(warnings, "pg_ro_host does not answer") {
 		t.Errorf("with the standby away, the warnings are %q", warnings)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // shorter than what the standby would be waited for each time
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // shorter than what the standby would be waited for
 	defer cancel()
 	for range 3 {
 		if _, err := store.List(ctx, record.Query{Table: "workspaces", MayLag: true}); err != nil {

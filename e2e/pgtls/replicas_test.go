@@ -78,7 +78,7 @@ func (p *pair) password(t *testing.T, text string) {
 func (p *pair) lines() map[string]string {
 	return map[string]string{
 		"pg_host": p.near.Address + "," + p.far.Address, "pg_user": "kong", "pg_database": p.database, "pg_password_file": p.passwordFile,
-		"pg_timeout": "1500", "ssl_trusted_certificate": p.tree.path("root.crt"), "pg_ssl_crl_file": p.tree.path("crl.pem"),
+		"pg_timeout": "6000", "ssl_trusted_certificate": p.tree.path("root.crt"), "pg_ssl_crl_file": p.tree.path("crl.pem"),
 		"pg_ssl_cert": p.tree.path("client.crt"), "pg_ssl_cert_key": p.tree.path("client.key"),
 	}
 }

@@ -17,7 +17,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
-	store := p.open(t, nil)
+	store := p.open(t, map[string]string{"pg_timeout": "60000"})
 	if err := store.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -16,7 +17,21 @@ type attempt struct {
 	dialer    *Dialer
 	material  *material
 	tlsConfig *tls.Config
-	host      string // "name:port" or the folder that was dialled last
+
+	mu   sync.Mutex // pgx dials the next host while it still asks the one before to stop
+	last string     // guarded by mu; "name:port" or the folder that was dialled last
+}
+
+func (a *attempt) host() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.last
+}
+
+func (a *attempt) reached(host string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last = host
 }
 
 // dial reaches one address and negotiates TLS there. address is as [Dialer.lookup] has written it, or, for a request to cancel, one that
@@ -25,20 +40,20 @@ func (a *attempt) dial(ctx context.Context, network, address string) (net.Conn, 
 	if network == "unix" {
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
 		if err == nil {
-			a.host = address[:strings.LastIndex(address, "/")]
+			a.reached(address[:strings.LastIndex(address, "/")])
 		}
 		return conn, err
 	}
 	name, rest, named := cutName(address)
 	if !named {
-		name, rest = hostOf(a.host), address
+		name, rest = hostOf(a.host()), address
 	}
 	conn, err := (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext(ctx, network, rest)
 	if err != nil {
 		return nil, err
 	}
 	if named {
-		a.host = net.JoinHostPort(name, portOf(rest))
+		a.reached(net.JoinHostPort(name, portOf(rest)))
 	}
 	if !a.dialer.options.TLS {
 		return conn, nil

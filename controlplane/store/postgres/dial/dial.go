@@ -139,7 +139,7 @@ func (d *Dialer) Prepare(ctx context.Context, config *pgx.ConnConfig) error {
 		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	config.AfterConnect = func(_ context.Context, conn *pgconn.PgConn) error {
-		conn.CustomData()[generationKey] = generation{material.number, d.answered(attempt.host)}
+		conn.CustomData()[generationKey] = generation{material.number, d.answered(attempt.host())}
 		return nil
 	}
 	return ctx.Err()
