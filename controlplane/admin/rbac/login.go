@@ -54,6 +54,11 @@ func (c *Control) Login(r *http.Request, local bool) (access.Caller, error) {
 		c.failures.Failed(from, sum, now)
 		err = unknown()
 	}
+	if fault.KindOf(err) == fault.Unavailable { // whoever asks is nobody yet, and is told no more
+		c.options.Log.WarnContext(r.Context(), "a token could not be looked up", "subject", fault.SubjectOf(err), "error", err)
+		err = rest.Refuse(http.StatusServiceUnavailable,
+			"users cannot be looked up now; the token of admin_token_file works on the control plane's machine, and its log says what is missing")
+	}
 	return access.Caller{}, err
 }
 
