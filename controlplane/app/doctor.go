@@ -167,7 +167,9 @@ func (d *doctoring) nats(ctx context.Context) []finding.Finding {
 	}
 	routes := s.ClusterRoutes
 	if len(routes) == 0 && !d.reached {
-		return one(ctx, "NATS (embedded)", "routes", func(context.Context) finding.Result { return finding.Because("the database, where the other nodes' leases are") })
+		return one(ctx, "NATS (embedded)", "routes", func(context.Context) finding.Result {
+			return finding.Because("the database, where the other nodes' leases are")
+		})
 	}
 	if len(routes) == 0 {
 		routes = d.leased(ctx, source)
