@@ -184,6 +184,7 @@ func (w *way) secure(ctx context.Context) finding.Result {
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return w.untrusted(err)
 	}
+	w.conn = conn
 	return finding.Fine("%s; %s", papers.Version(conn.ConnectionState()), papers.Show(conn.ConnectionState().PeerCertificates))
 }
 
@@ -223,6 +224,9 @@ func (w *way) login(context.Context) finding.Result {
 		}))
 	conn, err := nats.Connect(w.address, options...)
 	if err != nil {
+		if alert := w.alert(); alert != nil {
+			return w.untrusted(alert)
+		}
 		return finding.Bad("the server does not let this node in: "+err.Error(), mendLogin(err))
 	}
 	defer conn.Close()
@@ -240,6 +244,19 @@ func (w *way) login(context.Context) finding.Result {
 		return finding.Bad(err.Error(), "let this login publish and subscribe under keepgate.>")
 	}
 	return finding.Fine("logged in; may publish and subscribe under keepgate.>")
+}
+
+// alert is why the server ended the connection of the TLS step, where TLS 1.3 tells after the handshake what is wrong with our certificate
+// (RFC 8446 §4.4.2.4); nil when it did not. Nothing was said on it: the answer to what a closed connection is sent throws the alert away.
+func (w *way) alert() error {
+	if _, secured := w.conn.(*tls.Conn); !secured || w.conn.SetReadDeadline(time.Now().Add(connectTimeout)) != nil {
+		return nil
+	}
+	_, err := w.conn.Read(make([]byte, 1))
+	if refusal := mtls.Explain(err); refusal == nil || refusal.Reason != mtls.RefusedByPeer {
+		return nil
+	}
+	return err
 }
 
 func mendLogin(err error) string {
