@@ -148,6 +148,20 @@ func (o *Object) find(name string) int {
 	return -1
 }
 
+// Lookup returns the value of the first member of that name as it was written, and how many of that name there are.
+func (o *Object) Lookup(name string) (value []byte, count int) {
+	for i := range o.members {
+		if o.members[i].name != name {
+			continue
+		}
+		if count == 0 {
+			value = o.members[i].value
+		}
+		count++
+	}
+	return value, count
+}
+
 // Remove removes the members of that name, and says whether there were any.
 func (o *Object) Remove(name string) bool { return o.removeFrom(0, name) }
 

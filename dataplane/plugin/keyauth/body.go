@@ -9,6 +9,7 @@ import (
 	"net/url"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/jsonobject"
 	"github.com/keepgate/keepgate/dataplane/plugin"
 )
 
@@ -20,9 +21,9 @@ const maxParts = 1000
 
 // form is a request's body as far as keys can stand in it. The zero value is an empty one.
 type form struct {
-	values url.Values // of a form
-	object map[string]any
-	parts  []part // of a multipart body
+	values url.Values         // of a form
+	object *jsonobject.Object // nil when the body is no JSON
+	parts  []part             // of a multipart body
 	bound  string
 }
 
@@ -53,16 +54,8 @@ func readForm(ex *exchange.Exchange) (*form, *plugin.Refusal) {
 	case "application/x-www-form-urlencoded":
 		f.values, err = url.ParseQuery(string(body))
 	case "application/json":
-		decoder := json.NewDecoder(bytes.NewReader(body))
-		decoder.UseNumber()
-		if err = decoder.Decode(&f.object); err == nil {
-			_, err = decoder.Token()
-			if err == io.EOF {
-				err = nil
-			} else {
-				return nil, errBody
-			}
-		}
+		f.object = new(jsonobject.Object)
+		err = f.object.Parse(body)
 	case "multipart/form-data":
 		f.bound = parameters["boundary"]
 		f.parts, err = readParts(body, f.bound)
@@ -103,11 +96,8 @@ func (f *form) find(name string) (value string, count int) {
 	if values := f.values[name]; len(values) > 0 {
 		return values[0], len(values)
 	}
-	switch found := f.object[name].(type) {
-	case string:
-		return found, 1
-	case []any:
-		return "", 2
+	if f.object != nil {
+		return f.member(name)
 	}
 	for _, p := range f.parts {
 		if p.name == name {
@@ -116,6 +106,20 @@ func (f *form) find(name string) (value string, count int) {
 		}
 	}
 	return value, count
+}
+
+// member is find in a JSON object.
+func (f *form) member(name string) (value string, count int) {
+	written, count := f.object.Lookup(name)
+	switch {
+	case count == 0:
+		return "", 0
+	case count > 1, written[0] == '[':
+		return "", 2
+	case written[0] != '"' || json.Unmarshal(written, &value) != nil:
+		return "", 0
+	}
+	return value, 1
 }
 
 // remove takes name out of the request's body, when it is in there.
@@ -128,10 +132,8 @@ func (f *form) remove(ex *exchange.Exchange, name string) {
 		f.values.Del(name)
 		ex.SetBody([]byte(f.values.Encode()))
 	case f.object != nil:
-		delete(f.object, name)
-		if body, err := json.Marshal(f.object); err == nil {
-			ex.SetBody(body)
-		}
+		f.object.Remove(name)
+		ex.SetBody(f.object.Encode(nil))
 	default:
 		f.removePart(ex, name)
 	}

@@ -1,18 +1,34 @@
 package keyauth
 
 import (
-	"strings"
 	"testing"
+
+	"github.com/keepgate/keepgate/dataplane/jsonobject"
 )
 
-// A body of many tiny parts costs no more than a few, and is refused.
-func TestPartsAreBounded(t *testing.T) {
+func TestKeysInJSON(t *testing.T) {
 	t.Parallel()
-	part := "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n1\r\n"
-	if parts, err := readParts([]byte(strings.Repeat(part, maxParts)+"--b--\r\n"), "b"); err != nil || len(parts) != maxParts {
-		t.Errorf("%d parts, %v", len(parts), err)
+	tests := map[string]struct {
+		body  string
+		value string
+		count int
+	}{
+		"text":         {`{"a":1,"apikey":"k"}`, "k", 1},
+		"escaped":      {`{"apikey":"k\u0065y"}`, "key", 1},
+		"escaped name": {`{"\u0061pikey":"k"}`, "k", 1},
+		"absent":       {`{"a":{"apikey":"k"}}`, "", 0},
+		"number":       {`{"apikey":1}`, "", 0},
+		"null":         {`{"apikey":null}`, "", 0},
+		"list":         {`{"apikey":["k"]}`, "", 2},
+		"twice":        {`{"apikey":"k","apikey":"other"}`, "", 2},
 	}
-	if _, err := readParts([]byte(strings.Repeat(part, maxParts+1)+"--b--\r\n"), "b"); err == nil {
-		t.Error("one part more was taken")
+	for name, test := range tests {
+		f := form{object: new(jsonobject.Object)}
+		if err := f.object.Parse([]byte(test.body)); err != nil {
+			t.Fatal(err)
+		}
+		if value, count := f.find("apikey"); value != test.value || count != test.count {
+			t.Errorf("%s: %q %d, want %q %d", name, value, count, test.value, test.count)
+		}
 	}
 }
