@@ -17,7 +17,7 @@ BREAKING_AGAINST ?=#           a commit, or "none"; default: the last tag, else 
 # What is shipped is static and small: grpcnotrace drops x/net/trace and with it html/template.
 BUILD_FLAGS := -trimpath -buildvcs=false -tags grpcnotrace -ldflags "-s -w"
 
-.PHONY: help build demo test check generate bench e2e fuzz deps clean
+.PHONY: help build demo test check generate peers bench e2e fuzz deps clean
 .PHONY: check-format check-vet check-static check-proto check-generate check-modules
 
 help: ## show this list
@@ -38,7 +38,7 @@ demo: build ## the whole story on this machine, step by step (DEMO_EXIT=1 ends a
 test: ## run every test with the race detector (brings gcc and PostgreSQL where missing)
 	@deploy/deps.sh test
 	echo "test   all packages, race detector on, $(JOBS) at a time"
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(JOBS) -timeout 25m ./... | { grep -v -e '\[no test files\]' || true; }
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(JOBS) -timeout 25m ./... | { grep --line-buffered -v -e '\[no test files\]' || true; }
 	echo "test   what allocates nothing, without the race detector, which allocates itself"
 	$(GO) test -run 'AllocatesNothing|NoAllocations' ./dataplane/exchange ./dataplane/http1 ./dataplane/proxy
 
