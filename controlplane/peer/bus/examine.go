@@ -265,7 +265,8 @@ func mendLogin(err error) string {
 		return "add this login (nats_nkey_file, nats_credentials_file or nats_cert) to the server's list of users"
 	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
 		return "put new credentials into nats_credentials_file"
-	case strings.Contains(text, "certificate"):
+	case strings.Contains(text, "certificate"), strings.Contains(text, "closed by remote after TLS handshake"):
+		// With TLS 1.3 a server judges our certificate after our side of the handshake; its alert may be lost on the way.
 		return "set nats_cert and nats_cert_key to a certificate that the server's ca_file knows"
 	}
 	return "see the NATS server's log"

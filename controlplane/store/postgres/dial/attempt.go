@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -122,13 +123,30 @@ func (a *attempt) secure(ctx context.Context, conn net.Conn, name string) (net.C
 	case !offered:
 		a.dialer.warnings.set(name, kindClear, fmt.Errorf("the PostgreSQL server %s offers no TLS: everything goes to it in clear (pg_ssl_required = off)", name))
 	default:
-		secured := tls.Client(conn, a.configFor(name))
+		secured := tls.Client(&heard{Conn: conn}, a.configFor(name))
 		if err := secured.HandshakeContext(ctx); err != nil {
 			return nil, explainHandshake(err, a.dialer.options)
 		}
 		conn = secured
 	}
 	return conn, conn.SetDeadline(time.Time{})
+}
+
+// heard is a connection of which the first write that finds it closed says nothing, so that what the server said before it closed is
+// still read: with TLS 1.3 the alert about our certificate comes after our side of the handshake (RFC 8446 §4.4.2.4), and whoever writes
+// first would report a broken pipe in its place.
+type heard struct {
+	net.Conn
+	closed bool
+}
+
+func (h *heard) Write(p []byte) (int, error) {
+	n, err := h.Conn.Write(p)
+	if !h.closed && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)) {
+		h.closed = true
+		return len(p), nil
+	}
+	return n, err
 }
 
 var errNoTLS = errors.New("the server offers no TLS: set ssl = on in its postgresql.conf; " +
