@@ -224,8 +224,8 @@ func TestPassiveChecks(t *testing.T) {
 		fail   http.HandlerFunc
 		status int
 	}{
-		"a status":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, 503},
-		"no response": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 502},
+		"a status":            {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, 503},
+		"no response":         {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 502},
 		"no response in time": {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 504},
 	} {
 		t.Run(name, func(t *testing.T) {
