@@ -30,7 +30,7 @@ func TestWhatOpenSSLMakesIsRead(t *testing.T) {
 	t.Parallel()
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("no openssl")
+		t.Fatal("openssl is missing; install it with: make deps")
 	}
 	dir := t.TempDir()
 	write := func(name, content string) string {
