@@ -169,6 +169,8 @@ func keeperOf(s cpsettings.ControlPlane) (keyring.Keeper, error) {
 			"recovery key: take it out and keep a copy of keyring_local_key_file, or set keyring_strategy = cluster")
 	case strategy == "local":
 		return local.New(s.Keyring.LocalKeyFile), nil
+	case strategy != "cluster":
+		return nil, fault.Newf(fault.Invalid, "app.Run", "keyring_strategy", "%s is not available", strategy)
 	}
 	recovery, err := cluster.LoadRecoveryKey(s.Keyring.RecoveryPublicKey)
 	if err != nil {

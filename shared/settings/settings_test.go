@@ -113,7 +113,7 @@ func TestEveryFaultIsReportedOnce(t *testing.T) {
 	_, err := settings.Load(&into, settings.Sources{
 		File: file,
 		Environ: []string{
-			"KEEPGATE_PG_PORT=x", "KEEPGATE_PG_HOTS=h", "KEEPGATE_PG_TIMEOUT=-1s", "KEEPGATE_KEYRING_STRATEGY=vault", "KEEPGATE_PROXY_LISTEN=8000",
+			"KEEPGATE_PG_PORT=x", "KEEPGATE_PG_HOTS=h", "KEEPGATE_PG_TIMEOUT=-1s", "KEEPGATE_KEYRING_STRATEGY=paper", "KEEPGATE_PROXY_LISTEN=8000",
 			"KEEPGATE_ADMIN_LISTEN=127.0.0.1:1", // the other plane's
 		},
 	})
@@ -128,7 +128,7 @@ func TestEveryFaultIsReportedOnce(t *testing.T) {
   KEEPGATE_PG_PORT: pg_port is not a number: 'x'; write a whole number from 1 to 65535
   FILE:3: pg_ssl_verify is not a boolean: 'maybe'; write on or off
   KEEPGATE_PG_TIMEOUT: pg_timeout has an invalid value: '-1s'; write a duration, 1ms or more
-  KEEPGATE_KEYRING_STRATEGY: keyring_strategy has an invalid value: 'vault' (local, cluster); write one of these words
+  KEEPGATE_KEYRING_STRATEGY: keyring_strategy has an invalid value: 'paper' (local, cluster); write one of these words
   KEEPGATE_PROXY_LISTEN: proxy_listen has an invalid value: '8000'; "8000" is not <address>:<port>`, "FILE", file)
 	if diff := cmp.Diff(want, err.Error()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

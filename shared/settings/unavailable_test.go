@@ -17,7 +17,6 @@ func TestPromisesThatAreNotKeptStop(t *testing.T) {
 		refused bool
 		warns   bool
 	}{
-		"keyring_vault_host = http://vault:8200":   {warns: true}, // the strategy vault is refused by its name
 		"cluster_mtls = pki":                       {},
 		"cluster_mtls = shared":                    {refused: true},
 		"cluster_mtls = pki_check_cn":              {refused: true},

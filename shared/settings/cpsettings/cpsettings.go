@@ -58,7 +58,7 @@ type Cluster struct {
 // Keyring is the encryption of the database.
 type Keyring struct {
 	Enabled           bool         `key:"keyring_enabled" default:"off" help:"Encrypt secrets in the database."`
-	Strategy          string       `key:"keyring_strategy" oneof:"local|cluster" help:"Where keys live: local wraps them by keyring_local_key_file, cluster holds them in memory alone. Empty means local with sqlite and cluster with postgres."`
+	Strategy          string       `key:"keyring_strategy" oneof:"local|cluster|vault|kms" help:"Where keys live: local wraps them by keyring_local_key_file, cluster holds them in memory alone, vault reads them from HashiCorp Vault or OpenBao, kms wraps them by a Kubernetes KMS plugin. Empty means local with sqlite and cluster with postgres."`
 	LocalKeyFile      string       `key:"keyring_local_key_file" default:"keyring.key" path:"prefix" help:"The file that strategy local wraps the keys with; made at the first start with mode 0600. Who has it and the database has the secrets."`
 	MigratePlaintext  bool         `key:"keyring_migrate_plaintext" default:"off" help:"Let a database that was used without a keyring get one: its plaintext stays readable until each value has been written again."`
 	DecryptAll        bool         `key:"keyring_decrypt_all" default:"off" help:"Write secrets in clear and go on reading sealed ones, so that a re-encryption to plaintext can end the encryption of this database. Set it on every node."`
@@ -68,4 +68,21 @@ type Keyring struct {
 	PrivateKey        secret.Bytes `key:"keyring_private_key" help:"Deprecated: the private key of keyring_public_key (PEM file, readable by this user alone, or PEM text), which opens exported keys for an import."`
 	BlobPath          string       `key:"keyring_blob_path" path:"file" help:"For tests: a file in which the keys are kept, encrypted to keyring_public_key, and found again at a start with keyring_private_key."`
 	RecoveryPublicKey string       `key:"keyring_recovery_public_key" help:"An RSA public key or certificate (PEM file, PEM text, or that in base64) that the keys are encrypted to, so that its private key can bring them back."`
+
+	VaultHost             string        `key:"keyring_vault_host" help:"Where HashiCorp Vault or OpenBao is, for strategy vault: https://host:port."`
+	VaultMount            string        `key:"keyring_vault_mount" default:"secret" help:"The mount of the key-value store, version 2."`
+	VaultPath             string        `key:"keyring_vault_path" help:"The path of the secret whose versions are the keys: each with the fields id and key."`
+	VaultAuthMethod       string        `key:"keyring_vault_auth_method" default:"token" oneof:"token|kubernetes" help:"How to log in: with keyring_vault_token, or with the token of a Kubernetes service account."`
+	VaultToken            secret.Bytes  `key:"keyring_vault_token" help:"The token for auth method token. It needs read and list on the path, and nothing else."`
+	VaultKubeRole         string        `key:"keyring_vault_kube_role" default:"default" help:"The role to log in as with auth method kubernetes."`
+	VaultKubeTokenFile    string        `key:"keyring_vault_kube_api_token_file" default:"/run/secrets/kubernetes.io/serviceaccount/token" path:"file" help:"The file that holds the service account's token; it is read for every login."`
+	VaultTrustedCert      string        `key:"keyring_vault_ssl_trusted_certificate" path:"file" help:"A PEM file of the authorities that Vault's certificate is verified against. Empty means those of the system."`
+	VaultPoll             time.Duration `key:"keyring_vault_poll" default:"0s" unit:"s" min:"0s" help:"How often to look for new versions in Vault, with jitter. 0 means at the start and when POST /keyring/vault/sync asks for it."`
+	KMSEndpoint           string        `key:"keyring_kms_endpoint" help:"The socket of the Kubernetes KMS plugin that wraps the keys, for strategy kms: unix:///path or unix:///@abstract."`
+	KMSAPIVersion         string        `key:"keyring_kms_api_version" default:"v2" oneof:"v2|v1" help:"Which KMS API the plugin speaks. v1 needs feature_gates = KMSv1=true."`
+	KMSTimeout            time.Duration `key:"keyring_kms_timeout" default:"3s" unit:"s" min:"100ms" help:"How long one call of the plugin may take."`
+	ProviderConfig        string        `key:"encryption_provider_config" path:"file" help:"A Kubernetes EncryptionConfiguration file: which providers encrypt which tables, and in which order. Empty means the keyring alone, where it is enabled."`
+	ProviderConfigReload  bool          `key:"encryption_provider_config_automatic_reload" default:"off" help:"Look at encryption_provider_config every minute and take what has changed once its providers are healthy."`
+	FeatureGates          string        `key:"feature_gates" help:"What Kubernetes keeps behind a gate, as it writes them: KMSv1=true lets providers use the deprecated KMS v1 API."`
+	AllowUnboundProviders bool          `key:"allow_unbound_providers" default:"off" help:"Let aescbc and secretbox write. Their values are bound to no place: one copied to another row opens there. They are always read."`
 }
