@@ -64,6 +64,7 @@ func plan() []room {
 			"controlplane/keyring", "controlplane/record", "controlplane/peer", "shared/aead", "shared/durable", "shared/kmsclient", "shared/vaultclient",
 		}},
 		{"controlplane/encryption", []string{"controlplane/keyring", "controlplane/record", "shared/aead", "shared/kmsclient", "shared/verifier"}},
+		{"controlplane/encryption/kmsv1", []string{"shared/aead", "shared/kmsclient"}},
 		{"controlplane/catalog", []string{
 			"controlplane/record", "controlplane/access", "controlplane/encryption",
 			"shared/aead", "shared/declarative", "shared/plugins", "shared/schema", "shared/verifier",
