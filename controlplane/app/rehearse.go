@@ -35,7 +35,7 @@ func Rehearse(ctx context.Context, s cpsettings.ControlPlane, privatePEM []byte,
 	if !found {
 		return result, fault.Newf(fault.NotFound, "app.Rehearse", "database", "no control plane with a keyring has used it yet")
 	}
-	rows, err := store.Keyring(ctx)
+	rows, err := store.Keyring(ctx, "")
 	if err != nil {
 		return result, err
 	}

@@ -216,7 +216,7 @@ func TestGolden(t *testing.T) {
 	}
 	store := newStore(t)
 	row := record.Key{ID: golden.ID, State: keyring.StateUsable, CreatedAt: 1, ActivatedAt: 1, Check: golden.KeyCheck, Wrapped: golden.Wrapped, Signature: golden.Signature}
-	if err := errors.Join(store.ChangeKeyring(t.Context(), nil, golden.Head, []record.Key{row}),
+	if err := errors.Join(store.ChangeKeyring(t.Context(), "", nil, golden.Head, []record.Key{row}),
 		store.SwapMeta(t.Context(), "index_key", nil, index.String())); err != nil {
 		t.Fatal(err)
 	}

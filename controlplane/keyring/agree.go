@@ -34,7 +34,7 @@ type Agreement struct {
 type Values interface {
 	Meta(ctx context.Context, name string) (value string, found bool, err error)
 	SwapMeta(ctx context.Context, name string, old *string, value string) error
-	Keyring(ctx context.Context) (record.Keyring, error)
+	Keyring(ctx context.Context, ring string) (record.Keyring, error)
 }
 
 // Agree records how the database's secrets are kept, or refuses a start whose settings differ from what
@@ -83,7 +83,7 @@ func (a Agreement) mayChange(ctx context.Context, store Values, recorded string)
 		return refuse("the database was used without a keyring, so its secrets are plaintext: set keyring_enabled = off, " +
 			"or declare that they are to be encrypted from now on with keyring_migrate_plaintext = on, or begin with an empty database")
 	}
-	kr, err := store.Keyring(ctx)
+	kr, err := store.Keyring(ctx, "")
 	if err != nil {
 		return fmt.Errorf("reading the keys: %w", err)
 	}
@@ -97,7 +97,7 @@ func (a Agreement) mayChange(ctx context.Context, store Values, recorded string)
 // decrypted: a database that has keys stays encrypted, also while no row is sealed under them, since its
 // index key is; until everything was decrypted on purpose.
 func (a Agreement) decrypted(ctx context.Context, store Values) error {
-	kr, err := store.Keyring(ctx)
+	kr, err := store.Keyring(ctx, "")
 	if err != nil {
 		return fmt.Errorf("reading the keys: %w", err)
 	}

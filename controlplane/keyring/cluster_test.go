@@ -92,18 +92,18 @@ func (g gate) closed() error {
 	return nil
 }
 
-func (g gate) Keyring(ctx context.Context) (record.Keyring, error) {
+func (g gate) Keyring(ctx context.Context, ring string) (record.Keyring, error) {
 	if err := g.closed(); err != nil {
 		return record.Keyring{}, err
 	}
-	return g.Store.Keyring(ctx)
+	return g.Store.Keyring(ctx, ring)
 }
 
-func (g gate) ChangeKeyring(ctx context.Context, old *string, head string, keys []record.Key) error {
+func (g gate) ChangeKeyring(ctx context.Context, ring string, old *string, head string, keys []record.Key) error {
 	if err := g.closed(); err != nil {
 		return err
 	}
-	return g.Store.ChangeKeyring(ctx, old, head, keys)
+	return g.Store.ChangeKeyring(ctx, ring, old, head, keys)
 }
 
 // Live makes the town the members of its rings.
@@ -273,7 +273,7 @@ func rowOf(kr *record.Keyring, id string) *record.Key {
 }
 
 func stored(store keyring.Store, id string) record.Key {
-	kr, err := store.Keyring(context.Background())
+	kr, err := store.Keyring(context.Background(), "")
 	if err != nil {
 		return record.Key{}
 	}

@@ -59,7 +59,7 @@ func TestNodesThatStartTogetherMakeOneKey(t *testing.T) {
 			}
 			wait.Wait()
 			w.settle()
-			if kr, err := store.Keyring(t.Context()); err != nil || len(kr.Keys) != 1 || w.active() != kr.Keys[0].ID {
+			if kr, err := store.Keyring(t.Context(), ""); err != nil || len(kr.Keys) != 1 || w.active() != kr.Keys[0].ID {
 				t.Errorf("%d keys (%v), want one", len(kr.Keys), err)
 			}
 		})

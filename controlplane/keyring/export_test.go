@@ -8,7 +8,7 @@ import (
 
 // Forged makes a row with the proof that a prover gives.
 func Forged(prover Prover, cluster string, row record.Key) record.Key {
-	row.Signature, _ = prover.Prove(contextRow, rowMessage(cluster, row))
+	row.Signature, _ = prover.Prove(contextRow, rowMessage(cluster, "", row))
 	return row
 }
 
@@ -23,10 +23,10 @@ func ForgedHead(prover Prover, cluster string, sequence uint64, active string, a
 }
 
 // RowMessage and HeadMessage are what proofs cover.
-func RowMessage(cluster string, row record.Key) []byte { return rowMessage(cluster, row) }
+func RowMessage(cluster string, row record.Key) []byte { return rowMessage(cluster, "", row) }
 
 func HeadMessage(cluster string, sequence uint64, active string, at int64) []byte {
-	return head{Sequence: sequence, Active: active, At: at}.message(cluster)
+	return head{Sequence: sequence, Active: active, At: at}.message(cluster, "")
 }
 
 // ParseHead reads a stored head.

@@ -61,8 +61,8 @@ const freshFor = 10 * time.Second
 // Store is what the ring asks of the database; [record.Store] says what each method promises. It never
 // sees material in clear.
 type Store interface {
-	Keyring(ctx context.Context) (record.Keyring, error)
-	ChangeKeyring(ctx context.Context, old *string, head string, keys []record.Key) error
+	Keyring(ctx context.Context, ring string) (record.Keyring, error)
+	ChangeKeyring(ctx context.Context, ring string, old *string, head string, keys []record.Key) error
 }
 
 // Keeper is a strategy: it keeps material where the next start finds it, or says how to get it back.
@@ -114,6 +114,9 @@ type Members interface {
 type Options struct {
 	Log     *slog.Logger // default: discard
 	Cluster string       // id of the database, which every proof covers
+	Ring    string       // which of the database's rings this is; "" is the keyring itself
+	// Sealing says why nothing may be sealed now, or nil. [Ring.Active] asks it. Default: nil always.
+	Sealing func() error
 	Node    string       // this node's id among Members
 	Journal Journal      // default: nothing is recorded
 	Members Members      // nil: this node is alone
@@ -130,6 +133,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Sealing == nil {
+		o.Sealing = func() error { return nil }
 	}
 	if o.Announce == nil {
 		o.Announce = func() {}
@@ -173,7 +179,7 @@ type Ring struct {
 
 // Active returns the key that new values are sealed under. It fails with fault.Unavailable when its
 // material is missing, and among several nodes also when this one has lost sight of the database: the others
-// no longer wait for it then, and may have removed the key.
+// no longer wait for it then, and may have removed the key. [Options.Sealing] may refuse as well.
 func (r *Ring) Active() (id string, key *aead.Key, err error) {
 	s := r.state.Load()
 	switch {
@@ -182,6 +188,9 @@ func (r *Ring) Active() (id string, key *aead.Key, err error) {
 	case r.outdated():
 		r.Wake()
 		return s.head.Active, nil, fault.Newf(fault.Unavailable, "keyring.Active", subject(s.head.Active), "this node has not read the keyring for a while, so that the key may have been removed: try again")
+	}
+	if err := r.options.Sealing(); err != nil {
+		return s.head.Active, nil, err
 	}
 	key, err = s.key(s.head.Active)
 	return s.head.Active, key, err

@@ -157,7 +157,7 @@ func TestNoMaterialRestsInClear(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			kr, err := store.Keyring(t.Context())
+			kr, err := store.Keyring(t.Context(), "")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -14,7 +14,7 @@ import (
 // load reads what the database holds and judges it. r.mu is held, or nobody else has r yet.
 func (r *Ring) load(ctx context.Context) error {
 	asked := time.Now()
-	kr, err := r.store.Keyring(ctx)
+	kr, err := r.store.Keyring(ctx, r.options.Ring)
 	if err != nil {
 		return fmt.Errorf("reading the keyring: %w", err)
 	}
@@ -104,7 +104,7 @@ func (r *Ring) judgeHead(before, after *state) {
 		after.refused = err.Error()
 		return
 	}
-	v := r.check(contextHead, h.message(r.options.Cluster), h.Proof)
+	v := r.check(contextHead, h.message(r.options.Cluster, r.options.Ring), h.Proof)
 	if v.err == nil || h.Sequence < maxUnproven {
 		after.above = max(after.above, h.Sequence)
 	}
@@ -125,7 +125,7 @@ func (r *Ring) judgeHead(before, after *state) {
 // judgeRow decides what counts of a key that is known already, or not (nil). unchanged: the stored head is
 // the one that was followed when it became known.
 func (r *Ring) judgeRow(known *entry, row record.Key, restored, unchanged bool) *entry {
-	v := r.check(contextRow, rowMessage(r.options.Cluster, row), row.Signature)
+	v := r.check(contextRow, rowMessage(r.options.Cluster, r.options.Ring, row), row.Signature)
 	if known == nil || !known.trusted {
 		e := &entry{row: row, stored: &row, trusted: v.err == nil, stale: v.stale}
 		switch {

@@ -61,13 +61,13 @@ func parseHead(text string) (h head, err error) {
 }
 
 // message is what a head's proof covers.
-func (h head) message(cluster string) []byte {
-	return aead.Associated(labelHead, cluster, strconv.FormatUint(h.Sequence, 10), h.Active, strconv.FormatInt(h.At, 10))
+func (h head) message(cluster, ring string) []byte {
+	return aead.Associated(labelHead, cluster, ring, strconv.FormatUint(h.Sequence, 10), h.Active, strconv.FormatInt(h.At, 10))
 }
 
-// rowMessage is what a row's proof covers: all fields but the proof.
-func rowMessage(cluster string, row record.Key) []byte {
-	return aead.Associated(labelRow, cluster, row.ID, row.State, strconv.FormatInt(row.CreatedAt, 10), strconv.FormatInt(row.ActivatedAt, 10),
+// rowMessage is what a row's proof covers: the ring and all fields but the proof.
+func rowMessage(cluster, ring string, row record.Key) []byte {
+	return aead.Associated(labelRow, cluster, ring, row.ID, row.State, strconv.FormatInt(row.CreatedAt, 10), strconv.FormatInt(row.ActivatedAt, 10),
 		string(row.Check), string(row.Recovery), string(row.Wrapped))
 }
 
@@ -85,12 +85,12 @@ func (r *Ring) prove(context string, message []byte) ([]byte, error) {
 
 func (r *Ring) proveRow(row record.Key) (record.Key, error) {
 	var err error
-	row.Signature, err = r.prove(contextRow, rowMessage(r.options.Cluster, row))
+	row.Signature, err = r.prove(contextRow, rowMessage(r.options.Cluster, r.options.Ring, row))
 	return row, err
 }
 
 func (r *Ring) proveHead(h head) (text string, err error) {
-	if h.Proof, err = r.prove(contextHead, h.message(r.options.Cluster)); err != nil {
+	if h.Proof, err = r.prove(contextHead, h.message(r.options.Cluster, r.options.Ring)); err != nil {
 		return "", err
 	}
 	encoded, err := json.Marshal(h)

@@ -93,7 +93,7 @@ func TestRecoveryNamesWhatItCannotRecover(t *testing.T) {
 		}
 		ids[name] = id
 	}
-	kr, err := store.Keyring(t.Context())
+	kr, err := store.Keyring(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestRecoveryNamesWhatItCannotRecover(t *testing.T) {
 			row.Recovery = nil
 		}
 		row = keyring.Forged(keyringtest.Prover("peers"), "", row)
-		if err := store.ChangeKeyring(t.Context(), kr.Head, *kr.Head, []record.Key{row}); err != nil {
+		if err := store.ChangeKeyring(t.Context(), "", kr.Head, *kr.Head, []record.Key{row}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -179,7 +179,7 @@ func TestRecoveryBringsEveryNodeBack(t *testing.T) {
 		w.start(i)
 	}
 	w.settle()
-	kr, err := w.store.Keyring(t.Context())
+	kr, err := w.store.Keyring(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

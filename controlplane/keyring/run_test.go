@@ -73,12 +73,12 @@ type unsure struct {
 	times   int
 }
 
-func (s *unsure) ChangeKeyring(ctx context.Context, old *string, head string, keys []record.Key) error {
+func (s *unsure) ChangeKeyring(ctx context.Context, ring string, old *string, head string, keys []record.Key) error {
 	if s.times--; s.times < 0 {
-		return s.Store.ChangeKeyring(ctx, old, head, keys)
+		return s.Store.ChangeKeyring(ctx, ring, old, head, keys)
 	}
 	if s.commits {
-		if err := s.Store.ChangeKeyring(ctx, old, head, keys); err != nil {
+		if err := s.Store.ChangeKeyring(ctx, ring, old, head, keys); err != nil {
 			return err
 		}
 	}
@@ -94,7 +94,7 @@ func TestACommitWhoseAnswerWasLost(t *testing.T) {
 			w := newTown(t, store, 1, keyring.Options{})
 			store.times = 1
 			id, _, err := w.nodes[0].Generate(t.Context())
-			kr, _ := store.Keyring(t.Context())
+			kr, _ := store.Keyring(t.Context(), "")
 			if commits && (err != nil || len(kr.Keys) != 2 || stateOf(w.nodes[0], id).State != "standby") {
 				t.Errorf("Generate = %q, %v with %d rows", id, err, len(kr.Keys))
 			}
@@ -109,7 +109,7 @@ func TestRehearsalWithoutCertificates(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
 	ring := open(t, store, recoverable(t, recoveryKey()), keyring.Options{})
-	kr, err := store.Keyring(t.Context())
+	kr, err := store.Keyring(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func TestUnreferencedLostKeyIsReplaced(t *testing.T) {
 	if ring = open(t, store, cluster.New(nil), options); ring.Status().State != "missing" {
 		t.Errorf("a key with references was replaced: %+v", ring.Status())
 	}
-	kr, err := store.Keyring(t.Context())
+	kr, err := store.Keyring(t.Context(), "")
 	if err != nil || len(kr.Keys) != 2 {
 		t.Errorf("%d key rows (%v), want both: ids stay taken", len(kr.Keys), err)
 	}
@@ -85,7 +85,7 @@ func TestFirstStartOfSeveralNodes(t *testing.T) {
 			t.Fatalf("active keys differ: %v", actives)
 		}
 	}
-	if kr, err := store.Keyring(t.Context()); err != nil || len(kr.Keys) != 1 {
+	if kr, err := store.Keyring(t.Context(), ""); err != nil || len(kr.Keys) != 1 {
 		t.Errorf("%d keys (%v), want one", len(kr.Keys), err)
 	}
 }
@@ -97,9 +97,9 @@ type interrupted struct {
 	interrupt func()
 }
 
-func (s *interrupted) Keyring(ctx context.Context) (record.Keyring, error) {
+func (s *interrupted) Keyring(ctx context.Context, ring string) (record.Keyring, error) {
 	defer s.once.Do(s.interrupt)
-	return s.Store.Keyring(ctx)
+	return s.Store.Keyring(ctx, ring)
 }
 
 func TestAnotherNodeMakesTheFirstKeyMeanwhile(t *testing.T) {

@@ -86,7 +86,7 @@ func (r *Ring) write(ctx context.Context, e edit) error {
 	} else if text, err = r.proveHead(next); err != nil {
 		return err
 	}
-	err = r.store.ChangeKeyring(ctx, s.text, text, rows)
+	err = r.store.ChangeKeyring(ctx, r.options.Ring, s.text, text, rows)
 	if err != nil && !r.arrived(ctx, err, s.text, text) {
 		return wrapUnlessConflict(err)
 	}
@@ -101,7 +101,7 @@ func (r *Ring) arrived(ctx context.Context, err error, old *string, text string)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), arrivalTimeout)
 	defer cancel()
-	kr, err := r.store.Keyring(ctx)
+	kr, err := r.store.Keyring(ctx, r.options.Ring)
 	return err == nil && kr.Head != nil && *kr.Head == text
 }
 

@@ -3,7 +3,7 @@ package record
 // KeyUsable is the state of a key that values may be written under. All other states are the keyring's affair.
 const KeyUsable = "usable"
 
-// Key is one row of the keyring. What the byte fields hold is the keyring's affair; the store keeps them
+// Key is one row of a keyring. What the byte fields hold is the keyring's affair; the store keeps them
 // as they are. An empty field and an absent one are the same.
 type Key struct {
 	ID          string
@@ -16,7 +16,7 @@ type Key struct {
 	Signature   []byte // proof of who wrote the row
 }
 
-// Keyring is all that a database holds of the ring, in one consistent read.
+// Keyring is all that a database holds of one ring, in one consistent read.
 type Keyring struct {
 	// Head is the ring's own text: which key is active, and the number of the last change. nil before the
 	// first key.

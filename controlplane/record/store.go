@@ -53,14 +53,16 @@ type Store interface {
 	// subject "meta/<name>" when something else is stored.
 	SwapMeta(ctx context.Context, name string, old *string, value string) error
 
-	// Keyring reads the ring's head, which is the named value "keyring_head", and all key rows in one
-	// consistent read.
-	Keyring(ctx context.Context) (Keyring, error)
+	// Keyring reads the head of a ring and all its key rows in one consistent read. The database holds
+	// several rings by name, and "" is one of them. A head is the named value "keyring_head", or
+	// "keyring_head/<ring>" for the others.
+	Keyring(ctx context.Context, ring string) (Keyring, error)
 
 	// ChangeKeyring writes key rows, new ones and over what is stored, and the ring's next head in one
 	// transaction, if the head is still old (nil: there is none); fault.Conflict with subject
-	// "keyring/head" when it is not.
-	ChangeKeyring(ctx context.Context, old *string, head string, keys []Key) error
+	// "keyring/head" when it is not. Ids are unique over all rings: fault.Denied with subject "key/<id>" for
+	// that of another ring's key, unless it has the same check value, and so was only moved there.
+	ChangeKeyring(ctx context.Context, ring string, old *string, head string, keys []Key) error
 
 	// CountSealed counts the rows that hold sealed values, by table and key. A row that holds values under
 	// two keys counts for both. Tables and keys without any are left out.

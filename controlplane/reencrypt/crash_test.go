@@ -268,11 +268,11 @@ func TestBesideAValueUnderAKeyOutOfUse(t *testing.T) {
 			t.Fatal(err)
 		}
 		e.rotate()
-		ring, err := e.store.Keyring(t.Context())
+		ring, err := e.store.Keyring(t.Context(), "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := e.store.ChangeKeyring(t.Context(), ring.Head, "later", []record.Key{{ID: "ended000", State: "deactivated"}}); err != nil {
+		if err := e.store.ChangeKeyring(t.Context(), "", ring.Head, "later", []record.Key{{ID: "ended000", State: "deactivated"}}); err != nil {
 			t.Fatal(err)
 		}
 		n := e.run("a", reencrypt.Options{})

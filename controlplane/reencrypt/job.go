@@ -30,7 +30,7 @@ type Store interface {
 	List(ctx context.Context, query record.Query) ([]record.Row, error)
 	Reseal(ctx context.Context, table string, rows []record.Resealed) (conflicts []string, err error)
 	CountSealed(ctx context.Context) ([]record.SealedCount, error)
-	Keyring(ctx context.Context) (record.Keyring, error)
+	Keyring(ctx context.Context, ring string) (record.Keyring, error)
 	Meta(ctx context.Context, name string) (value string, found bool, err error)
 	SwapMeta(ctx context.Context, name string, old *string, value string) error
 }

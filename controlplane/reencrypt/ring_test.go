@@ -80,12 +80,12 @@ func (e *env) rotate() (id string) {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	known, err := e.store.Keyring(e.t.Context())
+	known, err := e.store.Keyring(e.t.Context(), "")
 	if err != nil {
 		e.t.Fatal(err)
 	}
 	row := record.Key{ID: id, State: "usable", CreatedAt: time.Now().Unix(), Check: []byte("x")}
-	if err := e.store.ChangeKeyring(e.t.Context(), known.Head, id, []record.Key{row}); err != nil {
+	if err := e.store.ChangeKeyring(e.t.Context(), "", known.Head, id, []record.Key{row}); err != nil {
 		e.t.Fatal(err)
 	}
 	e.ring.mu.Lock()

@@ -54,7 +54,7 @@ func (w *worker) prove(ctx context.Context, counts []record.SealedCount, writer 
 			sealed += c.Rows
 		}
 	}
-	ring, err := w.j.store.Keyring(ctx)
+	ring, err := w.j.store.Keyring(ctx, "")
 	if err != nil {
 		return nil, err
 	}

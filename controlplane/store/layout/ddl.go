@@ -118,7 +118,7 @@ func own(types Types) []ownTable {
 		}},
 		{"meta", []string{"name " + id + " PRIMARY KEY", "value " + text + " NOT NULL"}},
 		{"keyring_keys", []string{
-			"id " + id + " PRIMARY KEY", "state " + text + " NOT NULL",
+			"id " + id + " PRIMARY KEY", "ring " + id + " NOT NULL", "state " + text + " NOT NULL",
 			"created_at " + integer + " NOT NULL", "activated_at " + integer + " NOT NULL",
 			"check_value " + bytes + " NOT NULL", "recovery " + bytes + " NOT NULL",
 			"wrapped " + bytes + " NOT NULL", "signature " + bytes + " NOT NULL",

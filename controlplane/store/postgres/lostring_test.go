@@ -32,7 +32,7 @@ func TestLostKeyringCommit(t *testing.T) {
 				t.Fatal(err)
 			}
 			if test.old != nil {
-				if err := direct.ChangeKeyring(t.Context(), nil, head, nil); err != nil {
+				if err := direct.ChangeKeyring(t.Context(), "", nil, head, nil); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -40,14 +40,14 @@ func TestLostKeyringCommit(t *testing.T) {
 			settings.Server, settings.Timeout = at("127.0.0.1", wire.port()), 10*time.Second
 			store := open(t, settings)
 			wire.armed.Store(true)
-			err := store.ChangeKeyring(t.Context(), test.old, next, []record.Key{{ID: "8zgITLQh"}})
+			err := store.ChangeKeyring(t.Context(), "", test.old, next, []record.Key{{ID: "8zgITLQh"}})
 			if test.heard && err != nil || !test.heard && fault.KindOf(err) != fault.Unavailable {
 				t.Errorf("ChangeKeyring = %v", err)
 			}
 			if !wire.cut.Load() {
 				t.Error("nothing was cut")
 			}
-			ring, err := direct.Keyring(t.Context())
+			ring, err := direct.Keyring(t.Context(), "")
 			if err != nil || (len(ring.Keys) == 1) != test.heard || test.heard != (ring.Head != nil && *ring.Head == next) {
 				t.Errorf("%+v, %v", ring, err)
 			}

@@ -12,8 +12,13 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
-// keyringHead is the named value that holds the ring's head.
-const keyringHead = "keyring_head"
+// headOf is the named value that holds a ring's head.
+func headOf(ring string) string {
+	if ring == "" {
+		return "keyring_head"
+	}
+	return "keyring_head/" + ring
+}
 
 const keyColumns = "id, state, created_at, activated_at, check_value, recovery, wrapped, signature"
 
@@ -32,8 +37,8 @@ func opaque(data []byte) []byte {
 	return data
 }
 
-// Keyring reads the ring's head and all key rows.
-func (s *Store) Keyring(ctx context.Context) (record.Keyring, error) {
+// Keyring reads a ring's head and all its key rows.
+func (s *Store) Keyring(ctx context.Context, name string) (record.Keyring, error) {
 	ctx, cancel := s.brief(ctx)
 	defer cancel()
 	// One transaction, so that the head is that of the rows.
@@ -44,14 +49,14 @@ func (s *Store) Keyring(ctx context.Context) (record.Keyring, error) {
 	defer tx.end(ctx)
 	var ring record.Keyring
 	var head string
-	row := tx.conn.QueryRowContext(ctx, s.dialect.text("SELECT value FROM "+s.dialect.table("meta")+" WHERE name = ?"), keyringHead)
+	row := tx.conn.QueryRowContext(ctx, s.dialect.text("SELECT value FROM "+s.dialect.table("meta")+" WHERE name = ?"), headOf(name))
 	switch err := row.Scan(&head); {
 	case err == nil:
 		ring.Head = &head
 	case !errors.Is(err, sql.ErrNoRows):
 		return record.Keyring{}, s.fault(ctx, "Keyring", "", err)
 	}
-	result, err := tx.query(ctx, "SELECT "+keyColumns+" FROM "+s.dialect.table("keyring_keys")+" ORDER BY created_at, id")
+	result, err := tx.query(ctx, "SELECT "+keyColumns+" FROM "+s.dialect.table("keyring_keys")+" WHERE ring = ? ORDER BY created_at, id", name)
 	if err != nil {
 		return record.Keyring{}, s.fault(ctx, "Keyring", "", err)
 	}
@@ -76,26 +81,26 @@ func scanKeys(result *sql.Rows) ([]record.Key, error) {
 }
 
 // ChangeKeyring writes key rows and the ring's next head, if the head is still old.
-func (s *Store) ChangeKeyring(ctx context.Context, old *string, head string, keys []record.Key) error {
+func (s *Store) ChangeKeyring(ctx context.Context, ring string, old *string, head string, keys []record.Key) error {
 	keys = slices.SortedFunc(slices.Values(keys), func(a, b record.Key) int { return cmp.Compare(a.ID, b.ID) })
-	if err := s.checkKeyring(head, keys); err != nil {
+	if err := s.checkKeyring(ring, head, keys); err != nil {
 		return err
 	}
 	ctx, cancel := s.brief(ctx)
 	defer cancel()
-	committing, err := s.changeKeyring(ctx, old, head, keys)
+	committing, err := s.changeKeyring(ctx, ring, old, head, keys)
 	if err == nil {
 		return nil
 	}
 	err = s.fault(ctx, "ChangeKeyring", "keyring/head", err)
-	if committing && fault.KindOf(err) == fault.Unavailable && s.keyringIs(ctx, head) {
+	if committing && fault.KindOf(err) == fault.Unavailable && s.keyringIs(ctx, ring, head) {
 		return nil
 	}
 	return err
 }
 
-func (s *Store) checkKeyring(head string, keys []record.Key) error {
-	if err := s.clean("ChangeKeyring", "keyring/head", head); err != nil {
+func (s *Store) checkKeyring(ring, head string, keys []record.Key) error {
+	if err := s.clean("ChangeKeyring", "keyring/head", ring, head); err != nil {
 		return err
 	}
 	for i, key := range keys {
@@ -110,16 +115,16 @@ func (s *Store) checkKeyring(head string, keys []record.Key) error {
 }
 
 // changeKeyring takes the head first: who holds it is alone with the rows.
-func (s *Store) changeKeyring(ctx context.Context, old *string, head string, keys []record.Key) (committing bool, err error) {
+func (s *Store) changeKeyring(ctx context.Context, ring string, old *string, head string, keys []record.Key) (committing bool, err error) {
 	tx, err := s.begin(ctx, s.writer, s.dialect.Begin(s.timeout))
 	if err != nil {
 		return false, err
 	}
 	defer tx.end(ctx)
 	meta := s.dialect.table("meta")
-	statement, arguments := "INSERT INTO "+meta+" (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", []any{keyringHead, head}
+	statement, arguments := "INSERT INTO "+meta+" (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", []any{headOf(ring), head}
 	if old != nil {
-		statement, arguments = "UPDATE "+meta+" SET value = ? WHERE name = ? AND value = ?", []any{head, keyringHead, *old}
+		statement, arguments = "UPDATE "+meta+" SET value = ? WHERE name = ? AND value = ?", []any{head, headOf(ring), *old}
 	}
 	changed, err := tx.exec(ctx, statement, arguments...)
 	if err != nil {
@@ -128,12 +133,18 @@ func (s *Store) changeKeyring(ctx context.Context, old *string, head string, key
 	if changed != 1 {
 		return false, fault.Newf(fault.Conflict, s.dialect.Name+".ChangeKeyring", "keyring/head", "the ring was changed meanwhile")
 	}
-	upsert := "INSERT INTO " + s.dialect.table("keyring_keys") + " (" + keyColumns + ") VALUES " + marks(8) +
-		" ON CONFLICT (id) DO UPDATE SET state = excluded.state, created_at = excluded.created_at, activated_at = excluded.activated_at," +
-		" check_value = excluded.check_value, recovery = excluded.recovery, wrapped = excluded.wrapped, signature = excluded.signature"
+	table := s.dialect.table("keyring_keys")
+	upsert := "INSERT INTO " + table + " (ring, " + keyColumns + ") VALUES " + marks(9) +
+		" ON CONFLICT (id) DO UPDATE SET ring = excluded.ring, state = excluded.state, created_at = excluded.created_at, activated_at = excluded.activated_at," +
+		" check_value = excluded.check_value, recovery = excluded.recovery, wrapped = excluded.wrapped, signature = excluded.signature" +
+		" WHERE " + table + ".ring = excluded.ring OR " + table + ".check_value = excluded.check_value"
 	for _, key := range keys {
-		if _, err := tx.exec(ctx, upsert, keyArguments(key)...); err != nil {
+		changed, err := tx.exec(ctx, upsert, append([]any{ring}, keyArguments(key)...)...)
+		if err != nil {
 			return false, fmt.Errorf("writing key %s: %w", key.ID, err)
+		}
+		if changed != 1 {
+			return false, fault.Newf(fault.Denied, s.dialect.Name+".ChangeKeyring", "key/"+key.ID, "another ring of this database has a key of this id")
 		}
 	}
 	return true, tx.commit(ctx)
@@ -141,7 +152,7 @@ func (s *Store) changeKeyring(ctx context.Context, old *string, head string, key
 
 // keyringIs says whether a change whose commit got no answer came through. A transaction that may still
 // hold the head is waited for, by a write that is never committed.
-func (s *Store) keyringIs(ctx context.Context, head string) bool {
+func (s *Store) keyringIs(ctx context.Context, ring, head string) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
 	tx, err := s.begin(ctx, s.writer, s.dialect.Begin(s.timeout))
@@ -152,6 +163,6 @@ func (s *Store) keyringIs(ctx context.Context, head string) bool {
 	meta := s.dialect.table("meta")
 	var stored string
 	row := tx.conn.QueryRowContext(ctx, s.dialect.text("INSERT INTO "+meta+" (name, value) VALUES (?, '')"+
-		" ON CONFLICT (name) DO UPDATE SET value = "+meta+".value RETURNING value"), keyringHead)
+		" ON CONFLICT (name) DO UPDATE SET value = "+meta+".value RETURNING value"), headOf(ring))
 	return row.Scan(&stored) == nil && stored == head
 }

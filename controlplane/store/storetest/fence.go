@@ -22,7 +22,7 @@ func (b *bench) ringOf(t *testing.T, keys ...record.Key) {
 		}
 		text = strconv.Itoa(n + 1)
 	}
-	if err := b.ChangeKeyring(t.Context(), old, text, keys); err != nil {
+	if err := b.ChangeKeyring(t.Context(), "", old, text, keys); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -49,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) record.Store) {
 		"a bulk write is refused with the row that is wrong": testBulkRefused,
 		"named values are swapped":                           testMeta,
 		"the ring changes by its head":                       testKeyring,
+		"rings are apart":                                    testKeyringRings,
 		"malformed changes of the ring are refused":          testKeyringMalformed,
 		"one change of the ring follows another":             testKeyringRace,
 		"leases are written over and age":                    testLeases,

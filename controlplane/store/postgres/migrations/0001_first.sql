@@ -333,6 +333,7 @@ CREATE TABLE meta (
 
 CREATE TABLE keyring_keys (
     id text COLLATE "C" PRIMARY KEY,
+    ring text COLLATE "C" NOT NULL,
     state text NOT NULL,
     created_at bigint NOT NULL,
     activated_at bigint NOT NULL,

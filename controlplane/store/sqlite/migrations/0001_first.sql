@@ -313,6 +313,7 @@ CREATE TABLE meta (
 
 CREATE TABLE keyring_keys (
     id text PRIMARY KEY,
+    ring text NOT NULL,
     state text NOT NULL,
     created_at integer NOT NULL,
     activated_at integer NOT NULL,
