@@ -78,10 +78,14 @@ func TestTokens(t *testing.T) {
 		}
 	}
 	a := access.Authority{Name: "u", TokenHash: access.HashToken(good), Enabled: true}
-	if !a.Proves(good) || a.Proves(access.NewToken()) || a.Proves("") {
+	now := time.Unix(1e9, 999_999_999)
+	if !a.Proves(good, now) || a.Proves(access.NewToken(), now) || a.Proves("", now) {
 		t.Error("the wrong tokens prove")
 	}
-	if a.Enabled = false; a.Proves(good) {
+	if a.Expires = now.Unix() + 1; !a.Proves(good, now) || a.Proves(good, now.Add(1)) {
+		t.Error("a token does not prove until it expires")
+	}
+	if a.Enabled = false; a.Proves(good, now) {
 		t.Error("a user who is not enabled proves")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 )
 
 const (
@@ -48,6 +49,7 @@ type Authority struct {
 	Name      string  `json:"name"`
 	TokenHash string  `json:"token_hash"`
 	Enabled   bool    `json:"enabled"`
+	Expires   int64   `json:"expires,omitempty"` // Unix seconds from which the token proves nothing; 0 is never
 	Grants    []Grant `json:"grants"`
 }
 
@@ -64,15 +66,18 @@ func (a Authority) Encode() (string, error) {
 
 // ParseAuthority reads what Encode wrote.
 func ParseAuthority(text string) (a Authority, err error) {
-	if json.Unmarshal([]byte(text), &a) != nil || a.Name == "" || len(a.TokenHash) != 2*sha256.Size {
+	if json.Unmarshal([]byte(text), &a) != nil || a.Name == "" || len(a.TokenHash) != 2*sha256.Size || a.Expires < 0 {
 		return Authority{}, errAuthority
 	}
 	return a, nil
 }
 
-// Proves reports whether a token is the one that the authority is about and may be used. The time it takes does not
+// Proves reports whether a token is the one that the authority is about and may be used now. The time it takes does not
 // depend on how much of the token is right.
-func (a Authority) Proves(token string) bool {
+func (a Authority) Proves(token string, now time.Time) bool {
 	same := subtle.ConstantTimeCompare([]byte(HashToken(token)), []byte(a.TokenHash)) == 1
-	return same && a.Enabled
+	return same && a.Enabled && !a.Expired(now)
 }
+
+// Expired reports whether the authority's token proves nothing any more, whatever it is.
+func (a Authority) Expired(now time.Time) bool { return a.Expires != 0 && now.Unix() >= a.Expires }

@@ -17,17 +17,23 @@ const attempts = 16
 
 // Insert makes a new entity of doc and returns it.
 func (c *Catalog) Insert(ctx context.Context, at Address, doc schema.Document) (proto.Message, error) {
-	return c.write(ctx, "Insert", at, doc, schema.Insert)
+	return c.write(ctx, writing{op: "Insert", at: at, doc: doc, how: schema.Insert})
 }
 
 // Update merges doc over an entity and returns it.
 func (c *Catalog) Update(ctx context.Context, at Address, doc schema.Document) (proto.Message, error) {
-	return c.write(ctx, "Update", at, doc, schema.Update)
+	return c.write(ctx, writing{op: "Update", at: at, doc: doc, how: schema.Update})
+}
+
+// Change is Update with the document that edit makes of the present entity. Whenever somebody else was faster, edit is asked anew, so
+// that neither change is lost.
+func (c *Catalog) Change(ctx context.Context, at Address, edit func(present proto.Message) (schema.Document, error)) (proto.Message, error) {
+	return c.write(ctx, writing{op: "Change", at: at, edit: edit, how: schema.Update})
 }
 
 // Upsert makes an entity what doc says and no more, a new one if there is none, and returns it.
 func (c *Catalog) Upsert(ctx context.Context, at Address, doc schema.Document) (proto.Message, error) {
-	return c.write(ctx, "Upsert", at, doc, schema.Replace)
+	return c.write(ctx, writing{op: "Upsert", at: at, doc: doc, how: schema.Replace})
 }
 
 // writing is one write of one entity.
@@ -36,18 +42,21 @@ type writing struct {
 	e      *schema.Entity
 	at     Address
 	doc    schema.Document
+	edit   func(present proto.Message) (schema.Document, error) // makes doc, where it is set
 	how    schema.How
 	parent *link
 	base   *opened // nil: there is none yet
 }
 
-func (c *Catalog) write(ctx context.Context, op string, at Address, doc schema.Document, how schema.How) (proto.Message, error) {
-	e, err := c.entity(op, at.Table)
-	if err != nil {
+func (c *Catalog) write(ctx context.Context, w writing) (proto.Message, error) {
+	var err error
+	if w.e, err = c.entity(w.op, w.at.Table); err != nil {
 		return nil, err
 	}
+	doc := w.doc
 	for attempt := range attempts {
-		m, err := c.writeOnce(ctx, writing{op: op, e: e, at: at, doc: maps.Clone(doc), how: how})
+		w.doc = maps.Clone(doc)
+		m, err := c.writeOnce(ctx, w)
 		if !raced(err) {
 			return m, err
 		}
@@ -55,7 +64,7 @@ func (c *Catalog) write(ctx context.Context, op string, at Address, doc schema.D
 			return nil, err
 		}
 	}
-	return nil, fault.Newf(fault.Conflict, "catalog."+op, e.Table, "others kept changing the same entity")
+	return nil, fault.Newf(fault.Conflict, "catalog."+w.op, w.e.Table, "others kept changing the same entity")
 }
 
 func (c *Catalog) writeOnce(ctx context.Context, w writing) (proto.Message, error) {
@@ -65,6 +74,11 @@ func (c *Catalog) writeOnce(ctx context.Context, w writing) (proto.Message, erro
 	}
 	if w.how != schema.Insert {
 		if err := c.readBase(ctx, &w); err != nil {
+			return nil, err
+		}
+	}
+	if w.edit != nil {
+		if w.doc, err = w.edit(w.base.message); err != nil {
 			return nil, err
 		}
 	}

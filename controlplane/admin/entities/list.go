@@ -32,7 +32,7 @@ func (a *API) list(r *rest.Request, p place) (rest.Answer, error) {
 	}
 	offset := ""
 	if found.More {
-		offset = encodeOffset([]string{found.Last})
+		offset = rest.EncodeOffset([]string{found.Last})
 	}
 	if p.parent != nil {
 		return page(r, a.encode(p.e, found.Entities), found.Undecryptable, offset, "undecryptable"), nil
@@ -115,7 +115,7 @@ func (a *API) mountTargets(t *rest.Table) {
 }
 
 func (a *API) newestTargets(r *rest.Request, p place) (rest.Answer, error) {
-	size, err := sizeOf(r.URL.Query())
+	size, err := rest.SizeOf(r.URL.Query())
 	if err != nil {
 		return rest.Answer{}, err
 	}

@@ -1,22 +1,15 @@
 package entities
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
 	"github.com/keepgate/keepgate/controlplane/catalog"
 )
 
-const (
-	defaultSize = 100
-	maxSize     = 1000
-	maxTags     = 5
-)
+const maxTags = 5
 
 // filter is what a query asks of a collection.
 type filter struct {
@@ -29,10 +22,10 @@ type filter struct {
 
 func filterOf(r *rest.Request, top bool) (f filter, err error) {
 	query := r.URL.Query()
-	if f.size, err = sizeOf(query); err != nil {
+	if f.size, err = rest.SizeOf(query); err != nil {
 		return f, err
 	}
-	if f.after, err = offsetOf(query); err != nil {
+	if f.after, err = rest.AfterOf(query); err != nil {
 		return f, err
 	}
 	if top && query.Has("tags") {
@@ -42,47 +35,6 @@ func filterOf(r *rest.Request, top bool) (f filter, err error) {
 	}
 	f.refuse = query.Get("undecryptable") == "refuse"
 	return f, nil
-}
-
-func sizeOf(query url.Values) (int, error) {
-	if !query.Has("size") {
-		return defaultSize, nil
-	}
-	number, err := strconv.ParseFloat(query.Get("size"), 64)
-	if err != nil {
-		return 0, rest.Coded(9, "invalid size", "size must be a number")
-	}
-	if number != float64(int(number)) || number < 1 || number > maxSize {
-		return 0, rest.Coded(9, "invalid size", "size must be an integer between 1 and %d", maxSize)
-	}
-	return int(number), nil
-}
-
-// offsetOf reads the base64 of a JSON array with the id that a page ended with.
-func offsetOf(query url.Values) (string, error) {
-	given := query.Get("offset")
-	if given == "" {
-		return "", nil
-	}
-	text, err := decodeOffset(given)
-	if err != nil {
-		return "", rest.Coded(7, "invalid offset", "'%s' is not a valid offset: bad base64 encoding", given)
-	}
-	var key []string
-	if json.Unmarshal(text, &key) != nil || len(key) != 1 {
-		return "", rest.Coded(7, "invalid offset", "'%s' is not a valid offset: bad json encoding", given)
-	}
-	return strings.ToLower(key[0]), nil
-}
-
-func decodeOffset(given string) ([]byte, error) {
-	given = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(given, "="))
-	return base64.RawStdEncoding.DecodeString(given)
-}
-
-func encodeOffset(key any) string {
-	text, _ := rest.Marshal(key) // of strings and numbers: cannot fail
-	return base64.RawStdEncoding.EncodeToString(text)
 }
 
 // tagsOf reads "a,b" (all of them) or "a/b" (one of them).

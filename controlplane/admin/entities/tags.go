@@ -39,7 +39,7 @@ func (a *API) tag(r *rest.Request) (rest.Answer, error) {
 
 // listTags walks the tables in the order of the schema until the page is full.
 func (a *API) listTags(r *rest.Request, only []string) (rest.Answer, error) {
-	size, err := sizeOf(r.URL.Query())
+	size, err := rest.SizeOf(r.URL.Query())
 	if err != nil {
 		return rest.Answer{}, err
 	}
@@ -73,7 +73,7 @@ func (a *API) listTags(r *rest.Request, only []string) (rest.Answer, error) {
 			bad = append(bad, found.Undecryptable...)
 			for _, m := range found.Entities {
 				if !full.add(e, m, &at, only) {
-					return page(r, full.items, bad, encodeOffset(at), "size"), nil
+					return page(r, full.items, bad, rest.EncodeOffset(at), "size"), nil
 				}
 			}
 			at.After, more = found.Last, found.More
@@ -111,7 +111,7 @@ func cursorOf(r *rest.Request) (at cursor, err error) {
 	if given == "" {
 		return at, nil
 	}
-	text, err := decodeOffset(given)
+	text, err := rest.DecodeOffset(given)
 	if err != nil || json.Unmarshal(text, &at) != nil {
 		return at, rest.Coded(7, "invalid offset", "'%s' is not a valid offset: bad base64 encoding", given)
 	}
@@ -130,7 +130,7 @@ func (a *API) workspaceMeta(r *rest.Request) (rest.Answer, error) {
 		if table.Internal || !table.Workspaced {
 			continue
 		}
-		query := catalog.Query{Table: table.Table, Workspace: e.ID(workspace), Size: maxSize, MayLag: true}
+		query := catalog.Query{Table: table.Table, Workspace: e.ID(workspace), Size: rest.MaxSize, MayLag: true}
 		for more := true; more; {
 			found, err := a.catalog.List(r.Context(), query)
 			if err != nil {

@@ -82,7 +82,7 @@ func (a *API) chain(r *rest.Request) (rest.Answer, error) {
 	if node == "" {
 		return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "node: required; GET /audit/heads lists the nodes under chains")
 	}
-	size, err := sizeOf(query)
+	size, err := rest.SizeOf(query)
 	if err != nil {
 		return rest.Answer{}, err
 	}

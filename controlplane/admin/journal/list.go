@@ -16,8 +16,6 @@ import (
 )
 
 const (
-	defaultSize = 100
-	maxSize     = 1000
 	// readAtOnce and maxRead bound what one request looks through for entries of one action. A page that
 	// ends there is short, and its next one goes on.
 	readAtOnce = 500
@@ -27,7 +25,7 @@ const (
 // list shows entries, the newest first: of all nodes or of one, of all actions or of some.
 func (a *API) list(r *rest.Request) (rest.Answer, error) {
 	query := r.URL.Query()
-	size, err := sizeOf(query)
+	size, err := rest.SizeOf(query)
 	if err != nil {
 		return rest.Answer{}, err
 	}
@@ -133,20 +131,6 @@ func (l *listing) begin(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func sizeOf(query url.Values) (int, error) {
-	if !query.Has("size") {
-		return defaultSize, nil
-	}
-	size, err := strconv.Atoi(query.Get("size"))
-	if err != nil {
-		return 0, rest.Coded(9, "invalid size", "size must be a number")
-	}
-	if size < 1 || size > maxSize {
-		return 0, rest.Coded(9, "invalid size", "size must be an integer between 1 and %d", maxSize)
-	}
-	return size, nil
 }
 
 // offsetOf writes a place as clients give it back: the base64 of a JSON array.

@@ -102,7 +102,10 @@ func (c *Control) find(r *http.Request, token string, local bool) (access.Caller
 	if err != nil {
 		return access.Caller{}, err
 	}
-	if !u.Proves(token) {
+	if now := time.Now(); !u.Proves(token, now) {
+		if u.Expired(now) {
+			c.options.Log.InfoContext(r.Context(), "somebody came with a token that expired", "user", u.id, "expired", time.Unix(u.Expires, 0).UTC())
+		}
 		return access.Caller{}, errUnknown
 	}
 	return access.NewCaller(u.id, u.Name, u.Grants), nil

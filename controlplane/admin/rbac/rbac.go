@@ -10,14 +10,28 @@ import (
 	"log/slog"
 	"sync"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/keepgate/keepgate/controlplane/access"
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
+	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/shared/schema"
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
 // Journal is where changes of users are recorded before they are made.
 type Journal interface {
 	Record(ctx context.Context, action, subject string, detail ...string) error
+}
+
+// Users is where users rest, and what workspaces there are; controlplane/catalog says what each method promises.
+type Users interface {
+	Get(ctx context.Context, at catalog.Address) (proto.Message, error)
+	List(ctx context.Context, query catalog.Query) (catalog.Page, error)
+	Insert(ctx context.Context, at catalog.Address, doc schema.Document) (proto.Message, error)
+	Change(ctx context.Context, at catalog.Address, edit func(present proto.Message) (schema.Document, error)) (proto.Message, error)
+	Delete(ctx context.Context, at catalog.Address) error
+	Workspace(ctx context.Context, name string) (id string, err error)
 }
 
 // Options tunes access control.
@@ -31,18 +45,17 @@ type Options struct {
 
 // Control is access control. It is safe for concurrent use.
 type Control struct {
-	catalog  Catalog
+	catalog  Users
 	options  Options
 	failures *access.Failures
 	host     hash // of HostToken; zero when there is none
-	writing  sync.Mutex
 
 	mu    sync.Mutex
 	first hash // guarded by mu; of the one-time token; zero when there is none
 }
 
 // New makes access control over a catalog, the real one and no [Scope].
-func New(c Catalog, options Options) *Control {
+func New(c Users, options Options) *Control {
 	if options.Header == "" {
 		options.Header = kongHeader
 	}

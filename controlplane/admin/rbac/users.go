@@ -2,11 +2,16 @@ package rbac
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/keepgate/keepgate/controlplane/access"
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
@@ -24,43 +29,33 @@ type user struct {
 	createdAt, updatedAt int64
 }
 
+// userOf reads a row. The name that it is found by stands in clear, and has to be the sealed one: whoever writes the database could
+// else give their own row the name of somebody who is about to be given a role.
 func userOf(m *configv1.RbacUser) (user, error) {
 	authority, err := access.ParseAuthority(m.GetAuthority())
+	if err == nil && m.GetName() != authority.Name {
+		err = errRenamed
+	}
 	if err != nil {
 		return user{}, fault.New(fault.Corrupt, "rbac.read", tableUsers+"/"+m.GetId(), err)
 	}
 	return user{authority, m.GetId(), m.GetComment(), m.GetCreatedAt(), m.GetUpdatedAt()}, nil
 }
 
+var errRenamed = errors.New("the row of a user bears another name than was sealed in it")
+
 // shown is a user as Kong shows one. Of the token it shows nothing: it is there once, when it is made.
 func (u user) shown() map[string]any {
 	body := map[string]any{
-		"id": u.id, "name": u.Name, "comment": nil, "enabled": u.Enabled, "created_at": u.createdAt, "updated_at": u.updatedAt,
+		"id": u.id, "name": u.Name, "comment": nil, "enabled": u.Enabled, "expires": nil, "created_at": u.createdAt, "updated_at": u.updatedAt,
 	}
 	if u.comment != "" {
 		body["comment"] = u.comment
 	}
+	if u.Expires != 0 {
+		body["expires"] = u.Expires
+	}
 	return body
-}
-
-// all reads every user. A row that does not open fails it: who may what is not told in part.
-func (c *Control) all(ctx context.Context) ([]user, error) {
-	page, err := c.catalog.List(ctx, catalog.Query{Table: tableUsers})
-	if err != nil {
-		return nil, err
-	}
-	if len(page.Undecryptable) > 0 {
-		return nil, page.Undecryptable[0].Err
-	}
-	users := make([]user, 0, len(page.Entities))
-	for _, m := range page.Entities {
-		u, err := userOf(m.(*configv1.RbacUser))
-		if err != nil {
-			return nil, err
-		}
-		users = append(users, u)
-	}
-	return users, nil
 }
 
 // one finds a user by name or id.
@@ -87,13 +82,37 @@ func (c *Control) one(ctx context.Context, key string) (user, error) {
 	return userOf(page.Entities[0].(*configv1.RbacUser))
 }
 
+// listUsers shows a page of users. A row that does not open fails it: who may what is not told in part.
 func (c *Control) listUsers(r *rest.Request) (rest.Answer, error) {
-	users, err := c.all(r.Context())
-	data := make([]map[string]any, len(users))
-	for i, u := range users {
+	size, err := rest.SizeOf(r.URL.Query())
+	if err != nil {
+		return rest.Answer{}, err
+	}
+	after, err := rest.AfterOf(r.URL.Query())
+	if err != nil {
+		return rest.Answer{}, err
+	}
+	page, err := c.catalog.List(r.Context(), catalog.Query{Table: tableUsers, Size: size, After: after})
+	if err != nil {
+		return rest.Answer{}, err
+	}
+	if len(page.Undecryptable) > 0 {
+		return rest.Answer{}, page.Undecryptable[0].Err
+	}
+	data := make([]map[string]any, len(page.Entities))
+	for i, m := range page.Entities {
+		u, err := userOf(m.(*configv1.RbacUser))
+		if err != nil {
+			return rest.Answer{}, err
+		}
 		data[i] = u.shown()
 	}
-	return rest.JSON(http.StatusOK, map[string]any{"data": data, "next": nil}), err
+	body := map[string]any{"data": data, "next": nil}
+	if page.More {
+		offset := rest.EncodeOffset([]string{page.Last})
+		body["offset"], body["next"] = offset, "/rbac/users?"+url.Values{"offset": {offset}, "size": {strconv.Itoa(size)}}.Encode()
+	}
+	return rest.JSON(http.StatusOK, body), nil
 }
 
 func (c *Control) showUser(r *rest.Request) (rest.Answer, error) {
@@ -103,7 +122,7 @@ func (c *Control) showUser(r *rest.Request) (rest.Answer, error) {
 
 // makeUser names somebody, without a role, and shows their token. Whom the one-time token makes is a super-admin.
 func (c *Control) makeUser(r *rest.Request) (rest.Answer, error) {
-	doc, err := read(r, "name", "comment", "enabled")
+	doc, err := read(r, "name", "comment", "enabled", "expires")
 	if err != nil {
 		return rest.Answer{}, err
 	}
@@ -112,11 +131,15 @@ func (c *Control) makeUser(r *rest.Request) (rest.Answer, error) {
 	if err != nil {
 		return rest.Answer{}, err
 	}
+	expires, err := expiry(doc, 0, time.Now())
+	if err != nil {
+		return rest.Answer{}, err
+	}
 	if name == access.HostName {
 		return rest.Answer{}, schema.FieldViolation("name", "is taken by the token of the host")
 	}
 	token := access.NewToken()
-	u := user{Authority: access.Authority{Name: name, TokenHash: access.HashToken(token), Enabled: enabled}}
+	u := user{Authority: access.Authority{Name: name, TokenHash: access.HashToken(token), Enabled: enabled, Expires: expires}}
 	if caller, _ := access.Of(r.Context()); caller.IsFirst() {
 		u.id, u.Enabled, u.Grants = firstID(), true, []access.Grant{{Role: access.SuperAdmin, Workspace: access.Everywhere}}
 	}
@@ -156,29 +179,30 @@ func (c *Control) insert(ctx context.Context, u user, comment any) (user, error)
 	return userOf(m.(*configv1.RbacUser))
 }
 
-// change reads a user, lets edit change what they may, and writes them.
+// change lets edit change a user as they are when it is written: of two changes, on two nodes too, neither undoes the other.
 func (c *Control) change(ctx context.Context, key, action string, edit func(*user) error) (user, error) {
-	c.writing.Lock() // of two changes on this node neither undoes the other
-	defer c.writing.Unlock()
-	u, err := c.one(ctx, key)
+	found, err := c.one(ctx, key)
 	if err != nil {
 		return user{}, err
 	}
-	if err := edit(&u); err != nil {
-		return user{}, err
-	}
-	authority, err := u.Encode()
-	if err != nil {
-		return user{}, fault.New(fault.Internal, "rbac.change", tableUsers, err)
-	}
-	if err := c.record(ctx, action, u.Name, u.Authority); err != nil {
-		return user{}, err
-	}
-	doc := schema.Document{"token_hash": u.TokenHash, "authority": authority, "comment": nil}
-	if u.comment != "" {
-		doc["comment"] = u.comment
-	}
-	m, err := c.catalog.Update(ctx, catalog.Address{Table: tableUsers, Key: u.id}, doc)
+	m, err := c.catalog.Change(ctx, catalog.Address{Table: tableUsers, Key: found.id}, func(present proto.Message) (schema.Document, error) {
+		u, err := userOf(present.(*configv1.RbacUser))
+		if err != nil {
+			return nil, err
+		}
+		if err := edit(&u); err != nil {
+			return nil, err
+		}
+		authority, err := u.Encode()
+		if err != nil {
+			return nil, fault.New(fault.Internal, "rbac.change", tableUsers, err)
+		}
+		doc := schema.Document{"token_hash": u.TokenHash, "authority": authority, "comment": nil}
+		if u.comment != "" {
+			doc["comment"] = u.comment
+		}
+		return doc, c.record(ctx, action, u.Name, u.Authority)
+	})
 	if err != nil {
 		return user{}, err
 	}
@@ -186,7 +210,7 @@ func (c *Control) change(ctx context.Context, key, action string, edit func(*use
 }
 
 func (c *Control) changeUser(r *rest.Request) (rest.Answer, error) {
-	doc, err := read(r, "comment", "enabled")
+	doc, err := read(r, "comment", "enabled", "expires")
 	if err != nil {
 		return rest.Answer{}, err
 	}
@@ -194,16 +218,30 @@ func (c *Control) changeUser(r *rest.Request) (rest.Answer, error) {
 		if text, given := doc["comment"]; given {
 			u.comment, _ = text.(string)
 		}
-		u.Enabled, err = boolean(doc, "enabled", u.Enabled)
+		if u.Enabled, err = boolean(doc, "enabled", u.Enabled); err != nil {
+			return err
+		}
+		u.Expires, err = expiry(doc, u.Expires, time.Now())
 		return err
 	})
 	return rest.JSON(http.StatusOK, u.shown()), err
 }
 
-// renewToken makes another token; the one before is nobody's from then on.
+// renewToken makes another token; the one before is nobody's from then on. It holds as long as the one before would have, or as is said.
 func (c *Control) renewToken(r *rest.Request) (rest.Answer, error) {
+	doc, err := read(r, "expires")
+	if err != nil {
+		return rest.Answer{}, err
+	}
 	token := access.NewToken()
-	u, err := c.change(r.Context(), r.Param(0), "rbac.token.renew", func(u *user) error {
+	u, err := c.change(r.Context(), r.Param(0), "rbac.token.renew", func(u *user) (err error) {
+		now := time.Now()
+		if u.Expires, err = expiry(doc, u.Expires, now); err != nil {
+			return err
+		}
+		if u.Expired(now) {
+			return schema.FieldViolation("expires", "the token before has expired; say until when the new one holds, or null")
+		}
 		u.TokenHash = access.HashToken(token)
 		return nil
 	})
@@ -249,5 +287,9 @@ func (c *Control) record(ctx context.Context, action, name string, a access.Auth
 	if len(name) > 128 {
 		name = name[:128]
 	}
-	return c.options.Journal.Record(ctx, action, fmt.Sprintf("user/%+q", name), "enabled", fmt.Sprint(a.Enabled), "grants", fmt.Sprint(grants))
+	detail := []string{"enabled", fmt.Sprint(a.Enabled), "grants", fmt.Sprint(grants)}
+	if a.Expires != 0 {
+		detail = append(detail, "expires", time.Unix(a.Expires, 0).UTC().Format(time.RFC3339))
+	}
+	return c.options.Journal.Record(ctx, action, fmt.Sprintf("user/%+q", name), detail...)
 }
