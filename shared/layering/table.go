@@ -45,7 +45,8 @@ func plan() []room {
 		{"shared/settings", []string{"shared/settings/conffile"}},
 		{"shared/settings/*", []string{"shared/settings", "shared/settings/values"}},
 		{"shared/kmsclient", nil},
-		{"shared/vaultclient", nil},
+		{"shared/vaultclient", []string{"shared/serverchain"}},
+		{"shared/vaultclient/vaulttest", nil},
 		{"shared/secretref", []string{"shared/vaultclient"}},
 
 		{"controlplane/record", nil},
@@ -63,6 +64,7 @@ func plan() []room {
 		{"controlplane/keyring/*", []string{
 			"controlplane/keyring", "controlplane/record", "controlplane/peer", "shared/aead", "shared/durable", "shared/kmsclient", "shared/vaultclient",
 		}},
+		{"controlplane/encryption/providerconfig", []string{"shared/kmsclient"}},
 		{"controlplane/encryption", []string{"controlplane/keyring", "controlplane/record", "shared/aead", "shared/kmsclient", "shared/verifier"}},
 		{"controlplane/encryption/kmsv1", []string{"shared/aead", "shared/kmsclient"}},
 		{"controlplane/catalog", []string{
