@@ -111,13 +111,14 @@ func plan() []room {
 		{"dataplane/plugin/httplog", []string{"dataplane/exchange", "dataplane/logrecord", "dataplane/plugin", "shared/serverchain"}},
 		{"dataplane/plugin/mtlsauth", []string{"dataplane/exchange", "dataplane/plugin", "dataplane/revocation"}},
 		{"dataplane/plugin/*", []string{"dataplane/exchange", "dataplane/jsonobject", "dataplane/plugin", "shared/plugins", "shared/schema", "shared/verifier"}},
+		{"dataplane/nowait", nil},
 		{"dataplane/http1/wire", []string{"dataplane/exchange"}},
-		{"dataplane/http1/...", []string{"dataplane/exchange", "dataplane/http1/..."}},
+		{"dataplane/http1/...", []string{"dataplane/exchange", "dataplane/http1/...", "dataplane/nowait"}},
 		{"dataplane/http2", []string{"dataplane/exchange", "dataplane/http1/..."}},
 		{"dataplane/healthcheck", nil},
 		{"dataplane/dns", nil},
 		{"dataplane/balancer", []string{"dataplane/dns", "dataplane/exchange", "dataplane/healthcheck"}},
-		{"dataplane/upstream", []string{"dataplane/exchange", "dataplane/http1/...", "dataplane/http2", "shared/serverchain"}},
+		{"dataplane/upstream", []string{"dataplane/exchange", "dataplane/http1/...", "dataplane/http2", "dataplane/nowait", "shared/serverchain"}},
 		{"dataplane/table", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/plugin", "dataplane/upstream"}},
 		{"dataplane/compile", []string{
 			"dataplane/balancer", "dataplane/exchange", "dataplane/healthcheck", "dataplane/plugin", "dataplane/table", "dataplane/upstream",
@@ -128,7 +129,7 @@ func plan() []room {
 		{"dataplane/uplink", []string{"dataplane/apply", "shared/configset", "shared/mtls", "shared/mtls/grpccreds", "shared/telemetry"}},
 		{"dataplane/grpcweb", []string{"dataplane/exchange"}},
 		{"dataplane/proxy", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/healthcheck", "dataplane/grpcweb", "dataplane/http1/client", "dataplane/plugin", "dataplane/table", "dataplane/upstream"}},
-		{"dataplane/listener", []string{"dataplane/exchange", "dataplane/table", "shared/mtls", "shared/settings/values"}},
+		{"dataplane/listener", []string{"dataplane/exchange", "dataplane/nowait", "dataplane/table", "shared/mtls", "shared/settings/values"}},
 		{"dataplane/status", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/table", "shared/memguard", "shared/schema"}},
 		{"dataplane/redact", []string{"dataplane/exchange"}},
 		{"dataplane/accesslog", []string{"dataplane/exchange", "dataplane/redact"}},
@@ -169,7 +170,7 @@ func reservations() []reserved {
 		{[]string{"log", "math/rand"}, nil, "use log/slog and math/rand/v2, or crypto/rand where it guards anything"},
 		{[]string{"testing", "github.com/google/go-cmp/...", "pgregory.net/rapid", "go.uber.org/goleak"}, []string{"**test", "e2e/..."}, "test tools belong in tests and in packages whose name ends in test"},
 		// exchange and wire view header bytes as strings without a copy: the arena outlives every view of it.
-		{[]string{"unsafe"}, []string{"proto/...", "dataplane/exchange", "dataplane/http1/wire"}, "unsafe needs a reason and a line in shared/layering/table.go"},
+		{[]string{"unsafe"}, []string{"proto/...", "dataplane/exchange", "dataplane/nowait", "dataplane/http1/wire"}, "unsafe needs a reason and a line in shared/layering/table.go"},
 	}
 }
 

@@ -1,0 +1,196 @@
+package vaultclient
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/secret"
+)
+
+// Metadata is what the store says of a secret.
+type Metadata struct {
+	Current  int       // the newest version, deleted or not; 0: none was ever written
+	Versions []Version // oldest first
+}
+
+// Version is one version of a secret.
+type Version struct {
+	Number    int
+	Created   string    // as the server writes it: it tells a version from one of a secret that was made anew
+	DeletedAt time.Time // zero: not deleted; may lie ahead
+	Destroyed bool
+}
+
+// Deleted reports whether the version is not to be read at a moment.
+func (v Version) Deleted(now time.Time) bool {
+	return v.Destroyed || (!v.DeletedAt.IsZero() && !v.DeletedAt.After(now))
+}
+
+// Secret is what a version holds: texts as they are, all other values as JSON.
+type Secret struct {
+	Version int
+	Data    map[string]secret.Bytes
+}
+
+// Wipe overwrites the values.
+func (s Secret) Wipe() {
+	for _, value := range s.Data {
+		value.Wipe()
+	}
+}
+
+// Metadata asks which versions a secret has. It takes the capability read on <mount>/metadata/<path>.
+func (s *Session) Metadata(ctx context.Context, mount, path string) (Metadata, error) {
+	const op = "vaultclient.Metadata"
+	var answer struct {
+		Data struct {
+			Current  int `json:"current_version"`
+			Versions map[string]struct {
+				Created   string `json:"created_time"`
+				Deleted   string `json:"deletion_time"`
+				Destroyed bool
+			}
+		}
+	}
+	r, err := s.kv(op, mount, "metadata", path)
+	if err == nil {
+		err = s.client.ask(ctx, r, &answer)
+	}
+	if err != nil {
+		return Metadata{}, err
+	}
+	m := Metadata{Current: answer.Data.Current}
+	for number, v := range answer.Data.Versions {
+		n, err := strconv.Atoi(number)
+		deleted, timeErr := parseTime(v.Deleted)
+		if err != nil || timeErr != nil || n < 1 || n > m.Current {
+			return Metadata{}, malformed(op, r.subject)
+		}
+		m.Versions = append(m.Versions, Version{n, v.Created, deleted, v.Destroyed})
+	}
+	slices.SortFunc(m.Versions, func(a, b Version) int { return a.Number - b.Number })
+	return m, nil
+}
+
+func parseTime(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	return time.Parse(time.RFC3339Nano, text)
+}
+
+// Read reads one version, 0 for the newest; fault.NotFound for one that is deleted. It takes the capability read on
+// <mount>/data/<path>. The caller wipes the secret.
+func (s *Session) Read(ctx context.Context, mount, path string, version int) (Secret, error) {
+	const op = "vaultclient.Read"
+	var answer struct {
+		Data struct {
+			Data     map[string]json.RawMessage
+			Metadata struct{ Version int }
+		}
+	}
+	r, err := s.kv(op, mount, "data", path)
+	if version > 0 {
+		r.query = url.Values{"version": {strconv.Itoa(version)}}
+	}
+	if err == nil {
+		err = s.client.ask(ctx, r, &answer)
+	}
+	if err != nil {
+		return Secret{}, err
+	}
+	found := Secret{answer.Data.Metadata.Version, map[string]secret.Bytes{}}
+	for name, raw := range answer.Data.Data {
+		value := text(bytes.Clone(raw))
+		if raw[0] == '"' {
+			clear(value)
+			if value = nil; json.Unmarshal(raw, &value) != nil {
+				found.Wipe()
+				return Secret{}, malformed(op, r.subject)
+			}
+		}
+		clear(raw)
+		found.Data[name] = secret.Take(value)
+	}
+	if answer.Data.Data == nil || (version > 0 && found.Version != version) {
+		found.Wipe()
+		return Secret{}, malformed(op, r.subject)
+	}
+	return found, nil
+}
+
+// List names what lies below a path; folders end with a slash. It takes the capability list on <mount>/metadata/<path>.
+func (s *Session) List(ctx context.Context, mount, path string) ([]string, error) {
+	var answer struct{ Data struct{ Keys []string } }
+	r, err := s.kv("vaultclient.List", mount, "metadata", path)
+	if strings.Trim(path, "/") == "" {
+		r, err = s.kv("vaultclient.List", mount, "metadata", "all")
+		r.path = r.path[:max(len(r.path)-1, 0)]
+	}
+	r.query = url.Values{"list": {"true"}} // which is what LIST means, for what stands between and does not know the method
+	if err == nil {
+		err = s.client.ask(ctx, r, &answer)
+	}
+	return answer.Data.Keys, err
+}
+
+func (s *Session) kv(op, mount, what, path string) (request, error) {
+	below, err := segments(op, mount)
+	if err != nil {
+		return request{}, err
+	}
+	rest, err := segments(op, path)
+	if err != nil {
+		return request{}, err
+	}
+	return request{
+		op: op, subject: strings.Trim(mount, "/") + "/" + strings.Trim(path, "/"), method: http.MethodGet,
+		path: append(append(below, what), rest...), token: s.token,
+	}, nil
+}
+
+// segments parts a mount or path, escaped for a URL.
+func segments(op, path string) ([]string, error) {
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	for i, part := range parts {
+		if part == "" || part == "." || part == ".." || strings.ContainsFunc(part, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return nil, fault.New(fault.Invalid, op, "path", &Failure{StepAddress, strconv.Quote(path) + " is no mount or path of Vault: write it as team/keys", nil})
+		}
+		parts[i] = url.PathEscape(part)
+	}
+	return parts, nil
+}
+
+// ask makes a request and reads the JSON of its answer.
+func (c *Client) ask(ctx context.Context, r request, into any) error {
+	_, body, err := c.do(ctx, r, http.StatusOK)
+	if err != nil {
+		return err
+	}
+	defer clear(body)
+	if json.Unmarshal(body, into) != nil {
+		return malformed(r.op, r.subject)
+	}
+	return nil
+}
+
+func malformed(op, subject string) error {
+	return fault.New(fault.Corrupt, op, subject, &Failure{StepServer, "the answer has not the form that Vault's has: is this Vault or OpenBao, and the mount one of its key-value stores, version 2?", nil})
+}
+
+// text is a JSON string that encoding/json makes no other copy of.
+type text []byte
+
+// UnmarshalText copies what it gets.
+func (t *text) UnmarshalText(data []byte) error {
+	*t = bytes.Clone(data)
+	return nil
+}

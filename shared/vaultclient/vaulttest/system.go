@@ -1,0 +1,69 @@
+package vaulttest
+
+import (
+	"net/http"
+	"strings"
+)
+
+// health answers as the state of the server has it, with statuses that queries may change.
+func (s *Server) health(c *call) answer {
+	status := http.StatusOK
+	switch {
+	case s.sealed:
+		status = http.StatusServiceUnavailable
+	case s.limited:
+		status = 473
+	case s.active != "":
+		status = http.StatusTooManyRequests
+	}
+	if s.active != "" && c.query("standbyok") == "true" || s.limited && c.query("perfstandbyok") == "true" {
+		status = http.StatusOK
+	}
+	return answer{status: status, raw: map[string]any{
+		"initialized": true, "sealed": s.sealed, "standby": s.active != "", "performance_standby": s.limited,
+		"replication_performance_mode": "disabled", "replication_dr_mode": "disabled", "server_time_utc": s.now().Unix(), "version": "1.0.0-test",
+	}}
+}
+
+func (s *Server) system(c *call) answer {
+	writes := c.method == http.MethodPut || c.method == http.MethodPost
+	if mount, ok := strings.CutPrefix(c.path, "sys/mounts/"); ok {
+		switch mount = strings.Trim(mount, "/") + "/"; {
+		case writes:
+			if s.mounts[mount] != nil {
+				return refuse(http.StatusBadRequest, "path is already in use at "+mount)
+			}
+			options, _ := c.body["options"].(map[string]any)
+			if c.body["type"] != "kv-v2" && (c.body["type"] != "kv" || options["version"] != "2") {
+				return refuse(http.StatusBadRequest, "plugin not found in the catalog")
+			}
+			s.mounts[mount] = newStore()
+		case c.method == http.MethodDelete:
+			delete(s.mounts, mount)
+		default:
+			return refuse(http.StatusMethodNotAllowed, "unsupported operation")
+		}
+		return answer{status: http.StatusNoContent}
+	}
+	if name, ok := cutAny(c.path, "sys/policies/acl/", "sys/policy/"); ok && (writes || c.method == http.MethodDelete) {
+		delete(s.policies, name)
+		if text, _ := c.body["policy"].(string); writes {
+			s.policies[name] = parsePolicy(text)
+		}
+		return answer{status: http.StatusNoContent}
+	}
+	if c.path == "sys/seal" && writes {
+		s.sealed = true
+		return answer{status: http.StatusNoContent}
+	}
+	return refuse(http.StatusNotFound, "unsupported path")
+}
+
+func cutAny(text string, prefixes ...string) (string, bool) {
+	for _, prefix := range prefixes {
+		if rest, ok := strings.CutPrefix(text, prefix); ok {
+			return rest, true
+		}
+	}
+	return "", false
+}
