@@ -68,6 +68,11 @@ func TestAdministration(t *testing.T) {
 			t.Errorf("%v: %v\n%s", args, err, out)
 		}
 	}
+	guest := command("rbac", "add", "guest", "--role", "viewer", "--expires", "1h", "--admin-token-file", annFile)
+	asks(200, guest, "GET", "/services", nil)
+	if list := command("rbac", "list", "--admin-token-file", annFile); !strings.Contains(list, "viewer@default") || strings.Count(list, "never") != 2 {
+		t.Errorf("of three users two have a token for good:\n%s", list)
+	}
 	if list := command("audit", "list", "--admin-token-file", annFile); !strings.Contains(list, "bob") || strings.Contains(list, bob) {
 		t.Errorf("the journal:\n%s", list)
 	}

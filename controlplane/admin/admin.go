@@ -10,6 +10,7 @@ package admin
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
 	"time"
 
@@ -111,7 +112,7 @@ func New(deps Deps, options Options) (*Server, error) {
 	}
 	s.node = node.New(about, node.Facts{
 		Version: options.Version, NodeID: options.NodeID, Hostname: options.Hostname,
-		Configuration: options.Configuration, PurgeDelay: options.PurgeDelay,
+		Configuration: configuration(options.Configuration, deps.Access != nil), PurgeDelay: options.PurgeDelay,
 	})
 	s.node.Mount(s.table)
 	if deps.Journal != nil {
@@ -127,6 +128,18 @@ func New(deps Deps, options Options) (*Server, error) {
 	declare.New(deps.Catalog, entity, deps.Wake).Mount(s.table)
 	entities.New(deps.Catalog, entity, deps.Wake).Mount(s.table)
 	return s, nil
+}
+
+// configuration adds what Kong's clients ask of GET / beside the settings.
+func configuration(settings map[string]any, enforced bool) map[string]any {
+	shown := maps.Clone(settings)
+	if shown == nil {
+		shown = map[string]any{}
+	}
+	if shown["rbac"] = "off"; enforced {
+		shown["rbac"] = "on"
+	}
+	return shown
 }
 
 // LoadToken reads the admin token, and makes it if there is none; the notice then says so.

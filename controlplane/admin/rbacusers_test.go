@@ -32,8 +32,9 @@ func TestTwoNodesChangeAUser(t *testing.T) {
 	t.Parallel()
 	g := newGuarded(t)
 	g.user("bob", "viewer", "editor")
-	other := *g.env // the other node: its own server and access control over the same database
-	slow := &guarded{journalled: &journalled{env: &other, journal: g.journal}, super: g.super}
+	// the other node: its own server and access control over the same database
+	other := &env{t: t, log: g.log, deps: g.deps, catalog: g.catalog}
+	slow := &guarded{journalled: &journalled{env: other, journal: g.journal}, super: g.super}
 	between := &meddler{Journal: g.journal, at: "rbac.grant", do: func() {
 		g.must(204, "DELETE", "/rbac/users/bob/roles", `{"roles":"editor"}`)
 		g.must(200, "PATCH", "/rbac/users/bob", `{"enabled":false}`)

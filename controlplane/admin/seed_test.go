@@ -115,15 +115,37 @@ type call struct {
 // tolerates 404 for their lists. What is written is read back as it was sent.
 func TestDecKReplay(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t)
+	t.Run("open", func(t *testing.T) {
+		t.Parallel()
+		e := newEnv(t)
+		e.replayDecK(t, e.do)
+	})
+	t.Run("enforce_rbac", func(t *testing.T) { // as deck --headers "Kong-Admin-Token:…"
+		t.Parallel()
+		g := newGuarded(t)
+		token := g.user("deck", "editor@*")
+		if rbac := g.as(token, "GET", "/", "").tree(t)["configuration"].(map[string]any)["rbac"]; rbac != "on" {
+			t.Errorf("GET / says that rbac is %v", rbac)
+		}
+		g.replayDecK(t, func(method, path, contentType, body string, headers ...string) answer {
+			if a := g.do(method, path, contentType, body, headers...); a.status != 401 {
+				t.Errorf("%s %s without a token: %d", method, path, a.status)
+			}
+			return g.do(method, path, contentType, body, append(headers, "Kong-Admin-Token", token)...)
+		})
+	})
+}
+
+func (e *env) replayDecK(t *testing.T, do func(method, path, contentType, body string, headers ...string) answer) {
+	t.Helper()
 	cert, key, ca := testCertificate(t)
 	replace := strings.NewReplacer(`"CERT"`, quote(t, cert), `"KEY"`, quote(t, key), `"CACERT"`, quote(t, ca))
 	for i, name := range []string{"ping", "dump", "sync", "sync", "diff", "validate", "reset"} {
 		for _, c := range calls(t, name) {
 			if i == 3 && strings.HasSuffix(c.Path, "/targets") { // to update a target decK deletes it first
-				e.do("DELETE", c.Path+"/916c0f1f-f2ae-44b6-9a16-045c911e4c08", "", "")
+				do("DELETE", c.Path+"/916c0f1f-f2ae-44b6-9a16-045c911e4c08", "", "")
 			}
-			a := e.do(c.Method, c.Path, c.Type, replace.Replace(c.Body), "User-Agent", c.Agent)
+			a := do(c.Method, c.Path, c.Type, replace.Replace(c.Body), "User-Agent", c.Agent)
 			if want := decKWants(c); a.status != want {
 				t.Errorf("%s: %s %s: %d, want %d: %s", name, c.Method, c.Path, a.status, want, a.text)
 			}
@@ -141,7 +163,7 @@ func TestDecKReplay(t *testing.T) {
 			}
 		}
 		if name == "sync" {
-			e.checkSynced()
+			checkSynced(t, do)
 		}
 	}
 }
@@ -187,16 +209,16 @@ func decKWants(c call) int {
 	return 200
 }
 
-func (e *env) checkSynced() {
-	e.t.Helper()
+func checkSynced(t testing.TB, do func(method, path, contentType, body string, headers ...string) answer) {
+	t.Helper()
 	for path, want := range map[string]int{
 		"/services": 1, "/routes": 2, "/consumers": 1, "/certificates": 1, "/snis": 1, "/ca_certificates": 1, "/plugins": 3,
 		"/key-auths": 1, "/basic-auths": 1, "/upstreams/up1/targets": 1, "/jwts": 1, "/acls": 1,
 		"/mtls-auths": 0, "/consumer_groups": 0,
 	} {
-		data := e.get(path + "?size=1000").tree(e.t)["data"].([]any)
+		data := do("GET", path+"?size=1000", "", "").tree(t)["data"].([]any)
 		if len(data) != want {
-			e.t.Errorf("after the sync %s holds %d, want %d", path, len(data), want)
+			t.Errorf("after the sync %s holds %d, want %d", path, len(data), want)
 		}
 	}
 }

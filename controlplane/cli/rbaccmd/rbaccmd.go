@@ -4,11 +4,13 @@ package rbaccmd
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -44,6 +46,31 @@ type grants struct {
 	}
 }
 
+// user is one of GET /rbac/users.
+type user struct {
+	ID, Name, Comment string
+	Enabled           bool
+	Expires           int64
+}
+
+func (u user) write(cmd *cobra.Command, client *adminclient.Client, table io.Writer) error {
+	var g grants
+	if err := client.Call(cmd.Context(), "GET", "/rbac/users/"+url.PathEscape(u.ID)+"/roles", "", nil, &g); err != nil {
+		return err
+	}
+	var roles []string
+	for _, r := range g.Roles {
+		roles = append(roles, r.Name+"@"+r.Where)
+	}
+	slices.Sort(roles)
+	expires := "never"
+	if u.Expires != 0 {
+		expires = time.Unix(u.Expires, 0).UTC().Format(time.RFC3339)
+	}
+	_, err := fmt.Fprintf(table, "%s\t%t\t%s\t%s\t%s\n", strconv.QuoteToGraphic(u.Name), u.Enabled, expires, strings.Join(roles, " "), strconv.QuoteToGraphic(u.Comment))
+	return err
+}
+
 func list(admin *adminclient.Options) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "show users and their roles", Args: cobra.NoArgs, SilenceUsage: true,
@@ -52,32 +79,39 @@ func list(admin *adminclient.Options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var users struct {
-				Data []struct {
-					ID, Name, Comment string
-					Enabled           bool
-				}
-			}
-			if err := client.Call(cmd.Context(), "GET", "/rbac/users", "", nil, &users); err != nil {
-				return err
-			}
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-			fmt.Fprintln(table, "USER\tENABLED\tROLES\tCOMMENT")
-			for _, u := range users.Data {
-				var g grants
-				if err := client.Call(cmd.Context(), "GET", "/rbac/users/"+url.PathEscape(u.ID)+"/roles", "", nil, &g); err != nil {
+			fmt.Fprintln(table, "USER\tENABLED\tEXPIRES\tROLES\tCOMMENT")
+			for next := "/rbac/users?size=1000"; next != ""; {
+				var page struct {
+					Data []user
+					Next string
+				}
+				if err := client.Call(cmd.Context(), "GET", next, "", nil, &page); err != nil {
 					return err
 				}
-				var roles []string
-				for _, r := range g.Roles {
-					roles = append(roles, r.Name+"@"+r.Where)
+				for _, u := range page.Data {
+					if err := u.write(cmd, client, table); err != nil {
+						return err
+					}
 				}
-				slices.Sort(roles)
-				fmt.Fprintf(table, "%s\t%t\t%s\t%s\n", strconv.QuoteToGraphic(u.Name), u.Enabled, strings.Join(roles, " "), strconv.QuoteToGraphic(u.Comment))
+				next = page.Next
 			}
 			return table.Flush()
 		},
 	}
+}
+
+const expiresHelp = "until when the token holds: a duration from now (720h), a date (2027-01-31T00:00:00Z) or never"
+
+// until reads a duration from now, or passes on what the Admin API reads; never is null.
+func until(text string, now time.Time) any {
+	if text == "never" {
+		return nil
+	}
+	if lasts, err := time.ParseDuration(text); err == nil {
+		return now.Add(lasts).Unix()
+	}
+	return text
 }
 
 // made is what answers with a token.
@@ -86,7 +120,7 @@ type made struct {
 }
 
 func add(admin *adminclient.Options) *cobra.Command {
-	var comment, role, workspace string
+	var comment, role, workspace, expires string
 	cmd := &cobra.Command{
 		Use: "add NAME", Short: "make a user and print their token, this once", Args: cobra.ExactArgs(1), SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -94,7 +128,7 @@ func add(admin *adminclient.Options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			body, err := json.Marshal(map[string]any{"name": args[0], "comment": comment})
+			body, err := json.Marshal(map[string]any{"name": args[0], "comment": comment, "expires": until(expires, time.Now())})
 			if err != nil {
 				return fmt.Errorf("writing the request: %w", err)
 			}
@@ -110,6 +144,7 @@ func add(admin *adminclient.Options) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&comment, "comment", "", "a word about the user")
+	cmd.Flags().StringVar(&expires, "expires", "never", expiresHelp)
 	cmd.Flags().StringVar(&role, "role", "", "the user's role: viewer, editor, keyring-admin or super-admin")
 	cmd.Flags().StringVar(&workspace, "workspace", "", "where the role holds (default: the workspace \"default\"; * is everywhere)")
 	return cmd
@@ -140,21 +175,32 @@ func give(cmd *cobra.Command, client *adminclient.Client, method, name, role, wo
 }
 
 func token(admin *adminclient.Options) *cobra.Command {
-	return &cobra.Command{
+	var expires string
+	cmd := &cobra.Command{
 		Use: "token NAME", Short: "make a user another token and print it, this once; the one before is worth nothing then", Args: cobra.ExactArgs(1), SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := admin.Open()
 			if err != nil {
 				return err
 			}
+			said := map[string]any{}
+			if expires != "" {
+				said["expires"] = until(expires, time.Now())
+			}
+			body, err := json.Marshal(said)
+			if err != nil {
+				return fmt.Errorf("writing the request: %w", err)
+			}
 			var m made
-			if err := client.Call(cmd.Context(), "POST", "/rbac/users/"+url.PathEscape(args[0])+"/token", "", nil, &m); err != nil {
+			if err := client.Call(cmd.Context(), "POST", "/rbac/users/"+url.PathEscape(args[0])+"/token", "application/json", body, &m); err != nil {
 				return err
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), m.Token)
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&expires, "expires", "", expiresHelp+" (default: as the one before)")
+	return cmd
 }
 
 func remove(admin *adminclient.Options) *cobra.Command {
