@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/audit"
@@ -41,7 +42,9 @@ type peers struct {
 	bus      *bus.Bus   // nil: nobody to speak to
 	peer     *peer.Peer // nil as well
 	started  time.Time
-	changed  chan struct{} // this node's ring has changed, and nobody was told yet
+	changed  chan struct{}               // this node's ring has changed, and nobody was told yet
+	rings    rings                       // beside the keyring
+	chains   atomic.Pointer[members.Say] // what this node reads and writes, for its lease; nil: nothing was said yet
 }
 
 // join makes this node one of its control plane: its certificate, its journal, its lease and its messages.
@@ -158,6 +161,17 @@ func (n *peers) say() members.Say {
 	if p.ring != nil {
 		say.Sequence, say.Holds, say.Joined = p.ring.Presence()
 	}
+	for name, ring := range n.rings.all() {
+		var said members.Ring
+		said.Sequence, said.Holds, said.Joined = ring.Presence()
+		if say.Rings == nil {
+			say.Rings = map[string]members.Ring{}
+		}
+		say.Rings[name] = said
+	}
+	if chains := n.chains.Load(); chains != nil {
+		say.Reads, say.Writes = chains.Reads, chains.Writes
+	}
 	return say
 }
 
@@ -212,9 +226,9 @@ func (n *peers) parts() []lifecycle.Part {
 	n.peer.On(topicHistory, n.plane.feed.Wake)
 	n.peer.Hear(topicHeads, func(from mtls.Identity, node string, body []byte) { n.journal.Heard(from.String(), node, body) })
 	if n.plane.ring != nil {
-		n.peer.On(topicRing, n.plane.ring.Wake)
 		n.peer.Exchange(n.plane.ring)
 	}
+	n.peer.On(topicRing, n.wake)
 	parts = append(parts, lifecycle.Part{Name: "NATS", Run: n.bus.Run}, lifecycle.Part{Name: "peers", Run: n.peer.Run})
 	if len(n.plane.settings.Peers.URL) == 0 && len(n.plane.settings.Peers.ClusterRoutes) == 0 {
 		parts = append(parts, lifecycle.Part{Name: "routes", Run: n.routing})

@@ -117,9 +117,9 @@ type Options struct {
 	Ring    string       // which of the database's rings this is; "" is the keyring itself
 	// Sealing says why nothing may be sealed now, or nil. [Ring.Active] asks it. Default: nil always.
 	Sealing func() error
-	Node    string       // this node's id among Members
-	Journal Journal      // default: nothing is recorded
-	Members Members      // nil: this node is alone
+	Node    string  // this node's id among Members
+	Journal Journal // default: nothing is recorded
+	Members Members // nil: this node is alone
 	// References counts the values sealed under a key, by table ([CountSealed] does). Default: every key
 	// counts as referenced.
 	References func(ctx context.Context, keyID string) ([]record.SealedCount, error)

@@ -53,6 +53,17 @@ type Say struct {
 	Decrypts           bool     `json:"decrypts,omitempty"` // the node writes secrets in clear, and reads them
 	Joined             bool     `json:"joined"`             // the node once held every usable key
 	CertificateExpires int64    `json:"certificate_expires,omitempty"`
+
+	Rings  map[string]Ring     `json:"rings,omitempty"`  // by name
+	Reads  map[string][]string `json:"reads,omitempty"`  // prefixes of the marks that it reads, by table; "*": other tables
+	Writes map[string]string   `json:"writes,omitempty"` // the one that it writes
+}
+
+// Ring is what a node says of a ring of keys beside the keyring.
+type Ring struct {
+	Sequence uint64   `json:"sequence"`
+	Holds    []string `json:"holds,omitempty"`
+	Joined   bool     `json:"joined"`
 }
 
 // Member is a node that has a lease.

@@ -31,6 +31,9 @@ func TestForm(t *testing.T) {
 		say := members.Say{
 			Node: "6f1c", Name: "first", Hostname: "host", Version: "1.2.3", Address: "host:8005", Started: 12, Strategy: "cluster",
 			Sequence: 7, Holds: []string{"8zgITLQh", "iX5BoyAb"}, Joined: true, CertificateExpires: 99,
+			Rings:  map[string]members.Ring{"kms/b": {}, "kms/a": {Sequence: 3, Holds: []string{"Bb34ttW0"}, Joined: true}},
+			Reads:  map[string][]string{"licenses": {"identity"}, "*": {"k8s:enc:kms:v2:a:", "$ke$1$-"}},
+			Writes: map[string]string{"licenses": "identity", "*": "k8s:enc:kms:v2:a:"},
 		}
 		joined(t, members.New(store, shared, "cluster-1", func() members.Say { return say }, members.Options{}))
 		joined(t, members.New(store, nil, "cluster-1", func() members.Say { return members.Say{Node: "bare"} }, members.Options{}))
