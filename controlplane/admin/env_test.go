@@ -126,9 +126,9 @@ func (e *env) keys() admin.Room {
 
 func (e *env) cipher(ctx context.Context) (*encryption.Cipher, error) {
 	if e.ring == nil {
-		return encryption.NewIdentity(ctx, e.store)
+		return encryption.New(ctx, e.store, encryption.FromSettings(nil, encryption.Options{}))
 	}
-	return encryption.New(ctx, e.store, e.ring, encryption.Options{})
+	return encryption.New(ctx, e.store, encryption.FromSettings(e.ring, encryption.Options{}))
 }
 
 func (e *env) serve(options admin.Options) {

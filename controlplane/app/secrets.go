@@ -47,7 +47,7 @@ func (p *plane) secrets(ctx context.Context) (*encryption.Cipher, error) {
 	}
 	if keeper == nil {
 		p.log.Warn("keyring_enabled is off: secrets rest in the database in clear; set keyring_enabled = on")
-		return encryption.NewIdentity(ctx, p.store)
+		return encryption.New(ctx, p.store, encryption.FromSettings(nil, encryption.Options{}))
 	}
 	var proves keyring.Prover // the local keeper is one itself
 	if keeper.Strategy() == "cluster" {
@@ -63,9 +63,9 @@ func (p *plane) secrets(ctx context.Context) (*encryption.Cipher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return encryption.New(ctx, p.store, p.ring, encryption.Options{
+	return encryption.New(ctx, p.store, encryption.FromSettings(p.ring, encryption.Options{
 		Migrate: s.Keyring.MigratePlaintext, Decrypt: s.Keyring.DecryptAll, Clear: map[string]bool{tableLicenses: !s.Keyring.EncryptLicense},
-	})
+	}))
 }
 
 // ringPatience is how long a started node holds back what it would have to publish without keys that another node

@@ -68,7 +68,7 @@ func newPlainEnv(t testing.TB) *env {
 		t.Fatal(err)
 	}
 	var err error
-	if e.cipher, err = encryption.NewIdentity(t.Context(), e.store); err != nil {
+	if e.cipher, err = encryption.New(t.Context(), e.store, encryption.FromSettings(nil, encryption.Options{})); err != nil {
 		t.Fatal(err)
 	}
 	e.startCatalog()
@@ -96,7 +96,7 @@ func (e *env) start() {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	if e.cipher, err = encryption.New(ctx, e.store, e.ring, e.options); err != nil {
+	if e.cipher, err = encryption.New(ctx, e.store, encryption.FromSettings(e.ring, e.options)); err != nil {
 		e.t.Fatal(err)
 	}
 	e.startCatalog()

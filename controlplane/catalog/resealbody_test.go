@@ -20,11 +20,11 @@ func TestResealOfAnyBody(t *testing.T) {
 	e.insert("consumers", `{"username":"bob"}`)
 	plugin := id(e.insert("plugins", nested))
 	rows := e.secretRows()["plugins"]
-	clearing, err := encryption.New(t.Context(), e.store, e.ring, encryption.Options{Decrypt: true})
+	clearing, err := encryption.New(t.Context(), e.store, encryption.FromSettings(e.ring, encryption.Options{Decrypt: true}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	migrating, err := encryption.New(t.Context(), e.store, e.ring, encryption.Options{Migrate: true}) // since decrypt-all began
+	migrating, err := encryption.New(t.Context(), e.store, encryption.FromSettings(e.ring, encryption.Options{Migrate: true})) // since decrypt-all began
 	if err != nil || !migrating.Migrating() {
 		t.Fatal(err)
 	}

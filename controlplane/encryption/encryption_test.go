@@ -50,7 +50,7 @@ func openRing(t *testing.T, store *sqlite.Store, keeper keyring.Keeper, referenc
 
 func newCipher(t *testing.T, store *sqlite.Store, ring *keyring.Ring) *encryption.Cipher {
 	t.Helper()
-	cipher, err := encryption.New(t.Context(), store, ring, encryption.Options{})
+	cipher, err := encryption.New(t.Context(), store, encryption.FromSettings(ring, encryption.Options{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestOpenRefuses(t *testing.T) {
 func TestIdentity(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
-	cipher, err := encryption.NewIdentity(t.Context(), store)
+	cipher, err := encryption.New(t.Context(), store, encryption.FromSettings(nil, encryption.Options{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestIdentity(t *testing.T) {
 		t.Error("Open took another provider's value for a plaintext")
 	}
 	one, err := cipher.Fingerprint("t", "f", "v")
-	again, err2 := encryption.NewIdentity(t.Context(), store)
+	again, err2 := encryption.New(t.Context(), store, encryption.FromSettings(nil, encryption.Options{}))
 	if err != nil || err2 != nil {
 		t.Fatal(err, err2)
 	}
@@ -150,16 +150,16 @@ func TestIdentity(t *testing.T) {
 func TestMigrationMustBeDeclared(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
-	plain, err := encryption.NewIdentity(t.Context(), store)
+	plain, err := encryption.New(t.Context(), store, encryption.FromSettings(nil, encryption.Options{}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, _ := plain.Fingerprint("t", "f", "v")
 	ring := openRing(t, store, local.New(filepath.Join(t.TempDir(), "k")), 0)
-	if _, err := encryption.New(t.Context(), store, ring, encryption.Options{}); fault.KindOf(err) != fault.Denied {
+	if _, err := encryption.New(t.Context(), store, encryption.FromSettings(ring, encryption.Options{})); fault.KindOf(err) != fault.Denied {
 		t.Fatalf("New over plaintext = %v, want denied", err)
 	}
-	cipher, err := encryption.New(t.Context(), store, ring, encryption.Options{Migrate: true})
+	cipher, err := encryption.New(t.Context(), store, encryption.FromSettings(ring, encryption.Options{Migrate: true}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestMigrationMustBeDeclared(t *testing.T) {
 	if text, stale, err := cipher.Open(place, "old"); text != "old" || !stale || err != nil {
 		t.Errorf("Open of a plaintext = %q, %t, %v", text, stale, err)
 	}
-	if _, err := encryption.New(t.Context(), store, ring, encryption.Options{}); fault.KindOf(err) != fault.Denied {
+	if _, err := encryption.New(t.Context(), store, encryption.FromSettings(ring, encryption.Options{})); fault.KindOf(err) != fault.Denied {
 		t.Errorf("New in the middle of it, undeclared = %v, want denied", err)
 	}
 	if err := cipher.EndMigration(t.Context()); err != nil {
@@ -181,11 +181,11 @@ func TestMigrationMustBeDeclared(t *testing.T) {
 	if _, _, err := cipher.Open(place, "old"); fault.KindOf(err) != fault.Corrupt || cipher.Migrating() {
 		t.Errorf("Open of a plaintext after the end = %v, want corrupt", err)
 	}
-	after, err := encryption.New(t.Context(), store, ring, encryption.Options{Migrate: true})
+	after, err := encryption.New(t.Context(), store, encryption.FromSettings(ring, encryption.Options{Migrate: true}))
 	if err != nil || after.Migrating() {
 		t.Errorf("a setting left behind opens the door again (%v)", err)
 	}
-	if _, err := encryption.NewIdentity(t.Context(), store); fault.KindOf(err) != fault.Denied {
+	if _, err := encryption.New(t.Context(), store, encryption.FromSettings(nil, encryption.Options{})); fault.KindOf(err) != fault.Denied {
 		t.Errorf("NewIdentity on an encrypted database = %v, want denied", err)
 	}
 }

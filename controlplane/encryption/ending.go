@@ -6,10 +6,25 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
-// EndMigration stops reading plaintext. The caller has seen that none is left.
+// Enabled reports whether anything can be sealed at all.
+func (c *Cipher) Enabled() bool { return c.chains.Load().all().sealing() }
+
+// Seals reports whether values of a table are written encrypted.
+func (c *Cipher) Seals(table string) bool { return c.chains.Load().Of(table).seals() }
+
+// Migrating reports whether plaintext may be left that is to be sealed.
+func (c *Cipher) Migrating() bool { return c.plaintext.Load() && !c.chains.Load().all().clearing() }
+
+// Decrypting reports whether all secrets are written in clear beside sealed ones.
+func (c *Cipher) Decrypting() bool {
+	chains := c.chains.Load().all()
+	return chains.sealing() && chains.clear()
+}
+
+// EndMigration notes that no plaintext is left that was to be sealed. The caller has seen that.
 func (c *Cipher) EndMigration(ctx context.Context) error {
 	return c.changeIndex(ctx, func(record indexRecord, found bool) (indexRecord, *index, error) {
-		if !found || c.keys == nil || c.options.Decrypt {
+		if !found || !c.Enabled() || c.chains.Load().all().clearing() {
 			return record, nil, fault.Newf(fault.Invalid, "encryption.EndMigration", "", "there is no migration")
 		}
 		record.Migrating = false
@@ -17,12 +32,12 @@ func (c *Cipher) EndMigration(ctx context.Context) error {
 	})
 }
 
-// EndDecryption leaves the index key in clear, so that the keyring can be turned off. The caller has seen that
+// EndDecryption leaves the index key in clear, so that what sealed can be taken away. The caller has seen that
 // nothing sealed is left.
 func (c *Cipher) EndDecryption(ctx context.Context) error {
 	return c.changeIndex(ctx, func(record indexRecord, found bool) (indexRecord, *index, error) {
 		if !c.Decrypting() {
-			return record, nil, fault.Newf(fault.Invalid, "encryption.EndDecryption", "", "keyring_decrypt_all is off")
+			return record, nil, fault.Newf(fault.Invalid, "encryption.EndDecryption", "", "not everything is written in clear")
 		}
 		key, err := c.openIndex(record, found)
 		if err != nil {
@@ -34,14 +49,14 @@ func (c *Cipher) EndDecryption(ctx context.Context) error {
 
 // Refresh reads what another node may have ended: a migration or a decryption.
 func (c *Cipher) Refresh(ctx context.Context) error {
-	if c.keys == nil {
+	if !c.Enabled() {
 		return nil
 	}
-	return c.syncIndex(ctx)
+	return c.syncIndex(ctx, nil)
 }
 
-// InClear reports whether the index key of a database rests in clear, as it does where the keyring was never
-// on, or was made ready to be turned off.
+// InClear reports whether the index key of a database rests in clear, as it does where nothing ever sealed, or
+// after everything was decrypted.
 func InClear(ctx context.Context, store Store) (bool, error) {
 	text, found, err := store.Meta(ctx, metaIndex)
 	if err != nil || !found {
@@ -50,3 +65,6 @@ func InClear(ctx context.Context, store Store) (bool, error) {
 	record, err := parseIndex(text)
 	return record.Clear != "", err
 }
+
+// Writer is Mark for tables that are not named.
+func (c *Cipher) Writer() (string, error) { return c.chains.Load().Others.writer().Mark() }

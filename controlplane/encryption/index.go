@@ -2,43 +2,20 @@ package encryption
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
-	"github.com/keepgate/keepgate/shared/aead"
+	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/verifier"
 )
 
 // The index key makes fingerprints, so that the database can find a secret and keep it unique. It is made
-// with the first key of the keyring and does not change with the ring's: a copy rests sealed under every
-// key, and any one that survives opens it. One named value of the database holds all copies, so that they
-// change together:
-//
-//	{"sealed":{"<key id>":"$ke$1$-…"},"migrating":true}    or, with the keyring off,    {"clear":"<base64>"}
-
-const (
-	metaIndex     = "index_key"
-	indexSize     = 32
-	indexAttempts = 8
-)
-
-var indexPlace = aead.Place{Table: "@meta", Row: metaIndex, Field: "key"} // no table has such a name
-
-// indexRecord is the stored form.
-type indexRecord struct {
-	Clear     string            `json:"clear,omitempty"`
-	Sealed    map[string]string `json:"sealed,omitempty"`
-	Migrating bool              `json:"migrating,omitempty"`
-}
+// with the first key and does not change with those that seal: a copy rests sealed under every key of every
+// ring in use and by every other provider that may write, and any one that survives opens it.
 
 // index is what is known of the index key: its use, or why there is none.
 type index struct {
@@ -46,6 +23,16 @@ type index struct {
 	sum    *verifier.Fingerprinter // nil: lost
 	reason error
 }
+
+func newIndex(key secret.Bytes) *index {
+	if key.Len() != indexSize {
+		return nil
+	}
+	return &index{key: key, sum: verifier.NewFingerprinter(key)}
+}
+
+// known reports whether the index key is open.
+func (i *index) known() bool { return i != nil && i.sum != nil }
 
 // Fingerprint returns the text by which a secret value is found: HMAC-SHA256 under the index key. It fails
 // with fault.Unavailable and the subject "key/<id>" while no key is held that opens the index key.
@@ -67,73 +54,131 @@ func (c *Cipher) keyed(parts ...string) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// clearIndex reads or makes the index key of a database without a keyring.
-func (c *Cipher) clearIndex(ctx context.Context) error {
-	return c.changeIndex(ctx, func(record indexRecord, found bool) (indexRecord, *index, error) {
-		if !found {
-			key := randomKey()
-			return clearRecord(key), newIndex(key), nil
+// admission says whether chains may come into force over what the database holds, and whether it then surely holds no
+// plaintext that is to be sealed.
+type admission func(record indexRecord) (clean bool, err error)
+
+// admits is the admission of some chains.
+func (c *Cipher) admits(ctx context.Context, chains Chains) admission {
+	return func(record indexRecord) (clean bool, err error) {
+		if record.Clear == "" && !chains.all().sealing() {
+			return false, fault.Newf(fault.Denied, "encryption.New", metaIndex, "the database is encrypted: set keyring_enabled = on, or "+
+				"encryption_provider_config to a file with the providers that sealed it")
 		}
-		if record.Clear == "" {
-			return record, nil, fault.Newf(fault.Denied, "encryption.NewIdentity", "index_key", "the database is encrypted: set keyring_enabled = on")
+		if record.Clear == "" && !record.Migrating || !chains.all().strict() {
+			return false, nil
 		}
-		key, err := decodeKey(record.Clear)
-		return record, newIndex(key), err
-	})
+		if chains.Plaintexts == nil {
+			return false, fault.Newf(fault.Denied, "encryption.New", metaIndex, "the database holds plaintext beside its keyring, of the time "+
+				"before it or of a keyring_decrypt_all: set keyring_migrate_plaintext = on until a re-encryption says that none is left")
+		}
+		rows, err := chains.Plaintexts(ctx, func(table string) bool { return !chains.Of(table).readsPlaintext() })
+		if err != nil {
+			return false, err
+		}
+		if rows > 0 {
+			return false, fault.Newf(fault.Denied, "encryption.New", metaIndex, "%d rows hold secrets in clear in tables whose providers do not read "+
+				"that: put identity last in their list until a re-encryption says that no plaintext is left", rows)
+		}
+		return !slices.ContainsFunc(chains.all(), (*Chain).readsPlaintext), nil
+	}
 }
 
-// syncIndex opens the index key if it can and seals it under every key that is held. It makes one in a new
+// syncIndex opens the index key if it can and has it sealed under every key that is held. It makes one in a new
 // database, and in one whose every key was lost before anything was sealed.
-func (c *Cipher) syncIndex(ctx context.Context) error {
+func (c *Cipher) syncIndex(ctx context.Context, admits admission) error {
 	return c.changeIndex(ctx, func(record indexRecord, found bool) (indexRecord, *index, error) {
-		if (record.Clear != "" || record.Migrating) && !c.options.Migrate && !c.options.Decrypt {
-			return record, nil, fault.Newf(fault.Denied, "encryption.New", metaIndex, "the database holds plaintext beside its keyring, of the time "+
-				"before it or of a keyring_decrypt_all: set keyring_migrate_plaintext = on until a re-encryption says that none is left")
+		clean, forced := false, c.forced()
+		if admits != nil && found {
+			var err error
+			if clean, err = admits(record); err != nil {
+				return record, nil, err
+			}
 		}
 		key, err := c.openIndex(record, found)
 		if err != nil {
-			record.Migrating = record.Migrating || c.options.Decrypt
+			record.Migrating = record.Migrating || forced.clearing()
 			return record, &index{reason: err}, nil
 		}
-		if record.Clear != "" && c.options.Decrypt { // as EndDecryption left it
-			return record, newIndex(key), nil
+		if forced.clear() && (record.Clear != "" || !forced.sealing()) { // as EndDecryption left it, or for ever
+			return clearRecord(key), newIndex(key), nil
 		}
-		next := indexRecord{Sealed: maps.Clone(record.Sealed), Migrating: record.Migrating || record.Clear != "" || c.options.Decrypt}
+		next := indexRecord{Sealed: maps.Clone(record.Sealed), Migrating: !clean && (record.Migrating || record.Clear != "") || forced.clearing()}
 		if next.Sealed == nil {
 			next.Sealed = map[string]string{}
 		}
-		if err := c.sealIndex(key, next.Sealed); err != nil {
-			return record, nil, err
-		}
-		if len(next.Sealed) == 0 { // no key is held, so nothing could be kept: make it when one is
-			_, _, err := c.keys.Active()
-			return record, &index{reason: err}, nil
+		if err := c.sealIndex(key, next.Sealed); err != nil && len(next.Sealed) == 0 {
+			return record, &index{reason: err}, nil // nothing could be kept: it is made when a key is here
 		}
 		return next, newIndex(key), nil
 	})
 }
 
-// sealIndex adds the copies that are missing, and leaves out those that no key opens any more.
-func (c *Cipher) sealIndex(index secret.Bytes, copies map[string]string) error {
-	for _, id := range c.keys.Held() {
-		if _, ok := copies[id]; ok {
+// sealIndex adds the copies that are missing, and leaves out those that nothing opens any more. The error is why
+// some provider made none.
+func (c *Cipher) sealIndex(index secret.Bytes, copies map[string]string) (failed error) {
+	var plaintext string
+	index.Reveal(func(data []byte) { plaintext = string(data) })
+	current := c.forced().providers()
+	for _, p := range current {
+		if err := copyFor(p, plaintext, copies); err != nil {
+			failed = err
+		}
+	}
+	maps.DeleteFunc(copies, func(_, text string) bool { return retired(current, text) })
+	return failed
+}
+
+// retired reports whether a copy is of a provider that is no longer there, or under a key that is gone, while another
+// one is of use.
+func retired(providers []Provider, text string) bool {
+	i := slices.IndexFunc(providers, func(p Provider) bool { return p.Prefix() != "" && reads(p, text) })
+	if i < 0 {
+		return true
+	}
+	ring, ok := providers[i].(*ringProvider)
+	return ok && len(ring.keys.Held()) > 0 && ring.lost(record.MarkOf(text))
+}
+
+// copyFor has one provider seal the index key under each key that it holds.
+func copyFor(p Provider, plaintext string, copies map[string]string) error {
+	if ring, ok := p.(*ringProvider); ok {
+		return ring.copies(plaintext, copies)
+	}
+	mark, err := p.Mark()
+	if _, ok := copies[mark]; ok || err != nil || mark == "" {
+		return err
+	}
+	text, err := p.Seal(indexPlace, plaintext)
+	if err == nil {
+		copies[mark] = text
+	}
+	return err
+}
+
+func (r *ringProvider) copies(plaintext string, copies map[string]string) error {
+	held := r.keys.Held()
+	for _, id := range held {
+		mark := r.form.mark + id
+		if _, ok := copies[mark]; ok {
 			continue
 		}
-		under, err := c.keys.Key(id)
+		key, err := r.keys.Key(id)
 		if err != nil {
 			return err
 		}
-		index.Reveal(func(data []byte) { copies[id] = aead.SealText(under, id, indexPlace, data) })
+		copies[mark] = r.form.seal(key, id, indexPlace, []byte(plaintext))
 	}
-	if len(c.keys.Held()) > 0 {
-		maps.DeleteFunc(copies, func(id, _ string) bool { return c.keys.Lost(id) })
+	if len(held) == 0 {
+		_, _, err := r.keys.Active()
+		return err
 	}
 	return nil
 }
 
 // openIndex finds the index key with any key that is held.
 func (c *Cipher) openIndex(record indexRecord, found bool) (secret.Bytes, error) {
-	if known := c.index.Load(); known != nil && known.sum != nil && record.Clear == "" {
+	if known := c.index.Load(); known.known() && record.Clear == "" {
 		return known.key, nil
 	}
 	if !found {
@@ -142,111 +187,62 @@ func (c *Cipher) openIndex(record indexRecord, found bool) (secret.Bytes, error)
 	if record.Clear != "" {
 		return decodeKey(record.Clear)
 	}
-	ids := slices.Sorted(maps.Keys(record.Sealed))
+	providers := c.forced().providers()
 	var errs []error
 	lost := 0
-	for _, id := range ids {
-		key, err := c.keys.Key(id)
+	marks := slices.Sorted(maps.Keys(record.Sealed))
+	for _, mark := range marks {
+		opened, gone, err := openCopy(providers, record.Sealed[mark])
 		if err == nil {
-			var opened []byte
-			if opened, err = aead.OpenText(key, indexPlace, record.Sealed[id]); err == nil && len(opened) == indexSize {
-				return secret.Take(opened), nil
-			}
-		} else if c.keys.Lost(id) {
+			return opened, nil
+		}
+		if gone {
 			lost++
 		}
 		errs = append(errs, err)
 	}
-	if lost == len(ids) {
+	if lost == len(marks) {
 		return randomKey(), nil
 	}
-	subject := "key/" + ids[0]
-	if active, _, _ := c.keys.Active(); slices.Contains(ids, active) {
-		subject = "key/" + active
+	return secret.Bytes{}, c.lostIndex(marks, errs)
+}
+
+// openCopy asks the providers whose form a copy has. Gone: its key was given up because nothing was sealed under it.
+func openCopy(providers []Provider, text string) (opened secret.Bytes, gone bool, err error) {
+	err = unread(indexPlace, text)
+	for _, p := range providers {
+		if p.Prefix() == "" || !reads(p, text) {
+			continue
+		}
+		var plaintext string
+		if plaintext, err = p.Open(indexPlace, text); err == nil && len(plaintext) == indexSize {
+			return secret.Take([]byte(plaintext)), false, nil
+		}
+		if ring, ok := p.(*ringProvider); ok && fault.KindOf(err) == fault.Unavailable && ring.lost(record.MarkOf(text)) {
+			gone = true
+		}
+	}
+	return secret.Bytes{}, gone, err
+}
+
+// lostIndex says why no copy opens.
+func (c *Cipher) lostIndex(marks []string, errs []error) error {
+	subject := "key/" + keyName(marks[0])
+	if active, _ := c.chains.Load().Others.writer().Mark(); slices.Contains(marks, active) {
+		subject = "key/" + keyName(active)
 	}
 	kind := fault.Unavailable
 	if !slices.ContainsFunc(errs, func(err error) bool { return fault.KindOf(err) == fault.Unavailable }) {
 		kind = fault.Corrupt // every key is here and none opens it
 	}
-	return secret.Bytes{}, fault.Newf(kind, "encryption.Fingerprint", subject,
-		"no key is held that opens the index key, without which unique secrets are neither found nor written (any of: %s)", strings.Join(ids, ", "))
+	return fault.Newf(kind, "encryption.Fingerprint", subject,
+		"no key is held that opens the index key, without which unique secrets are neither found nor written (any of: %s)", strings.Join(marks, ", "))
 }
 
-// changeIndex reads the record, lets change decide and writes what differs, again when another node was
-// faster.
-func (c *Cipher) changeIndex(ctx context.Context, change func(indexRecord, bool) (indexRecord, *index, error)) error {
-	for range indexAttempts {
-		text, found, err := c.store.Meta(ctx, metaIndex)
-		if err != nil {
-			return fmt.Errorf("reading the index key: %w", err)
-		}
-		var record indexRecord
-		if found {
-			if record, err = parseIndex(text); err != nil {
-				return err
-			}
-		}
-		next, index, err := change(record, found)
-		if err != nil {
-			return err
-		}
-		err = c.writeIndex(ctx, text, found, next)
-		if fault.KindOf(err) == fault.Conflict {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("writing the index key: %w", err)
-		}
-		c.index.Store(index)
-		c.plaintext.Store(next.Migrating)
-		return nil
+// keyName is how a fault names the key of a mark.
+func keyName(mark string) string {
+	if id := record.KeyOf(mark); id != "" {
+		return id
 	}
-	return fault.New(fault.Conflict, "encryption.New", metaIndex, errors.New("other nodes keep changing it"))
-}
-
-func (c *Cipher) writeIndex(ctx context.Context, old string, found bool, next indexRecord) error {
-	if next.Clear == "" && len(next.Sealed) == 0 {
-		return nil
-	}
-	text, err := json.Marshal(next)
-	if err != nil || (found && string(text) == old) {
-		return err
-	}
-	if !found {
-		return c.store.SwapMeta(ctx, metaIndex, nil, string(text))
-	}
-	return c.store.SwapMeta(ctx, metaIndex, &old, string(text))
-}
-
-func clearRecord(key secret.Bytes) (record indexRecord) {
-	key.Reveal(func(data []byte) { record.Clear = base64.StdEncoding.EncodeToString(data) })
-	return record
-}
-
-func parseIndex(text string) (record indexRecord, err error) {
-	if json.Unmarshal([]byte(text), &record) != nil || (record.Clear == "") == (len(record.Sealed) == 0) {
-		err = fault.Newf(fault.Corrupt, "encryption.New", metaIndex, "the stored index key is malformed")
-	}
-	return record, err
-}
-
-func newIndex(key secret.Bytes) *index {
-	if key.Len() != indexSize {
-		return nil
-	}
-	return &index{key: key, sum: verifier.NewFingerprinter(key)}
-}
-
-func randomKey() secret.Bytes {
-	data := make([]byte, indexSize)
-	rand.Read(data) // never fails: crypto/rand ends the process instead
-	return secret.Take(data)
-}
-
-func decodeKey(text string) (secret.Bytes, error) {
-	data, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err != nil || len(data) != indexSize {
-		return secret.Bytes{}, fault.Newf(fault.Corrupt, "encryption.New", metaIndex, "the stored index key is malformed")
-	}
-	return secret.Take(data), nil
+	return mark
 }

@@ -135,7 +135,7 @@ func TestChangedIndexKeyIsCorrupt(t *testing.T) {
 			if err := store.SwapMeta(t.Context(), "index_key", &old, change(old)); err != nil {
 				t.Fatal(err)
 			}
-			cipher, err := encryption.New(t.Context(), store, ring, encryption.Options{})
+			cipher, err := encryption.New(t.Context(), store, encryption.FromSettings(ring, encryption.Options{}))
 			if err == nil {
 				_, err = cipher.Fingerprint("t", "f", "v")
 			}

@@ -44,7 +44,7 @@ func TestModes(t *testing.T) {
 			old := must(sealer.Seal(p, "x"))(t)
 			activateNew(t, ring)
 			active := must(sealer.Seal(p, "x"))(t)
-			c, err := encryption.New(t.Context(), store, ring, test.options)
+			c, err := encryption.New(t.Context(), store, encryption.FromSettings(ring, test.options))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +94,7 @@ func TestDecryptAllEndsInADatabaseWithoutAKeyring(t *testing.T) {
 	before := must(newCipher(t, store, ring).Fingerprint("t", "f", "v"))(t)
 	open := func(options encryption.Options) *encryption.Cipher {
 		t.Helper()
-		c, err := encryption.New(t.Context(), store, ring, options)
+		c, err := encryption.New(t.Context(), store, encryption.FromSettings(ring, options))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,10 +110,10 @@ func TestDecryptAllEndsInADatabaseWithoutAKeyring(t *testing.T) {
 	if clear, err := encryption.InClear(t.Context(), store); clear || err != nil {
 		t.Errorf("in the middle of it: InClear = %t, %v", clear, err)
 	}
-	if _, err := encryption.New(t.Context(), store, ring, encryption.Options{}); fault.KindOf(err) != fault.Denied {
+	if _, err := encryption.New(t.Context(), store, encryption.FromSettings(ring, encryption.Options{})); fault.KindOf(err) != fault.Denied {
 		t.Errorf("the plaintext that was written is not told: %v", err)
 	}
-	if _, err := encryption.NewIdentity(t.Context(), store); fault.KindOf(err) != fault.Denied {
+	if _, err := encryption.New(t.Context(), store, encryption.FromSettings(nil, encryption.Options{})); fault.KindOf(err) != fault.Denied {
 		t.Errorf("the keyring off before the end: %v", err)
 	}
 	back := open(encryption.Options{Migrate: true})
@@ -135,7 +135,7 @@ func TestDecryptAllEndsInADatabaseWithoutAKeyring(t *testing.T) {
 		t.Errorf("the index key is sealed again: %s", text)
 	}
 	open(encryption.Options{Decrypt: true})
-	plain, err := encryption.NewIdentity(t.Context(), store)
+	plain, err := encryption.New(t.Context(), store, encryption.FromSettings(nil, encryption.Options{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,14 +151,14 @@ func TestDecryptAllEndsInADatabaseWithoutAKeyring(t *testing.T) {
 func TestRefreshFollowsTheEndOfAMigration(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
-	if _, err := encryption.NewIdentity(t.Context(), store); err != nil {
+	if _, err := encryption.New(t.Context(), store, encryption.FromSettings(nil, encryption.Options{})); err != nil {
 		t.Fatal(err)
 	}
 	ring := openRing(t, store, local.New(filepath.Join(t.TempDir(), "k")), 0)
 	var nodes [2]*encryption.Cipher
 	for i := range nodes {
 		var err error
-		if nodes[i], err = encryption.New(t.Context(), store, ring, encryption.Options{Migrate: true}); err != nil || !nodes[i].Migrating() {
+		if nodes[i], err = encryption.New(t.Context(), store, encryption.FromSettings(ring, encryption.Options{Migrate: true})); err != nil || !nodes[i].Migrating() {
 			t.Fatal(err)
 		}
 	}

@@ -69,7 +69,7 @@ func (e *env) open() {
 		e.keys = &losing{missing: map[string]bool{}, lost: map[string]bool{}}
 	}
 	e.keys.Keys = e.ring
-	cipher, err := encryption.New(ctx, e.store, e.keys, encryption.Options{})
+	cipher, err := encryption.New(ctx, e.store, encryption.FromSettings(e.keys, encryption.Options{}))
 	e.must(err)
 	e.catalog = catalog.New(e.store, testSchema(), cipher, catalog.Options{Hashes: 4})
 	e.must(e.catalog.Start(ctx))

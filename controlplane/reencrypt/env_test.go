@@ -88,7 +88,7 @@ func (e *env) start(options encryption.Options) {
 		e.rotate()
 	}
 	var err error
-	if e.cipher, err = encryption.New(e.t.Context(), e.store, e.ring, options); err != nil {
+	if e.cipher, err = encryption.New(e.t.Context(), e.store, encryption.FromSettings(e.ring, options)); err != nil {
 		e.t.Fatal(err)
 	}
 	e.open()
@@ -98,7 +98,7 @@ func (e *env) start(options encryption.Options) {
 func (e *env) plain() {
 	e.t.Helper()
 	var err error
-	if e.cipher, err = encryption.NewIdentity(e.t.Context(), e.store); err != nil {
+	if e.cipher, err = encryption.New(e.t.Context(), e.store, encryption.FromSettings(nil, encryption.Options{})); err != nil {
 		e.t.Fatal(err)
 	}
 	e.open()

@@ -206,7 +206,7 @@ func TestDecryptAllGivenUp(t *testing.T) {
 		t.Errorf("progress %+v", p)
 	}
 	n.kill()
-	if _, err := encryption.New(t.Context(), e.store, e.ring, encryption.Options{}); err == nil {
+	if _, err := encryption.New(t.Context(), e.store, encryption.FromSettings(e.ring, encryption.Options{})); err == nil {
 		t.Error("plaintext beside the keyring is not told")
 	}
 	e.start(encryption.Options{Migrate: true})

@@ -186,7 +186,7 @@ func (cp *controlPlane) start() {
 		cp.must(err)
 	}
 	cp.keys.Keys = cp.ring
-	cipher, err := encryption.New(ctx, cp.store, cp.keys, encryption.Options{})
+	cipher, err := encryption.New(ctx, cp.store, encryption.FromSettings(cp.keys, encryption.Options{}))
 	cp.must(err)
 	cp.catalog = catalog.New(cp.store, entities(), cipher, catalog.Options{})
 	cp.must(cp.catalog.Start(ctx))

@@ -59,7 +59,7 @@ func newKeep(t *testing.T) *keep {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cipher, err := encryption.New(ctx, store, ring, encryption.Options{})
+	cipher, err := encryption.New(ctx, store, encryption.FromSettings(ring, encryption.Options{}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func newKeep(t *testing.T) *keep {
 	must(t, store.Migrate(ctx))
 	ring, err := keyring.Open(ctx, store, local.New(filepath.Join(dir, "keyring.key")), keyringtest.Prover("cli"), keyring.Options{})
 	must(t, err)
-	cipher, err := encryption.New(ctx, store, ring, encryption.Options{})
+	cipher, err := encryption.New(ctx, store, encryption.FromSettings(ring, encryption.Options{}))
 	must(t, err)
 	entities := schema.New(plugins.All())
 	c := catalog.New(store, entities, cipher, catalog.Options{})

@@ -1,0 +1,85 @@
+package encryption
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/aead"
+	"github.com/keepgate/keepgate/shared/fault"
+)
+
+// Keys is what the package asks of a ring.
+type Keys interface {
+	// Active and Key fail with fault.Unavailable and the subject "key/<id>" when material is missing.
+	Active() (id string, key *aead.Key, err error)
+	Key(id string) (*aead.Key, error)
+	// Held lists the keys whose material is here; Lost are those that another took the place of.
+	Held() []string
+	Lost(id string) bool
+	// Follow calls follow now and whenever a key has become usable, before it can become active.
+	Follow(ctx context.Context, follow func(ctx context.Context) error) error
+}
+
+// ringProvider seals under the active key of a ring. The two forms differ in what stands around the key's id.
+type ringProvider struct {
+	keys   Keys
+	prefix string
+	form   ringForm
+	last   atomic.Pointer[string] // mark made last, so that asking for it makes none
+}
+
+// ringForm is how a ring's values are written.
+type ringForm struct {
+	seal  func(key *aead.Key, keyID string, p aead.Place, plaintext []byte) string
+	open  func(key *aead.Key, p aead.Place, text string) ([]byte, error)
+	keyID func(text string) (string, error)
+	mark  string // stands before the id
+}
+
+// Keyring is the provider of the keyring itself.
+func Keyring(keys Keys) Provider {
+	return &ringProvider{keys: keys, prefix: record.KeyringPrefix, form: ringForm{aead.SealText, aead.OpenText, aead.KeyIDOf, ""}}
+}
+
+func (r *ringProvider) Prefix() string { return r.prefix }
+
+func (r *ringProvider) Seal(p aead.Place, plaintext string) (string, error) {
+	id, key, err := r.keys.Active()
+	if err != nil {
+		return "", err
+	}
+	return r.form.seal(key, id, p, []byte(plaintext)), nil
+}
+
+func (r *ringProvider) Open(p aead.Place, text string) (string, error) {
+	id, err := r.form.keyID(text)
+	if err != nil {
+		return "", fault.New(fault.KindOf(err), "encryption.Open", placeName(p), err)
+	}
+	key, err := r.keys.Key(id)
+	if err != nil {
+		return "", err
+	}
+	opened, err := r.form.open(key, p, text)
+	return string(opened), err
+}
+
+func (r *ringProvider) Mark() (string, error) {
+	id, _, err := r.keys.Active()
+	return r.markOf(id), err
+}
+
+func (r *ringProvider) markOf(id string) string {
+	if r.form.mark == "" || id == "" {
+		return id
+	}
+	if last := r.last.Load(); last != nil && record.KeyOf(*last) == id {
+		return *last
+	}
+	mark := r.form.mark + id
+	r.last.Store(&mark)
+	return mark
+}
+
+func (r *ringProvider) lost(mark string) bool { return r.keys.Lost(record.KeyOf(mark)) }

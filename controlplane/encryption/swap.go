@@ -1,0 +1,44 @@
+package encryption
+
+import "context"
+
+// Swap puts other chains in force. The index key is sealed for them first, so that what they leave of it opens; then
+// they take effect at once. A Swap that fails leaves everything in force as it was.
+func (c *Cipher) Swap(ctx context.Context, chains Chains) error {
+	c.swapping.Lock()
+	defer c.swapping.Unlock()
+	err := c.prepare(ctx, &chains)
+	if err == nil {
+		c.chains.Store(&chains)
+	}
+	c.next.Store(nil)
+	// What only the other chains need of the index key goes. Where it cannot go now, it does with the next change of a ring.
+	_ = c.syncIndex(context.WithoutCancel(ctx), nil)
+	return err
+}
+
+// prepare has the index key sealed for chains that are not in force yet. Nothing was done where they cannot write.
+func (c *Cipher) prepare(ctx context.Context, chains *Chains) error {
+	for _, chain := range chains.all() {
+		if _, err := chain.writer().Mark(); err != nil {
+			return err
+		}
+	}
+	c.next.Store(chains)
+	if err := c.syncIndex(ctx, c.admits(ctx, *chains)); err != nil {
+		return err
+	}
+	return c.follow(ctx, chains)
+}
+
+// follow has the rings say when they have new keys.
+func (c *Cipher) follow(ctx context.Context, chains *Chains) error {
+	for _, p := range chains.all().providers() {
+		if ring, ok := p.(*ringProvider); ok {
+			if err := ring.keys.Follow(ctx, func(ctx context.Context) error { return c.syncIndex(ctx, nil) }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
