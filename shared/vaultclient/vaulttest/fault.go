@@ -1,6 +1,7 @@
 package vaulttest
 
 import (
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -63,6 +64,7 @@ func (f *Fault) strike(w http.ResponseWriter, r *http.Request) bool {
 	}
 	switch {
 	case f.Hang:
+		_, _ = io.Copy(io.Discard, r.Body) // so that the end of the connection is noticed
 		<-r.Context().Done()
 		return true
 	case f.Cut:

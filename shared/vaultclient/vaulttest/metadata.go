@@ -76,8 +76,8 @@ func (s *store) metadata(c *call, path string, writes bool) answer {
 }
 
 func (s *store) list(folder string) answer {
-	if folder != "" {
-		folder = strings.Trim(folder, "/") + "/"
+	if folder = strings.Trim(folder, "/"); folder != "" {
+		folder += "/"
 	}
 	names := map[string]bool{}
 	for path := range s.secrets {

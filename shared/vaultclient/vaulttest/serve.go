@@ -53,6 +53,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if method == http.MethodGet && r.URL.Query().Get("list") == "true" {
 		method = "LIST"
 	}
+	if method == "LIST" && !strings.HasSuffix(path, "/") {
+		path += "/" // as Vault has it, also where policies are asked
+	}
 	if f := s.fault(method, path); f != nil && f.strike(w, r) {
 		s.note(Request{method, path, r.URL.RawQuery, r.Header.Get("X-Vault-Token"), f.Status})
 		return

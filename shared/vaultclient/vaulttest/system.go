@@ -2,19 +2,23 @@ package vaulttest
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 )
 
 // health answers as the state of the server has it, with statuses that queries may change.
 func (s *Server) health(c *call) answer {
-	status := http.StatusOK
+	status, code := http.StatusOK, "activecode"
 	switch {
 	case s.sealed:
-		status = http.StatusServiceUnavailable
+		status, code = http.StatusServiceUnavailable, "sealedcode"
 	case s.limited:
-		status = 473
+		status, code = 473, "performancestandbycode"
 	case s.active != "":
-		status = http.StatusTooManyRequests
+		status, code = http.StatusTooManyRequests, "standbycode"
+	}
+	if other, err := strconv.Atoi(c.query(code)); err == nil {
+		status = other
 	}
 	if s.active != "" && c.query("standbyok") == "true" || s.limited && c.query("perfstandbyok") == "true" {
 		status = http.StatusOK

@@ -14,6 +14,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -91,14 +92,15 @@ func (s *Server) Up() {
 		s.t.Fatalf("listening for Vault: %v", err)
 	}
 	s.address = listener.Addr().String()
-	s.http = &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: time.Minute}}
+	s.http = &httptest.Server{Listener: listener, Config: &http.Server{
+		Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+	}}
 	if s.cert.PrivateKey != nil {
 		s.http.TLS = &tls.Config{Certificates: []tls.Certificate{s.cert}, MinVersion: tls.VersionTLS12}
 		s.http.StartTLS()
 	} else {
 		s.http.Start()
 	}
-	s.http.Config.ErrorLog = nil
 	s.URL = s.http.URL
 }
 
