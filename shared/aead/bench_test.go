@@ -74,3 +74,26 @@ func BenchmarkOpenText1KiB(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkSealPrefixed1KiB(b *testing.B) {
+	heap(b)
+	k := newKey(b, aead.AES256GCM, 1)
+	b.ReportAllocs()
+	b.SetBytes(1024)
+	for b.Loop() {
+		aead.SealPrefixed(k, kmsPrefix, "8zgITLQh", home, kilobyte)
+	}
+}
+
+func BenchmarkOpenPrefixed1KiB(b *testing.B) {
+	heap(b)
+	k := newKey(b, aead.AES256GCM, 1)
+	text := aead.SealPrefixed(k, kmsPrefix, "8zgITLQh", home, kilobyte)
+	b.ReportAllocs()
+	b.SetBytes(1024)
+	for b.Loop() {
+		if _, err := aead.OpenPrefixed(k, kmsPrefix, home, text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
