@@ -1,4 +1,5 @@
-// Package health shows how a control plane node is: GET /status, /status/ready, /status/join and /metrics on a port of its own.
+// Package health shows how a control plane node is: GET /status, /status/ready, /status/join, /metrics and, by Kubernetes' names,
+// /healthz, /readyz and /livez, on a port of its own.
 //
 // The port is for operators and load balancers and needs no credentials, so it shows no secret and nothing of what
 // is configured.
@@ -69,6 +70,7 @@ func Handler(node Node, version string) http.Handler {
 		answer(w, http.StatusOK, map[string]any{"message": "ready"})
 	})
 	mux.HandleFunc("GET /status/join", joining(node))
+	checks(mux, node)
 	return mux
 }
 
