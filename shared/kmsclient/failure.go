@@ -29,6 +29,14 @@ func (l *link) breach(method string, err error) error {
 	return l.failure(method, fmt.Errorf("the plugin breaks the protocol: %w; correct or replace the plugin", err))
 }
 
+// ErrNoAnswer says that the plugin let a whole timeout pass: the next call will probably do so too.
+var ErrNoAnswer = errors.New("no answer")
+
+// silence is an ErrNoAnswer in words of its own.
+type silence struct{ error }
+
+func (silence) Is(target error) bool { return target == ErrNoAnswer }
+
 // unreachable tells why there is no connection.
 func (l *link) unreachable() error {
 	var cause error

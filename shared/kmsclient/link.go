@@ -102,9 +102,9 @@ func (l *link) call(ctx context.Context, method string, request, answer any, mat
 		return l.failure(method, errClosed)
 	case own.Err() != nil && w.connection.GetState() == connectivity.Ready:
 		l.retire(w)
-		return l.failure(method, errSilent)
+		return l.failure(method, silence{errSilent})
 	case own.Err() != nil:
-		return l.failure(method, l.unreachable())
+		return l.failure(method, silence{l.unreachable()})
 	}
 	return l.failure(method, refusal(err, material))
 }

@@ -1,6 +1,7 @@
 package kmsclient_test
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -37,6 +38,9 @@ func TestAnOutage(t *testing.T) {
 	p.Break(func(f *control.Faults) { f.Die[control.Encrypt] = true })
 	_, err := v2(t, p, patience).Encrypt(t.Context(), newSeed())
 	wantUnavailable(t, err, "broke")
+	if errors.Is(err, kmsclient.ErrNoAnswer) {
+		t.Errorf("error = %v, which is %v", err, kmsclient.ErrNoAnswer)
+	}
 	p.Ended()
 }
 
@@ -49,6 +53,9 @@ func awaitBad(t *testing.T, client *kmsclient.V2, words ...string) {
 	for deadline := time.Now().Add(patience); ; {
 		_, err := client.Status(t.Context())
 		if says(err) || time.Now().After(deadline) {
+			if !errors.Is(err, kmsclient.ErrNoAnswer) {
+				t.Errorf("error = %v, which is not %v", err, kmsclient.ErrNoAnswer)
+			}
 			wantUnavailable(t, err, words...)
 			return
 		}
@@ -75,6 +82,9 @@ func TestAHangingMethod(t *testing.T) {
 	p.Break(func(f *control.Faults) { f.Hang[control.Encrypt] = true })
 	_, err := two.Encrypt(t.Context(), newSeed())
 	wantUnavailable(t, err, "did not answer in time")
+	if !errors.Is(err, kmsclient.ErrNoAnswer) {
+		t.Errorf("error = %v, which is not %v", err, kmsclient.ErrNoAnswer)
+	}
 	awaitGood(t, two)
 	p.Mend()
 	if _, err := v2(t, p, patience).Encrypt(t.Context(), newSeed()); err != nil {
