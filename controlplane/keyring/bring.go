@@ -36,6 +36,9 @@ type Imported struct {
 
 // Export copies all material that is held. The caller wipes it.
 func (r *Ring) Export(ctx context.Context) (Contents, error) {
+	if err := r.permits(ActExport); err != nil {
+		return Contents{}, err
+	}
 	if err := r.record(ctx, "key.export", "keyring", "keys", strings.Join(r.Held(), " ")); err != nil {
 		return Contents{}, err
 	}
@@ -58,6 +61,9 @@ func (r *Ring) contents() Contents {
 // ImportRaw adds a key that the operator has, or brings a missing or removed one back when the material
 // has its check value; fault.Conflict otherwise. The caller wipes material.
 func (r *Ring) ImportRaw(ctx context.Context, id string, material secret.Bytes) error {
+	if err := r.permits(ActImport); err != nil {
+		return err
+	}
 	note := r.once(ctx, "key.import", subject(id))
 	r.mu.Lock()
 	defer r.unlock()
@@ -73,6 +79,10 @@ func (r *Ring) ImportRaw(ctx context.Context, id string, material secret.Bytes) 
 	return r.followed(ctx)
 }
 
+func newRow(h *held, id string) record.Key {
+	return record.Key{ID: id, Check: h.check, State: StateUsable, CreatedAt: time.Now().Unix()}
+}
+
 // bring adds to e what makes the key usable here; nothing when it is.
 func (r *Ring) bring(s *state, id string, material secret.Bytes, e *edit) error {
 	const op = "keyring.Import"
@@ -83,7 +93,7 @@ func (r *Ring) bring(s *state, id string, material secret.Bytes, e *edit) error 
 	if err != nil {
 		return err
 	}
-	row := record.Key{ID: id, Check: h.check, State: StateUsable, CreatedAt: time.Now().Unix()}
+	row := newRow(h, id)
 	rewrite := true
 	if known, ok := s.byID[id]; ok {
 		if h.verify(known.row.Check) != nil {
@@ -120,11 +130,14 @@ func (r *Ring) bring(s *state, id string, material secret.Bytes, e *edit) error 
 // active key is missing on every node, and else as [Ring.Activate] does. What was imported stays so when the
 // activation fails. The caller wipes contents.
 func (r *Ring) Import(ctx context.Context, contents Contents) (result Imported, err error) {
+	if err := r.permits(ActImport); err != nil {
+		return result, err
+	}
 	if err := r.importAll(ctx, contents, &result); err != nil {
 		return result, err
 	}
 	if slices.Contains(result.Imported, contents.Active) {
-		err = r.Activate(ctx, contents.Active, false)
+		err = r.activate(ctx, contents.Active, false)
 	}
 	result.Active = r.Keys().Active
 	return result, err

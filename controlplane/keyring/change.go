@@ -15,6 +15,9 @@ const idAttempts = 8
 // Generate makes a key. It does not become active. A copy of its material is returned this once, for the
 // operator's own backup; the caller wipes it.
 func (r *Ring) Generate(ctx context.Context) (id string, material secret.Bytes, err error) {
+	if err := r.permits(ActGenerate); err != nil {
+		return "", material, err
+	}
 	r.mu.Lock()
 	defer r.unlock()
 	err = r.change(ctx, func(s *state) (e edit, err error) {
@@ -49,8 +52,7 @@ func (r *Ring) newKey(s *state) (row record.Key, h *held, err error) {
 		if h, err = hold(id, material); err != nil {
 			return row, nil, err
 		}
-		row = record.Key{ID: id, Check: h.check, State: StateUsable, CreatedAt: time.Now().Unix()}
-		if row, err = r.keeper.Keep(row, h.material); err != nil {
+		if row, err = r.keeper.Keep(newRow(h, id), h.material); err != nil {
 			h.wipe()
 			return row, nil, err
 		}
@@ -63,6 +65,13 @@ func (r *Ring) newKey(s *state) (row record.Key, h *held, err error) {
 // does not wait for them. It fails with fault.NotFound for a key that the ring does not know, with
 // fault.Unavailable for one whose material is missing here or, after the ring's patience, elsewhere.
 func (r *Ring) Activate(ctx context.Context, id string, force bool) error {
+	if err := r.permits(ActActivate); err != nil {
+		return err
+	}
+	return r.activate(ctx, id, force)
+}
+
+func (r *Ring) activate(ctx context.Context, id string, force bool) error {
 	const op = "keyring.Activate"
 	prepared := func() (already bool, err error) {
 		r.mu.Lock()

@@ -63,6 +63,9 @@ func (r *Ring) first(ctx context.Context) error {
 				return edit{active: found}, r.record(ctx, "key.activate", subject(found), "why", "the head was gone")
 			}
 		}
+		if r.permits(ActFirst) != nil {
+			return e, nil
+		}
 		if replace, err := r.replaceable(ctx, s); err != nil || !replace {
 			return e, err
 		}

@@ -23,6 +23,9 @@ type Recovered struct {
 // fault.Invalid when the strategy has no recovery or privatePEM is no usable key. The caller wipes
 // privatePEM.
 func (r *Ring) Recover(ctx context.Context, privatePEM []byte, accept []string) (Recovered, error) {
+	if err := r.permits(ActRecover); err != nil {
+		return Recovered{}, err
+	}
 	a, err := newAttempt(r.keeper, privatePEM, accept)
 	if err != nil {
 		return Recovered{}, err

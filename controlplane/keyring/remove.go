@@ -12,6 +12,9 @@ const opRemove = "keyring.Remove"
 // Deactivate lets the key seal no more; it still opens what it sealed. The active key is refused with
 // fault.Conflict.
 func (r *Ring) Deactivate(ctx context.Context, id string) error {
+	if err := r.permits(ActDeactivate); err != nil {
+		return err
+	}
 	_, err := r.deactivate(ctx, id, r.once(ctx, "key.deactivate", subject(id)))
 	return err
 }
@@ -51,6 +54,9 @@ func (s *state) spare(op, id string) (*entry, error) {
 // with fault.Conflict, which says how many there are and where. A key whose row is refused goes as well.
 func (r *Ring) Remove(ctx context.Context, id string) error {
 	const op = opRemove
+	if err := r.permits(ActRemove); err != nil {
+		return err
+	}
 	e, err := r.known(ctx, op, id)
 	if err != nil {
 		return err
