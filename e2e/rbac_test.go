@@ -25,6 +25,7 @@ func TestAdministration(t *testing.T) {
 	cp.SetFlag("--admin-ssl-cert", pki.server+".crt")
 	cp.SetFlag("--admin-ssl-cert-key", pki.server+".key")
 	cp.SetFlag("--admin-ssl-client-ca", pki.ca)
+	cp.SetFlag("--admin-ssl-client-crl", pki.crl)
 	cp.Start()
 	admin := cp.Admin()
 	asks := func(status int, token, method, path string, body any) harness.Document {
@@ -92,7 +93,10 @@ func TestAdministration(t *testing.T) {
 }
 
 // adminPKI is what the Admin API and its clients show each other.
-type adminPKI struct{ ca, server, client, stranger string }
+type adminPKI struct {
+	ca, crl, server, client, stranger string
+	own, other                        *adminAuthority
+}
 
 func newAdminPKI(t *testing.T, c *harness.Cluster) adminPKI {
 	t.Helper()
@@ -106,11 +110,34 @@ func newAdminPKI(t *testing.T, c *harness.Cluster) adminPKI {
 	a.issue(t, "server", x509.ExtKeyUsageServerAuth)
 	a.issue(t, "client", x509.ExtKeyUsageClientAuth)
 	b.issue(t, "client", x509.ExtKeyUsageClientAuth)
-	return adminPKI{filepath.Join(dir, "ca.crt"), filepath.Join(dir, "server"), filepath.Join(dir, "client"), filepath.Join(other, "client")}
+	p := adminPKI{
+		ca: filepath.Join(dir, "ca.crt"), crl: filepath.Join(dir, "crl.pem"), server: filepath.Join(dir, "server"),
+		client: filepath.Join(dir, "client"), stranger: filepath.Join(other, "client"), own: a, other: b,
+	}
+	p.lists(t)
+	return p
+}
+
+// lists writes what both authorities have revoked.
+func (p adminPKI) lists(t *testing.T, revoked ...*x509.Certificate) {
+	t.Helper()
+	if err := os.WriteFile(p.crl+".new", append(p.own.list(t), p.other.list(t, revoked...)...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(p.crl+".new", p.crl); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // get asks as a client with a certificate, "" for none.
 func (p adminPKI) get(t *testing.T, address, cert, token string) (status int, err error) {
+	t.Helper()
+	client := p.dial(t, cert)
+	defer client.CloseIdleConnections()
+	return p.ask(t, client, address, token)
+}
+
+func (p adminPKI) dial(t *testing.T, cert string) *http.Client {
 	t.Helper()
 	pem, err := os.ReadFile(p.ca)
 	if err != nil {
@@ -125,7 +152,11 @@ func (p adminPKI) get(t *testing.T, address, cert, token string) (status int, er
 		}
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	}
-	client := &http.Client{Timeout: harness.Patience, Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true, ForceAttemptHTTP2: true}}
+	return &http.Client{Timeout: harness.Patience, Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}}
+}
+
+func (p adminPKI) ask(t *testing.T, client *http.Client, address, token string) (status int, err error) {
+	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+address+"/sales/services", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -189,6 +220,34 @@ func (p adminPKI) tries(t *testing.T, c *harness.Cluster, cp *harness.ControlPla
 		}
 		if _, err := keep.get(t, address, p.client, token); err == nil {
 			return "the former client is let in"
+		}
+		return ""
+	})
+	keep.revokes(t, cp, address, token)
+}
+
+// revokes takes a client's certificate back while the client is connected.
+func (p adminPKI) revokes(t *testing.T, cp *harness.ControlPlane, address, token string) {
+	t.Helper()
+	connected := p.dial(t, p.stranger)
+	defer connected.CloseIdleConnections()
+	if status, err := p.ask(t, connected, address, token); status != 200 {
+		t.Fatalf("before the revocation: %d, %v", status, err)
+	}
+	leaf, err := tls.LoadX509KeyPair(p.stranger+".crt", p.stranger+".key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.lists(t, leaf.Leaf)
+	if err := cp.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, "the revoked client being refused", func() string {
+		if status, err := p.ask(t, connected, address, token); err == nil && status != 403 {
+			return "over the connection that it has it is let in"
+		}
+		if _, err := p.get(t, address, p.stranger, token); err == nil {
+			return "it connects anew"
 		}
 		return ""
 	})

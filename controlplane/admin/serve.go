@@ -14,6 +14,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/admin/guard"
 	"github.com/keepgate/keepgate/controlplane/admin/node"
+	"github.com/keepgate/keepgate/controlplane/admin/rest"
 	"github.com/keepgate/keepgate/shared/lifecycle"
 )
 
@@ -73,6 +74,9 @@ func (s *Server) serve(ctx context.Context, endpoint Endpoint) error {
 			config.NextProtos = []string{"h2", "http/1.1"}
 		}
 		server.TLSConfig, scheme = config, "https"
+		if config.VerifyConnection != nil {
+			server.Handler = s.believing(config.VerifyConnection)
+		}
 	}
 	s.deps.Log.InfoContext(ctx, "Admin API", "address", scheme+"://"+listener.Addr().String())
 	var drained sync.WaitGroup
@@ -99,6 +103,19 @@ func (s *Server) serve(ctx context.Context, endpoint Endpoint) error {
 		return ctx.Err()
 	}
 	return fmt.Errorf("serving: %w", errors.Join(err, server.Close()))
+}
+
+// believing asks at each request whether the client is one that its connection would be made with now: connections outlive the
+// revocation of their certificate, and the authority that vouched for it.
+func (s *Server) believing(check func(tls.ConnectionState) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS == nil || check(*r.TLS) == nil {
+			s.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Connection", "close")
+		s.write(w, r, rest.Message(http.StatusForbidden, "the certificate of this connection is not believed any more"), time.Now())
+	})
 }
 
 // counts is what the listeners saw.

@@ -57,7 +57,7 @@ func adminCertificate(s cpsettings.ControlPlane, log *slog.Logger) (*servercert.
 // reloadAdminCertificate reads the certificate again, where there is one.
 func (p *plane) reloadAdminCertificate() {
 	if err := p.adminClients.Reload(); err != nil {
-		p.log.Error("admin_ssl_client_ca on disk is not usable; going on with the authorities in use", "error", err)
+		p.log.Error("admin_ssl_client_ca or admin_ssl_client_crl on disk is not usable; going on with what is in use", "error", err)
 	}
 	if p.adminCert == nil {
 		return

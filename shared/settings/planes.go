@@ -10,7 +10,7 @@ import (
 // literal because the two planes' declarations do not see each other; a test holds it to them.
 const planeKeys = `
 admin_allowed_hosts admin_allowed_origins admin_listen admin_ssl_cert admin_ssl_cert_key
-admin_ssl_client_ca admin_token_file allow_debug_header allow_unbound_providers audit_heads_path
+admin_ssl_client_ca admin_ssl_client_crl admin_token_file allow_debug_header allow_unbound_providers audit_heads_path
 client_ssl client_ssl_cert client_ssl_cert_key cluster_ca_cert cluster_cert cluster_cert_key
 cluster_cert_key_previous cluster_control_plane cluster_crl cluster_data_plane_purge_delay
 cluster_dp_labels cluster_listen cluster_server_name database db_update_frequency

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/keepgate/keepgate/shared/crl"
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
@@ -115,7 +116,7 @@ func (m *material) secure(o Options, note func([]byte, error) ([]byte, error)) (
 	if o.CRL != "" {
 		data, err := note(readFile(o.CRL))
 		if err == nil {
-			m.lists, err = parseLists(data)
+			m.lists, err = crl.Parse(data)
 		}
 		if err != nil {
 			return fmt.Errorf("pg_ssl_crl_file: %w", err)

@@ -3,6 +3,8 @@ package dial
 import (
 	"crypto/x509"
 	"net"
+
+	"github.com/keepgate/keepgate/shared/crl"
 )
 
 // What follows lends the parts of a connection's making to whoever looks at them one by one (package examine).
@@ -29,7 +31,7 @@ func (o Options) Revocations() (lists []*x509.RevocationList, check func(chain [
 		return nil, nil, err
 	}
 	m := &material{}
-	if m.lists, err = parseLists(data); err != nil {
+	if m.lists, err = crl.Parse(data); err != nil {
 		return nil, nil, err
 	}
 	return m.lists, m.revoked, nil
