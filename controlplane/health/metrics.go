@@ -11,6 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
+// MeasuredNode is a Node with metrics of its own.
+type MeasuredNode interface{ Collectors() []prometheus.Collector }
+
 // Metrics serves GET /metrics alone: what this node does under our names, and by Kong's what Kong's control plane shows.
 func Metrics(node Node, version string) http.Handler {
 	metrics := prometheus.NewRegistry()
@@ -36,6 +39,9 @@ func Metrics(node Node, version string) http.Handler {
 		"keepgate_node_info": {"version": version}, "kong_node_info": {"node_id": node.ID(), "version": version},
 	} {
 		metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: "The version of this node.", ConstLabels: labels}, func() float64 { return 1 }))
+	}
+	if more, ok := node.(MeasuredNode); ok {
+		metrics.MustRegister(more.Collectors()...)
 	}
 	return promhttp.HandlerFor(metrics, promhttp.HandlerOpts{})
 }
