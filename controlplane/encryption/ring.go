@@ -42,6 +42,27 @@ func Keyring(keys Keys) Provider {
 	return &ringProvider{keys: keys, prefix: record.KeyringPrefix, form: ringForm{aead.SealText, aead.OpenText, aead.KeyIDOf, ""}}
 }
 
+// KMS2 is the provider of a ring that a KMS v2 plugin keeps. It fails with fault.Invalid for a name that no prefix can hold.
+func KMS2(name string, keys Keys) (Provider, error) {
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	prefix := record.KMS2Prefix + name + ":"
+	return &ringProvider{keys: keys, prefix: prefix, form: ringForm{
+		seal: func(key *aead.Key, keyID string, p aead.Place, plaintext []byte) string {
+			return aead.SealPrefixed(key, prefix, keyID, p, plaintext)
+		},
+		open: func(key *aead.Key, p aead.Place, text string) ([]byte, error) {
+			return aead.OpenPrefixed(key, prefix, p, text)
+		},
+		keyID: func(text string) (string, error) { return aead.KeyIDOfPrefixed(prefix, text) },
+		mark:  prefix,
+	}}, nil
+}
+
+// RingName is how the ring of a KMS v2 provider is called, see keyring.Options.
+func RingName(name string) string { return "kms/" + name }
+
 func (r *ringProvider) Prefix() string { return r.prefix }
 
 func (r *ringProvider) Seal(p aead.Place, plaintext string) (string, error) {

@@ -1,0 +1,311 @@
+package encryption_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/keepgate/keepgate/controlplane/encryption"
+	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/aead"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/secret"
+)
+
+// keys is a ring of real keys whose states a test sets.
+type keys struct {
+	mu     sync.Mutex
+	byID   map[string]*aead.Key
+	gone   map[string]bool // known, and their material missing
+	lost   map[string]bool
+	active string
+	follow []func(ctx context.Context) error
+}
+
+func newKeys(t testing.TB, ids ...string) *keys {
+	t.Helper()
+	k := &keys{byID: map[string]*aead.Key{}, gone: map[string]bool{}, lost: map[string]bool{}}
+	for _, id := range ids {
+		k.add(t, id)
+	}
+	return k
+}
+
+// add makes a key and activates it, as a ring does.
+func (k *keys) add(t testing.TB, id string) {
+	t.Helper()
+	key, err := aead.NewKey(aead.AES256GCM, secret.Take([]byte(strings.Repeat(id, 4))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.mu.Lock()
+	k.byID[id] = key
+	follow := slices.Clone(k.follow)
+	k.mu.Unlock()
+	for _, f := range follow {
+		if err := f(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.set(func() { k.active = id })
+}
+
+func (k *keys) set(change func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	change()
+}
+
+func (k *keys) Active() (string, *aead.Key, error) {
+	k.mu.Lock()
+	id := k.active
+	k.mu.Unlock()
+	if id == "" {
+		return "", nil, fault.Newf(fault.Unavailable, "keys.Active", "key/none", "no active key")
+	}
+	key, err := k.Key(id)
+	return id, key, err
+}
+
+func (k *keys) Key(id string) (*aead.Key, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if key := k.byID[id]; key != nil && !k.gone[id] {
+		return key, nil
+	}
+	return nil, fault.Newf(fault.Unavailable, "keys.Key", "key/"+id, "material missing")
+}
+
+func (k *keys) Held() (ids []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for id := range k.byID {
+		if !k.gone[id] {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (k *keys) Lost(id string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.lost[id]
+}
+
+func (k *keys) Follow(ctx context.Context, follow func(ctx context.Context) error) error {
+	k.set(func() { k.follow = append(k.follow, follow) })
+	return follow(ctx)
+}
+
+// material is key material of one byte again and again.
+func material(fill byte, size int) secret.Bytes {
+	return secret.Take([]byte(strings.Repeat(string(fill), size)))
+}
+
+func mustProvider(p encryption.Provider, err error) func(t testing.TB) encryption.Provider {
+	return func(t testing.TB) encryption.Provider {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+}
+
+func newKMS(t testing.TB, name string, k *keys) encryption.Provider {
+	t.Helper()
+	return mustProvider(encryption.KMS2(name, k))(t)
+}
+
+func newStatic(t testing.TB, layout aead.Layout, name string, fill byte) encryption.Provider {
+	t.Helper()
+	return mustProvider(encryption.Static(layout, name, material(fill, 32), encryption.StaticOptions{AllowUnbound: true}))(t)
+}
+
+// everyProvider has one of each that seals.
+func everyProvider(t testing.TB) map[string]encryption.Provider {
+	return map[string]encryption.Provider{
+		"Kj3aQ0Zx":                        encryption.Keyring(newKeys(t, "Kj3aQ0Zx")),
+		"k8s:enc:kms:v2:vault-1:Kj3aQ0Zy": newKMS(t, "vault-1", newKeys(t, "Kj3aQ0Zy")),
+		"k8s:enc:aesgcm:v1:key1":          newStatic(t, aead.BoxGCM, "key1", 1),
+		"k8s:enc:aescbc:v1:key1":          newStatic(t, aead.BoxCBC, "key1", 1),
+		"k8s:enc:secretbox:v1:key1":       newStatic(t, aead.BoxSecretbox, "key1", 1),
+	}
+}
+
+func binds(mark string) bool {
+	return !strings.HasPrefix(mark, record.AESCBCPrefix) && !strings.HasPrefix(mark, record.SecretboxPrefix)
+}
+
+// What a provider seals opens at its place, and nowhere else where the provider binds it.
+func TestProvidersOpenAtTheirPlaceAlone(t *testing.T) {
+	t.Parallel()
+	for mark, p := range everyProvider(t) {
+		t.Run(mark, func(t *testing.T) {
+			t.Parallel()
+			if got, err := p.Mark(); got != mark || err != nil {
+				t.Errorf("Mark = %q, %v", got, err)
+			}
+			draw := rapid.OneOf(rapid.StringMatching("[a-z/]{0,3}"), rapid.String())
+			at := func(t *rapid.T, name string) aead.Place {
+				return aead.Place{
+					Workspace: draw.Draw(t, name+" workspace"), Table: draw.Draw(t, name+" table"), Row: draw.Draw(t, name+" row"),
+					Field: draw.Draw(t, name+" field"),
+				}
+			}
+			rapid.Check(t, func(t *rapid.T) {
+				home, plaintext := at(t, "home"), rapid.String().Draw(t, "plaintext")
+				text, err := p.Seal(home, plaintext)
+				if err != nil || record.MarkOf(text) != mark || !strings.HasPrefix(text, p.Prefix()) {
+					t.Fatalf("Seal = %q, %v", text, err)
+				}
+				if got, err := p.Open(home, text); got != plaintext || err != nil {
+					t.Fatalf("Open = %q, %v", got, err)
+				}
+				if other := at(t, "other"); other != home {
+					if got, err := p.Open(other, text); (fault.KindOf(err) != fault.Corrupt || err == nil) == binds(mark) {
+						t.Fatalf("elsewhere: %q, %v", got, err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A value of one provider is nothing to another, whatever their keys.
+func TestProvidersRefuseEachOthersValues(t *testing.T) {
+	t.Parallel()
+	all := everyProvider(t)
+	all["k8s:enc:kms:v2:vault-2:Kj3aQ0Zy"] = newKMS(t, "vault-2", newKeys(t, "Kj3aQ0Zy")) // the same material
+	all["k8s:enc:aesgcm:v1:key2"] = newStatic(t, aead.BoxGCM, "key2", 1)
+	for mark, p := range all {
+		text, err := p.Seal(place, "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for other, q := range all {
+			if other == mark {
+				continue
+			}
+			if got, err := q.Open(place, text); err == nil {
+				t.Errorf("%s opens what %s sealed: %q", other, mark, got)
+			}
+			_, rest, _ := strings.Cut(text, p.Prefix())
+			if got, err := q.Open(place, q.Prefix()+rest); err == nil && got == "x" {
+				t.Errorf("%s opens what %s sealed under its own prefix: %q", other, mark, got)
+			}
+		}
+	}
+}
+
+func TestUnboundProvidersWriteOnlyWhenAllowed(t *testing.T) {
+	t.Parallel()
+	for _, layout := range []aead.Layout{aead.BoxCBC, aead.BoxSecretbox} {
+		allowed := newStatic(t, layout, "k", 7)
+		text := must(allowed.Seal(place, "x"))(t)
+		p := mustProvider(encryption.Static(layout, "k", material(7, 32), encryption.StaticOptions{}))(t)
+		if got, err := p.Open(place, text); got != "x" || err != nil {
+			t.Errorf("%v: Open = %q, %v", layout, got, err)
+		}
+		mark, err := p.Mark()
+		if _, sealErr := p.Seal(place, "x"); fault.KindOf(sealErr) != fault.Denied || fault.KindOf(err) != fault.Denied || mark != record.MarkOf(text) {
+			t.Errorf("%v: Seal = %v, Mark = %q, %v", layout, sealErr, mark, err)
+		}
+	}
+}
+
+func TestNamesAndMaterialOfProviders(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"k", "Key_1.a-b", strings.Repeat("n", 64)} {
+		if err := encryption.CheckName(name); err != nil {
+			t.Errorf("CheckName(%q) = %v", name, err)
+		}
+	}
+	for _, name := range []string{"", "a:b", "a b", "é", "a/b", strings.Repeat("n", 65), "a\n"} {
+		_, kms := encryption.KMS2(name, newKeys(t))
+		_, file := encryption.Static(aead.BoxGCM, name, material(1, 32), encryption.StaticOptions{})
+		if fault.KindOf(kms) != fault.Invalid || fault.KindOf(file) != fault.Invalid {
+			t.Errorf("%q: %v, %v", name, kms, file)
+		}
+	}
+	if _, err := encryption.Static(aead.BoxSecretbox, "k", material(1, 16), encryption.StaticOptions{}); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("a short key: %v", err)
+	}
+}
+
+// counter counts log entries.
+type counter struct {
+	slog.Handler
+	entries *int
+}
+
+func (c counter) Handle(context.Context, slog.Record) error { *c.entries++; return nil }
+
+func TestManyWritesUnderOneKeyWarnOnce(t *testing.T) {
+	t.Parallel()
+	warned := 0
+	log := slog.New(counter{slog.NewTextHandler(&strings.Builder{}, nil), &warned})
+	p := mustProvider(encryption.Static(aead.BoxGCM, "k", material(1, 16), encryption.StaticOptions{Log: log}))(t)
+	for n := range 200_100 {
+		if _, err := p.Seal(place, ""); err != nil {
+			t.Fatal(err)
+		}
+		if want := n / 199_999; warned != min(want, 1) {
+			t.Fatalf("after %d writes: %d warnings", n+1, warned)
+		}
+	}
+}
+
+func FuzzProvidersOpen(f *testing.F) {
+	all := everyProvider(f)
+	for _, p := range all {
+		text, err := p.Seal(place, "x")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+		f.Add(p.Prefix())
+	}
+	chains := encryption.Chains{Others: &encryption.Chain{Providers: []encryption.Provider{encryption.Identity()}}}
+	for _, p := range all {
+		chains.Others.Providers = append(chains.Others.Providers, p)
+	}
+	cipher, err := encryption.New(f.Context(), memory{}, chains)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		value, _, err := cipher.Open(place, text)
+		if kind := fault.KindOf(err); err != nil && kind != fault.Corrupt && kind != fault.Unavailable && kind != fault.Invalid {
+			t.Errorf("Open(%q) = %v", text, err)
+		}
+		if err == nil && !record.IsSealed(text) && value != text {
+			t.Errorf("Open(%q) = %q", text, value)
+		}
+		_ = fmt.Sprint(cipher.Explain("t", text))
+	})
+}
+
+// memory is a database of named values that one process alone uses.
+type memory map[string]string
+
+func (m memory) Meta(_ context.Context, name string) (string, bool, error) {
+	value, ok := m[name]
+	return value, ok, nil
+}
+
+func (m memory) SwapMeta(_ context.Context, name string, old *string, value string) error {
+	if stored, ok := m[name]; (old == nil) == ok || (ok && *old != stored) {
+		return fault.Newf(fault.Conflict, "memory", name, "something else is stored")
+	}
+	m[name] = value
+	return nil
+}
