@@ -78,7 +78,7 @@ func (p *plane) publishing(ctx context.Context) error {
 	if p.ring != nil && p.peers.peer != nil {
 		waiting, cancel := context.WithTimeout(ctx, ringPatience)
 		defer cancel()
-		for changed := p.ring.Changed(); waiting.Err() == nil && len(p.ring.Wanted()) > 0; changed = p.ring.Changed() {
+		for changed := p.ring.Changed(); waiting.Err() == nil && len(p.ring.Lacking()) > 0; changed = p.ring.Changed() {
 			select {
 			case <-waiting.Done():
 			case <-changed:

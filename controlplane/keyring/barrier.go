@@ -35,7 +35,7 @@ func (r *Ring) others(ctx context.Context, pick func(Member) bool) (picked []Mem
 // await waits until lacking says no of every other node, and names those that are left when patience
 // ends. Nodes are asked through the database: whoever can silence messages between nodes can neither pass
 // the barrier nor make a node that lives look dead. r.mu is not held.
-func (r *Ring) await(ctx context.Context, op, id, what, advice string, lacking func(Member) bool) error {
+func (r *Ring) await(ctx context.Context, patience time.Duration, op, id, what, advice string, lacking func(Member) bool) error {
 	for start := time.Now(); ; {
 		left, err := r.others(ctx, lacking)
 		if err != nil {
@@ -44,7 +44,7 @@ func (r *Ring) await(ctx context.Context, op, id, what, advice string, lacking f
 		if len(left) == 0 {
 			return nil
 		}
-		if time.Since(start) >= r.options.Patience {
+		if time.Since(start) >= patience {
 			return fault.Newf(fault.Unavailable, op, subject(id), "%s: %s; %s", what, names(left), advice)
 		}
 		select {

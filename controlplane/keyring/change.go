@@ -13,22 +13,37 @@ import (
 const idAttempts = 8
 
 // Generate makes a key. It does not become active. A copy of its material is returned this once, for the
-// operator's own backup; the caller wipes it.
+// operator's own backup, unless the keeper is [Outside]; the caller wipes it.
 func (r *Ring) Generate(ctx context.Context) (id string, material secret.Bytes, err error) {
 	if err := r.permits(ActGenerate); err != nil {
 		return "", material, err
 	}
+	return r.generate(ctx, nil)
+}
+
+func (r *Ring) generate(ctx context.Context, still func(View) bool, detail ...string) (id string, material secret.Bytes, err error) {
+	prepared, err := r.prepare(ctx)
+	if err != nil {
+		return "", material, err
+	}
+	defer prepared.wipe()
 	r.mu.Lock()
 	defer r.unlock()
 	err = r.change(ctx, func(s *state) (e edit, err error) {
-		row, h, err := r.newKey(s)
+		material.Wipe()
+		if id, material = "", (secret.Bytes{}); still != nil && !still(s.view()) {
+			return e, nil
+		}
+		row, h, err := r.newKey(s, prepared)
 		if err != nil {
 			return e, err
 		}
-		material.Wipe()
-		id, material = row.ID, h.copied()
+		id = row.ID
+		if prepared == nil {
+			material = h.copied()
+		}
 		e.put(row, h)
-		return e, r.record(ctx, "key.generate", subject(id))
+		return e, r.record(ctx, "key.generate", subject(id), detail...)
 	})
 	if err == nil {
 		err = r.followed(ctx)
@@ -40,10 +55,15 @@ func (r *Ring) Generate(ctx context.Context) (id string, material secret.Bytes, 
 	return id, material, nil
 }
 
-// newKey makes a key and the row that it is to have.
-func (r *Ring) newKey(s *state) (row record.Key, h *held, err error) {
-	material := randomMaterial()
-	defer wipeAndUnlock(material)
+// newKey makes a key and the row that it is to have, of what was prepared if anything was. Keys are dated in
+// the order in which they are made, whatever clocks say.
+func (r *Ring) newKey(s *state, prepared *made) (row record.Key, h *held, err error) {
+	if prepared == nil {
+		own := &made{material: randomMaterial()}
+		defer own.wipe()
+		prepared = own
+	}
+	material := prepared.material
 	for range idAttempts {
 		id := aead.NewKeyID()
 		if _, taken := s.byID[id]; taken {
@@ -52,7 +72,16 @@ func (r *Ring) newKey(s *state) (row record.Key, h *held, err error) {
 		if h, err = hold(id, material); err != nil {
 			return row, nil, err
 		}
-		if row, err = r.keeper.Keep(newRow(h, id), h.material); err != nil {
+		row = newRow(h, id)
+		for _, e := range s.keys {
+			if e.trusted {
+				row.CreatedAt = max(row.CreatedAt, e.row.CreatedAt+1)
+			}
+		}
+		if row.Wrapped = prepared.wrapped; row.Wrapped == nil {
+			row, err = r.keeper.Keep(row, h.material)
+		}
+		if err != nil {
 			h.wipe()
 			return row, nil, err
 		}
@@ -72,6 +101,22 @@ func (r *Ring) Activate(ctx context.Context, id string, force bool) error {
 }
 
 func (r *Ring) activate(ctx context.Context, id string, force bool) error {
+	a := activation{patience: r.options.Patience, force: force}
+	if force {
+		a.detail = []string{"force", "1"}
+	}
+	return r.activation(ctx, id, a)
+}
+
+// activation says how a key is activated.
+type activation struct {
+	patience time.Duration   // with other nodes
+	force    bool            // wait for none
+	still    func(View) bool // nil: whatever was done meanwhile
+	detail   []string        // for the journal
+}
+
+func (r *Ring) activation(ctx context.Context, id string, a activation) error {
 	const op = "keyring.Activate"
 	prepared := func() (already bool, err error) {
 		r.mu.Lock()
@@ -88,20 +133,18 @@ func (r *Ring) activate(ctx context.Context, id string, force bool) error {
 	if already, err := prepared(); err != nil || already {
 		return err
 	}
-	detail := []string{"force", "1"}
-	if !force {
-		detail = nil
-		if err := r.await(ctx, op, id, "these nodes do not hold the key yet", "try again when they do, stop them, or activate it with force=1",
+	if !a.force {
+		if err := r.await(ctx, a.patience, op, id, "these nodes do not hold the key yet", "try again when they do, stop them, or activate it with force=1",
 			func(m Member) bool { return m.Joined && !m.holds(id) }); err != nil {
 			return err
 		}
 	}
-	note := r.once(ctx, "key.activate", subject(id), detail...)
+	note := r.once(ctx, "key.activate", subject(id), a.detail...)
 	r.mu.Lock()
 	defer r.unlock()
 	return r.change(ctx, func(s *state) (edit, error) {
 		e, err := s.sealing(op, id)
-		if err != nil || (s.refused == "" && s.head.Active == id) {
+		if err != nil || (s.refused == "" && s.head.Active == id) || (a.still != nil && !a.still(s.view())) {
 			return edit{}, err
 		}
 		row := e.row

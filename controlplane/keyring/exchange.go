@@ -9,20 +9,33 @@ import (
 	"sync/atomic"
 
 	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
 // refusals counts what was not believed, since the start.
 type refusals struct{ rows, heads, material atomic.Uint64 }
 
-// Wanted returns the ids of the keys whose material this node lacks and others may have.
-func (r *Ring) Wanted() []string { return r.state.Load().wanted() }
+// Wanted returns the ids of the keys whose material this node lacks and others may give it.
+func (r *Ring) Wanted() []string {
+	if r.outside() != nil {
+		return nil
+	}
+	return r.Lacking()
+}
+
+// Lacking returns the ids of the keys whose material this node lacks, wherever it may come from.
+func (r *Ring) Lacking() []string { return r.state.Load().wanted() }
 
 // Changed returns a channel that is closed at the next change of the ring: ask first, then look.
 func (r *Ring) Changed() <-chan struct{} { return *r.changed.Load() }
 
-// Lend lends the material of those of the keys that are held to use, which must not keep it.
+// Lend lends the material of those of the keys that are held to use, which must not keep it; none of a keeper
+// that is [Outside].
 func (r *Ring) Lend(ids []string, use func(id string, material secret.Bytes)) {
+	if r.outside() != nil {
+		return
+	}
 	r.lending.RLock()
 	defer r.lending.RUnlock()
 	s := r.state.Load()
@@ -44,11 +57,10 @@ func (r *Ring) Presence() (sequence uint64, holds []string, joined bool) {
 // Accept takes material that another node, named from, has sent. What is wanted and has the check value of
 // its proven row becomes usable at once; the rest is counted. All of material is wiped.
 func (r *Ring) Accept(ctx context.Context, from string, material map[string]secret.Bytes) (accepted []string, err error) {
-	defer func() {
-		for _, m := range material {
-			m.Wipe()
-		}
-	}()
+	defer wipeAll(material)
+	if r.outside() != nil {
+		return nil, fault.Newf(fault.Denied, "keyring.Accept", "keyring", "each node opens the keys of keyring_strategy = %s by itself", r.keeper.Strategy())
+	}
 	r.mu.Lock()
 	defer r.unlock()
 	fits, refused, err := r.fitting(ctx, material)

@@ -8,7 +8,8 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
-// Open loads the ring. In a database without keys it makes the first one and activates it. Keys whose
+// Open loads the ring. In a database without keys it makes the first one and activates it, unless the keeper is
+// [Outside]: [Ring.Begin] does then. Keys whose
 // material cannot be had are missing, not an error: the rest of the control plane goes on and [Ring.Key]
 // says so. A nil prover stands for a keeper that is one itself, as keyring/local.
 func Open(ctx context.Context, store Store, keeper Keeper, prover Prover, options Options) (*Ring, error) {
@@ -31,7 +32,8 @@ func Open(ctx context.Context, store Store, keeper Keeper, prover Prover, option
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.first(ctx); err != nil {
+	r.joined.Store(r.outside() != nil) // what it lacks, others cannot give it
+	if err := r.first(ctx, nil); err != nil {
 		return nil, err
 	}
 	if err := r.tend(ctx); err != nil {
@@ -45,8 +47,9 @@ func Open(ctx context.Context, store Store, keeper Keeper, prover Prover, option
 
 // first makes or finds the active key of a database that has none that can be used: the first key of all,
 // the one that was active when only the head is gone, or a new one where all that there were are lost and
-// nothing was sealed under them. Of nodes that come at the same instant one writes, and the others find it.
-func (r *Ring) first(ctx context.Context) error {
+// nothing was sealed under them. Of nodes that come at the same instant one writes, and the others find it. Under a
+// keeper that is [Outside] a new key is made of what was prepared.
+func (r *Ring) first(ctx context.Context, prepared *made) error {
 	if r.state.Load().ready() {
 		return nil
 	}
@@ -63,13 +66,13 @@ func (r *Ring) first(ctx context.Context) error {
 				return edit{active: found}, r.record(ctx, "key.activate", subject(found), "why", "the head was gone")
 			}
 		}
-		if r.permits(ActFirst) != nil {
+		if r.permits(ActFirst) != nil || (prepared == nil && r.outside() != nil) {
 			return e, nil
 		}
 		if replace, err := r.replaceable(ctx, s); err != nil || !replace {
 			return e, err
 		}
-		made, e, err = r.begin(ctx, s)
+		made, e, err = r.begin(ctx, s, prepared)
 		return e, err
 	})
 	if err != nil || made == "" {
@@ -80,7 +83,7 @@ func (r *Ring) first(ctx context.Context) error {
 }
 
 // begin makes the key that takes the place of all that there are.
-func (r *Ring) begin(ctx context.Context, s *state) (id string, e edit, err error) {
+func (r *Ring) begin(ctx context.Context, s *state, prepared *made) (id string, e edit, err error) {
 	action := "key.replace"
 	if len(s.keys) == 0 {
 		action = "key.first"
@@ -92,7 +95,7 @@ func (r *Ring) begin(ctx context.Context, s *state) (id string, e edit, err erro
 			r.options.Log.WarnContext(ctx, "keyring: "+notice)
 		}
 	}
-	row, h, err := r.newKey(s)
+	row, h, err := r.newKey(s, prepared)
 	if err != nil {
 		return "", e, err
 	}

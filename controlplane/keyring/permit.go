@@ -13,6 +13,7 @@ const (
 	ActDeactivate Act = "deactivate"
 	ActRemove     Act = "remove"
 	ActRecover    Act = "recover"
+	ActRewrap     Act = "rewrap"
 )
 
 // Restricted is a Keeper under which not every act makes sense, as when keys are made elsewhere.

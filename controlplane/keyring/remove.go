@@ -72,7 +72,7 @@ func (r *Ring) Remove(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.await(ctx, op, id, "these nodes have not yet seen that the key is deactivated", "try again, or stop them",
+	if err := r.await(ctx, r.options.Patience, op, id, "these nodes have not yet seen that the key is deactivated", "try again, or stop them",
 		func(m Member) bool { return m.Sequence < sequence }); err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (r *Ring) pass(ctx context.Context) error {
 	}
 	err := r.tend(ctx)
 	if !r.state.Load().ready() && time.Since(r.replaced) >= replaceEvery {
-		err = errors.Join(err, r.first(ctx))
+		err = errors.Join(err, r.first(ctx, nil))
 	}
 	if r.behind || !slices.Equal(r.Held(), before) {
 		err = errors.Join(err, r.followed(ctx))

@@ -108,7 +108,7 @@ func (e edit) dropped() edit {
 // not, after the ring's patience.
 func (r *Ring) Settled(ctx context.Context, ids []string) error {
 	for _, id := range ids {
-		if err := r.await(ctx, "keyring.Settled", id, "these nodes do not hold the key yet", "see that they reach the others (GET /clustering/control-planes), or stop them, and try again",
+		if err := r.await(ctx, r.options.Patience, "keyring.Settled", id, "these nodes do not hold the key yet", "see that they reach the others (GET /clustering/control-planes), or stop them, and try again",
 			func(m Member) bool { return !m.holds(id) }); err != nil {
 			return err
 		}
