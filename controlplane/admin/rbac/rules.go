@@ -44,6 +44,11 @@ func Admit(caller access.Caller, action access.Action, pattern string, entities 
 		allowed = caller.Keyring()
 	case first == "audit":
 		allowed = caller.Journal()
+	case first == "encryption" && action == access.Read:
+		allowed = caller.May(access.Read, access.Everywhere) || caller.Keyring()
+		if e, found := entities.Entity(second); !allowed && found && e.Workspaced && !e.Internal { // how one row of the workspace rests
+			allowed, err = there(action)
+		}
 	case first == "clustering", first == "metrics", first == "license", first == "debug":
 		allowed = action == access.Read && (caller.May(access.Read, access.Everywhere) || caller.Keyring())
 	case first == "workspaces":
