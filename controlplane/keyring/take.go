@@ -14,20 +14,22 @@ type Offer struct {
 	ID       string
 	Material secret.Bytes
 	From     string // for the journal: "Vault version 3"
+	Active   bool   // new values are to be sealed under it; at most one of several
 }
 
-// Take brings in keys that were made outside, and seals under active from then on, once every node that has joined
-// holds it; "" leaves the active key as it is. refused says of each offer why it was not taken: fault.Conflict for an id
-// that another key has. What was taken stays so when err is of the activation. A ring without any key takes none unless
-// active is among them. The caller wipes the material.
-func (r *Ring) Take(ctx context.Context, offers []Offer, active string) (refused []error, err error) {
-	if refused, err = r.takeAll(ctx, offers, active); err != nil || active == "" {
+// Take brings in keys that were made outside, and lets the one that is to be active be so, once every node that has joined
+// holds it. refused says of each offer why it was not taken: fault.Conflict for an id that another key has. What was
+// taken stays so when err is of the activation. A ring without any key takes none unless one of them is to be active. The
+// caller wipes the material.
+func (r *Ring) Take(ctx context.Context, offers []Offer) (refused []error, err error) {
+	refused, active, err := r.takeAll(ctx, offers)
+	if err != nil || active == "" {
 		return refused, err
 	}
 	return refused, r.activate(ctx, active, false)
 }
 
-func (r *Ring) takeAll(ctx context.Context, offers []Offer, active string) (refused []error, err error) {
+func (r *Ring) takeAll(ctx context.Context, offers []Offer) (refused []error, active string, err error) {
 	const op = "keyring.Take"
 	refused = make([]error, len(offers))
 	notes := make([]func() error, len(offers))
@@ -37,9 +39,14 @@ func (r *Ring) takeAll(ctx context.Context, offers []Offer, active string) (refu
 	r.mu.Lock()
 	defer r.unlock()
 	err = r.change(ctx, func(s *state) (e edit, err error) {
+		active = ""
 		for i, offer := range offers {
 			before := len(e.fresh)
-			if refused[i] = r.take(s, offer, &e); len(e.fresh) == before {
+			refused[i] = r.take(s, offer, &e)
+			if offer.Active && refused[i] == nil {
+				active = offer.ID
+			}
+			if len(e.fresh) == before {
 				continue
 			}
 			if err := notes[i](); err != nil {
@@ -49,7 +56,7 @@ func (r *Ring) takeAll(ctx context.Context, offers []Offer, active string) (refu
 		if s.head.Active != "" || len(e.rows) == 0 {
 			return e, nil
 		}
-		if _, ok := e.fresh[active]; !ok {
+		if active == "" {
 			return e.dropped(), fault.Newf(fault.Unavailable, op, "key/none", "there is no key yet, and none of those that were found may be the first active one")
 		}
 		e.active = active
@@ -57,11 +64,11 @@ func (r *Ring) takeAll(ctx context.Context, offers []Offer, active string) (refu
 		return e, nil
 	})
 	if err != nil {
-		return refused, err
+		return refused, "", err
 	}
 	err = r.followed(ctx)
 	r.join(ctx)
-	return refused, err
+	return refused, active, err
 }
 
 // take adds to e what makes one offer usable here; nothing when it is.

@@ -66,7 +66,7 @@ func plan() []room {
 			"controlplane/doctor/*", "controlplane/keyring", "controlplane/record", "controlplane/peer", "shared/aead", "shared/durable", "shared/kmsclient",
 			"shared/vaultclient",
 		}},
-		{"controlplane/encryption/providerconfig", []string{"shared/kmsclient"}},
+		{"controlplane/encryption/providerconfig", []string{"shared/kmsclient", "shared/schema"}},
 		{"controlplane/encryption", []string{"controlplane/keyring", "controlplane/record", "shared/aead", "shared/kmsclient", "shared/verifier"}},
 		{"controlplane/encryption/kmsv1", []string{"shared/aead", "shared/kmsclient"}},
 		{"controlplane/catalog", []string{

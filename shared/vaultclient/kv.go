@@ -157,6 +157,12 @@ func (s *Session) kv(op, mount, what, path string) (request, error) {
 	}, nil
 }
 
+// CheckPath says what is wrong with a mount or a path.
+func CheckPath(path string) error {
+	_, err := segments("vaultclient.CheckPath", path)
+	return err
+}
+
 // segments parts a mount or path, escaped for a URL.
 func segments(op, path string) ([]string, error) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")

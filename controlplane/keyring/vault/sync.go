@@ -1,0 +1,179 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/vaultclient"
+)
+
+const (
+	syncTimeout   = time.Minute
+	logoutTimeout = 2 * time.Second
+)
+
+// Ring is the keyring; controlplane/keyring says what each method promises.
+type Ring interface {
+	Take(ctx context.Context, offers []keyring.Offer) (refused []error, err error)
+	Settled(ctx context.Context, ids []string) error
+	Keys() keyring.Listing
+	Wanted() []string
+	Changed() <-chan struct{}
+}
+
+// Sync brings into a ring what Vault has.
+type Sync struct {
+	keeper *Keeper
+	ring   Ring
+	turn   chan struct{} // one at a time
+	done   chan struct{} // somebody asked for a sync and it went well
+}
+
+// NewSync makes the Sync of one ring, which keeper keeps. It starts nothing.
+func NewSync(keeper *Keeper, ring Ring) *Sync {
+	return &Sync{keeper, ring, make(chan struct{}, 1), make(chan struct{}, 1)}
+}
+
+// Now reads all that Vault has, by a token for this once or, without one, by the settings, and returns when every node that
+// lives holds it and the newest version is the active key. It fails with fault.Unavailable when Vault or a node, which is named, does
+// not answer; with fault.Conflict when the newest version is deleted or refused; with fault.Invalid when token is none.
+func (s *Sync) Now(ctx context.Context, token secret.Bytes) error {
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
+	r, err := s.pass(ctx, token, true)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, v := range r.versions {
+		if v.good() {
+			ids = append(ids, v.id)
+		}
+	}
+	if err := s.ring.Settled(ctx, ids); err != nil {
+		return err
+	}
+	select {
+	case s.done <- struct{}{}:
+	default:
+	}
+	return s.newestFault(r)
+}
+
+// newestFault says why the newest version is not the active key.
+func (s *Sync) newestFault(r *reading) error {
+	switch v := r.newest(); {
+	case v == nil:
+		return conflict("%s has no version: write one (%s)", s.keeper.place(), s.keeper.put())
+	case v.gone != "":
+		return conflict("version %d of %s, the newest, is %s: the active key stays. Undelete it, or write another (%s)", v.number, s.keeper.place(), v.gone, s.keeper.put())
+	case v.refused != "":
+		return conflict("version %d of %s, the newest, is refused: %s. The active key stays. Write another (%s)", v.number, s.keeper.place(), v.refused, s.keeper.put())
+	}
+	return nil
+}
+
+func conflict(format string, args ...any) error {
+	return fault.Newf(fault.Conflict, "vault.Sync", "vault", format, args...)
+}
+
+// pass reads Vault once and gives the ring what it has not. Without all, versions whose keys the ring holds are not read
+// again.
+func (s *Sync) pass(ctx context.Context, token secret.Bytes, all bool) (*reading, error) {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	r, err := s.look(ctx, token, all)
+	if err != nil {
+		if !errors.Is(err, errNoToken) && token.Len() == 0 && ctx.Err() == nil {
+			s.keeper.failed(err)
+		}
+		return nil, err
+	}
+	defer r.wipe()
+	refused, err := s.ring.Take(ctx, r.offers)
+	for i, why := range refused {
+		if why != nil {
+			r.versions[r.offered[i]].refused = fault.Text(why)
+		}
+	}
+	held := s.ring.Keys().IDs
+	s.keeper.succeeded(r, held, s.ring.Wanted())
+	if why := s.newestFault(r); err != nil && why != nil && len(held) == 0 {
+		return r, why
+	}
+	return r, err
+}
+
+// look logs in, reads, and logs out.
+func (s *Sync) look(ctx context.Context, token secret.Bytes, all bool) (*reading, error) {
+	k := s.keeper
+	session, err := k.login(ctx, token)
+	if err != nil {
+		return nil, k.wrap(err)
+	}
+	defer func() {
+		leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutTimeout)
+		defer cancel()
+		_ = session.Close(leaving) // the token ends by itself
+		k.client.Close()
+	}()
+	held := map[string]bool{}
+	for _, id := range s.ring.Keys().IDs {
+		held[id] = true
+	}
+	r, err := k.read(ctx, session, func(number int, created string) (version, bool) {
+		v, ok := k.seen.Load().version(number, created)
+		return v, ok && !all && (v.refused != "" || held[v.id])
+	})
+	if err != nil {
+		return nil, k.wrap(err)
+	}
+	if k.options.Poll > 0 && k.options.Auth == AuthToken && token.Len() == 0 {
+		r.token = renewed(ctx, session)
+	}
+	return r, nil
+}
+
+// renewed lets a token that is used again and again live on, as far as it may. Where its policies do not let it look at itself, nothing
+// is known.
+func renewed(ctx context.Context, session *vaultclient.Session) vaultclient.Token {
+	token, err := session.Lookup(ctx)
+	if err != nil || token.TTL == 0 || !token.Renewable {
+		return token
+	}
+	if longer, err := session.Renew(ctx); err == nil {
+		return longer
+	}
+	return token
+}
+
+// wrap makes what Vault said an error of the keyring: that Vault denies something is no word on who asks here.
+func (k *Keeper) wrap(err error) error {
+	if errors.Is(err, errNoToken) || vaultclient.StepOf(err) == "" {
+		return err
+	}
+	kind := fault.Unavailable
+	if fault.SubjectOf(err) == "token" && fault.KindOf(err) == fault.Invalid {
+		kind = fault.Invalid
+	}
+	// The text alone: what is below may be a deadline, which is not the caller's.
+	return fault.New(kind, "vault.Sync", "vault", &cannotRead{k.client.Address(), err, fmt.Sprintf("reading %s in Vault at %s: %s; %s", k.place(), k.client.Address(), textOf(err), k.mend(err))})
+}
+
+// cannotRead hides a cause that [errors.Is] would find.
+type cannotRead struct {
+	address string
+	cause   error
+	text    string
+}
+
+func (c *cannotRead) Error() string { return c.text }
