@@ -126,7 +126,7 @@ func (r *resealing) body() error {
 	var replaced []replacement
 	marked := 0 // sealed texts at places that the schema knows
 	err = r.c.schema.Secrets(r.e, m, func(field, text string) (string, error) {
-		if aead.IsSealed(text) {
+		if record.IsSealed(text) {
 			marked++
 		}
 		sealed, err := r.again(field, text)
@@ -142,7 +142,7 @@ func (r *resealing) body() error {
 		r.bad = first(r.bad, fault.New(fault.Corrupt, "catalog.Reseal", subject(r.row.Table, r.row.ID), err))
 		return nil
 	}
-	if bytes.Count(r.row.Body, []byte(`"$ke$`)) > marked {
+	if bytes.Count(r.row.Body, []byte(`"$ke$`))+bytes.Count(r.row.Body, []byte(`"k8s:enc:`)) > marked {
 		r.bad = first(r.bad, fault.Newf(fault.Invalid, "catalog.Reseal", subject(r.row.Table, r.row.ID),
 			"it holds sealed values where this version knows of no secret, as of a plugin that it does not have"))
 	}
@@ -155,11 +155,11 @@ func (r *resealing) body() error {
 // replacement is a stored text and what takes its place.
 type replacement struct{ old, sealed string }
 
-// under names the keys of the new texts; none when they are in clear.
+// under names the rings' keys of the new texts; none when they are of no ring.
 func under(replaced []replacement) []string {
 	keys := []string{}
 	for _, one := range replaced {
-		if id, err := aead.KeyIDOf(one.sealed); err == nil && !slices.Contains(keys, id) {
+		if id := record.KeyOf(record.MarkOf(one.sealed)); id != "" && !slices.Contains(keys, id) {
 			keys = append(keys, id)
 		}
 	}
@@ -174,7 +174,7 @@ func (r *resealing) rewrite(m proto.Message, replaced []replacement) []byte {
 	for _, one := range replaced {
 		old := []byte(`"` + one.old + `"`)
 		quoted, err := json.Marshal(one.sealed)
-		if err != nil || !aead.IsSealed(one.old) || bytes.Count(body, old) != 1 {
+		if err != nil || !record.IsSealed(one.old) || bytes.Count(body, old) != 1 {
 			return r.c.schema.EncodeStored(r.e, m)
 		}
 		body = bytes.Replace(body, old, quoted, 1)
@@ -209,7 +209,7 @@ func (c *Catalog) Plaintexts(ctx context.Context) (count int, err error) {
 // holdsPlaintext counts a row that cannot be read for one that does.
 func (c *Catalog) holdsPlaintext(row record.Row) (clear bool) {
 	look := func(_, text string) (string, error) {
-		clear = clear || (!aead.IsSealed(text) && c.cipher.Stale(row.Table, text))
+		clear = clear || (!record.IsSealed(text) && c.cipher.Stale(row.Table, text))
 		return text, nil
 	}
 	for _, text := range row.Sealed {

@@ -12,15 +12,16 @@ type Counter interface {
 	CountSealed(ctx context.Context) ([]record.SealedCount, error)
 }
 
-// CountSealed counts the rows that hold a value sealed under the key, or under any key when keyID is "", by
-// table. disposable names tables whose sealed values can be made anew and so do not count.
+// CountSealed counts the rows that hold a value sealed under a key of any ring, or under any key of the keyring itself
+// when keyID is "", by table and mark. disposable names tables whose sealed values can be made anew and so do not count.
 func CountSealed(ctx context.Context, store Counter, keyID string, disposable ...string) (counts []record.SealedCount, err error) {
 	all, err := store.CountSealed(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, count := range all {
-		if count.Key != "" && (keyID == "" || count.Key == keyID) && !slices.Contains(disposable, count.Table) {
+		id := record.KeyOf(count.Key)
+		if id != "" && (id == keyID || keyID == "" && count.Key == id) && !slices.Contains(disposable, count.Table) {
 			counts = append(counts, count)
 		}
 	}

@@ -27,6 +27,6 @@ type Keyring struct {
 // SealedCount says how many rows of a table hold a value under a key.
 type SealedCount struct {
 	Table string
-	Key   string // its id; "": the row's encrypted column holds a text that is not sealed
+	Key   string // the mark, see [MarkOf]; "": the row's encrypted column holds a text that is not sealed
 	Rows  int
 }

@@ -64,7 +64,7 @@ type Store interface {
 	// that of another ring's key, unless it has the same check value, and so was only moved there.
 	ChangeKeyring(ctx context.Context, ring string, old *string, head string, keys []Key) error
 
-	// CountSealed counts the rows that hold sealed values, by table and key. A row that holds values under
+	// CountSealed counts the rows that hold sealed values, by table and mark. A row that holds values under
 	// two keys counts for both. Tables and keys without any are left out.
 	CountSealed(ctx context.Context) ([]SealedCount, error)
 

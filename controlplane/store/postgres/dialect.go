@@ -29,6 +29,7 @@ func dialect(prefix string) *relational.Dialect {
 		CheckReferences:  "SET CONSTRAINTS ALL IMMEDIATE",
 		Now:              "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
 		Splits:           true,
+		Position:         "strpos",
 		ReadTags:         "array_to_json(tags)::text",
 		Tags: func(tags []string) any {
 			if tags == nil {

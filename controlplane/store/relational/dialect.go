@@ -28,6 +28,8 @@ type Dialect struct {
 
 	Now string // expression: milliseconds since 1970 by the database's clock, which every transaction sees anew
 
+	Position string // function that says where a text stands in another: 1 is its beginning, 0 nowhere
+
 	ReadTags string                  // expression that gives tags as JSON text
 	Tags     func(tags []string) any // argument for the column tags
 	// HasTags returns a condition and its arguments: the column holds all of tags, or one of them.

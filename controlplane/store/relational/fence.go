@@ -53,15 +53,19 @@ func notUsable(result *sql.Rows) (ended string, err error) {
 	return ended, result.Err()
 }
 
-// sealedUnder adds the keys of what is written into one row of a table.
+// sealedUnder adds the rings' keys of what is written into one row of a table.
 func sealedUnder(t *layout.Table, sealed map[string]string, body []byte, found map[string]bool) {
+	marks := map[string]bool{}
 	for _, text := range sealed {
-		if len(text) > len(sealedBegin)+keyIDLength && text[:len(sealedBegin)] == sealedBegin {
-			found[text[len(sealedBegin):len(sealedBegin)+keyIDLength]] = true
-		}
+		marks[record.MarkOf(text)] = true
 	}
 	if t.Nested {
-		bodyKeys(body, found)
+		bodyMarks(body, marks)
+	}
+	for mark := range marks {
+		if id := record.KeyOf(mark); id != "" {
+			found[id] = true
+		}
 	}
 }
 

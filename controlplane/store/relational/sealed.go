@@ -1,7 +1,6 @@
 package relational
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
@@ -11,12 +10,6 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/controlplane/store/layout"
-)
-
-// The store knows of sealed text only where its key's id stands: $ke$1$-<key id>-…
-const (
-	sealedBegin = "$ke$1$-"
-	keyIDLength = 8
 )
 
 // CountSealed counts the rows that hold sealed values. The database does the counting, whose time is that of
@@ -30,12 +23,12 @@ func (s *Store) CountSealed(ctx context.Context) ([]record.SealedCount, error) {
 	defer tx.end(ctx)
 	var counts []record.SealedCount
 	for _, t := range s.layout.Tables() {
-		byKey := map[string]int{}
-		if err := s.countTable(ctx, tx, t, byKey); err != nil {
+		byMark := map[string]int{}
+		if err := s.countTable(ctx, tx, t, byMark); err != nil {
 			return nil, s.fault(ctx, "CountSealed", t.Name, err)
 		}
-		for key, rows := range byKey {
-			counts = append(counts, record.SealedCount{Table: t.Name, Key: key, Rows: rows})
+		for mark, rows := range byMark {
+			counts = append(counts, record.SealedCount{Table: t.Name, Key: mark, Rows: rows})
 		}
 	}
 	slices.SortFunc(counts, func(a, b record.SealedCount) int {
@@ -44,35 +37,35 @@ func (s *Store) CountSealed(ctx context.Context) ([]record.SealedCount, error) {
 	return counts, nil
 }
 
-// countTable counts groups of rows: rows of the same keys in the same columns are one group, except that
+// countTable counts groups of rows: rows of the same marks in the same columns are one group, except that
 // those with a sealed body are read one by one.
-func (s *Store) countTable(ctx context.Context, tx *transaction, t *layout.Table, byKey map[string]int) error {
+func (s *Store) countTable(ctx context.Context, tx *transaction, t *layout.Table, byMark map[string]int) error {
 	if len(t.Sealed) == 0 && !t.Nested {
 		return nil
 	}
-	var keys, conditions []string
+	var marks, conditions []string
 	for _, c := range t.Sealed {
 		name := layout.Quote(c.Name)
-		keys = append(keys, fmt.Sprintf("CASE WHEN substr(%[1]s, 1, 4) = '$ke$' THEN substr(%[1]s, 8, 8) WHEN %[1]s IS NOT NULL THEN '' END", name))
+		marks = append(marks, s.dialect.mark(name))
 		conditions = append(conditions, name+" IS NOT NULL")
 	}
 	from := " FROM " + s.dialect.table(t.Name)
-	sealedBody := "body LIKE '%" + sealedBegin + "%'"
+	sealedBody := "(body LIKE '%$ke$1$-%' OR body LIKE '%k8s:enc:%')"
 	if len(t.Sealed) > 0 {
 		where := " WHERE (" + strings.Join(conditions, " OR ") + ")"
 		if t.Nested {
 			where += " AND NOT " + sealedBody
 		}
-		statement := "SELECT count(*), " + strings.Join(keys, ", ") + from + where + " GROUP BY " + ordinals(2, len(keys))
-		if err := countRows(ctx, tx, statement, len(keys), byKey); err != nil {
+		statement := "SELECT count(*), " + strings.Join(marks, ", ") + from + where + " GROUP BY " + ordinals(2, len(marks))
+		if err := countRows(ctx, tx, statement, len(marks), byMark); err != nil {
 			return err
 		}
 	}
 	if !t.Nested {
 		return nil
 	}
-	statement := "SELECT " + strings.Join(append([]string{"1", "body"}, keys...), ", ") + from + " WHERE " + sealedBody
-	return countBodies(ctx, tx, statement, len(keys), byKey)
+	statement := "SELECT " + strings.Join(append([]string{"1", "body"}, marks...), ", ") + from + " WHERE " + sealedBody
+	return countBodies(ctx, tx, statement, len(marks), byMark)
 }
 
 func ordinals(first, n int) string {
@@ -83,7 +76,7 @@ func ordinals(first, n int) string {
 	return strings.Join(list, ", ")
 }
 
-func countRows(ctx context.Context, tx *transaction, statement string, columns int, byKey map[string]int) error {
+func countRows(ctx context.Context, tx *transaction, statement string, columns int, byMark map[string]int) error {
 	result, err := tx.query(ctx, statement)
 	if err != nil {
 		return err
@@ -91,17 +84,17 @@ func countRows(ctx context.Context, tx *transaction, statement string, columns i
 	defer result.Close()
 	for result.Next() {
 		var rows int
-		keys := make([]sql.NullString, columns)
-		if err := result.Scan(append([]any{&rows}, pointers(keys)...)...); err != nil {
+		marks := make([]sql.NullString, columns)
+		if err := result.Scan(append([]any{&rows}, pointers(marks)...)...); err != nil {
 			return err
 		}
-		add(byKey, distinct(keys), rows)
+		add(byMark, distinct(marks), rows)
 	}
 	return result.Err()
 }
 
 // countBodies looks into bodies one after the other, and keeps none.
-func countBodies(ctx context.Context, tx *transaction, statement string, columns int, byKey map[string]int) error {
+func countBodies(ctx context.Context, tx *transaction, statement string, columns int, byMark map[string]int) error {
 	result, err := tx.query(ctx, statement)
 	if err != nil {
 		return err
@@ -110,52 +103,37 @@ func countBodies(ctx context.Context, tx *transaction, statement string, columns
 	for result.Next() {
 		var rows int
 		var body sql.RawBytes
-		keys := make([]sql.NullString, columns)
-		if err := result.Scan(append([]any{&rows, &body}, pointers(keys)...)...); err != nil {
+		marks := make([]sql.NullString, columns)
+		if err := result.Scan(append([]any{&rows, &body}, pointers(marks)...)...); err != nil {
 			return err
 		}
-		found := distinct(keys)
-		bodyKeys(body, found)
-		add(byKey, found, rows)
+		found := distinct(marks)
+		bodyMarks(body, found)
+		add(byMark, found, rows)
 	}
 	return result.Err()
 }
 
-func pointers(keys []sql.NullString) []any {
-	list := make([]any, len(keys))
-	for i := range keys {
-		list[i] = &keys[i]
+func pointers(marks []sql.NullString) []any {
+	list := make([]any, len(marks))
+	for i := range marks {
+		list[i] = &marks[i]
 	}
 	return list
 }
 
-func distinct(keys []sql.NullString) map[string]bool {
+func distinct(marks []sql.NullString) map[string]bool {
 	found := map[string]bool{}
-	for _, key := range keys {
-		if key.Valid {
-			found[key.String] = true
+	for _, mark := range marks {
+		if mark.Valid {
+			found[mark.String] = true
 		}
 	}
 	return found
 }
 
-func add(byKey map[string]int, keys map[string]bool, rows int) {
-	for key := range keys {
-		byKey[key] += rows
-	}
-}
-
-// bodyKeys adds the keys of the sealed strings in a JSON text. JSON escapes none of the form's characters.
-func bodyKeys(body []byte, found map[string]bool) {
-	begin := []byte(`"` + sealedBegin)
-	for {
-		_, after, ok := bytes.Cut(body, begin)
-		if !ok {
-			return
-		}
-		body = after
-		if len(body) > keyIDLength && body[keyIDLength] == '-' {
-			found[string(body[:keyIDLength])] = true
-		}
+func add(byMark map[string]int, marks map[string]bool, rows int) {
+	for mark := range marks {
+		byMark[mark] += rows
 	}
 }

@@ -22,6 +22,7 @@ func dialect() *relational.Dialect {
 		Begin:         func(time.Duration) string { return "BEGIN IMMEDIATE" },
 		BeginSnapshot: "BEGIN",
 		Now:           "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+		Position:      "instr",
 		ReadTags:      "tags",
 		Tags:          tags,
 		HasTags:       hasTags,

@@ -29,7 +29,11 @@ func (b *bench) ringOf(t *testing.T, keys ...record.Key) {
 
 // testKeyTakenOutOfUse: nothing is committed under a key that seals no more, however long ago it was sealed.
 func testKeyTakenOutOfUse(t *testing.T, b *bench) {
-	b.ringOf(t, record.Key{ID: "usable00", State: record.KeyUsable}, record.Key{ID: "ended000", State: "deactivated"})
+	b.ringOf(t, record.Key{ID: "usable00", State: record.KeyUsable})
+	other := []record.Key{{ID: "ended000", State: "deactivated"}, {ID: "usable01", State: record.KeyUsable}} // ids are unique over all rings
+	if err := b.ChangeKeyring(t.Context(), "kms/vault", nil, "1", other); err != nil {
+		t.Fatal(err)
+	}
 	refused := func(what string, err error) {
 		t.Helper()
 		if fault.KindOf(err) != fault.Conflict || fault.SubjectOf(err) != "key/ended000" {
@@ -40,11 +44,13 @@ func testKeyTakenOutOfUse(t *testing.T, b *bench) {
 	credential := b.credential(newID(), consumer.ID, "ann")
 	credential.Sealed = map[string]string{"password": sealed("usable00", "p")}
 	b.apply(t, insert(consumer), insert(credential), insert(b.plugin(`{"config":"`+sealed("usable00", "x")+`"}`)),
-		insert(b.plugin(`{"config":"`+sealed("foreign0", "x")+`"}`)))
-	other := b.credential(newID(), consumer.ID, "bob")
-	other.Sealed = map[string]string{"password": sealed("usable00", "p"), "password_check": sealed("ended000", "c")}
+		insert(b.plugin(`{"config":["`+sealed("foreign0", "x")+`","`+kms2("usable01", "AAAA")+`"]}`)))
+	bob, kms := b.credential(newID(), consumer.ID, "bob"), b.credential(newID(), consumer.ID, "joe")
+	bob.Sealed = map[string]string{"password": sealed("usable00", "p"), "password_check": sealed("ended000", "c")}
+	kms.Sealed = map[string]string{"password": kms2("ended000", "AAAA")}
 	for what, row := range map[string]record.Row{
-		"a sealed column": other, "a sealed body": b.plugin(`{"config":["` + sealed("usable00", "x") + `","` + sealed("ended000", "x") + `"]}`),
+		"a sealed column": bob, "a column sealed by a plugin's seed": kms,
+		"a body sealed by a plugin's seed": b.plugin(`{"config":["` + kms2("ended000", "AAAA") + `"]}`), "a sealed body": b.plugin(`{"config":["` + sealed("usable00", "x") + `","` + sealed("ended000", "x") + `"]}`),
 	} {
 		for _, silent := range []bool{false, true} {
 			_, err := b.Apply(t.Context(), record.Batch{Changes: []record.Change{insert(row)}, Silent: silent})

@@ -65,6 +65,7 @@ func Run(t *testing.T, open func(t *testing.T) record.Store) {
 		"a key that was taken out of use seals no more":      testKeyTakenOutOfUse,
 		"writers beside a key that is taken out of use":      testKeyTakenOutOfUseBeside,
 		"sealed rows are counted by table and key":           testCountSealed,
+		"the database tells marks as programs do":            testMarks,
 		"many sealed rows are counted exactly":               testCountMany,
 		"data planes are noted and forgotten":                testNodes,
 		"raw rows show what is stored":                       testRaw,
