@@ -15,6 +15,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/cli/configcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/databasecmd"
 	"github.com/keepgate/keepgate/controlplane/cli/doctorcmd"
+	"github.com/keepgate/keepgate/controlplane/cli/encryptioncmd"
 	"github.com/keepgate/keepgate/controlplane/cli/fleetcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/keyringcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/nodescmd"
@@ -63,8 +64,9 @@ func Root(plane Plane) (*cobra.Command, error) {
 	root.AddCommand(database...)
 	ring, ringErr := keyringcmd.Command(plane.Rehearse)
 	doctor, doctorErr := doctorcmd.Command(plane.Doctor)
-	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), doctor, fleetcmd.Command(), nodescmd.Command(), rbaccmd.Command(), ring)
-	return root, errors.Join(err, databaseErr, ringErr, doctorErr)
+	encryption, encryptionErr := encryptioncmd.Command()
+	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), doctor, encryption, fleetcmd.Command(), nodescmd.Command(), rbaccmd.Command(), ring)
+	return root, errors.Join(err, databaseErr, ringErr, doctorErr, encryptionErr)
 }
 
 // Main runs the command line of this process and returns its exit status.

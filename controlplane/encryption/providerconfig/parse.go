@@ -16,16 +16,6 @@ const (
 	kindName   = "EncryptionConfiguration"
 )
 
-// Options say what a file may ask for on this node.
-type Options struct {
-	Tables       []string // those with encrypted fields
-	Clear        []string // tables without any, for a better answer to who names one
-	Keyring      bool     // there is a ring
-	Gates        Gates
-	AllowUnbound bool                        // aescbc and secretbox may write
-	Endpoint     func(endpoint string) error // whether a plugin can be there at all
-}
-
 // Hash is how a file is known from another, as Kubernetes writes it.
 func Hash(text []byte) string {
 	sum := sha256.Sum256(text)

@@ -23,6 +23,7 @@ package providerconfig
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keepgate/keepgate/shared/secret"
@@ -70,6 +71,18 @@ type Provider struct {
 	Line   int
 	Plugin *Plugin // of kind KMS
 	Keys   []Key   // of kinds AESGCM, AESCBC, Secretbox: the first writes
+}
+
+// String names a provider for people, without its keys' material.
+func (p Provider) String() string {
+	words := []string{string(p.Kind)}
+	if p.Plugin != nil {
+		words = append(words, p.Plugin.Version, p.Plugin.Name)
+	}
+	for _, key := range p.Keys {
+		words = append(words, key.Name)
+	}
+	return strings.Join(words, " ")
 }
 
 // Plugin is a KMS plugin.
