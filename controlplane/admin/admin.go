@@ -103,7 +103,7 @@ func New(deps Deps, options Options) (*Server, error) {
 	if deps.Access != nil {
 		deps.Catalog = rbac.NewScope(deps.Catalog)
 	}
-	s := &Server{deps: deps, options: options, table: rest.NewTable(), guard: g}
+	s := &Server{deps: deps, options: options, table: rest.NewTable(), guard: g, counts: counts{begun: time.Now()}}
 	entity := deps.Catalog.Schema()
 	about := node.Deps{
 		Catalog: deps.Catalog, Schema: entity, Fleet: deps.Fleet, Newest: deps.Newest, AcceptRestore: deps.AcceptRestore,

@@ -24,9 +24,7 @@ import (
 // ServeHTTP answers one request and logs it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	s.counts.requests.Add(1)
-	s.counts.serving.Add(1)
-	defer s.counts.serving.Add(-1)
+	defer s.counts.serve()()
 	m, found := s.table.Find(r.URL.EscapedPath())
 	r, err := s.identify(r, found)
 	var answer rest.Answer

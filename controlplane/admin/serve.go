@@ -120,12 +120,28 @@ func (s *Server) believing(check func(tls.ConnectionState) error) http.Handler {
 
 // counts is what the listeners saw.
 type counts struct {
+	begun              time.Time
 	accepted, requests atomic.Uint64
 	active, serving    atomic.Int64
+	answered           atomic.Int64 // when the last answer was given, since begun
 }
 
-// Serving is how many requests are being answered right now: background work gives way to them.
-func (s *Server) Serving() int { return int(s.counts.serving.Load()) }
+// Idle says how long no request was being answered, 0 while one is: background work gives way to them.
+func (s *Server) Idle() time.Duration {
+	if s.counts.serving.Load() > 0 {
+		return 0
+	}
+	return max(1, time.Since(s.counts.begun)-time.Duration(s.counts.answered.Load()))
+}
+
+func (c *counts) serve() (done func()) {
+	c.requests.Add(1)
+	c.serving.Add(1)
+	return func() {
+		c.answered.Store(int64(time.Since(c.begun)))
+		c.serving.Add(-1)
+	}
+}
 
 func (c *counts) connection(_ net.Conn, state http.ConnState) {
 	switch state {

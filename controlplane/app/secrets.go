@@ -2,12 +2,14 @@ package app
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/cluster"
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
+	"github.com/keepgate/keepgate/controlplane/keyring/vault"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/controlplane/reencrypt"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -50,7 +52,7 @@ func (p *plane) secrets(ctx context.Context) (*encryption.Cipher, error) {
 		return encryption.New(ctx, p.store, encryption.FromSettings(nil, encryption.Options{}))
 	}
 	var proves keyring.Prover // the local keeper is one itself
-	if keeper.Strategy() == "cluster" {
+	if provenByPeers(keeper.Strategy()) {
 		proves = prover{p.peers.identity.source, mtls.Ever}
 	}
 	p.ring, err = keyring.Open(ctx, p.store, keeper, proves, keyring.Options{
@@ -69,13 +71,13 @@ func (p *plane) secrets(ctx context.Context) (*encryption.Cipher, error) {
 }
 
 // ringPatience is how long a started node holds back what it would have to publish without keys that another node
-// is about to give it.
+// or Vault is about to give it.
 const ringPatience = 3 * time.Second
 
 // publishing runs the publisher. A node that joins others reads the configuration when it has the keys for it, so that
 // data planes are not told for a moment that most of it does not open.
 func (p *plane) publishing(ctx context.Context) error {
-	if p.ring != nil && p.peers.peer != nil {
+	if p.ring != nil && (p.peers.peer != nil || p.vault != nil) {
 		waiting, cancel := context.WithTimeout(ctx, ringPatience)
 		defer cancel()
 		for changed := p.ring.Changed(); waiting.Err() == nil && len(p.ring.Lacking()) > 0; changed = p.ring.Changed() {
@@ -101,9 +103,11 @@ func (p *plane) reencryption(cipher *encryption.Cipher) {
 			}
 			return ids, err
 		},
-		Busy: func() bool {
-			api := p.api.Load()
-			return api != nil && api.Serving() > 0
+		Idle: func() time.Duration {
+			if api := p.api.Load(); api != nil {
+				return api.Idle()
+			}
+			return math.MaxInt64 // it does not serve yet
 		},
 		Agreed: p.decryptionAgreed,
 	})
@@ -159,6 +163,9 @@ func strategyOf(s cpsettings.ControlPlane) string {
 	return "cluster"
 }
 
+// provenByPeers: changes of the ring are proven by this node's certificate. The local keeper proves them by its key file.
+func provenByPeers(strategy string) bool { return strategy != "" && strategy != "local" }
+
 // keeperOf returns the strategy that the settings name, nil when the keyring is off.
 func keeperOf(s cpsettings.ControlPlane) (keyring.Keeper, error) {
 	switch strategy := strategyOf(s); {
@@ -169,6 +176,8 @@ func keeperOf(s cpsettings.ControlPlane) (keyring.Keeper, error) {
 			"recovery key: take it out and keep a copy of keyring_local_key_file, or set keyring_strategy = cluster")
 	case strategy == "local":
 		return local.New(s.Keyring.LocalKeyFile), nil
+	case strategy == vault.Strategy:
+		return vaultKeeper(s)
 	case strategy != "cluster":
 		return nil, fault.Newf(fault.Invalid, "app.Run", "keyring_strategy", "%s is not available", strategy)
 	}

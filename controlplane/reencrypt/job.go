@@ -73,9 +73,9 @@ type Options struct {
 	// Agreed fails while a node that lives writes secrets otherwise than a job would leave them: it could not
 	// read them then. Default: all agree.
 	Agreed func(ctx context.Context, to string) error
-	// Busy reports whether somebody waits for this process right now: the job then lets them go first, for a
-	// moment. Default: nobody.
-	Busy func() bool
+	// Idle says how long nobody has waited for this process, 0 while somebody does: the job makes itself small
+	// beside others. Default: for ever.
+	Idle func() time.Duration
 
 	Batch int           // rows read and written at once; default 1000
 	Save  time.Duration // how often the place is saved; default 1 s

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/record"
@@ -81,6 +82,23 @@ func TestARateIsNoBurst(t *testing.T) {
 		}
 		if p := e.awaitDone(n); p.Resealed != 350 {
 			t.Errorf("%d rows were written", p.Resealed)
+		}
+	})
+}
+
+func TestBesideOthersAllIsWrittenInSmallUnits(t *testing.T) {
+	engines(t, func(t *testing.T, e *env) {
+		e.start(encryption.Options{})
+		e.fillKeys("k", 350)
+		fresh := e.rotate()
+		store := &bursts{Store: e.store}
+		n := e.runOn(store, "a", reencrypt.Options{Batch: 1000, Idle: func() time.Duration { return 0 }})
+		e.begin(n, reencrypt.Request{Table: "keyauth_credentials"})
+		if p := e.awaitDone(n); p.Resealed != 350 || e.under()[fresh] != 350 {
+			t.Errorf("%d rows were written, %d are under the new key", p.Resealed, e.under()[fresh])
+		}
+		if most := store.most.Load(); most > 50 {
+			t.Errorf("beside others %d rows were written at once", most)
 		}
 	})
 }

@@ -90,18 +90,6 @@ func (p *pace) after(ctx context.Context, rows int) error {
 	return nil
 }
 
-// giveWay lets others go first while somebody waits for this process, but not for ever.
-func (w *worker) giveWay(ctx context.Context) error {
-	if w.j.options.Busy == nil {
-		return ctx.Err()
-	}
-	const look, most = 200 * time.Microsecond, 5 * time.Millisecond
-	for waited := time.Duration(0); waited < most && w.j.options.Busy(); waited += look {
-		time.Sleep(look)
-	}
-	return ctx.Err()
-}
-
 func gone(err error) bool { return fault.KindOf(err) == fault.NotFound }
 
 // reasonOf says in few words why a row does not open, and names the key that is missing.

@@ -159,8 +159,12 @@ func (w *worker) read(ctx context.Context, at place, writer string, to chan<- *b
 			}
 			return err
 		}
-		query.Limit = w.limit.most(limit)
-		rows, err := w.j.store.List(ctx, query)
+		query.Limit = w.others.most(w.limit.most(limit))
+		var rows []record.Row
+		err := w.others.step(ctx, query.Limit, func() (err error) {
+			rows, err = w.j.store.List(ctx, query)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -188,19 +192,16 @@ func sizeOf(rows []record.Row) (bytes int) {
 	return bytes
 }
 
-// sealAtOnce is how many rows are sealed between two looks at who else wants the processor: some milliseconds.
-const sealAtOnce = 50
-
 func (w *worker) seal(ctx context.Context, table string, b *batch) error {
-	for chunk := range slices.Chunk(b.rows, sealAtOnce) {
-		if err := w.giveWay(ctx); err != nil {
+	for chunk := range slices.Chunk(b.rows, unit) {
+		err := w.others.step(ctx, len(chunk), func() error {
+			changed, bad, err := w.j.catalog.Reseal(ctx, table, chunk)
+			b.changed, b.bad = append(b.changed, changed...), append(b.bad, bad...)
 			return err
-		}
-		changed, bad, err := w.j.catalog.Reseal(ctx, table, chunk)
+		})
 		if err != nil {
 			return err
 		}
-		b.changed, b.bad = append(b.changed, changed...), append(b.bad, bad...)
 	}
 	return nil
 }

@@ -19,7 +19,9 @@ type worker struct {
 	j *Job
 	// limit holds the writing back; its own lock.
 	limit pace
-	renew bool // the next pass begins anew
+	// others are let go first; its own lock.
+	others *neighbour
+	renew  bool // the next pass begins anew
 
 	mu   sync.Mutex
 	s    *stored // guarded by mu; what the next save writes
@@ -35,7 +37,7 @@ const retryAfter = 5 * time.Second
 
 // work goes through the job until it is done, is released, or ctx ends. What is away for a while is waited for.
 func (j *Job) work(ctx context.Context, s *stored) {
-	w := &worker{j: j, s: s, text: s.text(), saved: time.Now()}
+	w := &worker{j: j, s: s, text: s.text(), saved: time.Now(), others: newNeighbour(j.options.Idle)}
 	w.limit.set(s.Rate)
 	wait := 100 * time.Millisecond
 	for {

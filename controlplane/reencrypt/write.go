@@ -13,8 +13,12 @@ import (
 func (w *worker) write(ctx context.Context, table string, b *batch) error {
 	written, retried := len(b.changed), 0
 	if written > 0 {
-		// What is written is counted: nobody cuts it off in the middle, and the store has its own patience.
-		conflicts, err := w.j.store.Reseal(context.WithoutCancel(ctx), table, b.changed)
+		var conflicts []string
+		err := w.others.step(ctx, written, func() (err error) {
+			// What is written is counted: nobody cuts it off in the middle, and the store has its own patience.
+			conflicts, err = w.j.store.Reseal(context.WithoutCancel(ctx), table, b.changed)
+			return err
+		})
 		if err != nil {
 			if now, ended := w.j.cipher.Writer(); fault.KindOf(err) == fault.Conflict && ended == nil && now != w.writer() {
 				return errRotated // and the key that wrote was taken out of use
@@ -43,10 +47,7 @@ func (w *worker) write(ctx context.Context, table string, b *batch) error {
 		}
 		w.rows += written
 	})
-	if err := w.limit.after(ctx, written); err != nil {
-		return err
-	}
-	return w.giveWay(ctx)
+	return w.limit.after(ctx, written)
 }
 
 // tries bounds how often one row is tried: who writes a row seals it anew, so it is fresh or gone soon.
