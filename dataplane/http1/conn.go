@@ -13,6 +13,7 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
+	"github.com/keepgate/keepgate/dataplane/nowait"
 )
 
 // States of a connection, for draining.
@@ -42,6 +43,7 @@ type conn struct {
 	handedOver bool               // somebody else closes nc
 	serving    *exchange.Exchange // between Serve and Finish
 
+	at              int64       // now, as far as it is known; 0: not
 	readBy, writeBy int64       // deadlines in force, exchange.Now; 0: none
 	wait            int64       // silence allowed to the reads to come, ns; 0: the deadline in force stays
 	pace            wire.Pace   // that the body being read must keep
@@ -62,7 +64,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{srv: s, nc: nc, scheme: "http"}
 	c.in = wire.Input{Src: c, Blocks: &s.blocks}
 	c.peer.Remote, c.peer.Local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
-	socket := nc
+	under := nc
 	if t, ok := nc.(*tls.Conn); ok {
 		if !t.ConnectionState().HandshakeComplete { // else the first read would do it, too late to be seen here
 			_ = t.SetDeadline(time.Now().Add(s.options.HeadTimeout))
@@ -70,12 +72,12 @@ func newConn(s *Server, nc net.Conn) *conn {
 			_ = t.SetDeadline(time.Time{})
 		}
 		state := t.ConnectionState()
-		c.tls, c.scheme, socket = &state, "https", t.NetConn()
-		if p, ok := socket.(policed); ok {
+		c.tls, c.scheme, under = &state, "https", t.NetConn()
+		if p, ok := under.(policed); ok {
 			c.policy = p.HandshakePolicy()
 		}
 	}
-	if sc, ok := socket.(syscall.Conn); ok {
+	if sc, ok := under.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.fd = raw
 			if c.tls == nil {
@@ -135,8 +137,12 @@ func (c *conn) end() {
 // await waits for the first bytes of the next request, without holding a buffer.
 func (c *conn) await() bool {
 	for c.in.Len() == 0 {
+		if c.at == 0 {
+			c.at = exchange.Now()
+		}
 		c.wait = int64(c.srv.options.IdleTimeout)
-		c.deadline(c.wait)
+		c.deadline(c.wait, c.at)
+		c.at = 0
 		if !c.firstBytes() {
 			return false
 		}
@@ -168,32 +174,26 @@ func (c *conn) firstBytes() bool {
 // tryRead reads once if there is something to read. Otherwise it gives the block back, and the runtime
 // calls again when the socket is readable.
 func (c *conn) tryRead(fd uintptr) bool {
-	for {
-		n, err := syscall.Read(int(fd), c.in.Free())
-		switch err {
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
-			c.in.Release()
-			return false
-		}
-		c.tryN, c.tryErr = n, err
-		return true
+	n, err := nowait.Read(fd, c.in.Free())
+	if err == syscall.EAGAIN {
+		c.in.Release()
+		return false
 	}
+	c.tryN, c.tryErr = n, err
+	return true
 }
 
 // slack is how much later than asked a timeout may come, so that deadlines need not be set at every step.
 func slack(wait int64) int64 { return min(int64(time.Second), wait/4) }
 
 // deadline puts the read deadline wait ahead, unless the one in force is about there. It is never early.
-func (c *conn) deadline(wait int64) {
+func (c *conn) deadline(wait, now int64) {
 	if wait == 0 {
 		return // the one in force is absolute: a head's
 	}
-	now := exchange.Now()
 	if by := now + wait; c.readBy < by || c.readBy > by+2*slack(wait) {
 		c.readBy = by + slack(wait)
-		_ = c.nc.SetReadDeadline(time.Now().Add(time.Duration(c.readBy - now)))
+		_ = c.nc.SetReadDeadline(time.Now().Add(time.Duration(c.readBy - exchange.Now())))
 	}
 }
 
@@ -202,7 +202,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if c.pace.On() {
 		return c.readPaced(p)
 	}
-	c.deadline(c.wait)
+	c.deadline(c.wait, exchange.Now())
 	if c.broken.Load() {
 		return 0, os.ErrDeadlineExceeded
 	}
@@ -215,11 +215,11 @@ func (c *conn) readPaced(p []byte) (int, error) {
 	if left <= 0 {
 		return 0, os.ErrDeadlineExceeded
 	}
-	c.deadline(min(c.wait, left))
+	before := exchange.Now()
+	c.deadline(min(c.wait, left), before)
 	if c.broken.Load() {
 		return 0, os.ErrDeadlineExceeded
 	}
-	before := exchange.Now()
 	n, err := c.nc.Read(p)
 	c.pace.Took(time.Duration(exchange.Now()-before), n)
 	return n, err

@@ -38,6 +38,7 @@ func (l *Listener) accept(ctx context.Context, s socket, serving *sync.WaitGroup
 // serve reads who a proxy in front speaks for and shakes hands, where the socket wants it, and gives the connection to its
 // engine.
 func (l *Listener) serve(s socket, nc net.Conn) {
+	nc = ours(nc)
 	if s.tls != nil || s.spec.ProxyProtocol {
 		if !l.early.begin(nc) {
 			_ = nc.Close()
@@ -69,16 +70,12 @@ func (l *Listener) serve(s socket, nc net.Conn) {
 
 // prepare does what a connection needs before its engine, under one deadline.
 func (l *Listener) prepare(s socket, nc net.Conn) (net.Conn, error) {
-	c := &conn{}
-	if tcp, ok := nc.(*net.TCPConn); ok {
-		c.TCPConn, nc = tcp, c
-	}
 	if s.spec.ProxyProtocol {
 		said, err := readProxyHeader(nc)
 		if err != nil {
 			return nil, err
 		}
-		if said.remote.IsValid() && l.believes(nc.RemoteAddr()) {
+		if c, ok := nc.(*conn); ok && said.remote.IsValid() && l.believes(nc.RemoteAddr()) {
 			c.remote, c.local = net.TCPAddrFromAddrPort(said.remote), net.TCPAddrFromAddrPort(said.local)
 		}
 	}

@@ -1,14 +1,28 @@
 package listener
 
-import "net"
+import (
+	"net"
+
+	"github.com/keepgate/keepgate/dataplane/nowait"
+)
 
 // conn is a client's socket with what its listener knows of it: the policy that its TLS handshake runs under, and who a
 // proxy in front says is at the other end. It lies under the tls.Conn, where tls.Conn.NetConn finds it. Everything else is
-// the socket's own, file descriptor included. Clear sockets without PROXY protocol do without it.
+// the socket's own, file descriptor included.
 type conn struct {
-	*net.TCPConn
+	*nowait.Conn
 	policy        string
 	remote, local *net.TCPAddr // nil: the socket's
+}
+
+// ours makes a conn of a socket.
+func ours(nc net.Conn) net.Conn {
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		if c, err := nowait.New(tcp); err == nil { // else it is closed, as whoever reads it will see
+			return &conn{Conn: c}
+		}
+	}
+	return nc
 }
 
 // HandshakePolicy is the key of the policy on clients' certificates that the handshake ran under; see table.Handshake.

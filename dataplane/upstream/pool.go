@@ -11,6 +11,7 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
+	"github.com/keepgate/keepgate/dataplane/nowait"
 )
 
 var errNoHTTP2 = errors.New("the upstream does not speak HTTP/2 (ALPN)")
@@ -52,16 +53,17 @@ func (p *Pool) RoundTrip(ctx context.Context, ex *exchange.Exchange, head *clien
 func (p *Pool) overHTTP1(ctx context.Context, ex *exchange.Exchange, head *client.Head, connect time.Duration, w *wires, fresh net.Conn) error {
 	for {
 		var conn *client.Conn
+		now := ex.Moment()
 		if fresh != nil {
 			conn, fresh = w.idle.Adopt(fresh), nil
-		} else if conn = w.idle.Take(); conn == nil {
+		} else if conn = w.idle.Take(now); conn == nil {
 			raw, err := p.dial(ctx, connect, w.http1)
 			if err != nil {
 				return notConnected(err)
 			}
-			conn = w.idle.Adopt(raw)
+			conn, now = w.idle.Adopt(raw), exchange.Now()
 		}
-		ex.Mark(exchange.UpstreamConnected)
+		ex.MarkAt(exchange.UpstreamConnected, now)
 		err := conn.RoundTrip(ex, head)
 		if stale(ex, err) {
 			continue
@@ -74,7 +76,7 @@ func (p *Pool) overHTTP1(ctx context.Context, ex *exchange.Exchange, head *clien
 func (p *Pool) overHTTP2(ctx context.Context, ex *exchange.Exchange, head *client.Head, connect time.Duration, w *wires) error {
 	for {
 		if p.link.Protocol == Either {
-			if conn := w.idle.Take(); conn != nil { // then it speaks HTTP/1.1
+			if conn := w.idle.Take(ex.Moment()); conn != nil { // then it speaks HTTP/1.1
 				ex.Mark(exchange.UpstreamConnected)
 				if err := conn.RoundTrip(ex, head); !stale(ex, err) {
 					return err
@@ -130,8 +132,16 @@ func (p *Pool) dial(ctx context.Context, timeout time.Duration, config *tls.Conf
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	conn, err := p.pools.dialer.DialContext(ctx, "tcp", p.address)
-	if err != nil || config == nil {
-		return conn, err
+	if err != nil {
+		return nil, err
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		if conn, err = nowait.New(tcp); err != nil {
+			return nil, err
+		}
+	}
+	if config == nil {
+		return conn, nil
 	}
 	secure := tls.Client(conn, config)
 	if err := secure.HandshakeContext(ctx); err != nil {

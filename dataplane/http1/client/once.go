@@ -5,6 +5,8 @@ import (
 	"io"
 	"syscall"
 	"time"
+
+	"github.com/keepgate/keepgate/dataplane/nowait"
 )
 
 // once is the state of exchangeOnce.
@@ -24,19 +26,19 @@ func (c *Conn) exchangeOnce(fd uintptr) bool {
 	o := &c.once
 	if o.peek {
 		o.peek = false
-		if !silent(int(fd)) {
+		if !nowait.Silent(fd) {
 			o.stale = true
 			return true
 		}
 	}
 	for len(o.out) > 0 {
-		n, err := syscall.Write(int(fd), o.out)
+		n, err := nowait.Write(fd, o.out)
 		if n > 0 {
 			o.wrote = true
 			o.out = o.out[n:]
 		}
 		switch err {
-		case nil, syscall.EINTR:
+		case nil:
 		case syscall.EAGAIN:
 			o.slow = true
 			return true
@@ -48,34 +50,19 @@ func (c *Conn) exchangeOnce(fd uintptr) bool {
 			return false
 		}
 	}
-	for {
-		n, err := syscall.Read(int(fd), c.in.Free())
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err == syscall.EAGAIN:
-			c.in.Release()
-			return false
-		case err != nil:
-			o.err = err
-		case n == 0:
-			o.err = io.EOF
-		default:
-			c.in.Filled(n)
-		}
-		return true
+	n, err := nowait.Read(fd, c.in.Free())
+	switch {
+	case err == syscall.EAGAIN:
+		c.in.Release()
+		return false
+	case err != nil:
+		o.err = err
+	case n == 0:
+		o.err = io.EOF
+	default:
+		c.in.Filled(n)
 	}
-}
-
-// silent says whether the socket is open and holds no byte: what a clean idle connection looks like.
-func silent(fd int) bool {
-	var one [1]byte
-	for {
-		_, _, err := syscall.Recvfrom(fd, one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		if err != syscall.EINTR {
-			return err == syscall.EAGAIN
-		}
-	}
+	return true
 }
 
 // clean says whether an idle connection that is not a plain socket has nothing to read: neither in the socket
@@ -83,7 +70,7 @@ func silent(fd int) bool {
 func (c *Conn) clean() bool {
 	if c.sock != nil {
 		ok := false
-		err := c.sock.Control(func(fd uintptr) { ok = silent(int(fd)) })
+		err := c.sock.Control(func(fd uintptr) { ok = nowait.Silent(fd) })
 		if err != nil || !ok {
 			return false
 		}

@@ -1,0 +1,33 @@
+//go:build !race
+
+package nowait
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// Read reads once from a socket that does not block. It returns 0 and no error at the end.
+func Read(fd uintptr, p []byte) (int, error) { return call(syscall.SYS_READ, fd, p, 0) }
+
+// Write writes once to a socket that does not block.
+func Write(fd uintptr, p []byte) (int, error) { return call(syscall.SYS_WRITE, fd, p, 0) }
+
+func peek(fd uintptr) error {
+	var one [1]byte
+	_, err := call(syscall.SYS_RECVFROM, fd, one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	return err
+}
+
+func call(number, fd uintptr, p []byte, flags uintptr) (int, error) {
+	for {
+		n, _, errno := syscall.RawSyscall6(number, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+			continue
+		}
+		return 0, errno
+	}
+}
