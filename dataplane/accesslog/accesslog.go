@@ -143,7 +143,7 @@ func (l *Log) Write(ex *exchange.Exchange, secret []string, upstream string) {
 	if cap(s.buffer)-len(s.buffer) < lineRoom {
 		l.empty(s)
 	}
-	r := record{ex: ex, secret: secret, upstream: upstream, at: l.now()}
+	r := record{ex: ex, secret: secret, upstream: upstream, at: l.now(ex)}
 	if l.format == JSON {
 		s.buffer = r.appendJSON(s.buffer)
 	} else {
@@ -191,8 +191,8 @@ type second struct {
 	common, json string
 }
 
-func (l *Log) now() *second {
-	now := time.Now()
+func (l *Log) now(ex *exchange.Exchange) *second {
+	now := ex.At(ex.Moment())
 	if s := l.clock.Load(); s != nil && s.unix == now.Unix() {
 		return s
 	}

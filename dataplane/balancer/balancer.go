@@ -49,8 +49,15 @@ func (b *Balancer[P]) Upstream() *Upstream { return b.upstream }
 func (b *Balancer[P]) Next(ctx context.Context, t *Try) (peer P, err error) {
 	t.End()
 	u := b.upstream
-	now := exchange.Now()
-	l := u.layout(ctx, now)
+	now := t.moment
+	if t.moment = 0; now == 0 {
+		now = exchange.Now()
+	}
+	l := u.current.Load()
+	if !u.upToDate(l, now) {
+		l = u.layout(ctx, now)
+		now = exchange.Now() // names may have been waited for
+	}
 	if l == nil || len(l.seats) == 0 {
 		if u.spec.Single {
 			return peer, ErrName

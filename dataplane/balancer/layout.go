@@ -49,10 +49,15 @@ func (l *layout) weights() (total, available int) {
 	return total, available
 }
 
+// upToDate says whether the current layout l can be used as it is.
+func (u *Upstream) upToDate(l *layout, now int64) bool {
+	return l != nil && (u.fixed || now < u.until.Load() && u.seen.Load() == u.settings.Names.Version())
+}
+
 // layout returns the current layout, renewed when names may lead elsewhere. It is nil when ctx ended first.
 func (u *Upstream) layout(ctx context.Context, now int64) *layout {
 	l := u.current.Load()
-	if l != nil && (u.fixed || now < u.until.Load() && u.seen.Load() == u.settings.Names.Version()) {
+	if u.upToDate(l, now) {
 		return l
 	}
 	if l == nil {

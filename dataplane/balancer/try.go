@@ -1,11 +1,6 @@
 package balancer
 
-import (
-	"time"
-
-	"github.com/keepgate/keepgate/dataplane/exchange"
-	"github.com/keepgate/keepgate/dataplane/healthcheck"
-)
+import "github.com/keepgate/keepgate/dataplane/healthcheck"
 
 // Try follows one request from peer to peer. The zero value has tried none. One goroutine uses it at a time, and whoever
 // has begun a try by [Balancer.Next] ends it, by [Try.End].
@@ -18,6 +13,7 @@ type Try struct {
 	upstream *Upstream
 	at       *endpoint // where the try under way is counted; nil when there is none
 	began    int64
+	moment   int64 // which it is when Next is called; 0: not known
 
 	now   int64 // of the pick under way
 	slow  int64
@@ -45,13 +41,19 @@ func (t *Try) begin(u *Upstream, e *endpoint, now int64) {
 	t.upstream, t.at, t.began = u, e, now
 }
 
+// At tells the next [Balancer.Next] which moment of [exchange.Now] it is, and saves it a look at the clock.
+func (t *Try) At(now int64) { t.moment = now }
+
+// Began is when the try under way got its address.
+func (t *Try) Began() int64 { return t.began }
+
 // SetKey says what the request hashes to. Without it consistent hashing picks at random.
 func (t *Try) SetKey(key uint64) { t.key, t.keyed = key, true }
 
 // Report says what became of the try under way, which goes on: a response may still be streamed.
 func (t *Try) Report(o healthcheck.Outcome) {
 	if t.at != nil {
-		t.upstream.passive(t.at, o, time.Duration(exchange.Now()-t.began))
+		t.upstream.passive(t.at, o, t.began)
 	}
 }
 

@@ -92,15 +92,16 @@ func (u *Upstream) Spec() *Spec { return &u.spec }
 
 func (u *Upstream) slow() int64 { return int64(u.settings.SlowStart) }
 
-// passive takes a report of a request.
-func (u *Upstream) passive(e *endpoint, o healthcheck.Outcome, took time.Duration) {
+// passive takes a report of a request, and when it was sent there.
+func (u *Upstream) passive(e *endpoint, o healthcheck.Outcome, began int64) {
 	if u.spec.Health.On() {
 		if u.changed(e, e.health.Passive(&u.spec.Health, o)) == healthcheck.Fell && u.settings.Log != nil {
 			u.settings.Log.Warn("a target is unhealthy: its requests fail", "upstream", u.spec.Name, "upstream_id", u.spec.ID, "target", e.host, "address", e.addr.String())
 		}
 	}
 	if u.spec.Algorithm == Latency && o != healthcheck.Nothing() {
-		if now := exchange.Now(); o.Failed() {
+		now := exchange.Now()
+		if took := time.Duration(now - began); o.Failed() {
 			e.latency.fail(took, now)
 		} else {
 			e.latency.observe(took, now)

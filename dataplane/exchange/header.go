@@ -165,9 +165,16 @@ func (h *Header) truncate(n int) {
 	h.fields = h.fields[:n]
 }
 
+func blank(c byte) bool { return c == ' ' || c == '\t' }
+
 // cleanValue cuts surrounding blanks and replaces what could end a line.
 func cleanValue(value string) string {
-	value = strings.Trim(value, " \t")
+	for value != "" && blank(value[0]) {
+		value = value[1:]
+	}
+	for value != "" && blank(value[len(value)-1]) {
+		value = value[:len(value)-1]
+	}
 	if ValidValue(value) {
 		return value
 	}

@@ -29,6 +29,16 @@ func (ex *Exchange) Mark(m Mark) int64 {
 	return now
 }
 
+// Moment returns the latest moment that is known of the exchange. As long as nobody has waited for anything since, it is as good as
+// now, and free: reading the clock a dozen times makes a fortieth of what a request costs.
+func (ex *Exchange) Moment() int64 {
+	latest := int64(ex.Start.Sub(epoch))
+	for _, at := range ex.marks {
+		latest = max(latest, at)
+	}
+	return latest
+}
+
 // MarkAt notes that m was at a moment of [Now].
 func (ex *Exchange) MarkAt(m Mark, now int64) { ex.marks[m] = now }
 

@@ -61,7 +61,7 @@ type forward struct {
 
 func (f *forward) Serve(ex *exchange.Exchange) {
 	head := client.Head{Target: ex.Request.Target, Host: ex.Request.Host}
-	c := f.pool.Take()
+	c := f.pool.Take(ex.Moment())
 	if c == nil {
 		nc, err := net.Dial("tcp", f.addr)
 		if err != nil {

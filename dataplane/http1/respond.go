@@ -31,7 +31,7 @@ func (c *conn) respond(ex *exchange.Exchange) bool {
 	now := ex.Mark(exchange.ServeDone)
 	defer func() {
 		ex.Sent.ReceivedBytes = c.body.read
-		ex.Mark(exchange.Done)
+		c.at = ex.Mark(exchange.Done)
 	}()
 	switch {
 	case resp.Status == 0:

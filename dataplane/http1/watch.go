@@ -14,7 +14,8 @@ import (
 type watch struct {
 	mu      sync.Mutex
 	target  exchange.Aborter // guarded by mu; nil: nobody waits
-	since   int64            // guarded by mu
+	turn    uint64           // guarded by mu: counts waits
+	seen    uint64           // guarded by mu: the turn when the timer was set
 	aborted bool             // guarded by mu
 	armed   bool             // guarded by mu
 	stopped bool             // guarded by mu
@@ -29,14 +30,15 @@ func (c *conn) Watch(a exchange.Aborter) {
 	w := &c.watch
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.target, w.since, w.aborted = a, exchange.Now(), false
+	w.target, w.aborted = a, false
+	w.turn++
 	switch {
 	case w.armed || w.stopped:
 	case w.timer == nil:
-		w.timer, w.armed = time.AfterFunc(c.srv.options.WatchAfter, c.look), true
+		w.timer, w.armed, w.seen = time.AfterFunc(c.srv.options.WatchAfter, c.look), true, w.turn
 	default:
 		w.timer.Reset(c.srv.options.WatchAfter)
-		w.armed = true
+		w.armed, w.seen = true, w.turn
 	}
 }
 
@@ -57,8 +59,9 @@ func (c *conn) look() {
 		w.armed = false
 		return
 	}
-	if left := int64(c.srv.options.WatchAfter) - (exchange.Now() - w.since); left > 0 {
-		w.timer.Reset(time.Duration(left))
+	if w.seen != w.turn { // this wait began since
+		w.seen = w.turn
+		w.timer.Reset(c.srv.options.WatchAfter)
 		return
 	}
 	if c.gone() {

@@ -36,7 +36,11 @@ func (p *Proxy) forward(ex *exchange.Exchange, s *state, route *table.Route) {
 	ex.UpstreamTarget = s.head.Target
 	setCookie := service.Backends.Upstream().Aim(ex, &s.match, &s.tried)
 	for try := 0; ; try++ {
-		err := p.try(ex, s, route)
+		start := ex.Moment()
+		if try > 0 || ex.Request.HasBody() { // then time has passed, or may have
+			start = exchange.Now()
+		}
+		err := p.try(ex, s, route, start)
 		if err == nil {
 			if setCookie != "" {
 				ex.Response.Header.Add("Set-Cookie", setCookie)
@@ -79,13 +83,15 @@ func hostFor(ex *exchange.Exchange, route *table.Route, target string) string {
 	return target
 }
 
-// try sends the request to the peer whose turn it is.
-func (p *Proxy) try(ex *exchange.Exchange, s *state, route *table.Route) error {
+// try sends the request to the peer whose turn it is. It starts now.
+func (p *Proxy) try(ex *exchange.Exchange, s *state, route *table.Route, start int64) error {
 	ctx := contextOf(ex)
-	attempt := exchange.Try{Start: ex.Mark(exchange.UpstreamStart)}
+	ex.MarkAt(exchange.UpstreamStart, start)
+	attempt := exchange.Try{Start: start}
+	s.tried.At(start)
 	peer, err := route.Service.Backends.Next(ctx, &s.tried)
-	attempt.Chosen = exchange.Now()
-	if err != nil {
+	if attempt.Chosen = s.tried.Began(); err != nil {
+		attempt.Chosen = exchange.Now()
 		ex.Tries = append(ex.Tries, attempt)
 		return err
 	}

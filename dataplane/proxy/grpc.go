@@ -94,7 +94,7 @@ func (p *Proxy) forwardGRPC(ex *exchange.Exchange, s *state, route *table.Route)
 	}
 	p.heed(ex, s)
 	p.forward(ex, s, route)
-	if s.patience != nil && s.patience.over() && ex.Response.Status == 0 {
+	if s.patience != nil && s.patience.over() && ex.Response.Origin != exchange.Upstream {
 		plugin.Refuse(ex, errTimeout)
 		ex.Response.Close = false
 	}

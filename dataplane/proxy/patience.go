@@ -13,6 +13,7 @@ import (
 // client had gone, since it has given up by then.
 type patience struct {
 	client exchange.Watcher // may be nil
+	until  int64            // of exchange.Now
 	timer  *time.Timer
 	late   atomic.Bool
 
@@ -27,8 +28,9 @@ func (p *Proxy) heed(ex *exchange.Exchange, s *state) {
 	if !ok {
 		return
 	}
-	s.patience = &patience{client: ex.Client}
-	s.patience.timer = time.AfterFunc(max(0, timeout-time.Since(ex.Start)), s.patience.expire)
+	left := max(0, timeout-time.Since(ex.Start))
+	s.patience = &patience{client: ex.Client, until: exchange.Now() + int64(left)}
+	s.patience.timer = time.AfterFunc(left, s.patience.expire)
 	ex.Client = s.patience
 }
 
@@ -62,8 +64,8 @@ func parseTimeout(text string) (time.Duration, bool) {
 	return 0, false
 }
 
-// over says whether the time is.
-func (d *patience) over() bool { return d.late.Load() }
+// over says whether the time is. The upstream knows the deadline too, and may have said so before our own timer came round.
+func (d *patience) over() bool { return d.late.Load() || exchange.Now() >= d.until }
 
 func (d *patience) expire() {
 	d.late.Store(true)

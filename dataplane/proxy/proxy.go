@@ -148,8 +148,12 @@ func (p *Proxy) serveRoute(ex *exchange.Exchange, s *state, route *table.Route) 
 		plugin.Refuse(ex, errTooLarge)
 		return
 	}
-	route.Plan.Access(ex, &s.table.Plugins)
-	ex.Mark(exchange.AccessDone)
+	if route.Plan.Empty() {
+		ex.MarkAt(exchange.AccessDone, ex.Moment())
+	} else {
+		route.Plan.Access(ex, &s.table.Plugins)
+		ex.Mark(exchange.AccessDone)
+	}
 	switch {
 	case ex.Answered():
 	case route.Service == nil:

@@ -77,7 +77,7 @@ func exchangeOf(method, body string) *exchange.Exchange {
 // once makes one round trip on an idle connection or a new one.
 func (r *rig) once(ex *exchange.Exchange) error {
 	r.t.Helper()
-	c := r.pool.Take()
+	c := r.pool.Take(exchange.Now())
 	if c == nil {
 		nc, err := r.dial()
 		if err != nil {

@@ -33,6 +33,7 @@ type Conn struct {
 	dec       wire.Chunked // of a short body
 	sender    *sender      // sends a streamed body; nil when none does
 	uses      int
+	at        int64 // when the response had been read, or there was nothing more to say
 	idleSince int64 // guarded by pool.mu
 	finished  bool  // given back or closed
 	heard     bool  // bytes of a response came

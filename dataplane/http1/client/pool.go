@@ -46,8 +46,9 @@ func NewPool(blocks *wire.Blocks, options Options) *Pool {
 	return &Pool{blocks: blocks, options: options.withDefaults()}
 }
 
-// Take returns the idle connection used last, or nil. It need not be alive: RoundTrip looks.
-func (p *Pool) Take() *Conn {
+// Take returns the idle connection used last, or nil. It need not be alive: RoundTrip looks. It is now
+// by [exchange.Now].
+func (p *Pool) Take(now int64) *Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := len(p.idle)
@@ -55,7 +56,7 @@ func (p *Pool) Take() *Conn {
 		return nil
 	}
 	c := p.idle[n-1]
-	if p.expired(c, exchange.Now()) { // then so are all below
+	if p.expired(c, now) { // then so are all below
 		return nil
 	}
 	p.idle[n-1] = nil
@@ -76,7 +77,6 @@ func (p *Pool) Adopt(nc net.Conn) *Conn {
 
 // put takes back a connection that is clean. It closes it when it may not be kept.
 func (p *Pool) put(c *Conn) {
-	now := exchange.Now()
 	p.mu.Lock()
 	p.busy--
 	o := &p.options
@@ -89,7 +89,7 @@ func (p *Pool) put(c *Conn) {
 			copy(p.idle, p.idle[1:])
 			p.idle = p.idle[:len(p.idle)-1]
 		}
-		c.idleSince = now
+		c.idleSince = c.at
 		p.idle = append(p.idle, c)
 	}
 	p.mu.Unlock()

@@ -114,7 +114,7 @@ func TestPool(t *testing.T) {
 		r := newRig(t, addr, client.Options{IdleTimeout: time.Millisecond})
 		use(r, 2)
 		time.Sleep(5 * time.Millisecond)
-		if r.pool.Take() != nil {
+		if r.pool.Take(exchange.Now()) != nil {
 			t.Fatal("an old connection was handed out")
 		}
 		if n := r.pool.Sweep(); n != 2 {

@@ -150,7 +150,7 @@ func (c *Conn) receive(ex *exchange.Exchange, head *Head) (complete bool, err er
 			return false, nil
 		}
 		if status >= 200 {
-			ex.Mark(exchange.UpstreamHead)
+			c.at = ex.Mark(exchange.UpstreamHead)
 			return c.deliver(ex, head, status)
 		}
 		ex.Response.Header.Reset()

@@ -157,7 +157,7 @@ func (s *stream) Close() error {
 	s.closed = true
 	c := s.c
 	sent := c.sender.stop(c, s.ex)
-	c.sender = nil
+	c.sender, c.at = nil, exchange.Now()
 	c.finish(sent && (s.err == io.EOF || s.left == 0) && c.reusable())
 	return nil
 }

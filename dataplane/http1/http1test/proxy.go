@@ -59,7 +59,7 @@ func (p *Proxy) Serve(ex *exchange.Exchange) {
 		head.Host = p.Addr
 	}
 	for {
-		c := p.Pool.Take()
+		c := p.Pool.Take(ex.Moment())
 		if c == nil {
 			nc, err := net.Dial("tcp", p.Addr)
 			if err != nil {
