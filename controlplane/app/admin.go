@@ -87,6 +87,10 @@ func (p *plane) rooms() []admin.Room {
 	if p.ring != nil {
 		k.Ring = p.ring
 	}
+	if p.vault != nil {
+		k.Vault = p.vault
+		k.VaultStatus = func() any { return p.vault.Status() }
+	}
 	n := nodes.Deps{Self: p.id, Members: p.peers.members}
 	if p.peers.peer != nil {
 		n.Heard, n.Bus = p.peers.peer.Status, p.peers.bus.Status

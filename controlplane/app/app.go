@@ -18,6 +18,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/changefeed"
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/controlplane/keyring/vault"
 	"github.com/keepgate/keepgate/controlplane/license"
 	"github.com/keepgate/keepgate/controlplane/publish"
 	"github.com/keepgate/keepgate/controlplane/record"
@@ -52,6 +53,7 @@ type plane struct {
 	adminCert    *servercert.Holder // nil without a TLS listener
 	adminClients *adminClients
 	ring         *keyring.Ring // nil when the keyring is off
+	vault        *vault.Sync   // nil with another strategy
 	catalog      *catalog.Catalog
 	feed         *changefeed.Feed
 	publisher    *publish.Publisher
@@ -167,6 +169,9 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 			lifecycle.Part{Name: "rows that came back", Run: p.rereading},
 			lifecycle.Part{Name: "re-encryption", Run: p.reencrypt.Run},
 		)
+		if p.vault != nil {
+			parts = append(parts, lifecycle.Part{Name: "Vault", Run: p.vault.Run})
+		}
 		if p.settings.Keyring.BlobPath != "" {
 			parts = append(parts, lifecycle.Part{Name: "keyring_blob_path", Run: p.keepBlob})
 		}

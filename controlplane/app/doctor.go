@@ -13,6 +13,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/controlplane/doctor"
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
+	"github.com/keepgate/keepgate/controlplane/keyring/vault"
 	"github.com/keepgate/keepgate/controlplane/members"
 	"github.com/keepgate/keepgate/controlplane/peer/bus"
 	"github.com/keepgate/keepgate/controlplane/store/postgres/examine"
@@ -232,7 +233,13 @@ func (d *doctoring) keyring(ctx context.Context) []finding.Finding {
 	if strategyOf(s) == "local" {
 		files["keyring_local_key_file"] = s.Keyring.LocalKeyFile
 	}
-	return append(findings, doctor.Files(ctx, area, files)...)
+	findings = append(findings, doctor.Files(ctx, area, files)...)
+	if strategyOf(s) == vault.Strategy {
+		if keeper, err := vaultKeeper(s); err == nil { // told with the strategy
+			findings = append(findings, keeper.Examine(ctx)...)
+		}
+	}
+	return findings
 }
 
 func (d *doctoring) adminAPI(ctx context.Context) []finding.Finding {

@@ -71,6 +71,9 @@ func (p *plane) reload(ctx context.Context, instance *process.Instance, links *l
 				p.log.Error("the keyring was not read again; going on with the keys that are held", "error", err)
 			}
 		}
+		if p.vault != nil {
+			p.vault.Wake()
+		}
 		p.log.Info("reloaded")
 	}
 }

@@ -81,8 +81,3 @@ func (a *API) recover(r *rest.Request) (rest.Answer, error) {
 		"recovered": result.Recovered, "not_recovered": result.NotRecovered, "reasons": result.Reasons, "active": result.Active,
 	}), nil
 }
-
-func (a *API) sync(*rest.Request) (rest.Answer, error) {
-	return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "keyring_strategy = %s keeps no keys in a Vault: there is nothing to read again",
-		a.deps.Ring.Status().Strategy)
-}

@@ -50,7 +50,10 @@ type Deps struct {
 	Memory any    // how well the process's memory is kept, for GET /keyring; nil leaves it out
 	Reveal bool   // answer a generated key with its material
 	Wake   func() // a key came back: rows may have become readable
-	Log    *slog.Logger
+	Vault  Vault  // nil: the keyring is not of strategy vault
+	// VaultStatus is what this node knows of Vault, for GET /keyring; nil leaves it out.
+	VaultStatus func() any
+	Log         *slog.Logger
 }
 
 // API answers for the keyring.

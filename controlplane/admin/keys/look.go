@@ -20,6 +20,7 @@ type listing struct {
 	Locked   bool                `json:"memory_locked"` // the pages of all held keys
 	Keys     []keyring.KeyStatus `json:"keys"`
 	Refused  keyring.Refused     `json:"refused"`
+	Vault    any                 `json:"vault,omitempty"` // with strategy vault
 	Warnings []string            `json:"warnings"`
 }
 
@@ -31,6 +32,9 @@ func (a *API) list(*rest.Request) (rest.Answer, error) {
 	}
 	if held.Active != "" {
 		l.Active = &held.Active
+	}
+	if a.deps.VaultStatus != nil {
+		l.Vault = a.deps.VaultStatus()
 	}
 	l.Warnings = append(l.Warnings, status.Warnings...)
 	return rest.JSON(http.StatusOK, l), nil

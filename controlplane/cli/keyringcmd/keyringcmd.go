@@ -28,7 +28,7 @@ func Command(rehearse Rehearse) (*cobra.Command, error) {
 	rehearsal, err := rehearseCommand(rehearse)
 	root.AddCommand(
 		status(admin), generate(admin), importRaw(admin), activate(admin), deactivate(admin), remove(admin),
-		exportKeys(admin), importKeys(admin), recoverKeys(admin), rehearsal, reencryptcmd.Command(admin),
+		exportKeys(admin), importKeys(admin), recoverKeys(admin), vaultSync(admin), rehearsal, reencryptcmd.Command(admin),
 	)
 	return root, err
 }

@@ -68,6 +68,8 @@ func (s *Sync) wait(ctx context.Context, pause time.Duration, failing bool) bool
 			return false
 		case <-timer.C:
 			return true
+		case <-s.asked:
+			return true
 		case <-changed:
 		case <-s.done:
 			timer.Reset(s.keeper.pollPause())
@@ -110,7 +112,7 @@ func backoff(failures int, err error) time.Duration {
 
 // tell logs what changed, and returns what it told.
 func (s *Sync) tell(ctx context.Context, r *reading, err error, told string) string {
-	log := s.keeper.options.Log
+	log := s.log
 	text := fault.Text(err)
 	if err == nil {
 		text = strings.Join(s.keeper.Warnings(), "; ")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/keyring"
@@ -30,13 +31,25 @@ type Ring interface {
 type Sync struct {
 	keeper *Keeper
 	ring   Ring
+	log    *slog.Logger
 	turn   chan struct{} // one at a time
 	done   chan struct{} // somebody asked for a sync and it went well
+	asked  chan struct{} // somebody asks for a read soon
 }
 
 // NewSync makes the Sync of one ring, which keeper keeps. It starts nothing.
-func NewSync(keeper *Keeper, ring Ring) *Sync {
-	return &Sync{keeper, ring, make(chan struct{}, 1), make(chan struct{}, 1)}
+func NewSync(keeper *Keeper, ring Ring, log *slog.Logger) *Sync {
+	return &Sync{keeper, ring, log, make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)}
+}
+
+// Wake makes Run read Vault soon.
+func (s *Sync) Wake() { signal(s.asked) }
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // Now reads all that Vault has, by a token for this once or, without one, by the settings, and returns when every node that
@@ -58,10 +71,7 @@ func (s *Sync) Now(ctx context.Context, token secret.Bytes) error {
 	if err := s.ring.Settled(ctx, ids); err != nil {
 		return err
 	}
-	select {
-	case s.done <- struct{}{}:
-	default:
-	}
+	signal(s.done)
 	return s.newestFault(r)
 }
 

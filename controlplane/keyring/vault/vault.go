@@ -18,7 +18,6 @@ package vault
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -48,7 +47,6 @@ type Options struct {
 	KubeRole      string
 	KubeTokenFile string
 	Poll          time.Duration // 0: only at the start and when it is asked for
-	Log           *slog.Logger  // default: discard
 }
 
 // Keeper is the strategy. It is safe for concurrent use.
@@ -76,9 +74,6 @@ func New(options Options) (*Keeper, error) {
 		return nil, err
 	}
 	options.Mount, options.Path = strings.Trim(options.Mount, "/"), strings.Trim(options.Path, "/")
-	if options.Log == nil {
-		options.Log = slog.New(slog.DiscardHandler)
-	}
 	k := &Keeper{options: options, client: client}
 	k.seen.Store(&seen{})
 	return k, nil
