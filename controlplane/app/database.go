@@ -49,8 +49,10 @@ func openStore(ctx context.Context, s cpsettings.ControlPlane, readOnly bool, lo
 }
 
 // Postgres is how PostgreSQL is reached by these settings.
-func Postgres(pg cpsettings.Postgres) (postgres.Config, error) {
-	hosts, err := hostsOf("pg_host", pg.Host, pg.Port)
+func Postgres(pg cpsettings.Postgres) (postgres.Config, error) { return postgresAt("pg_host", pg) }
+
+func postgresAt(key string, pg cpsettings.Postgres) (postgres.Config, error) {
+	hosts, err := hostsOf(key, pg.Host, pg.Port)
 	config := postgres.Config{
 		User: pg.User, Database: pg.Name, Schema: pg.Schema, Timeout: pg.Timeout, PoolSize: pg.PoolSize, Idle: pg.Idle,
 		Server: dial.Options{
@@ -80,7 +82,15 @@ func replica(pg cpsettings.Postgres, ro cpsettings.Replica) (*postgres.Config, e
 	if ro.SSLVerify.Given() {
 		pg.SSLVerify = ro.SSLVerify
 	}
-	config, err := Postgres(pg)
+	for _, asked := range []struct {
+		is  bool
+		key string
+	}{{ro.SSLVerify.Or(false), "pg_ro_ssl_verify"}, {ro.SSLRequired.Or(false), "pg_ro_ssl_required"}} {
+		if asked.is && !pg.SSL {
+			return nil, fault.Newf(fault.Invalid, "app.Run", "settings", "%s needs pg_ro_ssl = on", asked.key)
+		}
+	}
+	config, err := postgresAt("pg_ro_host", pg)
 	return &config, err
 }
 

@@ -65,6 +65,15 @@ func (d *doctoring) database(ctx context.Context) []finding.Finding {
 	}
 	findings := examine.Server(ctx, "PostgreSQL", config)
 	d.reached = finding.Count(findings, finding.Wrong) == 0
+	standby, err := replica(d.settings.Database.Postgres, d.settings.Database.Replica)
+	switch {
+	case err != nil:
+		findings = append(findings, one(ctx, "PostgreSQL for lists", "settings", func(context.Context) finding.Result {
+			return finding.Bad(fault.Text(err), "mend that setting as it says")
+		})...)
+	case standby != nil:
+		findings = append(findings, examine.Replica(ctx, "PostgreSQL for lists", config, *standby)...)
+	}
 	return findings
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/keepgate/keepgate/controlplane/certs"
+	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/mtls"
@@ -20,7 +21,7 @@ import (
 )
 
 const (
-	metaCluster = "cluster_id"
+	metaCluster = record.MetaDatabase
 	renewEvery  = 12 * time.Hour // how often a certificate of this node's own making is looked at
 )
 

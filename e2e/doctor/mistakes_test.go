@@ -71,6 +71,14 @@ func mistakes(t *testing.T, b *bench) []mistake {
 			step: "login", fact: "does not exist", mend: `CREATE ROLE "nobody" LOGIN, with a password where one is asked for, or mend pg_user`,
 		},
 		{
+			name: "nothing listens at pg_ro_host", set: map[string]string{"pg_ro_host": "localhost", "pg_ro_port": closedPort(t)},
+			step: "TCP", fact: "nothing listens at localhost", mend: "start PostgreSQL there, let it listen (listen_addresses, port in postgresql.conf), or mend pg_ro_host and pg_ro_port",
+		},
+		{
+			name: "unknown role of pg_ro_host", set: map[string]string{"pg_ro_host": "localhost", "pg_ro_user": "nobody"}, rules: "hostssl all all all trust",
+			step: "login", fact: "does not exist", mend: `CREATE ROLE "nobody" LOGIN, with a password where one is asked for, or mend pg_ro_user`,
+		},
+		{
 			name: "missing database", set: map[string]string{"pg_database": "nothere"},
 			step: "login", fact: `database "nothere" does not exist`, mend: `CREATE DATABASE "nothere" OWNER "kong", or mend pg_database`,
 		},

@@ -8,8 +8,10 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/keepgate/keepgate/controlplane/doctor/finding"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/controlplane/store/postgres"
+	"github.com/keepgate/keepgate/controlplane/store/postgres/examine"
 	"github.com/keepgate/keepgate/controlplane/store/storetest"
 	"github.com/keepgate/keepgate/e2e/harness"
 )
@@ -30,6 +32,9 @@ func TestReplicaServesLists(t *testing.T) {
 	}
 	t.Cleanup(func() { store.Close() })
 	if err := store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.SwapMeta(t.Context(), record.MetaDatabase, nil, uuid.NewString()); err != nil {
 		t.Fatal(err)
 	}
 	written := 0
@@ -56,6 +61,16 @@ func TestReplicaServesLists(t *testing.T) {
 		}
 		return ""
 	})
+	told := false
+	for _, one := range examine.Replica(t.Context(), "lists", config, standby) {
+		told = told || one.Step == "copy" && strings.Contains(one.Fact, "a standby of pg_host, at change 1 of 1")
+		if one.Verdict == finding.Wrong {
+			t.Errorf("doctor says of a standby that is as it should be: %s: %s", one.Step, one.Fact)
+		}
+	}
+	if !told {
+		t.Error("doctor does not say that it is a copy")
+	}
 	if list(false) {
 		t.Error("the standby was asked for rows that must be of now")
 	}

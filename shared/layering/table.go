@@ -56,7 +56,7 @@ func plan() []room {
 		{"controlplane/doctor", []string{"controlplane/doctor/*", "shared/memguard", "shared/mtls"}},
 		{"controlplane/store/layout", []string{"controlplane/record", "shared/schema"}},
 		{"controlplane/store/storetest", []string{"controlplane/record", "controlplane/store/layout"}},
-		{"controlplane/store/postgres/examine", []string{"controlplane/doctor/*", "controlplane/store/...", "shared/serverchain"}},
+		{"controlplane/store/postgres/examine", []string{"controlplane/doctor/*", "controlplane/record", "controlplane/store/...", "shared/serverchain"}},
 		{"controlplane/store/...", []string{"controlplane/record", "controlplane/store/...", "shared/crl", "shared/serverchain"}},
 		{"controlplane/audit/heads", []string{"shared/durable"}},
 		{"controlplane/audit", []string{"controlplane/audit/heads", "controlplane/record"}},

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"io/fs"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -55,7 +56,8 @@ type Store struct {
 	dialer  *dial.Dialer
 	db      *sql.DB
 	schema  string
-	replica *replica // nil: there is none
+	replica *replica               // nil: there is none
+	id      atomic.Pointer[string] // of the database, once it is known; only for the replica
 }
 
 // schemaName is what can stand in a statement without quotes.

@@ -44,19 +44,12 @@ func openReplica(ctx context.Context, config Config) (*replica, error) {
 	return r, nil
 }
 
-// list answers for the rows, or is not ok: the standby is away, or behind.
-func (r *replica) list(ctx context.Context, query record.Query, seen uint64) (rows []record.Row, ok bool) {
+// list answers for the rows, or is not ok: the standby is away, or behind, or one of another database.
+func (r *replica) list(ctx context.Context, query record.Query, database string, seen uint64) (rows []record.Row, ok bool) {
 	if time.Now().UnixNano() < r.rests.Load() {
 		return nil, false
 	}
-	number, err := r.store.Head(ctx)
-	if err == nil && number < seen {
-		return nil, false
-	}
-	if err == nil {
-		// A list that begins after the standby was at number is not older, except at another standby.
-		rows, err = r.store.List(ctx, query)
-	}
+	rows, ok, err := r.store.ListOf(ctx, query, database, seen)
 	if err != nil {
 		if ctx.Err() == nil {
 			text := "pg_ro_host does not answer, pg_host does in its place: " + err.Error()
@@ -66,8 +59,10 @@ func (r *replica) list(ctx context.Context, query record.Query, seen uint64) (ro
 		return nil, false
 	}
 	r.problem.Store(nil)
-	r.served.Add(1)
-	return rows, true
+	if ok {
+		r.served.Add(1)
+	}
+	return rows, ok
 }
 
 func (r *replica) warnings() []string {
@@ -87,11 +82,26 @@ func (r *replica) close() error {
 // other reads do.
 func (s *Store) List(ctx context.Context, query record.Query) ([]record.Row, error) {
 	if query.MayLag && s.replica != nil {
-		if rows, ok := s.replica.list(ctx, query, s.Seen()); ok {
-			return rows, nil
+		if id := s.database(ctx); id != "" {
+			if rows, ok := s.replica.list(ctx, query, id, s.Seen()); ok {
+				return rows, nil
+			}
 		}
 	}
 	return s.Store.List(ctx, query)
+}
+
+// database is the id of the database at pg_host, "" while it has none. It never changes.
+func (s *Store) database(ctx context.Context) string {
+	if id := s.id.Load(); id != nil {
+		return *id
+	}
+	id, found, err := s.Meta(ctx, record.MetaDatabase)
+	if err != nil || !found {
+		return ""
+	}
+	s.id.Store(&id)
+	return id
 }
 
 // ListsOfReplica counts the lists that the standby has answered.

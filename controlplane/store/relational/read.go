@@ -58,21 +58,9 @@ func (s *Store) one(ctx context.Context, method, table, subject, condition strin
 
 // List reads rows in the order of their ids.
 func (s *Store) List(ctx context.Context, query record.Query) ([]record.Row, error) {
-	t, err := s.table("List", query.Table)
+	t, statement, arguments, err := s.listing(query)
 	if err != nil {
 		return nil, err
-	}
-	conditions, arguments, err := s.conditions(t, query)
-	if err != nil {
-		return nil, err
-	}
-	statement := s.selectRows(t) + " WHERE " + strings.Join(conditions, " AND ") + " ORDER BY "
-	if s.inWorkspace(t, query) {
-		statement += "workspace, "
-	}
-	statement += "id"
-	if query.Limit > 0 {
-		statement, arguments = statement+" LIMIT ?", append(arguments, int64(query.Limit))
 	}
 	ctx, cancel := s.brief(ctx)
 	defer cancel()
@@ -80,10 +68,68 @@ func (s *Store) List(ctx context.Context, query record.Query) ([]record.Row, err
 	if err != nil {
 		return nil, s.fault(ctx, "List", query.Table, err)
 	}
+	return s.listed(ctx, t, result)
+}
+
+// ListOf is List for a copy of a database: it is ok only where this is the database of that id, and has all up to a revision. Both are
+// looked up where the rows are, since a pool of connections may lead to several servers.
+func (s *Store) ListOf(ctx context.Context, query record.Query, database string, least uint64) (found []record.Row, ok bool, err error) {
+	t, statement, arguments, err := s.listing(query)
+	if err != nil {
+		return nil, false, err
+	}
+	ctx, cancel := s.brief(ctx)
+	defer cancel()
+	tx, err := s.begin(ctx, s.reader, s.dialect.BeginSnapshot)
+	if err != nil {
+		return nil, false, s.fault(ctx, "ListOf", query.Table, err)
+	}
+	defer tx.end(ctx)
+	var number int64
+	var id sql.NullString
+	about := "SELECT number, (SELECT value FROM " + s.dialect.table("meta") + " WHERE name = ?) FROM " + s.dialect.table("revision")
+	if err := tx.conn.QueryRowContext(ctx, s.dialect.text(about), record.MetaDatabase).Scan(&number, &id); err != nil {
+		return nil, false, s.fault(ctx, "ListOf", "revision", err)
+	}
+	if id.String != database {
+		return nil, false, fault.Newf(fault.Invalid, s.dialect.Name+".ListOf", "meta", "it is another database")
+	}
+	if uint64(number) < least {
+		return nil, false, nil
+	}
+	result, err := tx.query(ctx, statement, arguments...)
+	if err != nil {
+		return nil, false, s.fault(ctx, "ListOf", query.Table, err)
+	}
+	found, err = s.listed(ctx, t, result)
+	return found, err == nil, err
+}
+
+// listing is the statement that a query becomes.
+func (s *Store) listing(query record.Query) (t *layout.Table, statement string, arguments []any, err error) {
+	if t, err = s.table("List", query.Table); err != nil {
+		return nil, "", nil, err
+	}
+	conditions, arguments, err := s.conditions(t, query)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	statement = s.selectRows(t) + " WHERE " + strings.Join(conditions, " AND ") + " ORDER BY "
+	if s.inWorkspace(t, query) {
+		statement += "workspace, "
+	}
+	statement += "id"
+	if query.Limit > 0 {
+		statement, arguments = statement+" LIMIT ?", append(arguments, int64(query.Limit))
+	}
+	return t, statement, arguments, nil
+}
+
+func (s *Store) listed(ctx context.Context, t *layout.Table, result *sql.Rows) ([]record.Row, error) {
 	var found []record.Row
 	for row, err := range rows(t, result) {
 		if err != nil {
-			return nil, s.fault(ctx, "List", query.Table, err)
+			return nil, s.fault(ctx, "List", t.Name, err)
 		}
 		found = append(found, row)
 	}

@@ -27,6 +27,10 @@ import (
 
 // Server looks at every host of config and returns what was found. name is what the report calls the server.
 func Server(ctx context.Context, name string, config postgres.Config) []finding.Finding {
+	return look(ctx, name, config, nil)
+}
+
+func look(ctx context.Context, name string, config postgres.Config, of *postgres.Config) []finding.Finding {
 	files := &files{options: config.Server}
 	findings := finding.Run(ctx, name, files.steps())
 	cause := ""
@@ -37,7 +41,7 @@ func Server(ctx context.Context, name string, config postgres.Config) []finding.
 	}
 	var suited, reached int
 	for _, at := range config.Server.Hosts {
-		host := &host{config: config, at: at, files: files, several: len(config.Server.Hosts) > 1, cause: cause}
+		host := &host{config: config, at: at, files: files, several: len(config.Server.Hosts) > 1, cause: cause, of: of}
 		findings = append(findings, finding.Run(ctx, name+" "+at.String(), host.steps())...)
 		host.close(ctx)
 		if host.reached {
@@ -46,6 +50,9 @@ func Server(ctx context.Context, name string, config postgres.Config) []finding.
 		if host.suited {
 			suited++
 		}
+	}
+	if of != nil { // each of its servers was held to what it is for
+		return findings
 	}
 	if len(config.Server.Hosts) > 1 && reached > 0 {
 		target := finding.Fine("%d of %d servers are as pg_target_session_attrs = %s asks", suited, len(config.Server.Hosts), config.Server.Target)
@@ -62,8 +69,9 @@ type host struct {
 	config  postgres.Config
 	at      dial.Host
 	files   *files
-	several bool   // there are others
-	cause   string // which of the files is wrong
+	several bool             // there are others
+	cause   string           // which of the files is wrong
+	of      *postgres.Config // whose copy it has to be; nil: it is the database itself
 
 	addresses       []string
 	raw             net.Conn

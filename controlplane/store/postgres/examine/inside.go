@@ -17,6 +17,9 @@ import (
 
 // inside are the steps once the server is reached.
 func (h *host) inside(needs ...string) []finding.Step {
+	if h.of != nil {
+		return h.copied(needs...)
+	}
 	return []finding.Step{
 		{Name: "login", Needs: needs, Do: h.login},
 		{Name: "server", Needs: []string{"login"}, Do: h.server},
@@ -30,7 +33,7 @@ func (h *host) inside(needs ...string) []finding.Step {
 func (h *host) alone() postgres.Config {
 	config := h.config
 	config.Server.Hosts, config.Server.Target, config.Server.Warn = []dial.Host{h.at}, dial.Any, nil
-	config.Server.Timeout, config.PoolSize = config.Timeout, 2
+	config.Server.Timeout, config.PoolSize, config.Replica = config.Timeout, 2, nil
 	return config
 }
 
