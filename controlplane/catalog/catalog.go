@@ -19,6 +19,7 @@ type Store interface {
 	ByUnique(ctx context.Context, table, workspace, field, value string) (record.Row, error)
 	List(ctx context.Context, query record.Query) ([]record.Row, error)
 	Apply(ctx context.Context, batch record.Batch) (revision uint64, err error)
+	CountSealed(ctx context.Context) ([]record.SealedCount, error)
 	Snapshot(ctx context.Context, read func(revision uint64, rows iter.Seq2[record.Row, error]) error) error
 }
 

@@ -92,7 +92,7 @@ func (c *Catalog) seal(e *schema.Entity, workspace string, m proto.Message) (rec
 		place.Field = field
 		text, err := c.cipher.Seal(place, plaintext)
 		if fault.KindOf(err) == fault.Invalid { // a plaintext that would pass for a sealed value
-			err = violation(field, "must not begin with '$ke$' or 'k8s:enc:' while the keyring is off").fault("Seal", subject(e.Table, row.ID))
+			err = violation(field, "must not begin with '$ke$' or 'k8s:enc:' while it rests in clear").fault("Seal", subject(e.Table, row.ID))
 		}
 		return text, err
 	})

@@ -147,13 +147,13 @@ func (c *Catalog) endMigration(ctx context.Context) error {
 		return fmt.Errorf("counting plaintext: %w", err)
 	}
 	if count > 0 {
-		c.options.Log.WarnContext(ctx, "secrets of the time before the keyring still rest in clear; writing a row seals it", "rows", count)
+		c.options.Log.WarnContext(ctx, "secrets that are to be sealed still rest in clear; writing a row seals it, and so does a re-encryption", "rows", count)
 		return nil
 	}
 	if err := c.cipher.EndMigration(ctx); err != nil {
 		return err
 	}
-	c.options.Log.WarnContext(ctx, "no secret of the time before the keyring rests in clear any more: set keyring_migrate_plaintext = off")
+	c.options.Log.WarnContext(ctx, "no secret that is to be sealed rests in clear any more: set keyring_migrate_plaintext = off, and take identity out of a file of providers")
 	return nil
 }
 

@@ -65,6 +65,3 @@ func InClear(ctx context.Context, store Store) (bool, error) {
 	record, err := parseIndex(text)
 	return record.Clear != "", err
 }
-
-// Writer is Mark for tables that are not named.
-func (c *Cipher) Writer() (string, error) { return c.chains.Load().Others.writer().Mark() }

@@ -2,6 +2,7 @@ package encryption
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 
 	"github.com/keepgate/keepgate/controlplane/record"
@@ -24,9 +25,33 @@ type Keys interface {
 // ringProvider seals under the active key of a ring. The two forms differ in what stands around the key's id.
 type ringProvider struct {
 	keys   Keys
+	name   string // of the ring
 	prefix string
 	form   ringForm
 	last   atomic.Pointer[string] // mark made last, so that asking for it makes none
+}
+
+// Rings names the rings in use, with what stands before a key's id in the marks of their values.
+func (c *Cipher) Rings() map[string]string {
+	rings := map[string]string{}
+	for _, p := range c.chains.Load().all().providers() {
+		if ring, ok := p.(*ringProvider); ok {
+			rings[ring.name] = ring.form.mark
+		}
+	}
+	return rings
+}
+
+// Marks lists the marks of the providers in use that seal without a ring.
+func (c *Cipher) Marks() (list []string) {
+	for _, p := range c.chains.Load().all().providers() {
+		_, ring := p.(*ringProvider)
+		if mark, _ := p.Mark(); !ring && mark != "" {
+			list = append(list, mark)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // ringForm is how a ring's values are written.
@@ -48,7 +73,7 @@ func KMS2(name string, keys Keys) (Provider, error) {
 		return nil, err
 	}
 	prefix := record.KMS2Prefix + name + ":"
-	return &ringProvider{keys: keys, prefix: prefix, form: ringForm{
+	return &ringProvider{keys: keys, name: RingName(name), prefix: prefix, form: ringForm{
 		seal: func(key *aead.Key, keyID string, p aead.Place, plaintext []byte) string {
 			return aead.SealPrefixed(key, prefix, keyID, p, plaintext)
 		},

@@ -63,7 +63,7 @@ func (j *Job) check(request *Request) error {
 		return fault.Newf(fault.Invalid, "reencrypt.Start", subject, format, args...)
 	}
 	if !j.cipher.Enabled() {
-		return refuse("the keyring is off: there is nothing to re-encrypt")
+		return refuse("the keyring is off and no other provider is named: there is nothing to re-encrypt")
 	}
 	if request.To == "" {
 		request.To = ToActive
@@ -76,16 +76,23 @@ func (j *Job) check(request *Request) error {
 	case request.To != ToActive && request.To != ToPlaintext:
 		return refuse("to: expected one of: %s, %s", ToActive, ToPlaintext)
 	case request.To == ToPlaintext && !j.cipher.Decrypting():
-		return refuse("to: plaintext needs keyring_decrypt_all = on, on every control plane node")
+		return refuse("to: plaintext needs keyring_decrypt_all = on, or identity first for every table in encryption_provider_config, on every control plane node")
 	case request.To == ToActive && j.cipher.Decrypting():
-		return refuse("to: active needs keyring_decrypt_all = off; this node writes secrets in clear")
+		return refuse("to: active needs keyring_decrypt_all = off, or another provider than identity first in encryption_provider_config; this node writes secrets in clear")
 	case request.Rate < 0 || request.Rate > MaxRate:
 		return refuse("rate: expected rows a second, at most %d, or 0 for no limit", MaxRate)
 	case request.Table != "" && !slices.ContainsFunc(j.catalog.SecretTables(), known):
 		return refuse("table: no table of that name holds secrets; there are: %s", strings.Join(j.names(), ", "))
 	}
-	_, err := j.cipher.Writer()
-	return err
+	for _, t := range j.catalog.SecretTables() {
+		if request.Table != "" && request.Table != t.Name {
+			continue
+		}
+		if _, err := j.cipher.Mark(t.Name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (j *Job) names() (names []string) {

@@ -8,8 +8,8 @@
 // after the last save is looked at again and found to be fresh.
 //
 // A row that others wrote meanwhile is read again and tried again. One that does not open is counted by its key
-// and named, and stops nothing. Where the active key changes on the way, another pass begins. The end is a
-// count by the database itself: rows by table and key, and so "0 rows under key X".
+// and named, and stops nothing. Where what writes a table changes on the way, its provider or that one's key, another
+// pass begins. The end is a count by the database itself: rows by table and key, and so "0 rows under key X".
 //
 // The job takes no revision, keeps generations and updated_at, and reaches no data plane. What sealing is, is
 // controlplane/catalog's and controlplane/encryption's to say.
@@ -49,8 +49,12 @@ type Catalog interface {
 
 // Cipher says how secrets are written now. *encryption.Cipher is one.
 type Cipher interface {
-	Writer() (keyID string, err error)
-	Seals(table string) bool
+	// Mark is record.MarkOf of what is written into a table now.
+	Mark(table string) (string, error)
+	// Rings names the rings in use, with what stands before a key's id in the marks of their values. Marks are those
+	// of the providers that have no ring.
+	Rings() map[string]string
+	Marks() []string
 	Enabled() bool
 	Migrating() bool
 	Decrypting() bool

@@ -2,22 +2,23 @@ package reencrypt
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/record"
 )
 
-// begin starts a pass, unless one under the same key is under way.
+// begin starts a pass, unless one that writes the same is under way.
 func (w *worker) begin(ctx context.Context) error {
-	writer, err := w.j.cipher.Writer()
+	writers, err := w.writers()
 	if err != nil {
 		return err
 	}
 	underWay := false
 	w.update(func(s *stored) {
 		s.Waiting = ""
-		underWay = s.Pass > 0 && s.Writer == writer && !w.renew
+		underWay = s.Pass > 0 && maps.Equal(s.Writers, writers) && !w.renew
 	})
 	if underWay {
 		return nil
@@ -28,11 +29,11 @@ func (w *worker) begin(ctx context.Context) error {
 	}
 	w.renew = false
 	w.update(func(s *stored) {
-		s.Pass, s.Writer, s.At = s.Pass+1, writer, place{}
+		s.Pass, s.Writers, s.At = s.Pass+1, writers, place{}
 		s.Migration = s.Migration || w.j.cipher.Migrating()
 		for _, table := range w.tables() {
 			t := s.table(table.Name)
-			t.Stale, t.Scanned, t.InPass, t.Unreadable = stale(counts, table.Name, w.wanted(table.Name, writer)), 0, 0, nil
+			t.Stale, t.Scanned, t.InPass, t.Unreadable = stale(counts, table.Name, writers[table.Name]), 0, 0, nil
 		}
 	})
 	return nil
@@ -45,15 +46,20 @@ func (w *worker) tables() []catalog.SecretTable {
 	})
 }
 
-// wanted is the key that a table's values are to rest under, "" in clear.
-func (w *worker) wanted(table, writer string) string {
-	if w.j.cipher.Seals(table) {
-		return writer
+// writers are the marks of what this node writes now, by table.
+func (w *worker) writers() (map[string]string, error) {
+	writers := map[string]string{}
+	for _, table := range w.tables() {
+		mark, err := w.j.cipher.Mark(table.Name)
+		if err != nil {
+			return nil, err
+		}
+		writers[table.Name] = mark
 	}
-	return ""
+	return writers, nil
 }
 
-// stale counts a table's rows under other keys than the wanted one.
+// stale counts a table's rows that were written otherwise than is wanted.
 func stale(counts []record.SealedCount, table, wanted string) (rows int) {
 	for _, c := range counts {
 		if c.Table == table && c.Key != wanted {
@@ -99,7 +105,7 @@ type batch struct {
 // table reads, seals and writes a table's rows: three batches are on their way at once, so that the database
 // and the cipher do not wait for one another.
 func (w *worker) table(ctx context.Context, at place) error {
-	writer := w.writer()
+	writer := w.writer(at.Table)
 	read, sealed := make(chan *batch), make(chan *batch)
 	return together(ctx,
 		func(ctx context.Context) error {
@@ -128,10 +134,11 @@ func (w *worker) table(ctx context.Context, at place) error {
 		})
 }
 
-func (w *worker) writer() string {
+// writer is the mark of what this pass writes into a table.
+func (w *worker) writer(table string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.s.Writer
+	return w.s.Writers[table]
 }
 
 func send(ctx context.Context, to chan<- *batch, b *batch) bool {
@@ -153,7 +160,7 @@ func (w *worker) read(ctx context.Context, at place, writer string, to chan<- *b
 	}
 	limit := min(w.j.options.Batch, fewRows) // of rows whose size nobody knows yet
 	for {
-		if now, err := w.j.cipher.Writer(); err != nil || now != writer {
+		if now, err := w.j.cipher.Mark(at.Table); err != nil || now != writer {
 			if err == nil {
 				err = errRotated
 			}

@@ -3,6 +3,7 @@ package reencrypt
 import (
 	"context"
 	"math"
+	"slices"
 )
 
 // Progress is a job as it is shown. Times are Unix milliseconds.
@@ -14,7 +15,7 @@ type Progress struct {
 	Workspace string  `json:"workspace,omitempty"`
 	Rate      int     `json:"rate"` // 0: no limit
 	Node      string  `json:"node,omitempty"`
-	Writer    string  `json:"key_id,omitempty"` // that values are sealed under
+	Writer    string  `json:"key_id,omitempty"` // mark of what is written, where all that is sealed has the same
 	Pass      int     `json:"pass"`
 	Started   int64   `json:"started_at"`
 	Ended     int64   `json:"ended_at,omitempty"`
@@ -29,7 +30,9 @@ type Progress struct {
 	Waiting     string  `json:"waiting,omitempty"`
 	Reason      string  `json:"reason,omitempty"`
 	Tables      []Table `json:"tables"`
-	Proof       *Proof  `json:"proof,omitempty"`
+	// Writers are the marks of what is written by table, where they are not all the same; "" is in clear.
+	Writers map[string]string `json:"writers,omitempty"`
+	Proof   *Proof            `json:"proof,omitempty"`
 }
 
 // Progress shows the job, also one that ended; found is false when there never was one.
@@ -43,9 +46,16 @@ func (j *Job) Progress(ctx context.Context) (progress Progress, found bool, err 
 
 func (s *stored) progress() Progress {
 	p := Progress{
-		State: s.State, ID: s.ID, To: s.To, Table: s.Table, Workspace: s.Workspace, Rate: s.Rate, Node: s.Owner, Writer: s.Writer,
+		State: s.State, ID: s.ID, To: s.To, Table: s.Table, Workspace: s.Workspace, Rate: s.Rate, Node: s.Owner,
 		Pass: s.Pass, Started: s.Started, Ended: s.Ended, Speed: math.Round(s.Speed), Waiting: s.Waiting, Reason: s.Reason,
 		Tables: s.Tables, Proof: s.Proof,
+	}
+	switch seals := marks(s.Writers); len(seals) {
+	case 0:
+	case 1:
+		p.Writer = seals[0]
+	default:
+		p.Writers = s.Writers
 	}
 	if p.Tables == nil {
 		p.Tables = []Table{}
@@ -70,4 +80,15 @@ func (s *stored) progress() Progress {
 		p.SecondsLeft = &left
 	}
 	return p
+}
+
+// marks lists those that are of some provider.
+func marks(writers map[string]string) (list []string) {
+	for _, mark := range writers {
+		if mark != "" && !slices.Contains(list, mark) {
+			list = append(list, mark)
+		}
+	}
+	slices.Sort(list)
+	return list
 }

@@ -3,13 +3,15 @@ package reencrypt
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
-// maxPasses bounds the passes of a job under one key: where a node goes on writing under an older one, no
+// maxPasses bounds the passes of a job: where a node goes on writing otherwise, no
 // number of passes is enough, and the proof names what is left.
 const maxPasses = 20
 
@@ -20,15 +22,15 @@ func (w *worker) settle(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	writer, err := w.j.cipher.Writer()
+	writers, err := w.writers()
 	if err != nil {
 		return false, err
 	}
 	w.update(func(s *stored) {
-		again = writer != s.Writer
+		again = !maps.Equal(writers, s.Writers)
 		for _, table := range w.tables() {
 			t := s.table(table.Name)
-			left := stale(counts, table.Name, w.wanted(table.Name, s.Writer))
+			left := stale(counts, table.Name, s.Writers[table.Name])
 			again = again || (s.Workspace == "" && left > t.unreadable() && t.InPass > 0 && s.Pass < maxPasses)
 		}
 	})
@@ -36,7 +38,7 @@ func (w *worker) settle(ctx context.Context) (again bool, err error) {
 		w.renew = true
 		return true, nil
 	}
-	proof, err := w.prove(ctx, counts, writer)
+	proof, err := w.prove(ctx, counts, writers)
 	if err != nil {
 		return false, err
 	}
@@ -44,30 +46,27 @@ func (w *worker) settle(ctx context.Context) (again bool, err error) {
 }
 
 // prove ends what can be ended, makes the database's files forget, and writes down what was counted.
-func (w *worker) prove(ctx context.Context, counts []record.SealedCount, writer string) (*Proof, error) {
+func (w *worker) prove(ctx context.Context, counts []record.SealedCount, writers map[string]string) (*Proof, error) {
 	proof := &Proof{At: now(), Tables: []Count{}, Keys: []KeyCount{}}
-	sealed, byKey := 0, map[string]int{}
+	sealed, byMark := 0, map[string]int{}
 	for _, c := range counts {
 		proof.Tables = append(proof.Tables, Count{c.Table, c.Key, c.Rows})
-		byKey[c.Key] += c.Rows
+		byMark[c.Key] += c.Rows
 		if c.Key != "" {
 			sealed += c.Rows
 		}
 	}
-	ring, err := w.j.store.Keyring(ctx, "")
+	proof.Clear = byMark[""]
+	delete(byMark, "")
+	known, err := w.known(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, key := range ring.Keys {
-		proof.Keys = append(proof.Keys, KeyCount{key.ID, byKey[key.ID], key.ID == writer})
-		delete(byKey, key.ID)
-	}
-	proof.Clear = byKey[""]
-	delete(byKey, "")
-	for _, c := range counts { // under keys that the ring never had
-		if rows, unknown := byKey[c.Key]; unknown {
-			proof.Keys = append(proof.Keys, KeyCount{c.Key, rows, false})
-			delete(byKey, c.Key)
+	active := marks(writers)
+	known = append(known, slices.Sorted(maps.Keys(byMark))...) // those too that no provider in use has
+	for i, mark := range known {
+		if !slices.Contains(known[:i], mark) {
+			proof.Keys = append(proof.Keys, KeyCount{mark, byMark[mark], slices.Contains(active, mark)})
 		}
 	}
 	if err := w.ending(ctx, proof, sealed); err != nil {
@@ -80,6 +79,21 @@ func (w *worker) prove(ctx context.Context, counts []record.SealedCount, writer 
 		proof.Files = w.scrub(ctx)
 	}
 	return proof, ctx.Err()
+}
+
+// known lists the marks of every key of the rings in use and of the providers without one.
+func (w *worker) known(ctx context.Context) (list []string, err error) {
+	rings := w.j.cipher.Rings()
+	for _, name := range slices.Sorted(maps.Keys(rings)) {
+		ring, err := w.j.store.Keyring(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, key := range ring.Keys {
+			list = append(list, rings[name]+key.ID)
+		}
+	}
+	return append(list, w.j.cipher.Marks()...), nil
 }
 
 // ending ends the migration from plaintext, or the encryption, when nothing of the other form is left.

@@ -52,10 +52,11 @@ type stored struct {
 
 	Migration bool `json:"migration,omitempty"` // it began while plaintext was still read
 
-	Pass   int     `json:"pass"`             // counts from 1
-	Writer string  `json:"writer,omitempty"` // key that this pass seals under, "": in clear
-	At     place   `json:"at"`
-	Tables []Table `json:"tables,omitempty"`
+	Pass int `json:"pass"` // counts from 1
+	// Writers are the marks of what this pass writes, by table; "": in clear.
+	Writers map[string]string `json:"writers,omitempty"`
+	At      place             `json:"at"`
+	Tables  []Table           `json:"tables,omitempty"`
 
 	Speed   float64 `json:"speed,omitempty"`   // rows a second lately
 	Waiting string  `json:"waiting,omitempty"` // why nothing goes on for now
@@ -93,7 +94,7 @@ type Unreadable struct {
 type Proof struct {
 	At     int64      `json:"at"`
 	Tables []Count    `json:"tables"` // rows by table and key
-	Keys   []KeyCount `json:"keys"`   // every key of the ring, those without rows too
+	Keys   []KeyCount `json:"keys"`   // every key of the rings and of the other providers in use, those without rows too
 	Clear  int        `json:"clear"`  // rows with a secret in clear
 	// Ended is what could be ended with that: "migration" from plaintext, or "encryption". Empty: neither.
 	Ended string `json:"ended,omitempty"`
@@ -103,15 +104,15 @@ type Proof struct {
 // Count is the rows of a table that hold a value under a key; key "" is a value in clear.
 type Count struct {
 	Table string `json:"table"`
-	Key   string `json:"key_id"`
+	Key   string `json:"key_id"` // the mark
 	Rows  int    `json:"rows"`
 }
 
 // KeyCount is the rows that hold a value under a key.
 type KeyCount struct {
-	Key    string `json:"key_id"`
+	Key    string `json:"key_id"` // the mark
 	Rows   int    `json:"rows"`
-	Active bool   `json:"active"`
+	Active bool   `json:"active"` // some table is written under it
 }
 
 func (s *stored) text() string {

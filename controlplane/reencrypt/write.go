@@ -20,7 +20,7 @@ func (w *worker) write(ctx context.Context, table string, b *batch) error {
 			return err
 		})
 		if err != nil {
-			if now, ended := w.j.cipher.Writer(); fault.KindOf(err) == fault.Conflict && ended == nil && now != w.writer() {
+			if now, ended := w.j.cipher.Mark(table); fault.KindOf(err) == fault.Conflict && ended == nil && now != w.writer(table) {
 				return errRotated // and the key that wrote was taken out of use
 			}
 			return err

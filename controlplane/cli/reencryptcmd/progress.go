@@ -169,9 +169,9 @@ func prove(cmd *cobra.Command, proof *proof) {
 	say(cmd, "%d rows in clear", proof.Clear)
 	switch proof.Ended {
 	case "migration":
-		say(cmd, "no secret rests in clear any more: set keyring_migrate_plaintext = off")
+		say(cmd, "no secret rests in clear any more: set keyring_migrate_plaintext = off, and take identity out of encryption_provider_config")
 	case "encryption":
-		say(cmd, "nothing sealed is left: set keyring_enabled = off and keyring_decrypt_all = off on every node, and start again")
+		say(cmd, "nothing sealed is left: set keyring_enabled = off and keyring_decrypt_all = off and leave identity alone in encryption_provider_config on every node, and start again")
 	}
 	if proof.Files != "" {
 		say(cmd, "%s", proof.Files)
