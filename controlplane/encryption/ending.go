@@ -2,7 +2,10 @@ package encryption
 
 import (
 	"context"
+	"maps"
+	"slices"
 
+	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
@@ -55,13 +58,17 @@ func (c *Cipher) Refresh(ctx context.Context) error {
 	return c.syncIndex(ctx, nil)
 }
 
-// InClear reports whether the index key of a database rests in clear, as it does where nothing ever sealed, or
-// after everything was decrypted.
-func InClear(ctx context.Context, store Store) (bool, error) {
+// OpensWithoutKeyring reports whether the index key of a database is to be had without the keyring: in clear, as where
+// nothing ever sealed or everything was decrypted, or under another provider.
+func OpensWithoutKeyring(ctx context.Context, store Store) (bool, error) {
 	text, found, err := store.Meta(ctx, metaIndex)
 	if err != nil || !found {
 		return false, err
 	}
-	record, err := parseIndex(text)
-	return record.Clear != "", err
+	index, err := parseIndex(text)
+	other := func(mark string) bool { return record.PrefixOf(mark) != record.KeyringPrefix }
+	return index.Clear != "" || slices.ContainsFunc(slices.Collect(maps.Keys(index.Sealed)), other), err
 }
+
+// InClear is OpensWithoutKeyring.
+func InClear(ctx context.Context, store Store) (bool, error) { return OpensWithoutKeyring(ctx, store) }

@@ -107,10 +107,14 @@ func (c *Cipher) syncIndex(ctx context.Context, admits admission) error {
 		if next.Sealed == nil {
 			next.Sealed = map[string]string{}
 		}
-		if err := c.sealIndex(key, next.Sealed); err != nil && len(next.Sealed) == 0 {
-			return record, &index{reason: err}, nil // nothing could be kept: it is made when a key is here
+		err = c.sealIndex(key, next.Sealed)
+		switch {
+		case len(next.Sealed) > 0:
+			return next, newIndex(key), nil
+		case forced.clear():
+			return clearRecord(key), newIndex(key), nil
 		}
-		return next, newIndex(key), nil
+		return record, &index{reason: err}, nil // nothing could be kept: it is made when a key is here
 	})
 }
 
@@ -119,14 +123,29 @@ func (c *Cipher) syncIndex(ctx context.Context, admits admission) error {
 func (c *Cipher) sealIndex(index secret.Bytes, copies map[string]string) (failed error) {
 	var plaintext string
 	index.Reveal(func(data []byte) { plaintext = string(data) })
-	current := c.forced().providers()
+	forced := c.forced()
+	current := forced.providers()
 	for _, p := range current {
+		if unbound(p) && !slices.ContainsFunc(forced, func(chain *Chain) bool { return chain.writer() == p }) {
+			continue // whoever copies it to a row could read it there
+		}
 		if err := copyFor(p, plaintext, copies); err != nil {
 			failed = err
 		}
 	}
+	for _, p := range current {
+		if len(copies) == 0 {
+			failed = copyFor(p, plaintext, copies)
+		}
+	}
 	maps.DeleteFunc(copies, func(_, text string) bool { return retired(current, text) })
 	return failed
+}
+
+// unbound reports whether what a provider seals opens at any place.
+func unbound(p Provider) bool {
+	s, ok := p.(*static)
+	return ok && !s.box.Binds()
 }
 
 // retired reports whether a copy is of a provider that is no longer there, or under a key that is gone, while another

@@ -107,7 +107,7 @@ func TestDecryptAllEndsInADatabaseWithoutAKeyring(t *testing.T) {
 	if err := decrypting.EndMigration(t.Context()); fault.KindOf(err) != fault.Invalid || decrypting.Migrating() || !decrypting.Decrypting() {
 		t.Errorf("EndMigration = %v, migrating %t", err, decrypting.Migrating())
 	}
-	if clear, err := encryption.InClear(t.Context(), store); clear || err != nil {
+	if clear, err := encryption.OpensWithoutKeyring(t.Context(), store); clear || err != nil {
 		t.Errorf("in the middle of it: InClear = %t, %v", clear, err)
 	}
 	if _, err := encryption.New(t.Context(), store, encryption.FromSettings(ring, encryption.Options{})); fault.KindOf(err) != fault.Denied {
@@ -124,7 +124,7 @@ func TestDecryptAllEndsInADatabaseWithoutAKeyring(t *testing.T) {
 	if err := open(encryption.Options{Decrypt: true}).EndDecryption(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if clear, err := encryption.InClear(t.Context(), store); !clear || err != nil {
+	if clear, err := encryption.OpensWithoutKeyring(t.Context(), store); !clear || err != nil {
 		t.Errorf("at the end: InClear = %t, %v", clear, err)
 	}
 	if err := other.Refresh(t.Context()); err != nil {

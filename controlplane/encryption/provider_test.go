@@ -122,7 +122,7 @@ func mustProvider(p encryption.Provider, err error) func(t testing.TB) encryptio
 
 func newKMS(t testing.TB, name string, k *keys) encryption.Provider {
 	t.Helper()
-	return mustProvider(encryption.KMS2(name, k))(t)
+	return mustProvider(encryption.KMS(name, k))(t)
 }
 
 func newStatic(t testing.TB, layout aead.Layout, name string, fill byte) encryption.Provider {
@@ -230,7 +230,7 @@ func TestNamesAndMaterialOfProviders(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"", "a:b", "a b", "é", "a/b", strings.Repeat("n", 65), "a\n"} {
-		_, kms := encryption.KMS2(name, newKeys(t))
+		_, kms := encryption.KMS(name, newKeys(t))
 		_, file := encryption.Static(aead.BoxGCM, name, material(1, 32), encryption.StaticOptions{})
 		if fault.KindOf(kms) != fault.Invalid || fault.KindOf(file) != fault.Invalid {
 			t.Errorf("%q: %v, %v", name, kms, file)

@@ -67,8 +67,8 @@ func Keyring(keys Keys) Provider {
 	return &ringProvider{keys: keys, prefix: record.KeyringPrefix, form: ringForm{aead.SealText, aead.OpenText, aead.KeyIDOf, ""}}
 }
 
-// KMS2 is the provider of a ring that a KMS v2 plugin keeps. It fails with fault.Invalid for a name that no prefix can hold.
-func KMS2(name string, keys Keys) (Provider, error) {
+// KMS is the provider of a ring that a KMS v2 plugin keeps. It fails with fault.Invalid for a name that no prefix can hold.
+func KMS(name string, keys Keys) (Provider, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}

@@ -172,7 +172,7 @@ func TestDecryptAll(t *testing.T) {
 		if diff := cmp.Diff(map[string]int{"": 101}, e.under()); diff != "" { // plaintext inside a body is not counted
 			t.Errorf("rows under keys (-want +got):\n%s", diff)
 		}
-		if clear, err := encryption.InClear(t.Context(), e.store); err != nil || !clear {
+		if clear, err := encryption.OpensWithoutKeyring(t.Context(), e.store); err != nil || !clear {
 			t.Errorf("the index key rests in clear: %t, %v", clear, err)
 		}
 		n.kill()

@@ -125,7 +125,9 @@ func TestReadersOfOneValueAskOnce(t *testing.T) {
 			})
 		}
 		synctest.Wait()
+		f.mu.Lock()
 		shared := f.under[keyOf(plugin.wrapped)]
+		f.mu.Unlock()
 		wg.Wait()
 		if n := plugin.calls.Load(); n != 1 || len(f.under) != 0 {
 			t.Errorf("%d calls, and %d under way at the end", n, len(f.under))
