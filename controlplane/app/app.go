@@ -18,6 +18,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/changefeed"
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/controlplane/keyring/kms"
 	"github.com/keepgate/keepgate/controlplane/keyring/vault"
 	"github.com/keepgate/keepgate/controlplane/license"
 	"github.com/keepgate/keepgate/controlplane/publish"
@@ -54,6 +55,7 @@ type plane struct {
 	adminClients *adminClients
 	ring         *keyring.Ring // nil when the keyring is off
 	vault        *vault.Sync   // nil with another strategy
+	kms          *kms.Keeper   // nil with another strategy
 	catalog      *catalog.Catalog
 	feed         *changefeed.Feed
 	publisher    *publish.Publisher
@@ -171,6 +173,9 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 		)
 		if p.vault != nil {
 			parts = append(parts, lifecycle.Part{Name: "Vault", Run: p.vault.Run})
+		}
+		if p.kms != nil {
+			parts = append(parts, lifecycle.Part{Name: "KMS plugin of the keyring", Run: func(ctx context.Context) error { return p.kms.Run(ctx, p.ring) }})
 		}
 		if p.settings.Keyring.BlobPath != "" {
 			parts = append(parts, lifecycle.Part{Name: "keyring_blob_path", Run: p.keepBlob})

@@ -227,7 +227,7 @@ func (d *doctoring) keyring(ctx context.Context) []finding.Finding {
 	files := map[string]string{"admin_token_file": s.Admin.TokenFile}
 	findings := one(ctx, area, "strategy", func(context.Context) finding.Result {
 		strategy := strategyOf(s)
-		_, keeperErr := keeperOf(s)
+		keeperErr := checkKeeper(s)
 		_, courierErr := newCourier(s.Keyring)
 		switch err := errors.Join(keeperErr, courierErr); {
 		case err != nil:

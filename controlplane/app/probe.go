@@ -28,7 +28,7 @@ func Check(s cpsettings.ControlPlane) error {
 			errs = append(errs, fault.Newf(fault.Invalid, "app.Run", "admin_listen", "%s: this version does not speak proxy_protocol", at.Address))
 		}
 	}
-	_, keeperErr := keeperOf(s)
+	keeperErr := checkKeeper(s)
 	_, courierErr := newCourier(s.Keyring)
 	_, clusterErr := clusterSource(s.Cluster.Cluster, slog.New(slog.DiscardHandler))
 	_, adminErr := givenCertificate(s.Admin)

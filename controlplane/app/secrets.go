@@ -2,12 +2,14 @@ package app
 
 import (
 	"context"
+	"log/slog"
 	"math"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/cluster"
+	"github.com/keepgate/keepgate/controlplane/keyring/kms"
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
 	"github.com/keepgate/keepgate/controlplane/keyring/vault"
 	"github.com/keepgate/keepgate/controlplane/record"
@@ -43,7 +45,7 @@ func (p *plane) agree(ctx context.Context) error {
 // secrets opens the keyring and the cipher over it. The ring stays nil when the keyring is off.
 func (p *plane) secrets(ctx context.Context) (*encryption.Cipher, error) {
 	s := p.settings
-	keeper, err := keeperOf(s)
+	keeper, err := keeperOf(s, p.log)
 	if err != nil {
 		return nil, err
 	}
@@ -55,8 +57,12 @@ func (p *plane) secrets(ctx context.Context) (*encryption.Cipher, error) {
 	if provenByPeers(keeper.Strategy()) {
 		proves = prover{p.peers.identity.source, mtls.Ever}
 	}
+	var sealing func() error
+	if k, ok := keeper.(*kms.Keeper); ok {
+		sealing = k.Sealing
+	}
 	p.ring, err = keyring.Open(ctx, p.store, keeper, proves, keyring.Options{
-		Log: p.log, Cluster: p.peers.cluster, Node: p.id, Journal: p.peers.journal, Members: p.peers, Announce: p.peers.announce,
+		Sealing: sealing, Log: p.log, Cluster: p.peers.cluster, Node: p.id, Journal: p.peers.journal, Members: p.peers, Announce: p.peers.announce,
 		Poll: s.Database.UpdateFrequency,
 		References: func(ctx context.Context, keyID string) ([]record.SealedCount, error) {
 			return keyring.CountSealed(ctx, p.store, keyID, disposable)
@@ -65,19 +71,25 @@ func (p *plane) secrets(ctx context.Context) (*encryption.Cipher, error) {
 	if err != nil {
 		return nil, err
 	}
+	switch keeper := keeper.(type) {
+	case *vault.Keeper:
+		p.vault = vault.NewSync(keeper, p.ring, p.log)
+	case *kms.Keeper:
+		p.kms = keeper
+	}
 	return encryption.New(ctx, p.store, encryption.FromSettings(p.ring, encryption.Options{
 		Migrate: s.Keyring.MigratePlaintext, Decrypt: s.Keyring.DecryptAll, Clear: map[string]bool{tableLicenses: !s.Keyring.EncryptLicense},
 	}))
 }
 
-// ringPatience is how long a started node holds back what it would have to publish without keys that another node
-// or Vault is about to give it.
+// ringPatience is how long a started node holds back what it would have to publish without keys that another node,
+// Vault or a KMS plugin is about to give it.
 const ringPatience = 3 * time.Second
 
 // publishing runs the publisher. A node that joins others reads the configuration when it has the keys for it, so that
 // data planes are not told for a moment that most of it does not open.
 func (p *plane) publishing(ctx context.Context) error {
-	if p.ring != nil && (p.peers.peer != nil || p.vault != nil) {
+	if p.ring != nil && (p.peers.peer != nil || p.vault != nil || p.kms != nil) {
 		waiting, cancel := context.WithTimeout(ctx, ringPatience)
 		defer cancel()
 		for changed := p.ring.Changed(); waiting.Err() == nil && len(p.ring.Lacking()) > 0; changed = p.ring.Changed() {
@@ -167,7 +179,7 @@ func strategyOf(s cpsettings.ControlPlane) string {
 func provenByPeers(strategy string) bool { return strategy != "" && strategy != "local" }
 
 // keeperOf returns the strategy that the settings name, nil when the keyring is off.
-func keeperOf(s cpsettings.ControlPlane) (keyring.Keeper, error) {
+func keeperOf(s cpsettings.ControlPlane, log *slog.Logger) (keyring.Keeper, error) {
 	switch strategy := strategyOf(s); {
 	case strategy == "":
 		return nil, nil
@@ -178,6 +190,8 @@ func keeperOf(s cpsettings.ControlPlane) (keyring.Keeper, error) {
 		return local.New(s.Keyring.LocalKeyFile), nil
 	case strategy == vault.Strategy:
 		return vaultKeeper(s)
+	case strategy == kms.Strategy:
+		return kmsKeeper(s, log)
 	case strategy != "cluster":
 		return nil, fault.Newf(fault.Invalid, "app.Run", "keyring_strategy", "%s is not available", strategy)
 	}
