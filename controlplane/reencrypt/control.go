@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -104,17 +105,17 @@ func (j *Job) names() (names []string) {
 
 // Pause holds the job at its place; the node that works stops within a save.
 func (j *Job) Pause(ctx context.Context) (Progress, error) {
-	return j.turn(ctx, "pause", "paused", Paused, Running)
+	return j.turn(ctx, "pause", "paused", into(Paused), nil, Running)
 }
 
 // Resume goes on with a paused job, on any node.
 func (j *Job) Resume(ctx context.Context) (Progress, error) {
-	return j.turn(ctx, "resume", "resumed", Running, Paused)
+	return j.turn(ctx, "resume", "resumed", into(Running), nil, Paused)
 }
 
 // Cancel ends the job. What was written stays written.
 func (j *Job) Cancel(ctx context.Context) (Progress, error) {
-	return j.turn(ctx, "cancel", "cancelled", Cancelled, Running, Paused)
+	return j.turn(ctx, "cancel", "cancelled", into(Cancelled), nil, Running, Paused)
 }
 
 // SetRate paces the job: rows a second, 0 for no limit.
@@ -122,23 +123,27 @@ func (j *Job) SetRate(ctx context.Context, rate int) (Progress, error) {
 	if rate < 0 || rate > MaxRate {
 		return Progress{}, fault.Newf(fault.Invalid, "reencrypt.SetRate", subject, "rate: expected rows a second, at most %d, or 0 for no limit", MaxRate)
 	}
-	return j.edit(ctx, func(s *stored) (*stored, error) {
-		if err := in(s, "paced", Running, Paused); err != nil {
-			return nil, err
-		}
-		s.Rate = rate
-		return s, nil
-	})
+	return j.turn(ctx, "pace", "paced", func(s *stored) { s.Rate = rate }, []string{"rate", strconv.Itoa(rate)}, Running, Paused)
 }
 
-// turn changes the state from one of some others.
-func (j *Job) turn(ctx context.Context, action, done string, to State, from ...State) (Progress, error) {
+// into is the change to a state.
+func into(to State) func(*stored) {
+	return func(s *stored) {
+		s.State, s.Waiting, s.Speed = to, "", 0
+		if to.ended() {
+			s.Ended = now()
+		}
+	}
+}
+
+// turn changes a job that is in one of some states, and notes it first.
+func (j *Job) turn(ctx context.Context, action, done string, change func(*stored), detail []string, from ...State) (Progress, error) {
 	s, _, err := j.load(ctx)
 	if err == nil {
 		err = in(s, done, from...)
 	}
 	if err == nil {
-		err = j.record(ctx, action, s.ID)
+		err = j.record(ctx, action, s.ID, detail...)
 	}
 	if err != nil {
 		return Progress{}, err
@@ -147,10 +152,7 @@ func (j *Job) turn(ctx context.Context, action, done string, to State, from ...S
 		if err := in(s, done, from...); err != nil {
 			return nil, err
 		}
-		s.State, s.Waiting, s.Speed = to, "", 0
-		if to.ended() {
-			s.Ended = now()
-		}
+		change(s)
 		return s, nil
 	})
 }
@@ -193,6 +195,9 @@ func (s *stored) describe() []string {
 	}
 	if s.Workspace != "" {
 		detail = append(detail, "workspace", s.Workspace)
+	}
+	if s.Rate != 0 {
+		detail = append(detail, "rate", strconv.Itoa(s.Rate))
 	}
 	return detail
 }

@@ -47,7 +47,9 @@ func TestPauseResumePaceAndCancelFromAnotherNode(t *testing.T) {
 			t.Errorf("%d rows were written, want each once: 211", p.Resealed)
 		}
 		e.same(before)
-		for action, want := range map[string]int{"start": 1, "pause": 1, "resume": 1, "done": 1, "cancel": 0} {
+		for action, want := range map[string]int{
+			"start to active rate 20": 1, "pause": 1, "pace rate 0": 1, "resume": 1, "takeover": 0, "done": 1, "cancel": 0,
+		} {
 			if got := e.recorded("reencrypt." + action); got != want {
 				t.Errorf("the journal has reencrypt.%s %d times, want %d", action, got, want)
 			}

@@ -3,6 +3,7 @@ package reencrypt_test
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -13,9 +14,15 @@ import (
 )
 
 // Record implements reencrypt.Journal.
-func (e *env) Record(_ context.Context, action, _ string, _ ...string) error {
-	count, _ := e.entries.LoadOrStore(action, new(atomic.Int32))
-	count.(*atomic.Int32).Add(1)
+func (e *env) Record(_ context.Context, action, _ string, detail ...string) error {
+	entries := []string{action}
+	if len(detail) > 0 {
+		entries = append(entries, action+" "+strings.Join(detail, " "))
+	}
+	for _, entry := range entries {
+		count, _ := e.entries.LoadOrStore(entry, new(atomic.Int32))
+		count.(*atomic.Int32).Add(1)
+	}
 	return nil
 }
 
