@@ -27,15 +27,16 @@ type effort struct {
 	idle       int
 	benchCount string
 	secrets    int
+	windows    int
 	peerRounds int
 }
 
 func full() effort {
-	return effort{rounds: 15, perRun: 3 * time.Second, changes: 200, entities: []int{10_000, 100_000}, idle: 10_000, benchCount: "5", secrets: 1_000_000, peerRounds: 7}
+	return effort{rounds: 15, perRun: 3 * time.Second, changes: 200, entities: []int{10_000, 100_000}, idle: 10_000, benchCount: "5", secrets: 1_000_000, windows: 20, peerRounds: 7}
 }
 
 func quick() effort {
-	return effort{rounds: 3, perRun: 2 * time.Second, changes: 50, entities: []int{10_000}, idle: 1000, benchCount: "1", secrets: 300_000, peerRounds: 2}
+	return effort{rounds: 3, perRun: 2 * time.Second, changes: 50, entities: []int{10_000}, idle: 1000, benchCount: "1", secrets: 300_000, windows: 6, peerRounds: 2}
 }
 
 // section is one part of the run.
