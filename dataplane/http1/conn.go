@@ -13,7 +13,6 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
-	"github.com/keepgate/keepgate/dataplane/nowait"
 )
 
 // States of a connection, for draining.
@@ -40,6 +39,9 @@ type conn struct {
 	body     body
 	requests int
 
+	parsed *exchange.Exchange // whose head was read within await; request goes on with it
+	fault  wire.Fault         // what its head has, 0: none
+
 	handedOver bool               // somebody else closes nc
 	serving    *exchange.Exchange // between Serve and Finish
 
@@ -50,8 +52,9 @@ type conn struct {
 	broken          atomic.Bool // Interrupt was called: reading is over
 
 	onReadable func(fd uintptr) bool // c.tryRead, made once
-	tryN       int
-	tryErr     error
+	tryErr     error                 // how reading ended; io.EOF for the end
+	inside     atomic.Bool           // requests are served within the wait, see tryRead
+	severed    atomic.Bool           // the server gives the connection up
 	one        [1]byte
 
 	watch watch
@@ -134,7 +137,8 @@ func (c *conn) end() {
 	}
 }
 
-// await waits for the first bytes of the next request, without holding a buffer.
+// await waits for the first bytes of the next request, without holding a buffer. On a plain socket it serves requests on the way,
+// and returns with those that it may not.
 func (c *conn) await() bool {
 	for c.in.Len() == 0 {
 		if c.at == 0 {
@@ -146,6 +150,9 @@ func (c *conn) await() bool {
 		if !c.firstBytes() {
 			return false
 		}
+		if c.parsed != nil {
+			return true
+		}
 		// One empty line before a request is forgiven (RFC 9112 §2.2): old clients end bodies with one.
 		if b := c.in.Buffered(); len(b) == 2 && b[0] == '\r' && b[1] == '\n' {
 			c.in.Drop()
@@ -156,11 +163,10 @@ func (c *conn) await() bool {
 
 func (c *conn) firstBytes() bool {
 	if c.raw != nil {
-		if err := c.raw.Read(c.onReadable); err != nil || c.tryErr != nil || c.tryN == 0 {
-			return false
-		}
-		c.in.Filled(c.tryN)
-		return true
+		err := c.raw.Read(c.onReadable)
+		c.inside.Store(false)
+		c.at = 0
+		return err == nil && c.tryErr == nil
 	}
 	n, err := c.nc.Read(c.one[:])
 	if n == 0 || err != nil {
@@ -169,18 +175,6 @@ func (c *conn) firstBytes() bool {
 	c.in.Free()[0] = c.one[0]
 	c.in.Filled(1)
 	return c.in.Len() > 1 || c.tls == nil || c.in.Fill() == nil // what else the record held is at hand
-}
-
-// tryRead reads once if there is something to read. Otherwise it gives the block back, and the runtime
-// calls again when the socket is readable.
-func (c *conn) tryRead(fd uintptr) bool {
-	n, err := nowait.Read(fd, c.in.Free())
-	if err == syscall.EAGAIN {
-		c.in.Release()
-		return false
-	}
-	c.tryN, c.tryErr = n, err
-	return true
 }
 
 // slack is how much later than asked a timeout may come, so that deadlines need not be set at every step.
@@ -231,12 +225,21 @@ func (c *conn) Interrupt() {
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
 }
 
+// sever ends the connection from another goroutine while its own serves within the wait, where Close would wait for it.
+func (c *conn) sever() {
+	c.severed.Store(true)
+	_ = c.nc.SetDeadline(time.Unix(1, 0))
+}
+
 // write writes all of p.
 func (c *conn) write(p []byte, now int64) error {
 	wait := int64(c.srv.options.WriteTimeout)
 	if by := now + wait; c.writeBy < by {
 		c.writeBy = by + slack(wait)
 		_ = c.nc.SetWriteDeadline(time.Now().Add(time.Duration(c.writeBy - exchange.Now())))
+	}
+	if c.severed.Load() {
+		return os.ErrDeadlineExceeded
 	}
 	_, err := c.nc.Write(p)
 	return err

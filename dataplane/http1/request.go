@@ -15,29 +15,52 @@ const preface = "PRI * HTTP/2.0\r\n\r\n"
 
 // request reads, serves and answers one request. keep says that the connection can take another one.
 func (c *conn) request() (keep, handedOver bool) {
-	n, err := c.readHead()
-	if err != nil {
-		if fault, ok := err.(wire.Fault); ok {
-			c.refuse(c.begin(), fault)
+	ex := c.parsed
+	if c.parsed = nil; ex == nil {
+		n, err := c.readHead()
+		if err != nil {
+			if fault, ok := err.(wire.Fault); ok {
+				c.refuse(c.begin(), fault)
+			}
+			return false, false
 		}
+		if c.isPreface(n) {
+			c.handOver()
+			return false, true
+		}
+		ex = c.parse(n)
+	}
+	if c.fault != 0 {
+		c.refuse(ex, c.fault)
 		return false, false
 	}
+	return c.answer(ex) && c.body.drain(), false
+}
+
+// isPreface says whether the first n bytes of the connection are HTTP/2's preface and somebody takes it.
+func (c *conn) isPreface(n int) bool {
+	return n == len(preface) && c.requests == 0 && c.srv.options.Preface != nil && string(c.in.Buffered()[:n]) == preface
+}
+
+// parse makes an exchange of the head of n bytes. What is wrong with it is in c.fault.
+func (c *conn) parse(n int) *exchange.Exchange {
 	c.requests++
-	if n == len(preface) && c.requests == 1 && c.srv.options.Preface != nil && string(c.in.Buffered()[:n]) == preface {
-		c.handOver()
-		return false, true
-	}
 	ex := c.begin()
 	ex.Sent.RequestBytes = int64(n)
 	head := ex.Bytes(n)
 	copy(head, c.in.Buffered())
 	c.in.Discard(n)
+	c.fault = 0
 	if err := wire.ParseRequest(ex, head, &c.head); err != nil {
-		fault, _ := err.(wire.Fault)
-		c.refuse(ex, fault)
-		return false, false
+		c.fault, _ = err.(wire.Fault)
+		return ex
 	}
 	c.body.begin(c, ex)
+	return ex
+}
+
+// answer serves the request and says whether the connection can be kept.
+func (c *conn) answer(ex *exchange.Exchange) (keep bool) {
 	c.serving = ex
 	c.srv.handler.Serve(ex)
 	keep = c.respond(ex)
@@ -48,7 +71,7 @@ func (c *conn) request() (keep, handedOver bool) {
 	c.srv.handler.Finish(ex)
 	c.serving = nil
 	c.srv.exchanges.Give(ex)
-	return keep && c.body.drain(), false
+	return keep
 }
 
 // begin takes an exchange and fills in what the connection knows.

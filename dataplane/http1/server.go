@@ -118,7 +118,11 @@ func (s *Server) closeAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		_ = c.nc.Close()
+		if c.inside.Load() {
+			c.sever()
+		} else {
+			_ = c.nc.Close()
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/nowait"
 )
 
 // watch notices a client that leaves while its request is served. Most requests are over long before it matters, so
@@ -57,6 +58,9 @@ func (c *conn) look() {
 	defer w.mu.Unlock()
 	if w.target == nil || w.stopped || w.aborted {
 		w.armed = false
+		if !w.stopped && c.inside.Load() && c.ended() {
+			_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // nothing will tell the wait
+		}
 		return
 	}
 	if w.seen != w.turn { // this wait began since
@@ -72,6 +76,13 @@ func (c *conn) look() {
 	w.timer.Reset(watchEvery)
 }
 
+// looksSoon says whether the timer runs.
+func (w *watch) looksSoon() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.armed
+}
+
 func (w *watch) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -81,10 +92,19 @@ func (w *watch) stop() {
 	}
 }
 
+// ended asks the kernel whether everything was read and no more will come.
+func (c *conn) ended() (ended bool) {
+	err := c.fd.Control(func(fd uintptr) { ended = nowait.Ended(fd) })
+	return err == nil && ended
+}
+
 // gone asks the kernel whether the other end has closed. A client that closed its sending side only counts as gone, as
 // in nginx: almost none do so and wait on.
 func (c *conn) gone() bool {
-	gone := false
+	gone := c.severed.Load()
+	if gone {
+		return true
+	}
 	err := c.fd.Control(func(fd uintptr) {
 		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 		n, err := unix.Poll(p, 0)

@@ -11,4 +11,13 @@ package nowait
 import "syscall"
 
 // Silent says whether the socket is open and holds no byte: what a clean idle connection looks like.
-func Silent(fd uintptr) bool { return peek(fd) == syscall.EAGAIN }
+func Silent(fd uintptr) bool {
+	_, err := peek(fd)
+	return err == syscall.EAGAIN
+}
+
+// Ended says whether everything was read that the other end sends.
+func Ended(fd uintptr) bool {
+	n, err := peek(fd)
+	return n == 0 && err == nil
+}

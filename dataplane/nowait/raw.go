@@ -13,10 +13,9 @@ func Read(fd uintptr, p []byte) (int, error) { return call(syscall.SYS_READ, fd,
 // Write writes once to a socket that does not block.
 func Write(fd uintptr, p []byte) (int, error) { return call(syscall.SYS_WRITE, fd, p, 0) }
 
-func peek(fd uintptr) error {
+func peek(fd uintptr) (int, error) {
 	var one [1]byte
-	_, err := call(syscall.SYS_RECVFROM, fd, one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	return err
+	return call(syscall.SYS_RECVFROM, fd, one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 }
 
 func call(number, fd uintptr, p []byte, flags uintptr) (int, error) {

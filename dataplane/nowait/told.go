@@ -10,12 +10,11 @@ func Read(fd uintptr, p []byte) (int, error) { return again(syscall.Read, fd, p)
 // Write writes once to a socket that does not block.
 func Write(fd uintptr, p []byte) (int, error) { return again(syscall.Write, fd, p) }
 
-func peek(fd uintptr) error {
-	_, err := again(func(fd int, p []byte) (int, error) {
+func peek(fd uintptr) (int, error) {
+	return again(func(fd int, p []byte) (int, error) {
 		n, _, err := syscall.Recvfrom(fd, p, syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		return n, err
 	}, fd, make([]byte, 1))
-	return err
 }
 
 func again(call func(int, []byte) (int, error), fd uintptr, p []byte) (int, error) {
