@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // running is the process of a plugin.
@@ -106,7 +108,19 @@ func (p *Plugin) Ended() {
 }
 
 // Freeze stops the process where it is: the kernel takes connections for it, and nothing answers.
-func (p *Plugin) Freeze() { p.signal(syscall.SIGSTOP) }
+func (p *Plugin) Freeze() {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	for {
+		err := unix.Waitid(unix.P_PID, p.running.command.Process.Pid, nil, unix.WSTOPPED, nil)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, unix.EINTR) {
+			p.t.Fatalf("waiting until the KMS plugin stands still: %v", err)
+		}
+	}
+}
 
 // Thaw undoes Freeze.
 func (p *Plugin) Thaw() { p.signal(syscall.SIGCONT) }

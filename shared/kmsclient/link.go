@@ -1,6 +1,7 @@
 package kmsclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -96,17 +97,24 @@ func (l *link) call(ctx context.Context, method string, request, answer any, mat
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil:
-		return l.failure(method, context.Cause(ctx))
+	case isOver(ctx):
+		return l.failure(method, cmp.Or(context.Cause(ctx), context.DeadlineExceeded))
 	case l.isClosed():
 		return l.failure(method, errClosed)
-	case own.Err() != nil && w.connection.GetState() == connectivity.Ready:
+	case isOver(own) && w.connection.GetState() == connectivity.Ready:
 		l.retire(w)
 		return l.failure(method, silence{errSilent})
-	case own.Err() != nil:
+	case isOver(own):
 		return l.failure(method, silence{l.unreachable()})
 	}
 	return l.failure(method, refusal(err, material))
+}
+
+// isOver looks at the clock too: the plugin knows the deadline, and its answer that it missed it may be here before
+// the timer.
+func isOver(ctx context.Context) bool {
+	deadline, limited := ctx.Deadline()
+	return ctx.Err() != nil || limited && !time.Now().Before(deadline)
 }
 
 var (

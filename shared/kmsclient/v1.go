@@ -1,5 +1,7 @@
 package kmsclient
 
+//lint:file-ignore SA1019 version 1 of the protocol is deprecated, and still spoken by plugins that have to be moved away from
+
 import (
 	"context"
 	"fmt"

@@ -61,7 +61,10 @@ func run(listen, control, state, key, stale string) error {
 		failed <- err
 	}()
 	fmt.Println("ready")
-	return <-failed
+	err = <-failed
+	server.Stop()
+	_ = socket.Close() // which has removed the socket file when it returns, whoever closed it first
+	return err
 }
 
 // listenOn listens on a path or "@name". With stale "fail" a socket file that was left behind is in the way, as it is
