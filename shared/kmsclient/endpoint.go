@@ -38,7 +38,7 @@ func socketOf(endpoint string) (string, error) {
 		return refuse("%q has no scheme: write unix://%s", endpoint, path)
 	case u.Scheme != "unix":
 		return refuse("the scheme is %q, and a plugin is spoken with over a UNIX socket only: write unix:///path/of/the/socket", u.Scheme)
-	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+	case u.User != nil || strings.ContainsAny(endpoint, "?#"):
 		return refuse("only a path may follow unix://, and no @ before it, no ? and no # in it (write %%3F and %%23): an abstract socket is unix:///@name")
 	case u.Host != "":
 		return refuse("%q: what stands between // and the next / is a host, and would be dropped: write unix:///%s%s", endpoint, u.Host, path)
