@@ -72,30 +72,36 @@ func (r *ring) lose(id string, gone bool) {
 	r.gone[id] = gone
 }
 
-// rotate makes a key, names it in the database and activates it.
+// rotate makes a key of the keyring, names it in the database and activates it.
 func (e *env) rotate() (id string) {
+	e.t.Helper()
+	return e.rotateIn(e.ring, "")
+}
+
+// rotateIn does so in any ring.
+func (e *env) rotateIn(r *ring, name string) (id string) {
 	e.t.Helper()
 	id = aead.NewKeyID()
 	key, err := aead.NewKey(aead.AES256GCM, secret.Take([]byte(strings.Repeat(id, 4))))
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	known, err := e.store.Keyring(e.t.Context(), "")
+	known, err := e.store.Keyring(e.t.Context(), name)
 	if err != nil {
 		e.t.Fatal(err)
 	}
 	row := record.Key{ID: id, State: "usable", CreatedAt: time.Now().Unix(), Check: []byte("x")}
-	if err := e.store.ChangeKeyring(e.t.Context(), "", known.Head, id, []record.Key{row}); err != nil {
+	if err := e.store.ChangeKeyring(e.t.Context(), name, known.Head, id, []record.Key{row}); err != nil {
 		e.t.Fatal(err)
 	}
-	e.ring.mu.Lock()
-	e.ring.keys[id] = key
-	e.ring.mu.Unlock()
-	if e.ring.follow != nil {
-		if err := e.ring.follow(e.t.Context()); err != nil {
+	r.mu.Lock()
+	r.keys[id] = key
+	r.mu.Unlock()
+	if r.follow != nil {
+		if err := r.follow(e.t.Context()); err != nil {
 			e.t.Fatal(err)
 		}
 	}
-	e.ring.activate(id)
+	r.activate(id)
 	return id
 }
