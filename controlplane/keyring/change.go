@@ -134,7 +134,11 @@ func (r *Ring) activation(ctx context.Context, id string, a activation) error {
 		return err
 	}
 	if !a.force {
-		if err := r.await(ctx, a.patience, op, id, "these nodes do not hold the key yet", "try again when they do, stop them, or activate it with force=1",
+		advice := "try again when they do, stop them, or activate it with force=1"
+		if r.permits(ActActivate) != nil {
+			advice = "try again when they do, or stop them"
+		}
+		if err := r.await(ctx, a.patience, op, id, "these nodes do not hold the key yet", advice,
 			func(m Member) bool { return m.Joined && !m.holds(id) }); err != nil {
 			return err
 		}

@@ -117,7 +117,7 @@ func (s *Sync) pass(ctx context.Context, token secret.Bytes, all bool) (*reading
 	}
 	held := s.ring.Keys().IDs
 	s.keeper.succeeded(r, held, s.ring.Wanted())
-	if why := s.newestFault(r); err != nil && why != nil && len(held) == 0 {
+	if why := s.newestFault(r); why != nil && s.ring.Keys().Active == "" {
 		return r, why
 	}
 	return r, err
