@@ -99,7 +99,7 @@ func (p *plane) rooms() []admin.Room {
 	if p.reencrypt != nil {
 		job = p.reencrypt
 	}
-	return []admin.Room{keys.New(k), nodes.New(n), reencryption.New(job, p.catalog.Workspace), metrics.New(health.Metrics(node{p}, version.Text))}
+	return []admin.Room{keys.New(k), nodes.New(n), reencryption.New(job, p.catalog.Workspace), p.providers.room(), metrics.New(health.Metrics(node{p}, version.Text))}
 }
 
 // configuration is the effective settings as GET / shows them: secrets are hidden already.

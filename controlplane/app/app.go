@@ -56,6 +56,7 @@ type plane struct {
 	ring         *keyring.Ring // nil when the keyring is off
 	vault        *vault.Sync   // nil with another strategy
 	kms          *kms.Keeper   // nil with another strategy
+	providers    *providers    // what seals the tables
 	catalog      *catalog.Catalog
 	feed         *changefeed.Feed
 	publisher    *publish.Publisher
@@ -115,6 +116,10 @@ func (p *plane) build(ctx context.Context) error {
 		return err
 	}
 	p.courier.warn(p.log)
+	entities := schema.New(plugins.All())
+	if err := p.readProviders(entities); err != nil {
+		return err
+	}
 	if err := p.agree(ctx); err != nil {
 		return err
 	}
@@ -125,8 +130,7 @@ func (p *plane) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	entities := schema.New(plugins.All())
-	p.catalog = catalog.New(p.store, entities, cipher, catalog.Options{Log: p.log})
+	p.catalog = catalog.New(p.store, entities, counting{cipher, p.providers.operations()}, catalog.Options{Log: p.log})
 	if err := p.loadBlob(ctx); err != nil {
 		return err
 	}
@@ -165,11 +169,14 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 		{Name: "licenses", Run: p.licenses.Run},
 	}
 	parts = append(parts, p.peers.parts()...)
+	parts = append(parts, p.providers.parts()...)
+	if p.reencrypt != nil {
+		parts = append(parts, lifecycle.Part{Name: "re-encryption", Run: p.reencrypt.Run})
+	}
 	if p.ring != nil {
 		parts = append(parts,
 			lifecycle.Part{Name: "keyring", Run: p.ring.Run},
-			lifecycle.Part{Name: "rows that came back", Run: p.rereading},
-			lifecycle.Part{Name: "re-encryption", Run: p.reencrypt.Run},
+			lifecycle.Part{Name: "rows that came back", Run: func(ctx context.Context) error { return p.rereading(ctx, p.ring) }},
 		)
 		if p.vault != nil {
 			parts = append(parts, lifecycle.Part{Name: "Vault", Run: p.vault.Run})

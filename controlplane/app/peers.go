@@ -77,6 +77,7 @@ func (p *plane) join(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	n.chains.Store(p.providers.says(p.providers.current()))
 	return n.members.Join(ctx)
 }
 

@@ -3,7 +3,9 @@ package app
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/encryption"
@@ -50,8 +52,8 @@ func (p *plane) secrets(ctx context.Context) (*encryption.Cipher, error) {
 		return nil, err
 	}
 	if keeper == nil {
-		p.log.Warn("keyring_enabled is off: secrets rest in the database in clear; set keyring_enabled = on")
-		return encryption.New(ctx, p.store, encryption.FromSettings(nil, encryption.Options{}))
+		p.log.Warn("keyring_enabled is off: secrets rest in the database in clear" + p.providers.but() + "; set keyring_enabled = on")
+		return p.providers.start(ctx)
 	}
 	var proves keyring.Prover // the local keeper is one itself
 	if provenByPeers(keeper.Strategy()) {
@@ -77,9 +79,7 @@ func (p *plane) secrets(ctx context.Context) (*encryption.Cipher, error) {
 	case *kms.Keeper:
 		p.kms = keeper
 	}
-	return encryption.New(ctx, p.store, encryption.FromSettings(p.ring, encryption.Options{
-		Migrate: s.Keyring.MigratePlaintext, Decrypt: s.Keyring.DecryptAll, Clear: map[string]bool{tableLicenses: !s.Keyring.EncryptLicense},
-	}))
+	return p.providers.start(ctx)
 }
 
 // ringPatience is how long a started node holds back what it would have to publish without keys that another node,
@@ -89,9 +89,10 @@ const ringPatience = 3 * time.Second
 // publishing runs the publisher. A node that joins others reads the configuration when it has the keys for it, so that
 // data planes are not told for a moment that most of it does not open.
 func (p *plane) publishing(ctx context.Context) error {
+	waiting, cancel := context.WithTimeout(ctx, ringPatience)
+	defer cancel()
+	p.providers.await(waiting)
 	if p.ring != nil && (p.peers.peer != nil || p.vault != nil || p.kms != nil) {
-		waiting, cancel := context.WithTimeout(ctx, ringPatience)
-		defer cancel()
 		for changed := p.ring.Changed(); waiting.Err() == nil && len(p.ring.Lacking()) > 0; changed = p.ring.Changed() {
 			select {
 			case <-waiting.Done():
@@ -104,7 +105,7 @@ func (p *plane) publishing(ctx context.Context) error {
 
 // reencryption makes this node's part in re-encrypting the database.
 func (p *plane) reencryption(cipher *encryption.Cipher) {
-	if p.ring == nil {
+	if p.ring == nil && p.providers.current() == nil {
 		return
 	}
 	p.reencrypt = reencrypt.New(p.store, p.catalog, cipher, p.id, reencrypt.Options{
@@ -121,21 +122,28 @@ func (p *plane) reencryption(cipher *encryption.Cipher) {
 			}
 			return math.MaxInt64 // it does not serve yet
 		},
-		Agreed: p.decryptionAgreed,
+		Agreed: p.writersAgreed, Done: p.providers.tally.changed,
 	})
 }
 
-// decryptionAgreed refuses to decrypt beside a node that would not read what is in clear, and to encrypt beside one
-// that goes on writing in clear.
-func (p *plane) decryptionAgreed(ctx context.Context, to string) error {
+// writersAgreed refuses to begin beside a node that goes on writing otherwise than this one, and perhaps does not read what
+// this one writes.
+func (p *plane) writersAgreed(ctx context.Context, to string) error {
 	live, err := p.peers.members.Live(ctx)
 	if err != nil {
 		return err
 	}
-	decrypts := to == reencrypt.ToPlaintext
+	mine := p.peers.chains.Load()
 	for _, m := range live {
-		if m.Node != p.id && m.Decrypts != decrypts {
-			setting := map[bool]string{true: "on", false: "off"}[decrypts]
+		for _, table := range slices.Sorted(maps.Keys(m.Writes)) {
+			if m.Node == p.id || m.Writes[table] == mine.Writes[table] {
+				continue
+			}
+			if p.providers.current() != nil {
+				return fault.Newf(fault.Conflict, "app.Reencrypt", settingProviders, "control plane node %s on %s writes %s otherwise (%s; this node %s): "+
+					"give every node the same file, and wait until each has taken it", m.Name, m.Hostname, table, m.Writes[table], mine.Writes[table])
+			}
+			setting := map[bool]string{true: "on", false: "off"}[to == reencrypt.ToPlaintext]
 			return fault.Newf(fault.Conflict, "app.Reencrypt", "keyring_decrypt_all", "control plane node %s on %s has another setting: "+
 				"set keyring_decrypt_all = %s on every node, and start them again", m.Name, m.Hostname, setting)
 		}
@@ -144,10 +152,10 @@ func (p *plane) decryptionAgreed(ctx context.Context, to string) error {
 }
 
 // rereading looks again at what could not be opened whenever the ring has changed.
-func (p *plane) rereading(ctx context.Context) error {
+func (p *plane) rereading(ctx context.Context, ring *keyring.Ring) error {
 	for {
-		changed := p.ring.Changed()
-		if _, _, err := p.ring.Active(); err == nil {
+		changed := ring.Changed()
+		if _, _, err := ring.Active(); err == nil {
 			if err := p.catalog.Start(ctx); err != nil && ctx.Err() == nil {
 				p.log.Warn("what every database has was not completed", "error", err)
 			}

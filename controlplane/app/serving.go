@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/health"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -61,6 +63,7 @@ func (p *plane) reload(ctx context.Context, instance *process.Instance, links *l
 		p.resettle(instance)
 		p.reloadAdminCertificate()
 		p.licenses.Wake()
+		p.providers.ask()
 		if links != nil {
 			if err := links.source.Reload(); err != nil {
 				p.log.Error("the cluster certificates on disk are not usable; going on with those in use", "error", err)
@@ -124,15 +127,13 @@ func (n node) Seen() uint64 { return n.plane.publisher.Seen() }
 
 func (n node) Linked() int { return n.plane.fleet.Linked() }
 
-func (n node) Keyring() string {
-	if n.plane.ring == nil {
-		return ""
-	}
-	if _, _, err := n.plane.ring.Active(); err != nil {
-		return fault.Text(err)
-	}
-	return ""
-}
+func (n node) Keyring() string { return fault.Text(n.plane.providers.writable()) }
+
+// Plugins are the KMS plugins of the configuration.
+func (n node) Plugins() health.Plugins { return n.plane.providers.checks() }
+
+// Collectors are the metrics of encryption.
+func (n node) Collectors() []prometheus.Collector { return n.plane.providers.collectors() }
 
 func (n node) Kept() (rows int, keys map[string]int) {
 	kept := n.plane.publisher.Kept()

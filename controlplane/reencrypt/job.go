@@ -80,6 +80,8 @@ type Options struct {
 	// Idle says how long nobody has waited for this process, 0 while somebody does: the job makes itself small
 	// beside others. Default: for ever.
 	Idle func() time.Duration
+	// Done is told when a job that this node worked on is done. Default: nobody is.
+	Done func()
 
 	Batch int           // rows read and written at once; default 1000
 	Save  time.Duration // how often the place is saved; default 1 s
@@ -101,6 +103,9 @@ type Job struct {
 func New(store Store, catalog Catalog, cipher Cipher, node string, options Options) *Job {
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
+	}
+	if options.Done == nil {
+		options.Done = func() {}
 	}
 	if options.Batch < 1 {
 		options.Batch = 1000

@@ -145,6 +145,7 @@ func (w *worker) conclude(ctx context.Context, proof *Proof) error {
 	}
 	w.update(func(s *stored) { s.Proof = proof })
 	w.end(ctx, Done, "")
+	w.j.options.Done()
 	w.j.options.Log.InfoContext(ctx, "re-encryption done", "job", id, "resealed", p.Resealed, "unreadable", p.Unreadable, "in_clear", proof.Clear)
 	return nil
 }

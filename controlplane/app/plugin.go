@@ -1,0 +1,153 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"github.com/keepgate/keepgate/controlplane/encryption"
+	"github.com/keepgate/keepgate/controlplane/encryption/kmsv1"
+	"github.com/keepgate/keepgate/controlplane/encryption/providerconfig"
+	"github.com/keepgate/keepgate/controlplane/health"
+	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/controlplane/keyring/kms"
+	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/kmsclient"
+	"github.com/keepgate/keepgate/shared/lifecycle"
+	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/secret"
+)
+
+// plugin is a KMS plugin of a file that is open: once for each, however often it stands there.
+type plugin struct {
+	name, version string
+	given         providerconfig.Plugin // as the file in force has it; guarded by providers.taking
+
+	provider encryption.Provider
+	probe    func(ctx context.Context) error // asks it how it is, without flooding it
+	close    func() error
+	stop     func()
+
+	keeper *kms.Keeper   // nil: v1
+	way    *way          // nil: v1
+	ring   *keyring.Ring // of its seeds; nil: v1
+}
+
+// open opens a plugin and runs what it needs. It calls nobody: a plugin that is dead is healed later.
+func (v *providers) open(ctx context.Context, given providerconfig.Plugin) (*plugin, error) {
+	options := v.clientOptions(given)
+	p := &plugin{name: given.Name, version: given.Version, given: given}
+	var err error
+	if given.Version == "v1" {
+		err = p.openV1(options)
+	} else {
+		err = v.openV2(ctx, p, options)
+	}
+	if err != nil {
+		return nil, err
+	}
+	parts := []lifecycle.Part{{Name: "end", Run: func(ctx context.Context) error {
+		<-ctx.Done()
+		if err := p.close(); err != nil {
+			v.plane.log.Debug("a KMS plugin's socket was not closed", "provider", p.name, "error", err)
+		}
+		return ctx.Err()
+	}}}
+	stop := func() {}
+	if p.ring != nil {
+		name := encryption.RingName(p.name)
+		stop = func() { v.plane.peers.rings.drop(name, p.ring) }
+		v.plane.peers.rings.put(name, p.ring)
+		parts = append(parts, lifecycle.Part{Name: "ring", Run: p.ring.Run},
+			lifecycle.Part{Name: "KMS plugin", Run: func(ctx context.Context) error { return p.keeper.Run(ctx, p.ring) }},
+			lifecycle.Part{Name: "rows that came back", Run: func(ctx context.Context) error { return v.plane.rereading(ctx, p.ring) }})
+	}
+	end := v.group.start(lifecycle.Part{Name: "provider " + p.name, Run: func(ctx context.Context) error { return lifecycle.Run(ctx, parts...) }})
+	p.stop = func() {
+		stop()
+		end()
+	}
+	return p, nil
+}
+
+func (v *providers) clientOptions(given providerconfig.Plugin) kmsclient.Options {
+	return kmsclient.Options{
+		Name: given.Name, Endpoint: given.Endpoint, Timeout: given.Timeout, Log: v.plane.log,
+		Observe: func(method, code string, took time.Duration) { v.metrics.Called(given.Name, method, code, took) },
+	}
+}
+
+// openV2 opens the ring of a provider's seeds, which its plugin keeps.
+func (v *providers) openV2(ctx context.Context, p *plugin, options kmsclient.Options) error {
+	client, err := kmsclient.NewV2(options)
+	if err != nil {
+		return err
+	}
+	s, name := v.plane, encryption.RingName(p.name)
+	p.way = &way{}
+	p.way.current.Store(client)
+	p.keeper = kms.New(p.name, p.way, kms.Options{Endpoint: p.given.Endpoint, Log: s.log})
+	p.ring, err = keyring.Open(ctx, s.store, p.keeper, prover{s.peers.identity.source, mtls.Ever}, keyring.Options{
+		Log: s.log.With("provider", p.name), Cluster: s.peers.cluster, Ring: name, Node: s.id, Journal: s.peers.journal,
+		Members: ringMembers{s.peers, name}, Announce: s.peers.announce, Poll: s.settings.Database.UpdateFrequency, Sealing: p.keeper.Sealing,
+		References: func(ctx context.Context, keyID string) ([]record.SealedCount, error) {
+			return keyring.CountSealed(ctx, s.store, keyID, disposable)
+		},
+	})
+	if err == nil {
+		p.provider, err = encryption.KMS(p.name, p.ring)
+	}
+	if err != nil {
+		_ = client.Close() // nothing was sent by it
+		return err
+	}
+	p.probe, p.close = p.keeper.Probe, p.way.Close
+	return nil
+}
+
+func (p *plugin) openV1(options kmsclient.Options) error {
+	client, err := kmsclient.NewV1(options)
+	if err != nil {
+		return err
+	}
+	if p.provider, err = kmsv1.New(p.name, client, kmsv1.Options{CacheSize: p.given.CacheSize}); err != nil {
+		_ = client.Close() // nothing was sent by it
+		return err
+	}
+	asked := health.NewMemo(func(ctx context.Context) error { return wraps(ctx, p.name, client) })
+	p.probe, p.close = asked.Err, client.Close
+	return nil
+}
+
+// wraps reports whether a plugin of v1, which has no word for its health, gives back what it has wrapped.
+func wraps(ctx context.Context, name string, client *kmsclient.V1) error {
+	data := make([]byte, 32)
+	rand.Read(data) // never fails: crypto/rand ends the process instead
+	ping := secret.Take(data)
+	wrapped, err := client.Encrypt(ctx, ping)
+	if err != nil {
+		return err
+	}
+	back, err := client.Decrypt(ctx, wrapped)
+	if err != nil {
+		return err
+	}
+	defer back.Wipe()
+	if !back.Equal(ping) {
+		return fault.Newf(fault.Unavailable, "app.wraps", "kms/"+name, "the plugin does not decrypt to what it has encrypted: correct or replace it")
+	}
+	return nil
+}
+
+// key is how a plugin is told from others.
+func (p *plugin) key() string { return p.version + "/" + p.name }
+
+// ready says why values cannot be written by the plugin now, or nil.
+func (p *plugin) ready(ctx context.Context) error {
+	if err := p.probe(ctx); err != nil {
+		return err
+	}
+	_, err := p.provider.Mark()
+	return err
+}
