@@ -168,7 +168,7 @@ func (c *conn) firstBytes() bool {
 		c.at = 0
 		return err == nil && c.tryErr == nil
 	}
-	n, err := c.nc.Read(c.one[:])
+	n, err := c.firstByte()
 	if n == 0 || err != nil {
 		return false
 	}

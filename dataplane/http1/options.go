@@ -34,6 +34,8 @@ type Options struct {
 	DrainBytes int64
 	// WatchAfter is how long a handler waits before the client is watched for leaving; default 100 ms.
 	WatchAfter time.Duration
+	// RestAfter is how long a connection under TLS is silent before it gives back what it can; default 2 s.
+	RestAfter time.Duration
 	// Preface takes over a connection that opens with the HTTP/2 preface in clear; default: 505.
 	Preface func(net.Conn)
 	// Panicked hears of a panic in the handler, with its stack. The connection is closed, the process goes
@@ -64,6 +66,7 @@ func (o Options) withDefaults() Options {
 	def(&o.WriteTimeout, 60*time.Second)
 	def(&o.IdleTimeout, 60*time.Second)
 	def(&o.WatchAfter, 100*time.Millisecond)
+	def(&o.RestAfter, 2*time.Second)
 	if o.MinBodyRate == 0 {
 		o.MinBodyRate = wire.MinBodyRate
 	}
