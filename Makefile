@@ -85,11 +85,11 @@ generate: ## write again all that derives from the protos and the settings
 	echo "generate  go generate"
 	$(GO) generate ./...
 
-peers: ## build Caddy and Traefik, which the benchmark compares with (once; minutes, and some GB of modules)
+peers: ## build Caddy, Traefik and k8s.io/apiserver's KMS transformer, which the benchmark compares with (once; minutes, and some GB of modules)
 	@mkdir -p bin/peers
-	for peer in caddy:github.com/caddyserver/caddy/v2/cmd/caddy traefik:github.com/traefik/traefik/v3/cmd/traefik; do
+	for peer in caddy:github.com/caddyserver/caddy/v2/cmd/caddy traefik:github.com/traefik/traefik/v3/cmd/traefik kmspeer:e2e/bench/kmspeer/main.go; do
 	  name="$${peer%%:*}"
-	  if [[ bin/peers/$$name -nt .tools/$$name.sum ]]; then continue; fi
+	  if [[ bin/peers/$$name -nt .tools/$$name.sum && ! "$${peer#*:}" -nt bin/peers/$$name ]]; then continue; fi
 	  echo "build  $$name"
 	  CGO_ENABLED=0 $(GO) build -modfile=.tools/$$name.mod -trimpath -o bin/peers/$$name "$${peer#*:}"
 	done

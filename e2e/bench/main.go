@@ -49,6 +49,7 @@ type section struct {
 func sections() []section {
 	return []section{
 		{"code", codeFigures},
+		{"kms", kmsFigures},
 		{"size", sizeFigures},
 		{"proxy", proxyFigures},
 		{"peers", peerFigures},
@@ -61,7 +62,7 @@ func sections() []section {
 
 func main() {
 	out := flag.String("json", "", "also write the figures to this file")
-	only := flag.String("only", "", "run only these sections, as code,proxy: code, size, proxy, peers, idle, change, apply, reencrypt")
+	only := flag.String("only", "", "run only these sections, as code,proxy: code, kms, size, proxy, peers, idle, change, apply, reencrypt")
 	grpcAddress := flag.String("serve-grpc", "", "be the gRPC service behind the proxies, at this address; for the program itself")
 	flag.Parse()
 	if *grpcAddress != "" {

@@ -1,0 +1,167 @@
+// Package kmsown measures how long a value of 1 KiB takes through a kms provider of version 2 whose seed is cached: the
+// provider, the ring and its keeper as in a control plane, over a plugin in a process of its own. The section kms of
+// e2e/bench runs it in turns with the same of k8s.io/apiserver (e2e/bench/kmspeer).
+package kmsown
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/keepgate/keepgate/controlplane/encryption"
+	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/controlplane/keyring/keyringtest"
+	"github.com/keepgate/keepgate/controlplane/keyring/kms"
+	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/e2e/kmsplugin"
+	"github.com/keepgate/keepgate/e2e/kmsplugin/control"
+	"github.com/keepgate/keepgate/shared/aead"
+	"github.com/keepgate/keepgate/shared/kmsclient"
+)
+
+const name = "prov"
+
+var (
+	home      = aead.Place{Workspace: "8f0c5a52-6a2e-4d4c-8f7e-0b9a4d5c7e11", Table: "keyauth_credentials", Row: "1c9b2f7e-5f0a-4b59-9a61-2f3d4c5b6a70", Field: "key"}
+	plaintext = strings.Repeat("x", 1024)
+)
+
+// provider opens the ring of a plugin, as a start does, and waits until it can seal.
+func provider(t testing.TB, plugin *kmsplugin.Plugin, store *keyringtest.Store) encryption.Provider {
+	t.Helper()
+	client, err := kmsclient.NewV2(kmsclient.Options{Name: name, Endpoint: plugin.Endpoint(), Timeout: 30 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper := kms.New(name, client, kms.Options{Endpoint: plugin.Endpoint()})
+	ring, err := keyring.Open(t.Context(), store, keeper, keyringtest.Prover("bench"), keyring.Options{
+		Cluster: "bench", Node: "n", Ring: encryption.RingName(name), Sealing: keeper.Sealing, Poll: 100 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = keeper.Run(ctx, ring) })
+	running.Go(func() { _ = ring.Run(ctx) })
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+		_ = keeper.Close()
+	})
+	p, err := encryption.KMS(name, ring)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; {
+		changed := ring.Changed()
+		_, err := p.Mark()
+		if err == nil {
+			return p
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the provider does not seal: %v", err)
+		}
+		select {
+		case <-changed:
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func sealed(t testing.TB, p encryption.Provider) string {
+	t.Helper()
+	text, err := p.Seal(home, plaintext)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// prepare makes a provider and two values, which two processes wrote: no derived key is theirs together.
+func prepare(t testing.TB) (p encryption.Provider, texts [2]string) {
+	t.Helper()
+	plugin, store := kmsplugin.Start(t, t.TempDir()), &keyringtest.Store{}
+	p = provider(t, plugin, store)
+	held := make([]byte, 32<<20) // a control plane holds about as much: alone, the collector would run all the time
+	t.Cleanup(func() { runtime.KeepAlive(held) })
+	return p, [2]string{sealed(t, p), sealed(t, provider(t, plugin, store))}
+}
+
+func TestWhatIsMeasuredWorks(t *testing.T) {
+	t.Parallel()
+	p, texts := prepare(t)
+	for _, text := range texts {
+		if opened, err := p.Open(home, text); err != nil || opened != plaintext {
+			t.Errorf("Open: %v", err)
+		}
+		if mark, err := p.Mark(); err != nil || record.MarkOf(text) != mark || !strings.HasPrefix(mark, record.KMS2Prefix+name+":") {
+			t.Errorf("text = %.40q, want the mark %q, %v", text, mark, err)
+		}
+	}
+	plugin := kmsplugin.Start(t, t.TempDir())
+	p = provider(t, plugin, &keyringtest.Store{})
+	before := plugin.State().Calls
+	for range 100 {
+		if _, err := p.Open(home, sealed(t, p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := plugin.State().Calls; after[control.Encrypt] != before[control.Encrypt] || after[control.Decrypt] != before[control.Decrypt] {
+		t.Errorf("the plugin was asked for values: %v, before %v", after, before)
+	}
+}
+
+func BenchmarkKMSSeal1KiB(b *testing.B) {
+	p, _ := prepare(b)
+	measure(b, func() error {
+		_, err := p.Seal(home, plaintext)
+		return err
+	})
+}
+
+func BenchmarkKMSOpenAgain1KiB(b *testing.B) {
+	p, texts := prepare(b)
+	measure(b, func() error {
+		_, err := p.Open(home, texts[0])
+		return err
+	})
+}
+
+func BenchmarkKMSOpenFirst1KiB(b *testing.B) {
+	p, texts := prepare(b)
+	turn := 0
+	measure(b, func() error {
+		turn++
+		_, err := p.Open(home, texts[turn%len(texts)])
+		return err
+	})
+}
+
+// measure reports the time on a CPU beside that of the clock: it is what a busy machine disturbs least, and the
+// collector's share is in it.
+func measure(b *testing.B, once func() error) {
+	b.ReportAllocs()
+	b.SetBytes(1024)
+	before := onCPU(b)
+	for b.Loop() {
+		if err := once(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(onCPU(b)-before)/float64(b.N), "cpu-ns/op")
+}
+
+func onCPU(b *testing.B) (nanoseconds int64) {
+	b.Helper()
+	var spent unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &spent); err != nil {
+		b.Fatal(err)
+	}
+	return spent.Utime.Nano() + spent.Stime.Nano()
+}
