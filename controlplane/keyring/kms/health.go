@@ -61,10 +61,10 @@ func (k *Keeper) text(o *observed) string {
 		return "it has not been asked yet"
 	case o.wrap != nil:
 		return cause(o.wrap)
-	case o.stuck.text != "":
+	case o.stuck.own:
 		return o.stuck.text
 	case turns >= turnsTooOft:
 		return fmt.Sprintf("its key_id has changed %d times within %v: a plugin must not go back and forth", turns, turnsKept)
 	}
-	return ""
+	return o.stuck.text
 }
