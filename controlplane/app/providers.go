@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/keepgate/keepgate/controlplane/catalog"
@@ -213,7 +214,7 @@ func (v *providers) chains(config *providerconfig.Config, opened map[string]*plu
 	if keys != nil {
 		b.ring = encryption.Keyring(keys)
 	}
-	chains := encryption.Chains{Tables: map[string]*encryption.Chain{}, Plaintexts: v.plaintexts}
+	chains := encryption.Chains{Tables: map[string]*encryption.Chain{}, Complete: true, Plaintexts: v.plaintexts}
 	var err error
 	for _, table := range v.options.Tables {
 		if chains.Tables[table], err = b.chain(config, table, settled.Of(table)); err != nil {
@@ -337,12 +338,19 @@ func prefixesOf(list []providerconfig.Provider) (prefixes []string) {
 	return prefixes
 }
 
-// but is what the file says against a keyring that is off.
-func (v *providers) but() string {
+// warnOfClear says which secrets rest in clear for want of a keyring.
+func (v *providers) warnOfClear() {
 	if v.config == nil {
-		return ""
+		v.plane.log.Warn("keyring_enabled is off: secrets rest in the database in clear; set keyring_enabled = on")
+		return
 	}
-	return ", in tables that encryption_provider_config does not name"
+	unnamed := slices.DeleteFunc(slices.Clone(v.options.Tables), func(table string) bool {
+		_, _, found := v.config.Chain(table)
+		return found
+	})
+	if len(unnamed) > 0 {
+		v.plane.log.Warn("keyring_enabled is off: secrets of tables that encryption_provider_config does not name rest in clear; name them, or set keyring_enabled = on", "tables", unnamed)
+	}
 }
 
 // parts are what runs for the providers.

@@ -22,6 +22,8 @@ type Chain struct {
 type Chains struct {
 	Tables map[string]*Chain
 	Others *Chain // of the tables that are not named
+	// Complete: Tables names all that there are, so that what Others says is of no consequence.
+	Complete bool
 	// Plaintexts counts the rows with a secret in clear in those tables that pick names. It is asked when chains
 	// that do not read plaintext come into force over a database that may hold some. nil: that is refused.
 	Plaintexts func(ctx context.Context, pick func(table string) bool) (rows int, err error)
@@ -101,7 +103,9 @@ func prefixes(providers []Provider) (list []string) {
 }
 
 func (c *Chains) all() (list chainList) {
-	list = append(list, c.Others)
+	if !c.Complete {
+		list = append(list, c.Others)
+	}
 	for _, chain := range c.Tables {
 		list = append(list, chain)
 	}

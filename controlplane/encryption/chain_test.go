@@ -143,3 +143,29 @@ func TestProvidersOfOnePrefixAreTriedInOrder(t *testing.T) {
 		t.Errorf("Open = %v, want corrupt", err)
 	}
 }
+
+// Where all tables are named, what is said of others neither begins nor ends anything.
+func TestOthersOfCompleteChainsDoNotCount(t *testing.T) {
+	t.Parallel()
+	gcm, identity := newStatic(t, aead.BoxGCM, "key1", 1), encryption.Identity()
+	chains := encryption.Chains{Others: chain(gcm), Tables: map[string]*encryption.Chain{"a": chain(identity, gcm), "b": chain(identity)}}
+	if c := opens(t, memory{}, chains); c.Decrypting() {
+		t.Error("decrypting beside what is sealed")
+	}
+	chains.Complete = true
+	store := memory{}
+	c := opens(t, store, chains)
+	if !c.Decrypting() {
+		t.Error("not decrypting")
+	}
+	if err := c.EndDecryption(t.Context()); err != nil {
+		t.Error(err)
+	}
+	chains = encryption.Chains{Others: chain(identity), Tables: map[string]*encryption.Chain{"a": chain(gcm, identity), "b": chain(gcm, identity)}, Complete: true}
+	if err := c.Swap(t.Context(), chains); err != nil || !c.Migrating() {
+		t.Errorf("Swap = %v, migrating %t", err, c.Migrating())
+	}
+	if err := c.EndMigration(t.Context()); err != nil || c.Migrating() {
+		t.Errorf("EndMigration = %v, migrating %t", err, c.Migrating())
+	}
+}

@@ -247,8 +247,10 @@ func openCopy(providers []Provider, text string) (opened secret.Bytes, gone bool
 // lostIndex says why no copy opens.
 func (c *Cipher) lostIndex(marks []string, errs []error) error {
 	subject := "key/" + keyName(marks[0])
-	if active, _ := c.chains.Load().Others.writer().Mark(); slices.Contains(marks, active) {
-		subject = "key/" + keyName(active)
+	for _, chain := range c.chains.Load().all() {
+		if active, _ := chain.writer().Mark(); slices.Contains(marks, active) {
+			subject = "key/" + keyName(active)
+		}
 	}
 	kind := fault.Unavailable
 	if !slices.ContainsFunc(errs, func(err error) bool { return fault.KindOf(err) == fault.Unavailable }) {
