@@ -54,7 +54,7 @@ func (e *Explanation) why() string {
 	case !e.Readable && e.Mark == "":
 		return "it is a plaintext, which no provider of its table reads"
 	case !e.Readable:
-		return "no provider of its table reads what " + e.Written.Text() + " wrote"
+		return "no provider of its table reads what " + e.Written.String() + " wrote"
 	case !e.Stale && e.Mark == "":
 		return "the first provider of its table is identity, which writes in clear"
 	case !e.Stale:
@@ -65,8 +65,8 @@ func (e *Explanation) why() string {
 	return "another provider is the first of its table"
 }
 
-// Text names provider and key for people.
-func (w Written) Text() string {
+// String names provider and key for people.
+func (w Written) String() string {
 	return strings.Join(strings.Fields(w.Provider+" "+w.Name+" "+w.Key), " ")
 }
 

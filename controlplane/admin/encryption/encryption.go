@@ -162,7 +162,7 @@ func named(p encryption.Provider) string {
 		w := encryption.Describe(prefix + strings.Repeat("0", record.KeyIDLength)) // whatever its key is
 		return w.Provider + " " + w.Name
 	}
-	return encryption.Describe(strings.TrimSuffix(prefix, ":")).Text()
+	return encryption.Describe(strings.TrimSuffix(prefix, ":")).String()
 }
 
 func (a *API) unknown(*rest.Request) (rest.Answer, error) {
