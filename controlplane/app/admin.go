@@ -91,6 +91,10 @@ func (p *plane) rooms() []admin.Room {
 		k.Vault = p.vault
 		k.VaultStatus = func() any { return p.vault.Status() }
 	}
+	if p.kms != nil {
+		k.KMSStatus = func() any { return p.kms.Health() }
+	}
+	k.Rewrapper = p.rewrapper
 	n := nodes.Deps{Self: p.id, Members: p.peers.members}
 	if p.peers.peer != nil {
 		n.Heard, n.Bus = p.peers.peer.Status, p.peers.bus.Status

@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/keepgate/keepgate/controlplane/admin/keys"
 	"github.com/keepgate/keepgate/controlplane/encryption/providerconfig"
 	"github.com/keepgate/keepgate/controlplane/keyring/kms"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -59,4 +60,16 @@ func checkKeeper(s cpsettings.ControlPlane) error {
 		err = closer.Close()
 	}
 	return err
+}
+
+// rewrapper is the ring of a KMS provider, or for "" the keyring; nil when there is none.
+func (p *plane) rewrapper(provider string) keys.Rewrapper {
+	if provider != "" {
+		if ring := p.peers.rings.all()["kms/"+provider]; ring != nil {
+			return ring
+		}
+	} else if p.ring != nil {
+		return p.ring
+	}
+	return nil
 }

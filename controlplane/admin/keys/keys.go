@@ -53,7 +53,11 @@ type Deps struct {
 	Vault  Vault  // nil: the keyring is not of strategy vault
 	// VaultStatus is what this node knows of Vault, for GET /keyring; nil leaves it out.
 	VaultStatus func() any
-	Log         *slog.Logger
+	// KMSStatus is how the plugin that wraps the keys is, for GET /keyring; nil leaves it out.
+	KMSStatus func() any
+	// Rewrapper is the ring of a KMS provider, or for "" the keyring; nil when there is none.
+	Rewrapper func(provider string) Rewrapper
+	Log       *slog.Logger
 }
 
 // API answers for the keyring.
@@ -75,6 +79,7 @@ func (a *API) Mount(t *rest.Table) {
 	t.Handle("POST", "/keyring/export", a.on(a.export))
 	t.Handle("POST", "/keyring/import", a.on(a.importBlob))
 	t.Handle("POST", "/keyring/recover", a.on(a.recover))
+	t.Handle("POST", "/keyring/rewrap", a.rewrap)
 	t.Handle("POST", "/keyring/vault/sync", a.on(a.sync))
 }
 

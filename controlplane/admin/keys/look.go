@@ -21,6 +21,7 @@ type listing struct {
 	Keys     []keyring.KeyStatus `json:"keys"`
 	Refused  keyring.Refused     `json:"refused"`
 	Vault    any                 `json:"vault,omitempty"` // with strategy vault
+	KMS      any                 `json:"kms,omitempty"`   // with strategy kms
 	Warnings []string            `json:"warnings"`
 }
 
@@ -35,6 +36,9 @@ func (a *API) list(*rest.Request) (rest.Answer, error) {
 	}
 	if a.deps.VaultStatus != nil {
 		l.Vault = a.deps.VaultStatus()
+	}
+	if a.deps.KMSStatus != nil {
+		l.KMS = a.deps.KMSStatus()
 	}
 	l.Warnings = append(l.Warnings, status.Warnings...)
 	return rest.JSON(http.StatusOK, l), nil

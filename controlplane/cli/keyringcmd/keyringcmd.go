@@ -28,7 +28,7 @@ func Command(rehearse Rehearse) (*cobra.Command, error) {
 	rehearsal, err := rehearseCommand(rehearse)
 	root.AddCommand(
 		status(admin), generate(admin), importRaw(admin), activate(admin), deactivate(admin), remove(admin),
-		exportKeys(admin), importKeys(admin), recoverKeys(admin), vaultSync(admin), rehearsal, reencryptcmd.Command(admin),
+		exportKeys(admin), importKeys(admin), recoverKeys(admin), vaultSync(admin), rewrap(admin), rehearsal, reencryptcmd.Command(admin),
 	)
 	return root, err
 }
@@ -38,6 +38,7 @@ type listing struct {
 	State, Strategy string
 	Active          *string
 	Locked          bool `json:"memory_locked"`
+	KMS             *plugin
 	Keys            []struct {
 		ID, State, Reason string
 		CreatedAt         int64 `json:"created_at"`
@@ -72,6 +73,9 @@ func status(admin *adminclient.Options) *cobra.Command {
 			memory = "locked"
 		}
 		say(cmd, "keyring   %s, strategy %s, keys in memory %s", l.State, l.Strategy, memory)
+		if k := l.KMS; k != nil {
+			say(cmd, "plugin    %s", k.line())
+		}
 		for _, key := range l.Keys {
 			line := fmt.Sprintf("%s  %-11s  made %s  %s", key.ID, key.State, stamp(key.CreatedAt), u.rows(key.ID))
 			if key.Reason != "" {
