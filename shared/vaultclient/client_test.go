@@ -97,7 +97,7 @@ func TestReadsVersions(t *testing.T) {
 		}
 		for _, version := range []int{0, 3} {
 			found, err := s.Read(t.Context(), mount, path, version)
-			if err != nil || found.Version != 3 || shown(found.Data["id"]) != "AAAAAAA2" || shown(found.Data["key"]) != "k\u00e9\"\n" || shown(found.Data["n"]) != "1.5" || shown(found.Data["o"]) != `{"x":"y"}` {
+			if err != nil || found.Version != 3 || shown(found.Texts["id"]) != "AAAAAAA2" || shown(found.Texts["key"]) != "k\u00e9\"\n" || shown(found.Others["n"]) != "1.5" || shown(found.Others["o"]) != `{"x":"y"}` {
 				t.Errorf("Read %d = %v, %v", version, found.Version, err)
 			}
 			found.Wipe()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -34,24 +35,44 @@ func (v Version) Deleted(now time.Time) bool {
 	return v.Destroyed || (!v.DeletedAt.IsZero() && !v.DeletedAt.After(now))
 }
 
-// Secret is what a version holds: texts as they are, all other values as JSON.
+// Secret is what a version holds.
 type Secret struct {
 	Version int
-	Data    map[string]secret.Bytes
+	Texts   map[string]secret.Bytes
+	Others  map[string]secret.Bytes // numbers, lists and the like, as JSON
 }
 
 // Wipe overwrites the values.
 func (s Secret) Wipe() {
-	for _, value := range s.Data {
-		value.Wipe()
+	for _, values := range []map[string]secret.Bytes{s.Texts, s.Others} {
+		for _, value := range values {
+			value.Wipe()
+		}
 	}
 }
 
 // Metadata asks which versions a secret has. It takes the capability read on <mount>/metadata/<path>.
 func (s *Session) Metadata(ctx context.Context, mount, path string) (Metadata, error) {
 	const op = "vaultclient.Metadata"
+	r, err := s.kv(op, mount, "metadata", path)
+	if err != nil {
+		return Metadata{}, err
+	}
+	body, err := s.client.get(ctx, r)
+	if err != nil {
+		return Metadata{}, err
+	}
+	defer clear(body)
+	m, ok := parseMetadata(body)
+	if !ok {
+		return Metadata{}, malformed(op, r.subject)
+	}
+	return m, nil
+}
+
+func parseMetadata(body []byte) (m Metadata, ok bool) {
 	var answer struct {
-		Data struct {
+		Data *struct {
 			Current  int `json:"current_version"`
 			Versions map[string]struct {
 				Created   string `json:"created_time"`
@@ -60,24 +81,20 @@ func (s *Session) Metadata(ctx context.Context, mount, path string) (Metadata, e
 			}
 		}
 	}
-	r, err := s.kv(op, mount, "metadata", path)
-	if err == nil {
-		err = s.client.ask(ctx, r, &answer)
+	if json.Unmarshal(body, &answer) != nil || answer.Data == nil || answer.Data.Versions == nil {
+		return m, false
 	}
-	if err != nil {
-		return Metadata{}, err
-	}
-	m := Metadata{Current: answer.Data.Current}
+	m.Current = answer.Data.Current
 	for number, v := range answer.Data.Versions {
 		n, err := strconv.Atoi(number)
 		deleted, timeErr := parseTime(v.Deleted)
-		if err != nil || timeErr != nil || n < 1 || n > m.Current {
-			return Metadata{}, malformed(op, r.subject)
+		if err != nil || timeErr != nil || n < 1 || n > m.Current || strconv.Itoa(n) != number {
+			return Metadata{}, false
 		}
 		m.Versions = append(m.Versions, Version{n, v.Created, deleted, v.Destroyed})
 	}
 	slices.SortFunc(m.Versions, func(a, b Version) int { return a.Number - b.Number })
-	return m, nil
+	return m, true
 }
 
 func parseTime(text string) (time.Time, error) {
@@ -91,40 +108,48 @@ func parseTime(text string) (time.Time, error) {
 // <mount>/data/<path>. The caller wipes the secret.
 func (s *Session) Read(ctx context.Context, mount, path string, version int) (Secret, error) {
 	const op = "vaultclient.Read"
+	r, err := s.kv(op, mount, "data", path)
+	if err != nil {
+		return Secret{}, err
+	}
+	if version > 0 {
+		r.query = url.Values{"version": {strconv.Itoa(version)}}
+	}
+	body, err := s.client.get(ctx, r)
+	if err != nil {
+		return Secret{}, err
+	}
+	defer clear(body)
+	found, ok := parseSecret(body)
+	if !ok || (version > 0 && found.Version != version) {
+		found.Wipe()
+		return Secret{}, malformed(op, r.subject)
+	}
+	return found, nil
+}
+
+func parseSecret(body []byte) (found Secret, ok bool) {
 	var answer struct {
 		Data struct {
 			Data     map[string]json.RawMessage
 			Metadata struct{ Version int }
 		}
 	}
-	r, err := s.kv(op, mount, "data", path)
-	if version > 0 {
-		r.query = url.Values{"version": {strconv.Itoa(version)}}
-	}
-	if err == nil {
-		err = s.client.ask(ctx, r, &answer)
-	}
-	if err != nil {
-		return Secret{}, err
-	}
-	found := Secret{answer.Data.Metadata.Version, map[string]secret.Bytes{}}
+	err := json.Unmarshal(body, &answer)
+	found = Secret{answer.Data.Metadata.Version, map[string]secret.Bytes{}, map[string]secret.Bytes{}}
 	for name, raw := range answer.Data.Data {
-		value := text(bytes.Clone(raw))
-		if raw[0] == '"' {
-			clear(value)
-			if value = nil; json.Unmarshal(raw, &value) != nil {
-				found.Wipe()
-				return Secret{}, malformed(op, r.subject)
-			}
+		var value text
+		switch raw[0] {
+		case 'n': // null
+		case '"':
+			err = errors.Join(err, json.Unmarshal(raw, &value))
+			found.Texts[name] = secret.Take(value)
+		default:
+			found.Others[name] = secret.Take(bytes.Clone(raw))
 		}
 		clear(raw)
-		found.Data[name] = secret.Take(value)
 	}
-	if answer.Data.Data == nil || (version > 0 && found.Version != version) {
-		found.Wipe()
-		return Secret{}, malformed(op, r.subject)
-	}
-	return found, nil
+	return found, err == nil && answer.Data.Data != nil && found.Version > 0
 }
 
 // List names what lies below a path; folders end with a slash. It takes the capability list on <mount>/metadata/<path>.
@@ -175,9 +200,15 @@ func segments(op, path string) ([]string, error) {
 	return parts, nil
 }
 
+// get makes a request and returns the body of its answer, which the caller clears.
+func (c *Client) get(ctx context.Context, r request) ([]byte, error) {
+	_, body, err := c.do(ctx, r, http.StatusOK)
+	return body, err
+}
+
 // ask makes a request and reads the JSON of its answer.
 func (c *Client) ask(ctx context.Context, r request, into any) error {
-	_, body, err := c.do(ctx, r, http.StatusOK)
+	body, err := c.get(ctx, r)
 	if err != nil {
 		return err
 	}

@@ -106,10 +106,10 @@ func (k *Keeper) readVersion(ctx context.Context, session *vaultclient.Session, 
 
 // keyOf reads the fields of a version.
 func keyOf(found vaultclient.Secret, v *version) (material secret.Bytes, err error) {
-	id, hasID := found.Data["id"]
-	key, hasKey := found.Data["key"]
+	id, hasID := found.Texts["id"]
+	key, hasKey := found.Texts["key"]
 	if !hasID || !hasKey || key.Len() == 0 {
-		return material, errors.New(`it has not both of the fields "id" and "key"`)
+		return material, errors.New(`it has not both of the fields "id" and "key" as texts`)
 	}
 	id.Reveal(func(data []byte) {
 		if aead.IsKeyID(string(data)) {
