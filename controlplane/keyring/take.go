@@ -40,27 +40,29 @@ func (r *Ring) takeAll(ctx context.Context, offers []Offer) (refused []error, ac
 	defer r.unlock()
 	err = r.change(ctx, func(s *state) (e edit, err error) {
 		active = ""
+		var taken []int
 		for i, offer := range offers {
 			before := len(e.fresh)
 			refused[i] = r.take(s, offer, &e)
 			if offer.Active && refused[i] == nil {
 				active = offer.ID
 			}
-			if len(e.fresh) == before {
-				continue
+			if len(e.fresh) > before {
+				taken = append(taken, i)
 			}
+		}
+		if s.head.Active == "" && len(e.rows) > 0 {
+			if active == "" {
+				return e.dropped(), fault.Newf(fault.Unavailable, op, "key/none", "there is no key yet, and none of those that were found may be the first active one")
+			}
+			e.active = active
+			e.activated(s, active)
+		}
+		for _, i := range taken {
 			if err := notes[i](); err != nil {
 				return e.dropped(), err
 			}
 		}
-		if s.head.Active != "" || len(e.rows) == 0 {
-			return e, nil
-		}
-		if active == "" {
-			return e.dropped(), fault.Newf(fault.Unavailable, op, "key/none", "there is no key yet, and none of those that were found may be the first active one")
-		}
-		e.active = active
-		e.activated(s, active)
 		return e, nil
 	})
 	if err != nil {
