@@ -13,6 +13,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/controlplane/doctor"
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
+	"github.com/keepgate/keepgate/controlplane/keyring/kms"
 	"github.com/keepgate/keepgate/controlplane/keyring/vault"
 	"github.com/keepgate/keepgate/controlplane/members"
 	"github.com/keepgate/keepgate/controlplane/peer/bus"
@@ -246,6 +247,12 @@ func (d *doctoring) keyring(ctx context.Context) []finding.Finding {
 	if strategyOf(s) == vault.Strategy {
 		if keeper, err := vaultKeeper(s); err == nil { // told with the strategy
 			findings = append(findings, keeper.Examine(ctx)...)
+		}
+	}
+	if strategyOf(s) == kms.Strategy {
+		if keeper, err := kmsKeeper(s, slog.New(slog.DiscardHandler)); err == nil { // told with the strategy
+			findings = append(findings, keeper.Examine(ctx, "keyring_kms_endpoint")...)
+			_ = keeper.Close() // nothing is on its way
 		}
 	}
 	return findings
