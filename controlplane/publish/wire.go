@@ -10,8 +10,10 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/record"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
+	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/configset"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/schema"
@@ -21,6 +23,7 @@ import (
 
 const (
 	tableEnvironments = "environments"
+	tableWorkspaces   = "workspaces"
 	tableKeyauth      = "keyauth_credentials"
 	// tableFingerprintKeys is the kind of the entry that carries the environment's key; no such table exists.
 	tableFingerprintKeys = "fingerprint_keys"
@@ -36,6 +39,7 @@ type wire struct {
 	locked      error                   // why not
 	key         configset.Entry         // carries the key; no row stands for it
 	former      []string                // names of keys before it that were lost
+	home        string                  // id of the default workspace
 }
 
 // begin finds the environment among the rows and opens its fingerprint key. A key that does not open is no error.
@@ -43,6 +47,9 @@ func (w *wire) begin(ctx context.Context, rows []record.Row) error {
 	*w = wire{catalog: w.catalog, schema: w.schema}
 	w.locked = fault.Newf(fault.Unavailable, "publish", "environment/"+DefaultEnvironment, "there is no such environment yet")
 	for _, row := range rows {
+		if row.Table == tableWorkspaces && row.Unique["name"] == catalog.DefaultName {
+			w.home = row.ID
+		}
 		if row.Table != tableEnvironments || row.Unique["name"] != DefaultEnvironment {
 			continue
 		}
@@ -69,6 +76,18 @@ func (w *wire) begin(ctx context.Context, rows []record.Row) error {
 		w.fingerprint = verifier.NewFingerprinter(secret.Take(key))
 	}
 	return nil
+}
+
+// place appends to the form of an entity which workspace it belongs to: data planes keep workspaces apart.
+func (w *wire) place(body []byte, row record.Row) ([]byte, error) {
+	if entity, known := w.schema.Entity(row.Table); !known || !entity.Workspaced {
+		return body, nil
+	}
+	workspace := row.Workspace
+	if workspace == w.home {
+		workspace = catalog.DefaultName
+	}
+	return proto.MarshalOptions{Deterministic: true}.MarshalAppend(body, &syncv1.Placed{Workspace: &workspace})
 }
 
 // opens reports whether the environment's key opens by now.
@@ -115,6 +134,11 @@ func (w *wire) entry(ctx context.Context, row record.Row) (configset.Entry, bool
 	if err != nil {
 		entry.Kept, entry.Body = true, w.readable(entity)
 	}
+	placed, placeErr := w.place(entry.Body, row)
+	if placeErr != nil {
+		return entry, true, fmt.Errorf("encoding: %w", placeErr)
+	}
+	entry.Body = placed
 	return entry, true, err
 }
 

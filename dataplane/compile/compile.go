@@ -11,7 +11,9 @@ package compile
 
 import (
 	"crypto/x509"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/keepgate/keepgate/dataplane/balancer"
 	"github.com/keepgate/keepgate/dataplane/plugin"
@@ -61,18 +63,17 @@ type Compiler struct {
 	balancing balancer.Settings
 
 	entities  *entities          // of the last compilation
-	stores    []any              // by plugin number
+	shares    map[string]share   // by workspace
 	services  map[string]service // by id
 	upstreams map[string]pool    // by id
 	stored    map[string][]Quarantined
-	last      plugin.Runtime
 }
 
 // New makes a Compiler for the plugins of kinds. Names, which balancing holds, and pools outlive the tables.
 func New(kinds []plugin.Kind, balancing balancer.Settings, pools *upstream.Pools, options Options) *Compiler {
 	c := &Compiler{
 		kinds: map[string]plugin.Kind{}, numbers: map[string]int{}, list: kinds, balancing: balancing, pools: pools, options: options,
-		entities: newEntities(), stores: make([]any, len(kinds)), services: map[string]service{}, stored: map[string][]Quarantined{},
+		entities: newEntities(), services: map[string]service{}, stored: map[string][]Quarantined{},
 	}
 	for number, kind := range kinds {
 		c.kinds[kind.Name()] = kind
@@ -85,6 +86,7 @@ func New(kinds []plugin.Kind, balancing balancer.Settings, pools *upstream.Pools
 type run struct {
 	*Compiler
 	*entities
+	workspace    string // whose entities the run sees; everywhere: those of all
 	quarantined  []Quarantined
 	certificates map[string]*parsedPair // by id; absent or broken ones are nil
 	spread       map[string]pool        // upstreams, by id
@@ -98,14 +100,35 @@ type run struct {
 func (c *Compiler) Compile(all Entities) (*table.Table, []Quarantined) {
 	r := &run{Compiler: c, spread: map[string]pool{}, built: map[string]service{}, faults: map[string]string{}, disabled: map[string]bool{}}
 	r.entities = r.load(all)
-	runtime := r.runtime()
-	certificates := r.serverNames()
-	r.buildServices()
-	r.buildScopes()
-	t := &table.Table{Router: table.NewRouter(r.routes()), Certificates: certificates, Handshakes: r.handshakes(), Plugins: runtime, Unmatched: r.scopes.plan("", "", nil), Upstreams: r.listed(), Leads: r.leads()}
-	t.Plugins.Complete(r.scopes.secretParameters())
+	t := &table.Table{Certificates: r.serverNames()}
+	r.parseAuthorities()
+	var routed []table.Routed
+	names, secret, shares := map[string]asked{}, map[string]bool{}, map[string]share{}
+	for _, workspace := range r.workspaces() {
+		own := *r
+		own.workspace, own.quarantined = workspace, nil
+		shares[workspace] = own.share()
+		own.buildServices()
+		own.buildScopes()
+		runtime := plugin.NewRuntime(shares[workspace].consumers, shares[workspace].stores)
+		if workspace == home {
+			t.Plugins, t.Unmatched = runtime, own.scopes.plan("", "", nil)
+		}
+		for _, one := range own.routes() {
+			if workspace != home {
+				one.Route.Plugins = &runtime
+			}
+			routed = append(routed, one)
+		}
+		own.handshakes(names)
+		maps.Copy(secret, own.scopes.secret)
+		r.quarantined = append(r.quarantined, own.quarantined...)
+	}
+	t.Router, t.Handshakes, t.Upstreams, t.Leads = table.NewRouter(routed), table.NewHandshakes(r.policies(names)), r.listed(), r.leads()
+	t.Plugins.Complete(slices.Sorted(maps.Keys(secret)))
 	r.reportLocked()
-	c.entities, c.services, c.upstreams = r.entities, r.built, r.spread
+	c.entities, c.services, c.upstreams, c.shares = r.entities, r.built, r.spread, shares
+	r.forgetReports(shares)
 	return t, r.quarantined
 }
 
@@ -114,46 +137,60 @@ func (r *run) report(kind, id, name, reason string) {
 	r.quarantined = append(r.quarantined, Quarantined{kind, id, name, reason})
 }
 
-// runtime makes what plugins share. A store is kept when nothing that it is made of has changed.
-func (r *run) runtime() plugin.Runtime {
+// share makes what the plugins of a workspace share. A store is kept when nothing that it is made of has changed.
+func (r *run) share() share {
+	last := r.shares[r.workspace]
+	made := share{consumers: last.consumers, stores: make([]any, len(r.list))}
 	changed := slices.ContainsFunc(consumerTables(), r.changed)
-	if changed || r.last.Consumers == nil {
-		r.last.Consumers = keep(r, "consumers", r.consumers)
+	if changed || made.consumers == nil {
+		made.consumers = keep(r, "consumers", r.consumers)
 	} else {
-		r.quarantined = append(r.quarantined, r.stored["consumers"]...)
+		r.again("consumers")
 	}
-	stores := make([]any, len(r.list))
 	for number, kind := range r.list {
 		keeper, ok := kind.(plugin.Keeper)
 		if !ok {
 			continue
 		}
-		again := changed || r.Compiler.stores[number] == nil
+		anew := changed || last.stores == nil || last.stores[number] == nil
 		for _, name := range keeper.Tables() {
-			again = again || r.changed(name)
+			anew = anew || r.changed(name)
 		}
-		if !again {
-			stores[number] = r.Compiler.stores[number]
-			r.quarantined = append(r.quarantined, r.stored[kind.Name()]...)
+		if !anew {
+			made.stores[number] = last.stores[number]
+			r.again(kind.Name())
 			continue
 		}
-		stores[number] = keep(r, kind.Name(), func() any { return r.store(keeper) })
+		made.stores[number] = keep(r, kind.Name(), func() any { return r.store(keeper, made.consumers) })
 	}
-	r.Compiler.stores = stores
-	return plugin.NewRuntime(r.last.Consumers, stores)
+	return made
+}
+
+// again reports what was reported when something was made that is kept.
+func (r *run) again(name string) {
+	r.quarantined = append(r.quarantined, r.stored[r.workspace+"/"+name]...)
+}
+
+// forgetReports drops what was reported of workspaces that are gone.
+func (c *Compiler) forgetReports(shares map[string]share) {
+	maps.DeleteFunc(c.stored, func(name string, _ []Quarantined) bool {
+		workspace, _, _ := strings.Cut(name, "/")
+		_, there := shares[workspace]
+		return !there
+	})
 }
 
 // keep makes something that outlives a compilation and remembers what was reported meanwhile.
 func keep[T any](r *run, name string, make func() T) T {
 	from := len(r.quarantined)
 	made := make()
-	r.stored[name] = append([]Quarantined(nil), r.quarantined[from:]...)
+	r.stored[r.workspace+"/"+name] = append([]Quarantined(nil), r.quarantined[from:]...)
 	return made
 }
 
 // store makes what a plugin looks things up in.
-func (r *run) store(keeper plugin.Keeper) any {
-	made := keeper.Store(r.messages, r.last.Consumers, r.report)
+func (r *run) store(keeper plugin.Keeper, consumers *plugin.Consumers) any {
+	made := keeper.Store(r.messages, consumers, r.report)
 	if cautious, ok := keeper.(plugin.Cautious); ok {
 		for _, table := range keeper.Tables() {
 			for _, e := range r.lost(table) {

@@ -55,19 +55,21 @@ func messageOf(kind string) proto.Message {
 // entity is one decoded entity and, in parsed, what was made of it alone. Entities are compared by address: the
 // same one stands for the same bytes.
 type entity struct {
-	id      string
-	body    []byte
-	locked  bool
-	message proto.Message // nil when it is locked or cannot be decoded
-	parsed  any
+	id        string
+	body      []byte
+	workspace string // see workspaceOf
+	locked    bool
+	message   proto.Message // nil when it is locked or cannot be decoded
+	parsed    any
 }
 
 // shelf holds the entities of one kind.
 type shelf struct {
 	byID    map[string]*entity
-	sorted  []*entity // by id; made when asked for
-	lost    []*entity // those without a message
-	changed bool      // against the compilation before
+	sorted  []*entity            // by id; made when asked for
+	apart   map[string][]*entity // sorted, by workspace; made when asked for
+	lost    []*entity            // those without a message
+	changed bool                 // against the compilation before
 }
 
 // entities are those of one compilation.
@@ -95,7 +97,7 @@ func (r *run) load(all Entities) *entities {
 			return true
 		}
 		own.changed = true
-		fresh := &entity{id: strings.Clone(e.ID), body: e.Body, locked: e.Locked, message: messageOf(e.Kind)}
+		fresh := &entity{id: strings.Clone(e.ID), body: e.Body, workspace: workspaceOf(e.Body), locked: e.Locked, message: messageOf(e.Kind)}
 		if e.Locked || proto.Unmarshal(e.Body, fresh.message) != nil {
 			fresh.message = nil
 		}
@@ -106,7 +108,7 @@ func (r *run) load(all Entities) *entities {
 		if old := before.shelves[kind]; old != nil {
 			own.changed = own.changed || len(old.byID) != len(own.byID)
 			if !own.changed {
-				own.sorted = old.sorted
+				own.sorted, own.apart = old.sorted, old.apart
 			}
 		}
 		for _, e := range own.byID {
@@ -155,28 +157,24 @@ func (e *entities) changed(kind string) bool {
 	return own != nil && own.changed
 }
 
-// each returns the entities of a kind that could be decoded, by id.
-func (e *entities) each(kind string) []*entity {
-	own := e.shelves[kind]
-	if own == nil {
-		return nil
-	}
-	if own.sorted == nil {
-		own.sorted = make([]*entity, 0, len(own.byID))
-		for _, one := range own.byID {
+// inOrder returns the entities that could be decoded, by id.
+func (s *shelf) inOrder() []*entity {
+	if s.sorted == nil {
+		s.sorted = make([]*entity, 0, len(s.byID))
+		for _, one := range s.byID {
 			if one.message != nil {
-				own.sorted = append(own.sorted, one)
+				s.sorted = append(s.sorted, one)
 			}
 		}
-		slices.SortFunc(own.sorted, func(a, b *entity) int { return strings.Compare(a.id, b.id) })
+		slices.SortFunc(s.sorted, func(a, b *entity) int { return strings.Compare(a.id, b.id) })
 	}
-	return own.sorted
+	return s.sorted
 }
 
 // messages implements plugin.Entities.
-func (e *entities) messages(kind string) iter.Seq2[string, proto.Message] {
+func (r *run) messages(kind string) iter.Seq2[string, proto.Message] {
 	return func(yield func(string, proto.Message) bool) {
-		for _, one := range e.each(kind) {
+		for _, one := range r.each(kind) {
 			if !yield(one.id, one.message) {
 				return
 			}

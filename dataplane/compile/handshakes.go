@@ -27,12 +27,12 @@ func (a asked) add(c *plugin.ClientCertificates) {
 }
 
 // handshakes decides, by Kong's rule, which handshakes ask for certificates: those of the server names that the routes list
-// on which a plugin wants them; all, when one of these routes lists none or the plugin is global.
-func (r *run) handshakes() *table.Handshakes {
+// on which a plugin wants them; all, when one of these routes lists none or the plugin is global. It adds to names what the run's
+// workspace asks for.
+func (r *run) handshakes(names map[string]asked) {
 	if !r.scopes.wantsCertificates() {
-		return table.NewHandshakes(nil)
+		return
 	}
-	names := map[string]asked{}
 	ask := func(name string, c *plugin.ClientCertificates) {
 		name = strings.TrimSuffix(strings.ToLower(name), ".")
 		if names[name] == nil {
@@ -62,7 +62,6 @@ func (r *run) handshakes() *table.Handshakes {
 			}
 		}
 	}
-	return table.NewHandshakes(r.policies(names))
 }
 
 // policies turns what is asked for into policies. What is asked under a wider name is asked under the narrower ones too: its

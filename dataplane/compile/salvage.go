@@ -65,7 +65,7 @@ func (e *entities) lost(kind string) []*entity {
 	slices.SortFunc(own.lost, func(a, b *entity) int { return strings.Compare(a.id, b.id) })
 	for _, one := range own.lost {
 		if _, done := one.parsed.(*salvaged); !done {
-			one.parsed = salvage(one.body, messageOf(kind))
+			one.parsed = salvage(withoutPlace(one.body), messageOf(kind))
 		}
 	}
 	return own.lost
@@ -105,6 +105,9 @@ func (r *run) bindLostPlugins() {
 func (r *run) lostRoutes() []table.Routed {
 	var routed []table.Routed
 	for _, e := range r.lost("routes") {
+		if e.workspace == everywhere && r.workspace != home {
+			continue // it stands there once, for all of them
+		}
 		s := e.parsed.(*salvaged)
 		m := s.message.(*configv1.Route)
 		if s.sure("service") && r.disabled[m.GetService().GetId()] || s.sure("protocols") && streams(m.GetProtocols().GetValues()) != "" {

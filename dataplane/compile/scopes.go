@@ -1,8 +1,6 @@
 package compile
 
 import (
-	"slices"
-
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 )
@@ -31,15 +29,6 @@ type scopes struct {
 	bound  map[scope]*bound
 	plans  map[planned]plugin.Plan
 	secret map[string]bool
-}
-
-func (s *scopes) secretParameters() []string {
-	names := make([]string, 0, len(s.secret))
-	for name := range s.secret {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // buildScopes compiles the plugins and sorts them by what they are bound to.

@@ -29,7 +29,6 @@ type backends struct {
 
 // buildServices builds every service that is switched on. One whose parts are as before keeps its balancer.
 func (r *run) buildServices() {
-	r.parseAuthorities()
 	b := r.backends()
 	r.buildUpstreams(b)
 	for _, e := range r.each("services") {

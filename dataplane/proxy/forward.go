@@ -200,5 +200,5 @@ func (p *Proxy) wrapBody(ex *exchange.Exchange, s *state, route *table.Route) {
 		stream = io.NopCloser(bytes.NewReader(r.Body))
 		r.ContentLength = int64(len(r.Body))
 	}
-	r.Body, r.Stream = nil, route.Plan.Body(ex, &s.table.Plugins, stream)
+	r.Body, r.Stream = nil, route.Plan.Body(ex, s.table.Runtime(route), stream)
 }

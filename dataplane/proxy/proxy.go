@@ -120,7 +120,7 @@ func (p *Proxy) Serve(ex *exchange.Exchange) {
 	if route := s.match.Route; route == nil {
 		s.table.Unmatched.Response(ex, &s.table.Plugins)
 	} else if route.Fault == "" {
-		route.Plan.Response(ex, &s.table.Plugins)
+		route.Plan.Response(ex, s.table.Runtime(route))
 	}
 	p.finishResponse(ex, s)
 }
@@ -151,7 +151,7 @@ func (p *Proxy) serveRoute(ex *exchange.Exchange, s *state, route *table.Route) 
 	if route.Plan.Empty() {
 		ex.MarkAt(exchange.AccessDone, ex.Moment())
 	} else {
-		route.Plan.Access(ex, &s.table.Plugins)
+		route.Plan.Access(ex, s.table.Runtime(route))
 		ex.Mark(exchange.AccessDone)
 	}
 	switch {
@@ -199,7 +199,7 @@ func (p *Proxy) Finish(ex *exchange.Exchange) {
 		p.held.give(s.held)
 	}
 	if route := s.match.Route; route != nil {
-		route.Plan.Log(ex, &s.table.Plugins)
+		route.Plan.Log(ex, s.table.Runtime(route))
 	} else {
 		s.table.Unmatched.Log(ex, &s.table.Plugins)
 	}

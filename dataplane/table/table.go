@@ -24,7 +24,7 @@ type Table struct {
 	Router       *Router
 	Certificates *Certificates
 	Handshakes   *Handshakes
-	Plugins      plugin.Runtime // what the plugins of this configuration share
+	Plugins      plugin.Runtime // what the plugins of the default workspace share, and of those that have none
 	Unmatched    plugin.Plan    // the plugins that are there for all routes: responses and logs of requests without one are theirs too
 	Upstreams    []*Upstream    // by name
 	Leads        upstream.Leads // how the services are reached, for those who keep connections
@@ -45,7 +45,8 @@ type Route struct {
 	SecureOnly     bool // https without http in protocols, or grpcs without grpc
 	RedirectStatus int  // what a request in clear gets from https: 426 or a redirection
 
-	Plan plugin.Plan
+	Plan    plugin.Plan
+	Plugins *plugin.Runtime // what the plan's plugins share in the route's workspace; nil: the table's
 
 	// Fault, when not "", says why the route is quarantined: it answers 503 and nothing else.
 	Fault string
@@ -70,6 +71,14 @@ type Upstream struct {
 	*balancer.Upstream
 	Entity  *configv1.Upstream
 	Targets []*configv1.Target // as the targets of the Upstream's Spec
+}
+
+// Runtime is what the plugins of a route share.
+func (t *Table) Runtime(route *Route) *plugin.Runtime {
+	if route == nil || route.Plugins == nil {
+		return &t.Plugins
+	}
+	return route.Plugins
 }
 
 // Identity tells plugins what the route is called.

@@ -836,7 +836,7 @@ type Entry struct {
 	// Table name.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	Id   string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
-	// Deterministic proto encoding of the entity's message of keepgate.config.v1.
+	// Deterministic proto encoding of the entity's message of keepgate.config.v1, and of Placed after it.
 	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
 	// The control plane cannot open the row now, as while a key of its keyring is missing: the data plane keeps the form
 	// that it has. body is then what of the row can be read, where a data plane without an earlier form needs that to
@@ -904,6 +904,52 @@ func (x *Entry) GetKept() bool {
 	return false
 }
 
+// Placed follows the message of an entity that belongs to a workspace, so that the hash is over it too.
+type Placed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the workspace, or "default" for the one of that name. An entity without it is for all workspaces.
+	Workspace     *string `protobuf:"bytes,2047,opt,name=workspace,proto3,oneof" json:"workspace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Placed) Reset() {
+	*x = Placed{}
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Placed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Placed) ProtoMessage() {}
+
+func (x *Placed) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Placed.ProtoReflect.Descriptor instead.
+func (*Placed) Descriptor() ([]byte, []int) {
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Placed) GetWorkspace() string {
+	if x != nil && x.Workspace != nil {
+		return *x.Workspace
+	}
+	return ""
+}
+
 type EntryRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -914,7 +960,7 @@ type EntryRef struct {
 
 func (x *EntryRef) Reset() {
 	*x = EntryRef{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[10]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +972,7 @@ func (x *EntryRef) String() string {
 func (*EntryRef) ProtoMessage() {}
 
 func (x *EntryRef) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[10]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +985,7 @@ func (x *EntryRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryRef.ProtoReflect.Descriptor instead.
 func (*EntryRef) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EntryRef) GetKind() string {
@@ -967,7 +1013,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[11]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +1025,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[11]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +1038,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Ack) GetPosition() *Position {
@@ -1028,7 +1074,7 @@ type Nack struct {
 
 func (x *Nack) Reset() {
 	*x = Nack{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[12]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1040,7 +1086,7 @@ func (x *Nack) String() string {
 func (*Nack) ProtoMessage() {}
 
 func (x *Nack) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[12]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1053,7 +1099,7 @@ func (x *Nack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack.ProtoReflect.Descriptor instead.
 func (*Nack) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Nack) GetPosition() *Position {
@@ -1090,7 +1136,7 @@ type Quarantined struct {
 
 func (x *Quarantined) Reset() {
 	*x = Quarantined{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[13]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1148,7 @@ func (x *Quarantined) String() string {
 func (*Quarantined) ProtoMessage() {}
 
 func (x *Quarantined) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[13]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1161,7 @@ func (x *Quarantined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantined.ProtoReflect.Descriptor instead.
 func (*Quarantined) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Quarantined) GetKind() string {
@@ -1160,7 +1206,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[14]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1218,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[14]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1231,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Report) GetReady() bool {
@@ -1228,7 +1274,7 @@ type Kept struct {
 
 func (x *Kept) Reset() {
 	*x = Kept{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[15]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1286,7 @@ func (x *Kept) String() string {
 func (*Kept) ProtoMessage() {}
 
 func (x *Kept) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[15]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1299,7 @@ func (x *Kept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kept.ProtoReflect.Descriptor instead.
 func (*Kept) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Kept) GetEntries() uint32 {
@@ -1278,7 +1324,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[16]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1336,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[16]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1349,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 var File_keepgate_sync_v1_sync_proto protoreflect.FileDescriptor
@@ -1363,7 +1409,11 @@ const file_keepgate_sync_v1_sync_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
 	"\x04body\x18\x03 \x01(\fR\x04body\x12\x12\n" +
-	"\x04kept\x18\x04 \x01(\bR\x04kept\".\n" +
+	"\x04kept\x18\x04 \x01(\bR\x04kept\":\n" +
+	"\x06Placed\x12\"\n" +
+	"\tworkspace\x18\xff\x0f \x01(\tH\x00R\tworkspace\x88\x01\x01B\f\n" +
+	"\n" +
+	"_workspace\".\n" +
 	"\bEntryRef\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"\xaa\x01\n" +
@@ -1417,7 +1467,7 @@ func file_keepgate_sync_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_keepgate_sync_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_keepgate_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_keepgate_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_keepgate_sync_v1_sync_proto_goTypes = []any{
 	(UpdateKind)(0),        // 0: keepgate.sync.v1.UpdateKind
 	(NackReason)(0),        // 1: keepgate.sync.v1.NackReason
@@ -1431,26 +1481,27 @@ var file_keepgate_sync_v1_sync_proto_goTypes = []any{
 	(*Chunk)(nil),          // 9: keepgate.sync.v1.Chunk
 	(*Entries)(nil),        // 10: keepgate.sync.v1.Entries
 	(*Entry)(nil),          // 11: keepgate.sync.v1.Entry
-	(*EntryRef)(nil),       // 12: keepgate.sync.v1.EntryRef
-	(*Ack)(nil),            // 13: keepgate.sync.v1.Ack
-	(*Nack)(nil),           // 14: keepgate.sync.v1.Nack
-	(*Quarantined)(nil),    // 15: keepgate.sync.v1.Quarantined
-	(*Report)(nil),         // 16: keepgate.sync.v1.Report
-	(*Kept)(nil),           // 17: keepgate.sync.v1.Kept
-	(*Heartbeat)(nil),      // 18: keepgate.sync.v1.Heartbeat
-	nil,                    // 19: keepgate.sync.v1.Hello.LabelsEntry
+	(*Placed)(nil),         // 12: keepgate.sync.v1.Placed
+	(*EntryRef)(nil),       // 13: keepgate.sync.v1.EntryRef
+	(*Ack)(nil),            // 14: keepgate.sync.v1.Ack
+	(*Nack)(nil),           // 15: keepgate.sync.v1.Nack
+	(*Quarantined)(nil),    // 16: keepgate.sync.v1.Quarantined
+	(*Report)(nil),         // 17: keepgate.sync.v1.Report
+	(*Kept)(nil),           // 18: keepgate.sync.v1.Kept
+	(*Heartbeat)(nil),      // 19: keepgate.sync.v1.Heartbeat
+	nil,                    // 20: keepgate.sync.v1.Hello.LabelsEntry
 }
 var file_keepgate_sync_v1_sync_proto_depIdxs = []int32{
 	5,  // 0: keepgate.sync.v1.StreamRequest.hello:type_name -> keepgate.sync.v1.Hello
-	13, // 1: keepgate.sync.v1.StreamRequest.ack:type_name -> keepgate.sync.v1.Ack
-	14, // 2: keepgate.sync.v1.StreamRequest.nack:type_name -> keepgate.sync.v1.Nack
-	16, // 3: keepgate.sync.v1.StreamRequest.report:type_name -> keepgate.sync.v1.Report
-	18, // 4: keepgate.sync.v1.StreamRequest.heartbeat:type_name -> keepgate.sync.v1.Heartbeat
+	14, // 1: keepgate.sync.v1.StreamRequest.ack:type_name -> keepgate.sync.v1.Ack
+	15, // 2: keepgate.sync.v1.StreamRequest.nack:type_name -> keepgate.sync.v1.Nack
+	17, // 3: keepgate.sync.v1.StreamRequest.report:type_name -> keepgate.sync.v1.Report
+	19, // 4: keepgate.sync.v1.StreamRequest.heartbeat:type_name -> keepgate.sync.v1.Heartbeat
 	8,  // 5: keepgate.sync.v1.StreamResponse.welcome:type_name -> keepgate.sync.v1.Welcome
 	9,  // 6: keepgate.sync.v1.StreamResponse.chunk:type_name -> keepgate.sync.v1.Chunk
-	18, // 7: keepgate.sync.v1.StreamResponse.heartbeat:type_name -> keepgate.sync.v1.Heartbeat
+	19, // 7: keepgate.sync.v1.StreamResponse.heartbeat:type_name -> keepgate.sync.v1.Heartbeat
 	6,  // 8: keepgate.sync.v1.Hello.plugins:type_name -> keepgate.sync.v1.PluginVersion
-	19, // 9: keepgate.sync.v1.Hello.labels:type_name -> keepgate.sync.v1.Hello.LabelsEntry
+	20, // 9: keepgate.sync.v1.Hello.labels:type_name -> keepgate.sync.v1.Hello.LabelsEntry
 	4,  // 10: keepgate.sync.v1.Hello.held:type_name -> keepgate.sync.v1.Position
 	7,  // 11: keepgate.sync.v1.Hello.partial:type_name -> keepgate.sync.v1.Partial
 	4,  // 12: keepgate.sync.v1.Partial.target:type_name -> keepgate.sync.v1.Position
@@ -1458,14 +1509,14 @@ var file_keepgate_sync_v1_sync_proto_depIdxs = []int32{
 	4,  // 14: keepgate.sync.v1.Chunk.base:type_name -> keepgate.sync.v1.Position
 	4,  // 15: keepgate.sync.v1.Chunk.target:type_name -> keepgate.sync.v1.Position
 	11, // 16: keepgate.sync.v1.Entries.puts:type_name -> keepgate.sync.v1.Entry
-	12, // 17: keepgate.sync.v1.Entries.deletes:type_name -> keepgate.sync.v1.EntryRef
+	13, // 17: keepgate.sync.v1.Entries.deletes:type_name -> keepgate.sync.v1.EntryRef
 	4,  // 18: keepgate.sync.v1.Ack.position:type_name -> keepgate.sync.v1.Position
-	15, // 19: keepgate.sync.v1.Ack.quarantined:type_name -> keepgate.sync.v1.Quarantined
-	17, // 20: keepgate.sync.v1.Ack.kept:type_name -> keepgate.sync.v1.Kept
+	16, // 19: keepgate.sync.v1.Ack.quarantined:type_name -> keepgate.sync.v1.Quarantined
+	18, // 20: keepgate.sync.v1.Ack.kept:type_name -> keepgate.sync.v1.Kept
 	4,  // 21: keepgate.sync.v1.Nack.position:type_name -> keepgate.sync.v1.Position
 	1,  // 22: keepgate.sync.v1.Nack.reason:type_name -> keepgate.sync.v1.NackReason
-	15, // 23: keepgate.sync.v1.Report.quarantined:type_name -> keepgate.sync.v1.Quarantined
-	17, // 24: keepgate.sync.v1.Report.kept:type_name -> keepgate.sync.v1.Kept
+	16, // 23: keepgate.sync.v1.Report.quarantined:type_name -> keepgate.sync.v1.Quarantined
+	18, // 24: keepgate.sync.v1.Report.kept:type_name -> keepgate.sync.v1.Kept
 	2,  // 25: keepgate.sync.v1.SyncService.Stream:input_type -> keepgate.sync.v1.StreamRequest
 	3,  // 26: keepgate.sync.v1.SyncService.Stream:output_type -> keepgate.sync.v1.StreamResponse
 	26, // [26:27] is the sub-list for method output_type
@@ -1492,13 +1543,14 @@ func file_keepgate_sync_v1_sync_proto_init() {
 		(*StreamResponse_Chunk)(nil),
 		(*StreamResponse_Heartbeat)(nil),
 	}
+	file_keepgate_sync_v1_sync_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keepgate_sync_v1_sync_proto_rawDesc), len(file_keepgate_sync_v1_sync_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
