@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/encryption/providerconfig"
@@ -49,17 +50,19 @@ func (v *providers) swap(ctx context.Context, config *providerconfig.Config, ope
 	if err != nil {
 		return err
 	}
-	if err := v.kept(&chains); err != nil {
+	// What is refused is refused here mostly, before others see this node's lease change. It is looked at again after that,
+	// when no node begins to write what the file does not read.
+	if err := errors.Join(v.readable(ctx, config, &chains), v.kept(&chains)); err != nil {
 		return err
 	}
 	if err := v.healthy(ctx, config, opened); err != nil {
 		return err
 	}
-	if err := v.readable(ctx, config, &chains); err != nil {
-		return err
-	}
 	err = v.announced(ctx, config, func() error {
 		if err := v.agreed(ctx, config); err != nil {
+			return err
+		}
+		if err := v.readable(ctx, config, &chains); err != nil {
 			return err
 		}
 		return v.cipher.Swap(ctx, chains)

@@ -52,7 +52,7 @@ func (p *plane) secrets(ctx context.Context) (*encryption.Cipher, error) {
 		return nil, err
 	}
 	if keeper == nil {
-		p.log.Warn("keyring_enabled is off: secrets rest in the database in clear" + p.providers.but() + "; set keyring_enabled = on")
+		p.providers.warnOfClear()
 		return p.providers.start(ctx)
 	}
 	var proves keyring.Prover // the local keeper is one itself
