@@ -20,7 +20,7 @@ func (l *Listener) accept(ctx context.Context, s socket, serving *sync.WaitGroup
 		case err == nil:
 			pause = first
 			l.accepted.Add(1)
-			serving.Go(func() { l.serve(s, nc) })
+			serving.Go(func() { l.begin(s, nc, serving) })
 			continue
 		case errors.Is(err, net.ErrClosed):
 			return nil
@@ -35,9 +35,9 @@ func (l *Listener) accept(ctx context.Context, s socket, serving *sync.WaitGroup
 	}
 }
 
-// serve reads who a proxy in front speaks for and shakes hands, where the socket wants it, and gives the connection to its
+// begin reads who a proxy in front speaks for and shakes hands, where the socket wants it, and gives the connection to its
 // engine.
-func (l *Listener) serve(s socket, nc net.Conn) {
+func (l *Listener) begin(s socket, nc net.Conn, serving *sync.WaitGroup) {
 	nc = ours(nc)
 	if s.tls != nil || s.spec.ProxyProtocol {
 		if !l.early.begin(nc) {
@@ -63,6 +63,10 @@ func (l *Listener) serve(s socket, nc net.Conn) {
 	}
 	if l.native == nil {
 		l.queue.put(nc)
+		return
+	}
+	if _, secure := nc.(*tls.Conn); secure {
+		serving.Go(func() { l.native.ServeConn(nc) }) // on a small stack: a handshake makes a large one
 		return
 	}
 	l.native.ServeConn(nc)

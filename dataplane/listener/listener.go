@@ -2,8 +2,8 @@
 //
 // Sockets are described in Kong's syntax (shared/settings/values). On a socket with PROXY protocol the header comes first; without one the
 // connection is closed. On a TLS socket the certificate and the policy on clients' certificates are chosen by server name through callbacks;
-// ALPN then decides: h2 goes to the standard library's server through a listener fed by a channel, everything else to the HTTP/1.1 engine
-// in the goroutine that shook hands. On a clear socket with the flag http2 the HTTP/1.1 engine notices HTTP/2's preface and calls
+// ALPN then decides: h2 goes to the standard library's server through a listener fed by a channel, everything else to the HTTP/1.1 engine,
+// in a goroutine whose stack no handshake has grown. On a clear socket with the flag http2 the HTTP/1.1 engine notices HTTP/2's preface and calls
 // [Listener.HandOver]. Requests, routes and consumers are no concern of this package.
 //
 // A connection that engines get, or that tls.Conn.NetConn gives them, tells by the method HandshakePolicy which policy it was made under.
