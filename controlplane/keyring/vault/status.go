@@ -46,7 +46,7 @@ func (k *Keeper) failed(err error) {
 
 // succeeded notes what was read, and which of the keys that are held and wanted by now are not there.
 func (k *Keeper) succeeded(r *reading, held, wanted []string) {
-	next := &seen{at: time.Now(), current: r.current, versions: r.versions}
+	next := &seen{at: time.Now(), current: r.current, versions: slices.Clone(r.versions)}
 	has := func(id string) bool { return next.has(id) }
 	next.gone = slices.DeleteFunc(slices.Clone(held), has)
 	next.missing = slices.DeleteFunc(slices.Clone(wanted), has)

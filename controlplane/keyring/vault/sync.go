@@ -109,14 +109,15 @@ func (s *Sync) pass(ctx context.Context, token secret.Bytes, all bool) (*reading
 		return nil, err
 	}
 	defer r.wipe()
+	held, wanted := s.ring.Keys().IDs, s.ring.Wanted()
+	s.keeper.succeeded(r, held, wanted) // before the ring asks why it lacks keys
 	refused, err := s.ring.Take(ctx, r.offers)
 	for i, why := range refused {
 		if why != nil {
 			r.versions[r.offered[i]].refused = fault.Text(why)
 		}
 	}
-	held := s.ring.Keys().IDs
-	s.keeper.succeeded(r, held, s.ring.Wanted())
+	s.keeper.succeeded(r, held, wanted)
 	if why := s.newestFault(r); why != nil && s.ring.Keys().Active == "" {
 		return r, why
 	}
