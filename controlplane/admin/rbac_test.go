@@ -345,6 +345,9 @@ func TestGuessing(t *testing.T) {
 	if a := g.do("GET", "/status", "", ""); a.status != 401 {
 		t.Errorf("no token at all: %d", a.status)
 	}
+	if a := g.as(testToken, "GET", "/rbac/users", ""); a.status != 200 {
+		t.Errorf("the token of the host beside them: %d", a.status)
+	}
 }
 
 // TestTheHost: the machine's own token mends what nobody else could.

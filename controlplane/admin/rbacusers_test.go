@@ -141,3 +141,26 @@ func TestNobodyTakesAName(t *testing.T) {
 		t.Errorf("a viewer became a super-admin: %d", a.status)
 	}
 }
+
+// TestServerNamesOfAnotherWorkspace: a server name is the whole gate's; who holds it in a workspace that a caller may not read is not told.
+func TestServerNamesOfAnotherWorkspace(t *testing.T) {
+	t.Parallel()
+	g := newGuarded(t)
+	cert, key, _ := testCertificate(t)
+	body := fmt.Sprintf(`{"cert":%s,"key":%s,"snis":["taken.example"]}`, quote(t, cert), quote(t, key))
+	g.must(201, "POST", "/workspaces", `{"name":"a"}`)
+	theirs := id(g.must(201, "POST", "/certificates", body).tree(t))
+	eve := g.user("eve", "editor@a")
+	for path, body := range map[string]string{
+		"/a/certificates": body,
+		"/a/config":       "_format_version: '3.0'\ncertificates:\n- cert: " + quote(t, cert) + "\n  key: " + quote(t, key) + "\n  snis: [{name: taken.example}]\n",
+	} {
+		a := g.as(eve, "POST", path, body)
+		if strings.HasSuffix(path, "config") {
+			a = g.do("POST", path, "text/yaml", body, "Kong-Admin-Token", eve)
+		}
+		if a.status != 400 || !strings.Contains(a.text, "taken.example") || strings.Contains(a.text, theirs) {
+			t.Errorf("%s: %d %s", path, a.status, a.text)
+		}
+	}
+}

@@ -68,7 +68,7 @@ func (c *Catalog) bind(ctx context.Context, workspace, id string, names []string
 		}
 		taken, err := c.store.ByUnique(ctx, tableSNIs, workspace, "name", name)
 		if err == nil {
-			return nil, boundElsewhere(name, taken.Foreign[fieldCertificate]).fault("bind", subject(tableCertificates, id))
+			return nil, boundElsewhere(name, workspace, taken).fault("bind", subject(tableCertificates, id))
 		}
 		if fault.KindOf(err) != fault.NotFound {
 			return nil, err
@@ -82,8 +82,12 @@ func (c *Catalog) bind(ctx context.Context, workspace, id string, names []string
 	return changes, nil
 }
 
-func boundElsewhere(name, holder string) *Problem {
-	return violation(fieldSNIs, fmt.Sprintf("%s already associated with existing certificate '%s'", name, holder))
+// boundElsewhere says whose a server name is. Of another workspace nothing is told but that the name is taken.
+func boundElsewhere(name, workspace string, taken record.Row) *Problem {
+	if taken.Workspace != workspace {
+		return violation(fieldSNIs, name+" already associated with a certificate of another workspace")
+	}
+	return violation(fieldSNIs, fmt.Sprintf("%s already associated with existing certificate '%s'", name, taken.Foreign[fieldCertificate]))
 }
 
 // newSNI makes the row of a server name.

@@ -36,6 +36,18 @@ func promises() []promise {
 			remedy: "the log at level notice names every request to the Admin API; take it out",
 		},
 		{
+			keys: []string{"pg_max_concurrent_queries", "pg_ro_max_concurrent_queries"}, beside: "pg_pool_size", kept: []string{"0"},
+			remedy: "set pg_pool_size (pg_ro_pool_size): a connection has one query at a time, so it is the most there are at once",
+		},
+		{
+			keys: []string{"pg_semaphore_timeout", "pg_ro_semaphore_timeout"}, beside: "pg_pool_size", kept: []string{"60000"},
+			remedy: "take it out: what waits for a connection or an answer gives up after pg_timeout (pg_ro_timeout)",
+		},
+		{
+			keys: []string{"pg_backlog", "pg_ro_backlog"}, beside: "pg_pool_size",
+			remedy: "take it out: as many may wait for a connection as do, each for pg_timeout (pg_ro_timeout) at most",
+		},
+		{
 			keys: []string{"fips"}, beside: "log_level", kept: []string{"off", "false"},
 			remedy: "take it out, or build with GOFIPS140",
 		},

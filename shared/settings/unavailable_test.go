@@ -27,6 +27,10 @@ func TestPromisesThatAreNotKeptStop(t *testing.T) {
 		"lua_ssl_protocols = TLSv1.3":              {refused: true},
 		"lua_ssl_protocols = TLSv1.2 TLSv1.3":      {},
 		"lua_ssl_protocols = TLSv1.1 TLSv1.2":      {warns: true},
+		"pg_max_concurrent_queries = 5":            {refused: true},
+		"pg_max_concurrent_queries = 0":            {},
+		"pg_semaphore_timeout = 100":               {refused: true},
+		"pg_ro_backlog = 16":                       {refused: true},
 		"audit_log = on":                           {warns: true}, // the other plane's
 		"status_listen = 127.0.0.1:0 ssl":          {refused: true},
 		"status_listen = 127.0.0.1:0":              {},
@@ -37,6 +41,7 @@ func TestPromisesThatAreNotKeptStop(t *testing.T) {
 				sample
 				Enabled bool          `key:"keyring_enabled" help:"h"`
 				Cert    string        `key:"cluster_cert" help:"h"`
+				Pool    int           `key:"pg_pool_size" help:"h"`
 				Status  values.Listen `key:"status_listen" clear:"true" help:"h"`
 			}
 			loaded, err := settings.Load(&into, settings.Sources{File: write(t, file, line+"\n")})

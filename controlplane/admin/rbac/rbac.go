@@ -66,6 +66,7 @@ func New(c Users, options Options) *Control {
 	options.HostToken.Reveal(func(data []byte) {
 		if len(data) > 0 {
 			control.host = hashOf(string(data))
+			control.failures.Accepted(control.host) // whoever guesses on this machine must not hold up the one who mends
 		}
 	})
 	return control
