@@ -18,6 +18,7 @@ package reencrypt
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/catalog"
@@ -86,6 +87,8 @@ type Options struct {
 	Batch int           // rows read and written at once; default 1000
 	Save  time.Duration // how often the place is saved; default 1 s
 	Poll  time.Duration // how often a node looks whether there is work; default 2 s
+	// HandOver is how long a node that cannot go on, as its KMS plugin is dead, keeps the job from others. Default 20 s.
+	HandOver time.Duration
 }
 
 // Job is this node's part in the re-encryption. It is safe for concurrent use.
@@ -95,8 +98,9 @@ type Job struct {
 	cipher  Cipher
 	node    string
 	options Options
-	wake    chan struct{} // holds one hint: the job changed here
-	nudge   chan struct{} // the same, for the one that works
+	wake    chan struct{}             // holds one hint: the job changed here
+	nudge   chan struct{}             // the same, for the one that works
+	left    atomic.Pointer[time.Time] // when this node left the job to others
 }
 
 // New makes the part of the node with this id, and starts nothing.
@@ -112,6 +116,9 @@ func New(store Store, catalog Catalog, cipher Cipher, node string, options Optio
 	}
 	if options.Save <= 0 {
 		options.Save = time.Second
+	}
+	if options.HandOver <= 0 {
+		options.HandOver = 20 * time.Second
 	}
 	if options.Poll <= 0 {
 		options.Poll = 2 * time.Second

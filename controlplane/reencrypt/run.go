@@ -44,6 +44,9 @@ func (j *Job) take(ctx context.Context, s *stored, idle *int) (worked bool) {
 		*idle = 0
 		return false
 	}
+	if left := j.left.Load(); s.Owner == "" && left != nil && time.Since(*left) < 2*j.options.HandOver {
+		return false // others first
+	}
 	if why := j.unfit(s); why != "" {
 		if *idle++; *idle >= patientLooks {
 			j.orphaned(ctx, s, why)

@@ -3,6 +3,7 @@ package reencrypt
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,13 +36,19 @@ type worker struct {
 // retryAfter is the longest wait for a database or a key that is away.
 const retryAfter = 5 * time.Second
 
-// work goes through the job until it is done, is released, or ctx ends. What is away for a while is waited for.
+// work goes through the job until it is done, is released, or ctx ends. What is away for a while is waited for, and what
+// is away for longer may be there for another node.
 func (j *Job) work(ctx context.Context, s *stored) {
 	w := &worker{j: j, s: s, text: s.text(), saved: time.Now(), others: newNeighbour(j.options.Idle)}
 	w.limit.set(s.Rate)
 	wait := 100 * time.Millisecond
+	var stuck time.Time // since when nothing could be done; zero: something was
 	for {
+		began := time.Now()
 		err := w.through(ctx)
+		if stuck.IsZero() || time.Since(began) > retryAfter {
+			stuck = time.Now()
+		}
 		switch {
 		case err == nil || errors.Is(err, errReleased):
 			return
@@ -57,9 +64,24 @@ func (j *Job) work(ctx context.Context, s *stored) {
 		if w.waits(ctx, fault.Text(err)) != nil {
 			return // released, or the database is away: the next look will tell
 		}
+		if time.Since(stuck) >= j.options.HandOver && j.accompanied(ctx) {
+			j.options.Log.WarnContext(ctx, "re-encryption: left to another node", "cause", err)
+			j.left.Store(new(time.Now()))
+			w.release(ctx)
+			return
+		}
 		j.rest(ctx, wait)
 		wait = min(2*wait, retryAfter)
 	}
+}
+
+// accompanied reports whether other nodes live.
+func (j *Job) accompanied(ctx context.Context) bool {
+	if j.options.Live == nil {
+		return false
+	}
+	live, err := j.options.Live(ctx)
+	return err == nil && slices.ContainsFunc(live, func(node string) bool { return node != j.node })
 }
 
 // through makes passes until the proof is satisfied, and saves the place meanwhile.
