@@ -168,7 +168,7 @@ func TestDecryptIsDenied(t *testing.T) {
 		if h := n.keeper.Health(); h.Healthy || h.Sealing || !slices.Contains(h.Unopened, id) || !strings.Contains(h.Text, "permission denied") {
 			t.Errorf("Health = %+v", h)
 		}
-		if asked := n.plugin.called("Decrypt"); asked > 28 {
+		if asked := n.plugin.called("Decrypt"); asked > 140 {
 			t.Errorf("a key that is refused was asked for %d times in twenty minutes", asked)
 		}
 		w.every(func(p *plugin) { p.keyID = "B" }) // and no key that would be lost is made

@@ -47,7 +47,8 @@ func TestThereAndBack(t *testing.T) {
 				t.Errorf("the journal says %q", entry)
 			}
 		}
-		if entries := fmt.Sprint(w.journal.entries); strings.Count(entries, "key.first") != 1 || strings.Count(entries, "key.generate") != 3 || strings.Count(entries, "key.activate") < 3 {
+		if entries := fmt.Sprint(w.journal.entries); strings.Count(entries, "key.first") < 1 || strings.Count(entries, "key.generate") < 3 || // of nodes that race each records what it tries
+			strings.Count(entries, "key.activate") < 3 {
 			t.Errorf("the journal says %v", w.journal.entries)
 		}
 	})

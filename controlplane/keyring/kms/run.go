@@ -12,7 +12,7 @@ import (
 
 const (
 	firstRetry = time.Second
-	lastRetry  = time.Minute     // of a plugin that is well and refuses a key
+	lastRetry  = time.Minute     // of a plugin that is well and refuses a key that is not the active one
 	openBudget = 5 * time.Second // for keys that fail, until Status is asked for again
 )
 
@@ -181,7 +181,7 @@ func (r *runner) postpone(id string, err error) (next time.Time) {
 		r.options.Log.Warn("a key was not unwrapped", "provider", r.name, "key", id, "error", err)
 	}
 	last := lastRetry
-	if !r.seen.Load().well() {
+	if !r.seen.Load().well() || id == r.active.ID {
 		last = r.options.Unhealthy
 	}
 	f.err, f.wait = err, min(max(2*f.wait, firstRetry), last)
