@@ -42,11 +42,12 @@ func (c *Catalog) Reseal(ctx context.Context, table string, rows []record.Row) (
 		return nil, nil, err
 	}
 	inBody := e.SecretsInBody()
+	var r resealing
 	for _, row := range rows {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
 		}
-		r := resealing{c: c, e: e, row: row, place: aead.Place{Workspace: row.Workspace, Table: table, Row: row.ID}}
+		r = resealing{c: c, e: e, row: row, place: aead.Place{Workspace: row.Workspace, Table: table, Row: row.ID}}
 		err := r.columns()
 		if err == nil && inBody {
 			err = r.body()
@@ -56,6 +57,9 @@ func (c *Catalog) Reseal(ctx context.Context, table string, rows []record.Row) (
 		}
 		if r.next.Sealed != nil || r.next.Body != nil {
 			r.next.ID, r.next.Generation = row.ID, row.Generation
+			if changed == nil {
+				changed = make([]record.Resealed, 0, len(rows))
+			}
 			changed = append(changed, r.next)
 		}
 		if r.bad != nil {

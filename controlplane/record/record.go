@@ -69,6 +69,9 @@ type Query struct {
 
 	// MayLag says that rows may be as they were a moment ago, though not before what this store has written or seen: a standby may answer.
 	MayLag bool
+	// Secrets says that only what may be sealed is wanted: rows whose secrets are all in Sealed come without Unique, Foreign, Tags and
+	// Body.
+	Secrets bool
 
 	Unique  map[string]string // equal to, by field
 	Foreign map[string]string // refers to this id, by field

@@ -9,27 +9,29 @@ import (
 	"time"
 )
 
-// guests are others who come and go as a test wants.
+// guests are others who are served for a part of each period, from now on until they leave.
 type guests struct {
-	here func(since time.Duration) bool
-	from time.Time
-	last time.Time
+	served, period time.Duration
+	leave          time.Duration // 0: never
 }
 
-func (g *guests) idle() time.Duration {
-	if g.here(time.Since(g.from)) {
-		g.last = time.Now()
+// idle is for a neighbour of theirs.
+func (g guests) idle() func() time.Duration {
+	came := time.Now()
+	return func() time.Duration {
+		since := time.Since(came)
+		if g.leave != 0 && since >= g.leave {
+			return max(1, since-g.leave)
+		}
+		if phase := since % g.period; phase >= g.served {
+			return max(1, phase-g.served)
+		}
 		return 0
 	}
-	return max(1, time.Since(g.last))
 }
 
-// beside returns a neighbour of others who are here at such times.
-func beside(here func(since time.Duration) bool) *neighbour {
-	return newNeighbour((&guests{here: here, from: time.Now()}).idle)
-}
-
-func always(time.Duration) bool { return true }
+// always leaves no gap.
+var always = guests{served: time.Second, period: time.Second}
 
 func stepOf(took time.Duration) func() error {
 	return func() error {
@@ -41,36 +43,37 @@ func stepOf(took time.Duration) func() error {
 func TestBesideOthersAStepHasItsShare(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		here  func(since time.Duration) bool
-		rows  int
+		here  guests
 		took  time.Duration // by one step
 		least time.Duration // that ten steps take
 		most  time.Duration
 	}{
 		"alone": {
-			here: func(time.Duration) bool { return false },
-			rows: unit, took: time.Millisecond, least: 10 * time.Millisecond, most: 10 * time.Millisecond,
+			here: guests{served: 1, period: time.Hour},
+			took: time.Millisecond, least: 10 * time.Millisecond, most: 10 * time.Millisecond,
 		},
-		"beside others who leave gaps": { // each millisecond of work, two of rest, and a gap
-			here: func(since time.Duration) bool { return since%(5*time.Millisecond) < time.Millisecond },
-			rows: unit, took: time.Millisecond, least: 28 * time.Millisecond, most: 40 * time.Millisecond,
+		"beside others who leave gaps": { // work, rest, and a wait for the gap
+			here: guests{served: time.Millisecond, period: 5 * time.Millisecond},
+			took: time.Millisecond, least: (10 + 9*restsFor) * time.Millisecond, most: (10 + 9*restsFor + 11) * time.Millisecond,
 		},
 		"beside others who leave none": { // slowest rows a second, and the work
 			here: always,
-			rows: unit, took: time.Millisecond, least: 9 * (unit*time.Second/steps/slowest + time.Millisecond), most: 100 * time.Millisecond,
+			took: time.Millisecond, least: 9 * (unit*time.Second/steps/slowest + time.Millisecond), most: 100 * time.Millisecond,
 		},
 		"with a database that is slow": { // half a second is no reason to rest for one
 			here: always,
-			rows: unit, took: 500 * time.Millisecond, least: 5 * time.Second, most: 5100 * time.Millisecond,
+			took: 500 * time.Millisecond, least: 5 * time.Second, most: 5100 * time.Millisecond,
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				n, begun := beside(test.here), time.Now()
+				n := newNeighbour(test.here.idle())
+				time.Sleep(time.Minute)
+				begun := time.Now()
 				for range 10 {
-					if err := n.step(t.Context(), test.rows, stepOf(test.took)); err != nil {
+					if err := n.step(t.Context(), unit, stepOf(test.took)); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -91,7 +94,7 @@ func TestBesideOthersOneStepAtATime(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newNeighbour(nil)
 				if others {
-					n = beside(always)
+					n = newNeighbour(always.idle())
 				}
 				var mu sync.Mutex
 				var pipeline sync.WaitGroup
@@ -123,13 +126,12 @@ func TestBesideOthersOneStepAtATime(t *testing.T) {
 func TestAStepBeginsWhenNobodyWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const served = 3 * time.Millisecond // of each ten
-		in := func(since time.Duration) bool { return since%(10*time.Millisecond) < served }
-		n, begun := beside(in), time.Now()
+		idle := guests{served: 3 * time.Millisecond, period: 10 * time.Millisecond}.idle()
+		n := newNeighbour(idle)
 		for i := range 20 {
 			err := n.step(t.Context(), unit, func() error {
-				if i > 0 && in(time.Since(begun)) {
-					t.Errorf("step %d begins beside somebody, after %v", i, time.Since(begun))
+				if i > 0 && idle() == 0 {
+					t.Errorf("step %d begins beside somebody", i)
 				}
 				time.Sleep(time.Millisecond)
 				return nil
@@ -144,16 +146,14 @@ func TestAStepBeginsWhenNobodyWaits(t *testing.T) {
 func TestStepsAreSmallBesideOthersAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		n := beside(func(since time.Duration) bool { return since < time.Second })
+		n := newNeighbour(guests{served: time.Second, period: time.Second, leave: time.Second}.idle())
 		if got := n.most(1000); got != unit {
 			t.Errorf("%d rows at once beside others", got)
 		}
 		if got := n.most(7); got != 7 {
 			t.Errorf("%d rows of 7", got)
 		}
-		time.Sleep(time.Second - time.Millisecond)
-		n.idle()
-		time.Sleep(lately / 2)
+		time.Sleep(time.Second + lately/2)
 		if got := n.most(1000); got != unit {
 			t.Errorf("%d rows at once, a moment after others", got)
 		}
@@ -174,7 +174,7 @@ func TestStepsAreSmallBesideOthersAlone(t *testing.T) {
 func TestAStepThatWaitsEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		n := beside(always)
+		n := newNeighbour(always.idle())
 		if err := n.step(t.Context(), 1_000_000, stepOf(time.Hour)); err != nil { // a long rest is ahead
 			t.Fatal(err)
 		}
@@ -200,7 +200,7 @@ func TestAStepThatWaitsEndsWithItsContext(t *testing.T) {
 func TestAFailedStepIsToldAndPaidFor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		n, failed := beside(always), errors.New("no")
+		n, failed := newNeighbour(always.idle()), errors.New("no")
 		err := n.step(t.Context(), unit, func() error {
 			time.Sleep(time.Millisecond)
 			return failed

@@ -156,7 +156,7 @@ const batchBytes = 8 << 20
 
 func (w *worker) read(ctx context.Context, at place, writer string, to chan<- *batch) error {
 	query := record.Query{
-		Table: at.Table, Workspace: w.s.Workspace, AnyWorkspace: w.s.Workspace == "", After: at.After,
+		Table: at.Table, Workspace: w.s.Workspace, AnyWorkspace: w.s.Workspace == "", After: at.After, Secrets: true,
 	}
 	limit := min(w.j.options.Batch, fewRows) // of rows whose size nobody knows yet
 	for {
@@ -200,6 +200,7 @@ func sizeOf(rows []record.Row) (bytes int) {
 }
 
 func (w *worker) seal(ctx context.Context, table string, b *batch) error {
+	b.changed = make([]record.Resealed, 0, len(b.rows))
 	for chunk := range slices.Chunk(b.rows, unit) {
 		err := w.others.step(ctx, len(chunk), func() error {
 			changed, bad, err := w.j.catalog.Reseal(ctx, table, chunk)

@@ -26,6 +26,7 @@ type Table struct {
 	Foreign    []Foreign // in the order of the schema
 	Sealed     []Column
 	Nested     bool // the body may hold sealed text, too
+	bare       bool // without tags and body
 	Keys       []Key
 }
 
@@ -105,7 +106,21 @@ func (t *Table) Columns() []string {
 	for _, c := range t.Sealed {
 		names = append(names, c.Name)
 	}
+	if t.bare {
+		return names
+	}
 	return append(names, "tags", "body")
+}
+
+// Bare reports whether Columns are without tags and body.
+func (t *Table) Bare() bool { return t.bare }
+
+// Secrets is the table as far as it may hold secrets, with what a row is known by: all of it where they may be in the body.
+func (t *Table) Secrets() *Table {
+	if t.Nested {
+		return t
+	}
+	return &Table{Name: t.Name, Workspaced: t.Workspaced, Sealed: t.Sealed, bare: true}
 }
 
 func find(columns []Column, field string) (Column, bool) {

@@ -114,6 +114,9 @@ func (s *Store) listing(query record.Query) (t *layout.Table, statement string, 
 	if err != nil {
 		return nil, "", nil, err
 	}
+	if query.Secrets {
+		t = t.Secrets()
+	}
 	statement = s.selectRows(t) + " WHERE " + strings.Join(conditions, " AND ") + " ORDER BY "
 	if s.inWorkspace(t, query) {
 		statement += "workspace, "
@@ -258,7 +261,9 @@ func newScanner(t *layout.Table) *scanner {
 	for i := range s.named {
 		s.into = append(s.into, &s.named[i])
 	}
-	s.into = append(s.into, &s.tags, &s.body)
+	if !t.Bare() {
+		s.into = append(s.into, &s.tags, &s.body)
+	}
 	return s
 }
 

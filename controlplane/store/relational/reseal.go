@@ -24,7 +24,8 @@ func (s *Store) Reseal(ctx context.Context, table string, rows []record.Resealed
 	if err != nil {
 		return nil, err
 	}
-	rows = slices.SortedFunc(slices.Values(rows), func(a, b record.Resealed) int { return cmp.Compare(a.ID, b.ID) })
+	rows = slices.Clone(rows)
+	slices.SortFunc(rows, func(a, b record.Resealed) int { return cmp.Compare(a.ID, b.ID) })
 	if err := s.checkResealed(t, rows); err != nil || len(rows) == 0 {
 		return nil, err
 	}

@@ -247,3 +247,32 @@ func testTags(t *testing.T, b *bench) {
 		}
 	}
 }
+
+func testSecretsAlone(t *testing.T, b *bench) {
+	consumer := b.consumer(newID(), "ann")
+	key := record.Row{
+		Table: "keyauth_credentials", Workspace: b.workspace, ID: newID(),
+		Unique: map[string]string{"key": "5f3a"}, Foreign: map[string]string{"consumer": consumer.ID},
+		Sealed: map[string]string{"key": "$ke$1$00000000-aa-bb"}, Tags: []string{"x"}, Body: []byte(`{"expires_at":5}`),
+	}
+	plugin := record.Row{
+		Table: "plugins", Workspace: b.workspace, ID: newID(), Unique: map[string]string{"instance_name": "p"},
+		Foreign: map[string]string{"consumer": consumer.ID}, Tags: []string{"y"}, Body: []byte(`{"config":{}}`),
+	}
+	b.apply(t, insert(key), insert(consumer), insert(plugin))
+	for name, want := range map[string]record.Row{
+		"of columns":  {Table: key.Table, Workspace: key.Workspace, ID: key.ID, Sealed: key.Sealed},
+		"of the body": plugin,
+	} {
+		for _, everywhere := range []bool{false, true} {
+			found, err := b.List(t.Context(), record.Query{Table: want.Table, Workspace: b.workspace, AnyWorkspace: everywhere, Secrets: true})
+			if err != nil || len(found) != 1 {
+				t.Fatalf("%s: %d rows, %v", name, len(found), err)
+			}
+			same(t, want, found[0])
+			if found[0].Generation != b.stored(t, want).Generation {
+				t.Errorf("%s: it is of generation %d", name, found[0].Generation)
+			}
+		}
+	}
+}

@@ -57,6 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) record.Store) {
 		"the journal is read in both orders":                 testAudit,
 		"a place in the journal is taken once":               testAuditCollisions,
 		"thousands of entries of the journal at once":        testAuditBulk,
+		"who asks for secrets gets little else":              testSecretsAlone,
 		"rows are sealed anew in their place":                testReseal,
 		"any text may take the place of a sealed one":        testResealTexts,
 		"malformed reseals are refused":                      testResealMalformed,
