@@ -8,7 +8,7 @@
 // Where the CA that issues is an intermediate one, there are two more, and crl.pem holds the lists of both:
 //
 //	root.crt     the root, which has certified ca.crt and nothing else
-//	root.key     its private key, mode 0600; needed by no command once ca.crt is there: to be kept elsewhere
+//	root.key     its private key, mode 0600; needed only to renew or to replace ca.crt: to be kept elsewhere
 //	chain.crt    ca.crt and root.crt: whom nodes and servers believe
 //
 // A certificate is in issued.json before anyone holds it, so that whatever the CA has signed can be

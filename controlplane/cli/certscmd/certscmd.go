@@ -54,7 +54,7 @@ func Command() *cobra.Command {
 	}
 	dir := root.PersistentFlags().String("dir", "certs", "the CA's folder")
 	root.AddCommand(initCommand(dir), issueCommand(dir), requestCommand(), signCommand(dir), renewCommand(dir), revokeCommand(dir),
-		crlCommand(dir), showCommand(dir), postgresCommand(dir))
+		crlCommand(dir), showCommand(dir), authorityCommand(dir), postgresCommand(dir), selfSignedCommand(dir))
 	return root
 }
 

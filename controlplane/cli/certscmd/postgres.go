@@ -73,23 +73,35 @@ func pairs(cmd *cobra.Command, authority *certs.Authority, host, user string, at
 }
 
 func sayPostgres(cmd *cobra.Command, paths certs.Paths, deep bool, host, user string, at func(string) string) {
+	depth := 0
+	if deep {
+		depth = 1
+	}
+	sayLines(cmd, filepath.Base(paths.CA), paths.CRL, host, user, paths.CA, depth, at)
+	if deep {
+		warn(cmd, "no command needs %s but those of certs authority: move it to where no machine reads it", at("root.key"))
+	}
+	warn(cmd, "see that it works with: keepgate-cp doctor --conf keepgate.conf")
+}
+
+// sayLines prints what the two sides are told: whom the server believes, and, where there is a list of revoked certificates, that.
+func sayLines(cmd *cobra.Command, believed, crl, host, user, trusted string, depth int, at func(string) string) {
 	whole := func(path string) string {
 		if absolute, err := filepath.Abs(path); err == nil {
 			return absolute
 		}
 		return path
 	}
-	depth := 0
-	if deep {
-		depth = 1
+	theirs, ours := "", ""
+	if crl != "" {
+		theirs, ours = "\n  ssl_crl_file = 'crl.pem'", "\n  pg_ssl_crl_file = "+whole(crl)
 	}
 	say(cmd, `
 postgresql.conf, with these files copied to the server and server.key of mode 0600, owned by the user that runs PostgreSQL:
   ssl = on
   ssl_cert_file = 'server.crt'
   ssl_key_file = 'server.key'
-  ssl_ca_file = '%s'
-  ssl_crl_file = 'crl.pem'
+  ssl_ca_file = '%s'%s
 
 pg_hba.conf:
   hostssl all %s all cert
@@ -101,10 +113,5 @@ keepgate.conf:
   pg_ssl_cert = %s
   pg_ssl_cert_key = %s
   ssl_trusted_certificate = %s
-  ssl_verify_depth = %d
-  pg_ssl_crl_file = %s`, filepath.Base(paths.CA), user, host, user, whole(at("client.crt")), whole(at("client.key")), whole(paths.CA), depth, whole(paths.CRL))
-	if deep {
-		warn(cmd, "no command needs %s any more: move it to where no machine reads it", at("root.key"))
-	}
-	warn(cmd, "see that it works with: keepgate-cp doctor --conf keepgate.conf")
+  ssl_verify_depth = %d%s`, believed, theirs, user, host, user, whole(at("client.crt")), whole(at("client.key")), whole(trusted), depth, ours)
 }
