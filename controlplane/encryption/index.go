@@ -5,10 +5,8 @@ import (
 	"encoding/hex"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/keepgate/keepgate/controlplane/record"
-	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/verifier"
 )
@@ -52,36 +50,6 @@ func (c *Cipher) keyed(parts ...string) (string, error) {
 	}
 	sum := i.sum.Sum(parts...)
 	return hex.EncodeToString(sum[:]), nil
-}
-
-// admission says whether chains may come into force over what the database holds, and whether it then surely holds no
-// plaintext that is to be sealed.
-type admission func(record indexRecord) (clean bool, err error)
-
-// admits is the admission of some chains.
-func (c *Cipher) admits(ctx context.Context, chains Chains) admission {
-	return func(record indexRecord) (clean bool, err error) {
-		if record.Clear == "" && !chains.all().sealing() {
-			return false, fault.Newf(fault.Denied, "encryption.New", metaIndex, "the database is encrypted: set keyring_enabled = on, or "+
-				"encryption_provider_config to a file with the providers that sealed it")
-		}
-		if record.Clear == "" && !record.Migrating || !chains.all().strict() {
-			return false, nil
-		}
-		if chains.Plaintexts == nil {
-			return false, fault.Newf(fault.Denied, "encryption.New", metaIndex, "the database holds plaintext beside its keyring, of the time "+
-				"before it or of a keyring_decrypt_all: set keyring_migrate_plaintext = on until a re-encryption says that none is left")
-		}
-		rows, err := chains.Plaintexts(ctx, func(table string) bool { return !chains.Of(table).readsPlaintext() })
-		if err != nil {
-			return false, err
-		}
-		if rows > 0 {
-			return false, fault.Newf(fault.Denied, "encryption.New", metaIndex, "%d rows hold secrets in clear in tables whose providers do not read "+
-				"that: put identity last in their list until a re-encryption says that no plaintext is left", rows)
-		}
-		return !slices.ContainsFunc(chains.all(), (*Chain).readsPlaintext), nil
-	}
 }
 
 // syncIndex opens the index key if it can and has it sealed under every key that is held. It makes one in a new
@@ -186,84 +154,11 @@ func (r *ringProvider) copies(plaintext string, copies map[string]string) error 
 		if err != nil {
 			return err
 		}
-		copies[mark] = r.form.seal(key, id, indexPlace, []byte(plaintext))
+		copies[mark] = r.form.seal(key, id, indexPlace, plaintext)
 	}
 	if len(held) == 0 {
 		_, _, err := r.keys.Active()
 		return err
 	}
 	return nil
-}
-
-// openIndex finds the index key with any key that is held.
-func (c *Cipher) openIndex(record indexRecord, found bool) (secret.Bytes, error) {
-	if known := c.index.Load(); known.known() && record.Clear == "" {
-		return known.key, nil
-	}
-	if !found {
-		return randomKey(), nil
-	}
-	if record.Clear != "" {
-		return decodeKey(record.Clear)
-	}
-	providers := c.forced().providers()
-	var errs []error
-	lost := 0
-	marks := slices.Sorted(maps.Keys(record.Sealed))
-	for _, mark := range marks {
-		opened, gone, err := openCopy(providers, record.Sealed[mark])
-		if err == nil {
-			return opened, nil
-		}
-		if gone {
-			lost++
-		}
-		errs = append(errs, err)
-	}
-	if lost == len(marks) {
-		return randomKey(), nil
-	}
-	return secret.Bytes{}, c.lostIndex(marks, errs)
-}
-
-// openCopy asks the providers whose form a copy has. Gone: its key was given up because nothing was sealed under it.
-func openCopy(providers []Provider, text string) (opened secret.Bytes, gone bool, err error) {
-	err = unread(indexPlace, text)
-	for _, p := range providers {
-		if p.Prefix() == "" || !reads(p, text) {
-			continue
-		}
-		var plaintext string
-		if plaintext, err = p.Open(indexPlace, text); err == nil && len(plaintext) == indexSize {
-			return secret.Take([]byte(plaintext)), false, nil
-		}
-		if ring, ok := p.(*ringProvider); ok && fault.KindOf(err) == fault.Unavailable && ring.lost(record.MarkOf(text)) {
-			gone = true
-		}
-	}
-	return secret.Bytes{}, gone, err
-}
-
-// lostIndex says why no copy opens.
-func (c *Cipher) lostIndex(marks []string, errs []error) error {
-	subject := "key/" + keyName(marks[0])
-	for _, chain := range c.chains.Load().all() {
-		if active, _ := chain.writer().Mark(); slices.Contains(marks, active) {
-			subject = "key/" + keyName(active)
-		}
-	}
-	kind := fault.Unavailable
-	if !slices.ContainsFunc(errs, func(err error) bool { return fault.KindOf(err) == fault.Unavailable }) {
-		kind = fault.Corrupt // every key is here and none opens it
-	}
-	return fault.Newf(kind, "encryption.Fingerprint", subject,
-		"no key is held that opens the index key, without which unique secrets are neither found nor written (any of: %s)", strings.Join(marks, ", "))
-}
-
-// keyName is how a fault names the key of a mark.
-func keyName(mark string) string {
-	if id := record.KeyOf(mark); id != "" {
-		return id
-	}
-	return mark
 }
