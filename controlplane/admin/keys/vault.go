@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"net/http"
-	"strings"
 
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -40,7 +39,7 @@ func (a *API) sync(r *rest.Request) (rest.Answer, error) {
 
 // unsynced tells a Vault that does not answer from a node that does not.
 func unsynced(err error) error {
-	if fault.KindOf(err) != fault.Unavailable || strings.HasPrefix(fault.SubjectOf(err), "key/") {
+	if subject := fault.SubjectOf(err); fault.KindOf(err) != fault.Unavailable || subject != "vault" && subject != "keyring_vault_token" {
 		return plainly(err)
 	}
 	return &rest.Refusal{Status: http.StatusServiceUnavailable, Body: map[string]any{"name": "vault unavailable", "message": fault.Text(err)}}

@@ -91,7 +91,7 @@ func Unavailable(err error) map[string]any {
 	return map[string]any{
 		"name": "key unavailable", "key_id": id,
 		"message": "key " + id + " of the keyring is not available on this node: " + causeOf(err) +
-			"; GET /keyring shows what is missing, POST /keyring/recover or /keyring/import brings it back",
+			"; GET /keyring shows what is missing and what brings it back",
 	}
 }
 
