@@ -56,15 +56,24 @@ func (c *Cipher) Marks() (list []string) {
 
 // ringForm is how a ring's values are written.
 type ringForm struct {
-	seal  func(key *aead.Key, keyID string, p aead.Place, plaintext []byte) string
-	open  func(key *aead.Key, p aead.Place, text string) ([]byte, error)
+	seal  func(key *aead.Key, keyID string, p aead.Place, plaintext string) string
+	open  func(key *aead.Key, p aead.Place, text string) (string, error)
 	keyID func(text string) (string, error)
 	mark  string // stands before the id
 }
 
 // Keyring is the provider of the keyring itself.
 func Keyring(keys Keys) Provider {
-	return &ringProvider{keys: keys, prefix: record.KeyringPrefix, form: ringForm{aead.SealText, aead.OpenText, aead.KeyIDOf, ""}}
+	return &ringProvider{keys: keys, prefix: record.KeyringPrefix, form: ringForm{
+		seal: func(key *aead.Key, keyID string, p aead.Place, plaintext string) string {
+			return aead.SealText(key, keyID, p, []byte(plaintext))
+		},
+		open: func(key *aead.Key, p aead.Place, text string) (string, error) {
+			opened, err := aead.OpenText(key, p, text)
+			return string(opened), err
+		},
+		keyID: aead.KeyIDOf,
+	}}
 }
 
 // KMS is the provider of a ring that a KMS v2 plugin keeps. It fails with fault.Invalid for a name that no prefix can hold.
@@ -74,10 +83,10 @@ func KMS(name string, keys Keys) (Provider, error) {
 	}
 	prefix := record.KMS2Prefix + name + ":"
 	return &ringProvider{keys: keys, name: RingName(name), prefix: prefix, form: ringForm{
-		seal: func(key *aead.Key, keyID string, p aead.Place, plaintext []byte) string {
+		seal: func(key *aead.Key, keyID string, p aead.Place, plaintext string) string {
 			return aead.SealPrefixed(key, prefix, keyID, p, plaintext)
 		},
-		open: func(key *aead.Key, p aead.Place, text string) ([]byte, error) {
+		open: func(key *aead.Key, p aead.Place, text string) (string, error) {
 			return aead.OpenPrefixed(key, prefix, p, text)
 		},
 		keyID: func(text string) (string, error) { return aead.KeyIDOfPrefixed(prefix, text) },
@@ -95,7 +104,7 @@ func (r *ringProvider) Seal(p aead.Place, plaintext string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return r.form.seal(key, id, p, []byte(plaintext)), nil
+	return r.form.seal(key, id, p, plaintext), nil
 }
 
 func (r *ringProvider) Open(p aead.Place, text string) (string, error) {
@@ -107,8 +116,7 @@ func (r *ringProvider) Open(p aead.Place, text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	opened, err := r.form.open(key, p, text)
-	return string(opened), err
+	return r.form.open(key, p, text)
 }
 
 func (r *ringProvider) Mark() (string, error) {

@@ -77,18 +77,18 @@ func BenchmarkOpenText1KiB(b *testing.B) {
 
 func BenchmarkSealPrefixed1KiB(b *testing.B) {
 	heap(b)
-	k := newKey(b, aead.AES256GCM, 1)
+	k, plaintext := newKey(b, aead.AES256GCM, 1), string(kilobyte)
 	b.ReportAllocs()
 	b.SetBytes(1024)
 	for b.Loop() {
-		aead.SealPrefixed(k, kmsPrefix, "8zgITLQh", home, kilobyte)
+		aead.SealPrefixed(k, kmsPrefix, "8zgITLQh", home, plaintext)
 	}
 }
 
 func BenchmarkOpenPrefixed1KiB(b *testing.B) {
 	heap(b)
 	k := newKey(b, aead.AES256GCM, 1)
-	text := aead.SealPrefixed(k, kmsPrefix, "8zgITLQh", home, kilobyte)
+	text := aead.SealPrefixed(k, kmsPrefix, "8zgITLQh", home, string(kilobyte))
 	b.ReportAllocs()
 	b.SetBytes(1024)
 	for b.Loop() {

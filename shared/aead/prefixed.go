@@ -1,7 +1,6 @@
 package aead
 
 import (
-	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -21,34 +20,37 @@ import (
 var errPrefixed = errors.New("not of the form <prefix><key id><base64>")
 
 // SealPrefixed seals plaintext for the place p. The keyID must be one that [IsKeyID] accepts.
-func SealPrefixed(k *Key, prefix, keyID string, p Place, plaintext []byte) string {
+func SealPrefixed(k *Key, prefix, keyID string, p Place, plaintext string) string {
 	b := pool.Get().(*buffers)
 	defer b.free()
 	b.associated = appendAssociated(b.associated[:0], prefix, p.Workspace, p.Table, p.Row, p.Field, keyID)
-	b.sealed = k.Seal(b.sealed[:0], plaintext, b.associated)
+	b.plain = append(b.plain[:0], plaintext...)
+	b.sealed = k.Seal(b.sealed[:0], b.plain, b.associated)
 	b.text = append(append(b.text[:0], prefix...), keyID...)
-	b.text = base64.StdEncoding.AppendEncode(b.text, b.sealed)
+	b.text = appendBase64(b.text, b.sealed)
 	return string(b.text)
 }
 
 // OpenPrefixed opens what SealPrefixed sealed for the same place. It fails with fault.Corrupt when text is malformed,
 // was changed, or was sealed for another place, prefix or key.
-func OpenPrefixed(k *Key, prefix string, p Place, text string) ([]byte, error) {
+func OpenPrefixed(k *Key, prefix string, p Place, text string) (string, error) {
 	keyID, body, err := cutPrefixed(prefix, text)
 	if err != nil {
-		return nil, fault.New(fault.Corrupt, "aead.OpenPrefixed", p.subject(), err)
+		return "", fault.New(fault.Corrupt, "aead.OpenPrefixed", p.subject(), err)
 	}
 	b := pool.Get().(*buffers)
 	defer b.free()
 	if !b.decode(body) || len(b.sealed) < Overhead {
-		return nil, fault.New(fault.Corrupt, "aead.OpenPrefixed", p.subject(), errPrefixed)
+		return "", fault.New(fault.Corrupt, "aead.OpenPrefixed", p.subject(), errPrefixed)
 	}
 	b.associated = appendAssociated(b.associated[:0], prefix, p.Workspace, p.Table, p.Row, p.Field, keyID)
-	plaintext, err := k.open(make([]byte, 0, len(b.sealed)-Overhead), b.sealed, b.associated)
+	b.plain = slices.Grow(b.plain[:0], len(b.sealed)-Overhead)
+	opened, err := k.open(b.plain, b.sealed, b.associated)
 	if err != nil {
-		return nil, fault.New(fault.Corrupt, "aead.OpenPrefixed", p.subject(), errOpen)
+		return "", fault.New(fault.Corrupt, "aead.OpenPrefixed", p.subject(), errOpen)
 	}
-	return plaintext, nil
+	b.plain = opened // where it is wiped
+	return string(opened), nil
 }
 
 // KeyIDOfPrefixed returns the id of the key that sealed text. It fails with fault.Corrupt when text is malformed as far
@@ -69,14 +71,8 @@ func cutPrefixed(prefix, text string) (keyID, body string, err error) {
 	return rest[:KeyIDSize], rest[KeyIDSize:], nil
 }
 
-// decode reads base64 into sealed. Line breaks, which encoding/base64 skips, would give one value several texts.
+// decode reads base64 into sealed.
 func (b *buffers) decode(text string) (ok bool) {
-	if strings.IndexByte(text, '\n') >= 0 || strings.IndexByte(text, '\r') >= 0 {
-		return false
-	}
-	b.text = append(b.text[:0], text...)
-	b.sealed = slices.Grow(b.sealed[:0], base64.StdEncoding.DecodedLen(len(text)))
-	var err error
-	b.sealed, err = base64.StdEncoding.Strict().AppendDecode(b.sealed, b.text)
-	return err == nil
+	b.sealed, ok = appendDecodedBase64(b.sealed[:0], text)
+	return ok
 }

@@ -29,8 +29,8 @@ var (
 		"export the configuration in clear from Kong (deck gateway dump) and push that instead")
 )
 
-// buffers are for one call of SealText or OpenText; they hold sealed bytes and names, never plaintext.
-type buffers struct{ sealed, associated, text []byte }
+// buffers are for one call; what they hold of a plaintext is wiped at its end.
+type buffers struct{ sealed, associated, text, plain []byte }
 
 var pool = sync.Pool{New: func() any { return new(buffers) }}
 
@@ -38,7 +38,8 @@ var pool = sync.Pool{New: func() any { return new(buffers) }}
 const maxPooled = 1 << 16
 
 func (b *buffers) free() {
-	if cap(b.sealed)+cap(b.text)+cap(b.associated) <= maxPooled {
+	clear(b.plain)
+	if cap(b.sealed)+cap(b.text)+cap(b.associated)+cap(b.plain) <= maxPooled {
 		pool.Put(b)
 	}
 }
