@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -61,7 +62,7 @@ func parseList(der []byte) (*x509.RevocationList, error) {
 // Check looks every certificate of a verified chain up in its issuer's list, as OpenSSL does under X509_V_FLAG_CRL_CHECK_ALL: who has
 // no list, or an old one, cannot be known not to be revoked. Errors name the setting that the lists come from.
 func Check(lists []*x509.RevocationList, setting string, chain []*x509.Certificate) error {
-	for i, cert := range chain[:len(chain)-1] {
+	for i, cert := range slices.Backward(chain[:len(chain)-1]) { // from above: of an authority that was revoked no list is wanted
 		list := listOf(lists, chain[i+1])
 		switch {
 		case list == nil:

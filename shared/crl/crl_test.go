@@ -73,6 +73,7 @@ func TestCheck(t *testing.T) {
 		"nothing revoked":             {join(root.list(t, time.Hour), between.list(t, time.Hour)), ""},
 		"the leaf":                    {join(root.list(t, time.Hour), between.list(t, time.Hour, 3)), `"CN=leaf" (serial 3) was revoked`},
 		"what is between":             {join(root.list(t, time.Hour, 2), between.list(t, time.Hour)), `"CN=between" (serial 2) was revoked`},
+		"what is between, no list":    {root.list(t, time.Hour, 2), `"CN=between" (serial 2) was revoked`},
 		"a serial of another":         {join(root.list(t, time.Hour, 3), between.list(t, time.Hour, 2)), ""},
 		"no list of the root":         {between.list(t, time.Hour), `the-setting has no list of "CN=root"`},
 		"no list of what is between":  {root.list(t, time.Hour), `the-setting has no list of "CN=between"`},

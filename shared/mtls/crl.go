@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 )
 
@@ -137,7 +138,7 @@ func (t *trust) checkRevocation(chain []*x509.Certificate) error {
 	if at, fell := t.fallen[issuerOf(anchor)]; fell {
 		return refuse(Revoked, chain[0], "its CA %s was revoked %s", shown(anchor.Subject.String()), stamp(at))
 	}
-	for i, cert := range chain[:len(chain)-1] {
+	for i, cert := range slices.Backward(chain[:len(chain)-1]) { // from above: of a CA that was revoked no list is wanted
 		list := t.lists[issuerOf(chain[i+1])]
 		if list == nil {
 			return refuse(RevocationUnknown, chain[0],
