@@ -16,6 +16,9 @@ func Silent(fd uintptr) bool {
 	return err == syscall.EAGAIN
 }
 
+// Readable says whether a read would not have to wait: for use in [syscall.RawConn.Read].
+func Readable(fd uintptr) bool { return !Silent(fd) }
+
 // Ended says whether everything was read that the other end sends.
 func Ended(fd uintptr) bool {
 	n, err := peek(fd)
