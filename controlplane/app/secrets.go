@@ -36,7 +36,7 @@ func (p *plane) agree(ctx context.Context) error {
 			counts, err := keyring.CountSealed(ctx, p.store, "", disposable)
 			return keyring.Total(counts), err
 		},
-		Cleared: func(ctx context.Context) (bool, error) { return encryption.InClear(ctx, p.store) },
+		Cleared: func(ctx context.Context) (bool, error) { return encryption.OpensWithoutKeyring(ctx, p.store) },
 	}
 	if agreement.Strategy == "" {
 		agreement.Strategy = keyring.Off

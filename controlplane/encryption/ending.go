@@ -69,6 +69,3 @@ func OpensWithoutKeyring(ctx context.Context, store Store) (bool, error) {
 	other := func(mark string) bool { return record.PrefixOf(mark) != record.KeyringPrefix }
 	return index.Clear != "" || slices.ContainsFunc(slices.Collect(maps.Keys(index.Sealed)), other), err
 }
-
-// InClear is OpensWithoutKeyring.
-func InClear(ctx context.Context, store Store) (bool, error) { return OpensWithoutKeyring(ctx, store) }

@@ -23,7 +23,8 @@
 //
 //	$ke$1$-<8 alphanumerics: key id>-<48 hex digits: nonces>-<hex digits: ciphertext and tag>
 //
-// Hex digits are lower-case, so that each value has exactly one text.
+// Hex digits are lower-case, so that each value has exactly one text. [SealPrefixed] makes another one, whose prefix
+// names who wrote it, and [Box] seals in the layouts of Kubernetes' local providers.
 package aead
 
 import (
