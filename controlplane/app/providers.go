@@ -121,10 +121,7 @@ func (v *providers) start(ctx context.Context) (*encryption.Cipher, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := v.readable(ctx, config, &chains); err != nil {
-		return nil, err
-	}
-	if err := v.agreed(ctx, config); err != nil {
+	if err := errors.Join(v.readable(ctx, config, &chains), v.agreed(ctx, config)); err != nil {
 		return nil, err
 	}
 	v.cipher, err = encryption.New(ctx, v.plane.store, chains)

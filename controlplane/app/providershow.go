@@ -7,9 +7,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keepgate/keepgate/controlplane/admin/encryption"
+	cipher "github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/encryption/providerconfig"
 	"github.com/keepgate/keepgate/controlplane/health"
 	"github.com/keepgate/keepgate/controlplane/keyring/kms"
+	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
@@ -22,12 +24,33 @@ func (v *providers) ask() {
 
 // writable says why the secrets of some table cannot be written now, or nil.
 func (v *providers) writable() error {
+	chains := v.cipher.Chains()
 	for _, table := range v.options.Tables {
 		if _, err := v.cipher.Mark(table); err != nil {
-			return err
+			return v.cause(chains.Of(table).Providers[0], err)
 		}
 	}
 	return nil
+}
+
+// cause names the plugin where it is for want of it that a provider cannot write.
+func (v *providers) cause(writer cipher.Provider, err error) error {
+	keeper := v.plane.kms
+	if writer.Prefix() != record.KeyringPrefix {
+		keeper = nil
+	}
+	for _, p := range v.ordered() {
+		if p.provider == writer {
+			keeper = p.keeper
+		}
+	}
+	if keeper == nil {
+		return err
+	}
+	if sealing := keeper.Sealing(); sealing != nil {
+		return sealing
+	}
+	return err
 }
 
 // ordered are the plugins of the file in its order, as often as they stand there.
