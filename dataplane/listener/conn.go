@@ -2,6 +2,8 @@ package listener
 
 import (
 	"net"
+	"sync/atomic"
+	"time"
 
 	"github.com/keepgate/keepgate/dataplane/nowait"
 )
@@ -13,6 +15,34 @@ type conn struct {
 	*nowait.Conn
 	policy        string
 	remote, local *net.TCPAddr // nil: the socket's
+	writeBy       atomic.Int64 // deadline of writes in force, in ns since the epoch; 0: none that another could stand for
+}
+
+// How much later than asked a deadline of writes that lies far ahead may come.
+const (
+	farAhead = 10 * time.Second
+	lateness = time.Second
+)
+
+// SetWriteDeadline implements net.Conn. The standard server puts the same patience ahead of every write; a deadline that is in force
+// already does for those of the next second.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	by := t.UnixNano()
+	if left := c.writeBy.Load() - by; left >= 0 && left <= int64(lateness) && !t.IsZero() {
+		return nil
+	}
+	if t.IsZero() || time.Until(t) < farAhead {
+		c.writeBy.Store(0)
+		return c.Conn.SetWriteDeadline(t)
+	}
+	c.writeBy.Store(by + int64(lateness))
+	return c.Conn.SetWriteDeadline(t.Add(lateness))
+}
+
+// SetDeadline implements net.Conn.
+func (c *conn) SetDeadline(t time.Time) error {
+	c.writeBy.Store(0)
+	return c.Conn.SetDeadline(t)
 }
 
 // ours makes a conn of a socket.

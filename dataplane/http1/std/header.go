@@ -35,7 +35,7 @@ const inOneWrite = 4 << 10
 // head moves the header into w's, framing from what is known.
 func (s *Server) head(ex *exchange.Exchange, w http.ResponseWriter, r *http.Request) {
 	resp, h := &ex.Response, w.Header()
-	copyHeader(h, &resp.Header)
+	copyHeader(h, &resp.Header, r.ProtoMajor == 2)
 	if _, typed := h["Content-Type"]; !typed {
 		h["Content-Type"] = nil // no guessing from the body
 	}
@@ -67,8 +67,9 @@ func (s *Server) head(ex *exchange.Exchange, w http.ResponseWriter, r *http.Requ
 	}
 }
 
-// copyHeader copies what is written after the exchange was given back: into one piece of memory, not one for each field.
-func copyHeader(h http.Header, from *exchange.Header) {
+// copyHeader copies what is written after the exchange was given back: into one piece of memory, not one for each field. In HTTP/2 names
+// are written in lower case: the standard server would make each so, but for those that it looks for.
+func copyHeader(h http.Header, from *exchange.Header, lower bool) {
 	size := 0
 	for i := range from.Len() {
 		f := from.At(i)
@@ -81,8 +82,13 @@ func copyHeader(h http.Header, from *exchange.Header) {
 		if wire.HopByHop(f.Name) {
 			continue
 		}
-		key := http.CanonicalHeaderKey(f.Name)
-		if key == f.Name { // then it is the exchange's own, not a copy
+		var key string
+		if lower && !looksFor(f.Name) {
+			text = append(text, f.Name...)
+			name := text[len(text)-len(f.Name):]
+			exchange.Lower(name)
+			key = exchange.View(name)
+		} else if key = http.CanonicalHeaderKey(f.Name); key == f.Name { // then it is the exchange's own, not a copy
 			text = append(text, f.Name...)
 			key = exchange.View(text[len(text)-len(f.Name):])
 		}
@@ -95,4 +101,25 @@ func copyHeader(h http.Header, from *exchange.Header) {
 		values = append(values, value)
 		h[key] = values[len(values)-1 : len(values) : len(values)]
 	}
+}
+
+// looksFor says whether the standard server looks for a field of that name in a response, by its canonical name.
+func looksFor(name string) bool {
+	switch len(name) {
+	case 4:
+		return exchange.EqualFold(name, "Date")
+	case 7:
+		return exchange.EqualFold(name, "Trailer")
+	case 10:
+		return exchange.EqualFold(name, "Connection")
+	case 12:
+		return exchange.EqualFold(name, "Content-Type")
+	case 14:
+		return exchange.EqualFold(name, "Content-Length")
+	case 16:
+		return exchange.EqualFold(name, "Content-Encoding")
+	case 17:
+		return exchange.EqualFold(name, "Transfer-Encoding")
+	}
+	return false
 }
