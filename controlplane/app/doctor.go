@@ -33,7 +33,7 @@ func Doctor(ctx context.Context, s cpsettings.ControlPlane) []finding.Finding {
 	}
 	var findings []finding.Finding
 	for _, area := range []func(context.Context) []finding.Finding{
-		d.database, d.clusterCertificates, d.peerCertificates, d.nats, d.keyring, doctor.Memory, d.adminAPI, d.sockets, d.join,
+		d.database, d.clusterCertificates, d.peerCertificates, d.nats, d.keyring, d.providers, doctor.Memory, d.adminAPI, d.sockets, d.join,
 	} {
 		findings = append(findings, area(ctx)...)
 	}
