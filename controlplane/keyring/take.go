@@ -3,6 +3,8 @@ package keyring
 import (
 	"context"
 	"crypto/hmac"
+	"fmt"
+	"strings"
 
 	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -111,6 +113,46 @@ func (e edit) dropped() edit {
 		h.wipe()
 	}
 	return edit{}
+}
+
+// Forget marks those of the keys as lost whose material nobody will have again and under which nothing is sealed: neither
+// this node nor another that lives holds them, and no row needs them. Their ids stay taken, and material that turns up
+// all the same is taken.
+func (r *Ring) Forget(ctx context.Context, ids []string) (forgotten []string, err error) {
+	r.mu.Lock()
+	defer r.unlock()
+	idle := map[string]bool{}
+	for _, id := range ids {
+		if r.options.References == nil {
+			return nil, nil
+		}
+		counts, err := r.options.References(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("counting what is sealed under key %s: %w", id, err)
+		}
+		holders, err := r.others(ctx, func(m Member) bool { return m.holds(id) })
+		if err != nil {
+			return nil, err
+		}
+		idle[id] = Total(counts) == 0 && len(holders) == 0
+	}
+	err = r.change(ctx, func(s *state) (e edit, err error) {
+		forgotten = nil
+		for _, id := range ids {
+			known, ok := s.byID[id]
+			if !ok || !idle[id] || !known.opens() || known.held != nil || s.refused != "" || s.head.Active == id {
+				continue
+			}
+			row := known.row
+			row.State = StateLost
+			e.rows, forgotten = append(e.rows, row), append(forgotten, id)
+		}
+		if len(forgotten) == 0 {
+			return e, nil
+		}
+		return e, r.record(ctx, "key.forget", "keyring", "keys", strings.Join(forgotten, " "))
+	})
+	return forgotten, err
 }
 
 // Settled waits until every node that lives holds these keys, or fails with fault.Unavailable and names those that do

@@ -1,6 +1,7 @@
 package keyring_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -136,6 +137,41 @@ func TestTakeWaitsForEveryNode(t *testing.T) {
 			t.Errorf("Take = %v", err)
 		}
 	})
+}
+
+// What nobody will have again is forgotten where nothing needs it, and comes back with its material.
+func TestForgets(t *testing.T) {
+	t.Parallel()
+	store := &keyringtest.Store{}
+	w := outsiders(t, store, 2)
+	ctx, all := t.Context(), []string{"AAAAAAA1", "AAAAAAA2", "AAAAAAA3", "Nowhere1"}
+	if _, err := w.nodes[0].Take(ctx, []keyring.Offer{offer("AAAAAAA1", 1, false), offer("AAAAAAA2", 2, false), offer("AAAAAAA3", 3, true)}); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	before := *store.Stored().Head
+	if forgotten, err := w.nodes[0].Forget(ctx, all); err != nil || len(forgotten) != 0 || *store.Stored().Head != before {
+		t.Errorf("Forget of what is held = %v, %v", forgotten, err)
+	}
+	w.start(0)
+	if forgotten, err := w.nodes[0].Forget(ctx, all); err != nil || len(forgotten) != 0 {
+		t.Errorf("Forget of what another node holds = %v, %v", forgotten, err)
+	}
+	w.options.References = func(_ context.Context, id string) ([]record.SealedCount, error) {
+		return []record.SealedCount{{Table: "t", Rows: map[string]int{"AAAAAAA2": 1}[id]}}, nil
+	}
+	w.start(0)
+	w.start(1)
+	forgotten, err := w.nodes[0].Forget(ctx, all)
+	if err != nil || len(forgotten) != 1 || forgotten[0] != "AAAAAAA1" || stateOf(w.nodes[0], "AAAAAAA1").State != "lost" || w.journal.count("key.forget keyring keys AAAAAAA1") != 1 {
+		t.Errorf("Forget = %v, %v: %+v", forgotten, err, w.nodes[0].Status())
+	}
+	if stateOf(w.nodes[0], "AAAAAAA2").State != "missing" || stateOf(w.nodes[0], "AAAAAAA3").State != "missing" {
+		t.Errorf("a key that rows need, or the active one, is forgotten: %+v", w.nodes[0].Status())
+	}
+	if _, err := w.nodes[0].Take(ctx, []keyring.Offer{offer("AAAAAAA1", 1, false)}); err != nil || stateOf(w.nodes[0], "AAAAAAA1").State != "standby" {
+		t.Errorf("it does not come back: %v, %+v", err, w.nodes[0].Status())
+	}
 }
 
 // Who writes the database can neither keep a key out nor have another one taken for it.

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,6 +42,9 @@ func (k *Keeper) failed(err error) {
 		next.since = time.Now()
 	}
 	next.failure = fault.Text(err)
+	if c, ok := errors.AsType[*cannotRead](err); ok {
+		next.failure = c.text
+	}
 	k.seen.Store(&next)
 }
 
@@ -91,8 +95,8 @@ func (k *Keeper) Warnings() (warnings []string) {
 		}
 	}
 	if len(s.gone) > 0 {
-		warnings = append(warnings, fmt.Sprintf("keyring: %d keys are held here and gone from Vault, since their versions were deleted or destroyed: %s. They are lost when every "+
-			"node has restarted: undelete the versions, or re-encrypt (keepgate-cp keyring reencrypt)", len(s.gone), strings.Join(s.gone, " ")))
+		warnings = append(warnings, fmt.Sprintf("keyring: keys that are held here and gone from Vault, since their versions were deleted or destroyed: %d (%s). A restart of every "+
+			"node loses them: see that nothing rests under them (keepgate-cp keyring reencrypt), or undelete the versions", len(s.gone), strings.Join(s.gone, " ")))
 	}
 	if s.brief {
 		warnings = append(warnings, fmt.Sprintf("keyring: keyring_vault_token ends at %s, before the next poll, and cannot be renewed for longer: "+

@@ -16,15 +16,18 @@ import (
 const (
 	syncTimeout   = time.Minute
 	logoutTimeout = 2 * time.Second
+	forgetEvery   = 10 * time.Minute
 )
 
 // Ring is the keyring; controlplane/keyring says what each method promises.
 type Ring interface {
 	Take(ctx context.Context, offers []keyring.Offer) (refused []error, err error)
 	Settled(ctx context.Context, ids []string) error
+	Forget(ctx context.Context, ids []string) (forgotten []string, err error)
 	Keys() keyring.Listing
 	Wanted() []string
 	Changed() <-chan struct{}
+	Wake()
 }
 
 // Sync brings into a ring what Vault has.
@@ -33,13 +36,17 @@ type Sync struct {
 	ring   Ring
 	log    *slog.Logger
 	turn   chan struct{} // one at a time
+	forgot time.Time     // when keys were last thought of that are gone; guarded by turn
 	done   chan struct{} // somebody asked for a sync and it went well
 	asked  chan struct{} // somebody asks for a read soon
 }
 
 // NewSync makes the Sync of one ring, which keeper keeps. It starts nothing.
 func NewSync(keeper *Keeper, ring Ring, log *slog.Logger) *Sync {
-	return &Sync{keeper, ring, log, make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)}
+	return &Sync{
+		keeper: keeper, ring: ring, log: log,
+		turn: make(chan struct{}, 1), done: make(chan struct{}, 1), asked: make(chan struct{}, 1),
+	}
 }
 
 // Wake makes Run read Vault soon.
@@ -105,6 +112,7 @@ func (s *Sync) pass(ctx context.Context, token secret.Bytes, all bool) (*reading
 	if err != nil {
 		if !errors.Is(err, errNoToken) && token.Len() == 0 && ctx.Err() == nil {
 			s.keeper.failed(err)
+			s.ring.Wake() // it says why keys are missing
 		}
 		return nil, err
 	}
@@ -118,10 +126,28 @@ func (s *Sync) pass(ctx context.Context, token secret.Bytes, all bool) (*reading
 		}
 	}
 	s.keeper.succeeded(r, held, wanted)
+	s.forget(ctx, all)
 	if why := s.newestFault(r); why != nil && s.ring.Keys().Active == "" {
 		return r, why
 	}
 	return r, err
+}
+
+// forget lets go of keys that Vault has no more and that nothing needs. Counting what needs them takes a while, so that
+// polls do it now and then.
+func (s *Sync) forget(ctx context.Context, asked bool) {
+	missing := s.keeper.seen.Load().missing
+	if len(missing) == 0 || !asked && time.Since(s.forgot) < forgetEvery {
+		return
+	}
+	s.forgot = time.Now()
+	forgotten, err := s.ring.Forget(ctx, missing)
+	switch {
+	case err != nil:
+		s.log.WarnContext(ctx, "keyring: keys that Vault has no more were not forgotten; it is tried again", "keys", missing, "error", err)
+	case len(forgotten) > 0:
+		s.log.InfoContext(ctx, "keyring: keys that Vault has no more, and under which nothing rests, are forgotten", "keys", forgotten)
+	}
 }
 
 // look logs in, reads, and logs out.

@@ -18,6 +18,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/keyringtest"
 	"github.com/keepgate/keepgate/controlplane/keyring/vault"
+	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/vaultclient"
@@ -42,6 +43,7 @@ type room struct {
 	keeper  *vault.Keeper
 	ring    *keyring.Ring
 	sync    *vault.Sync
+	under   map[string]int // rows under each key
 	log     *bytes.Buffer
 	logging sync.Mutex
 }
@@ -82,7 +84,12 @@ func (r *room) start() {
 	if r.keeper, err = vault.New(r.options); err != nil {
 		r.t.Fatal(err)
 	}
-	r.ring, err = keyring.Open(r.t.Context(), r.store, r.keeper, keyringtest.Prover("us"), keyring.Options{Log: log, Cluster: "c"})
+	r.ring, err = keyring.Open(r.t.Context(), r.store, r.keeper, keyringtest.Prover("us"), keyring.Options{
+		Log: log, Cluster: "c",
+		References: func(_ context.Context, id string) ([]record.SealedCount, error) {
+			return []record.SealedCount{{Table: "t", Key: id, Rows: r.under[id]}}, nil
+		},
+	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -201,7 +208,7 @@ func TestVersions(t *testing.T) {
 // The whole life of keys: rotation, deletion, a restart, and what is gone.
 func TestVersionsThatGo(t *testing.T) {
 	t.Parallel()
-	r := newRoom(t, nil)
+	r := newRoom(t, func(r *room) { r.under = map[string]int{two: 1} })
 	r.server.Key("ring", one, long("1"))
 	check := func(err error) {
 		t.Helper()
@@ -220,7 +227,7 @@ func TestVersionsThatGo(t *testing.T) {
 	if status := r.sync.Status(); !slices.Equal(status.Gone, []string{one, two}) || status.Current != 2 || status.Versions[0].State != "destroyed" || status.Versions[1].State != "deleted" || status.Versions[1].ID != two {
 		t.Errorf("Status = %+v", status)
 	}
-	if !strings.Contains(r.warnings(), "2 keys are held here and gone from Vault") {
+	if !strings.Contains(r.warnings(), "gone from Vault, since their versions were deleted or destroyed: 2 (") {
 		t.Errorf("warnings %s", r.warnings())
 	}
 	r.server.Key("ring", three, long("3"))
@@ -234,7 +241,10 @@ func TestVersionsThatGo(t *testing.T) {
 	if keys := r.ring.Keys(); keys.Active != three || !slices.Equal(keys.IDs, []string{three}) {
 		t.Errorf("after a restart: %+v", keys)
 	}
-	if status := r.ring.Status(); status.State != "incomplete" || !strings.Contains(r.warnings(), "key "+one+" is missing: no version of secret/ring in Vault holds it any more") {
+	if status := r.ring.Status(); status.Keys[0].State != "lost" || !strings.Contains(r.logged(), "are forgotten") {
+		t.Errorf("a key that is gone and that nothing needs is waited for: %+v", status)
+	}
+	if status := r.ring.Status(); status.State != "incomplete" || !strings.Contains(r.warnings(), "key "+two+" is missing: no version of secret/ring in Vault holds it any more") {
 		t.Errorf("warnings %s", r.warnings())
 	}
 	r.server.Undelete("ring", 2)
