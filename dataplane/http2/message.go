@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -56,15 +55,46 @@ func (t *trip) request(ctx context.Context, head *client.Head) *http.Request {
 	return r.WithContext(ctx)
 }
 
+// copyFields copies into one piece of memory, not one for each field.
 func copyFields(to http.Header, from *exchange.Header) {
+	size := 0
+	for i := range from.Len() {
+		f := from.At(i)
+		size += len(f.Name) + len(f.Value)
+	}
+	text := make([]byte, 0, size)
+	copied := func(s string) string {
+		text = append(text, s...)
+		return exchange.View(text[len(text)-len(s):])
+	}
+	values := make([]string, 0, from.Len())
 	for i := range from.Len() {
 		f := from.At(i)
 		if wire.HopByHop(f.Name) {
 			continue
 		}
-		key := http.CanonicalHeaderKey(strings.Clone(f.Name))
-		to[key] = append(to[key], strings.Clone(f.Value))
+		key := http.CanonicalHeaderKey(f.Name)
+		if key == f.Name { // then it may be the exchange's own
+			key = copied(key)
+		}
+		value := copied(f.Value)
+		if before, again := to[key]; again {
+			to[key] = append(before, value)
+			continue
+		}
+		values = append(values, value)
+		to[key] = values[len(values)-1 : len(values) : len(values)]
 	}
+}
+
+// namesOf are the names of a header in order. The room saves an allocation where there are few.
+func namesOf(header http.Header, room []string) []string {
+	names := room[:0]
+	for name := range header {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // deliver puts the response into the exchange.
@@ -74,7 +104,8 @@ func (t *trip) deliver(response *http.Response) error {
 		_ = response.Body.Close()
 		return &client.Error{Kind: client.Malformed, Err: errStatus, Sent: true}
 	}
-	for _, name := range slices.Sorted(maps.Keys(response.Header)) {
+	var room [24]string
+	for _, name := range namesOf(response.Header, room[:]) {
 		if wire.HopByHop(name) {
 			continue
 		}
@@ -121,7 +152,8 @@ func (t *trip) sent() int64 {
 // trailers takes the trailers over, and is io.EOF when they can be passed on.
 func trailers(ex *exchange.Exchange, from http.Header) error {
 	to := &ex.Response.Trailer
-	for _, name := range slices.Sorted(maps.Keys(from)) {
+	var room [8]string
+	for _, name := range namesOf(from, room[:]) {
 		if wire.HopByHop(name) || wire.ForbiddenTrailer(name) {
 			continue
 		}
