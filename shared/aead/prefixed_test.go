@@ -93,6 +93,9 @@ func TestOpenPrefixedRefuses(t *testing.T) {
 
 // What rests in a database costs few allocations.
 func TestPrefixedAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector lets pools forget")
+	}
 	k, plaintext := newKey(t, aead.AES256GCM, 1), string(kilobyte)
 	text := aead.SealPrefixed(k, kmsPrefix, "8zgITLQh", home, plaintext)
 	if n := testing.AllocsPerRun(200, func() { aead.SealPrefixed(k, kmsPrefix, "8zgITLQh", home, plaintext) }); n > 2 {
