@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
@@ -14,14 +15,23 @@ const (
 	scrubPatience = 10 * time.Minute       // for all of it; some seconds a gigabyte
 	foldPatience  = 100 * time.Millisecond // for readers that hold the log; writers wait as long
 	foldPause     = 50 * time.Millisecond
+
+	writersWait   = time.Second     // for the file to be built anew, at first; twice as long each time it is tried again
+	writersLast   = 4 * time.Second // the longest that they wait
+	rebuildPause  = 2 * time.Second // for them, after they have waited in vain
+	watchInterval = 20 * time.Millisecond
 )
 
-var errBusy = errors.New("readers hold the log")
+var (
+	errBusy   = errors.New("readers hold the log")
+	errWaited = errors.New("others wanted to write meanwhile, and waited for too long")
+)
 
 // Scrub makes the files forget what was overwritten. secure_delete zeroes what is freed but not what lies in the
 // gaps of pages whose cells were moved, so the file is built anew (VACUUM) and the log, in which older pages
-// rest, is folded into it and cut to nothing. Writers wait meanwhile, and as much disk again is needed. Copies
-// of the files, and what a disk keeps below them, are beyond reach.
+// rest, is folded into it and cut to nothing. As much disk again is needed. Who wants to write meanwhile waits, for
+// some seconds at most: then building is given up, tried again a few times, and refused. Copies of the files, and
+// what a disk keeps below them, are beyond reach.
 func (s *Store) Scrub(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, scrubPatience, errBusy)
 	defer cancel()
@@ -35,24 +45,80 @@ func (s *Store) Scrub(ctx context.Context) error {
 }
 
 func (s *Store) scrub(ctx context.Context) error {
+	for patience := writersWait; ; patience *= 2 {
+		err := s.rebuild(ctx, patience)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errWaited) || patience >= writersLast {
+			return fmt.Errorf("building the file anew: %w", err)
+		}
+		if err := rest(ctx, rebuildPause); err != nil {
+			return err
+		}
+	}
 	conn, err := s.writer.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if _, err := conn.ExecContext(ctx, "VACUUM"); err != nil {
-		return fmt.Errorf("building the file anew: %w", err)
-	}
 	for {
 		if err := fold(ctx, conn, s.timeout); !errors.Is(err, errBusy) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(foldPause): // SQLite tells no one when a reader leaves
+		if err := rest(ctx, foldPause); err != nil { // SQLite tells no one when a reader leaves
+			return err
 		}
 	}
+}
+
+func rest(ctx context.Context, pause time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(pause):
+		return nil
+	}
+}
+
+// rebuild holds the only connection that writes, and gives it up with errWaited when others have wanted it for so long.
+func (s *Store) rebuild(ctx context.Context, patience time.Duration) error {
+	before := s.writer.Stats()
+	conn, err := s.writer.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	waits := before.WaitCount + int64(before.InUse) // rises when one begins to wait; this one did where it was in use
+	building, stop := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		if s.wanted(building, waits, patience) {
+			stop(errWaited)
+		}
+	})
+	_, err = conn.ExecContext(building, "VACUUM")
+	stop(nil)
+	watching.Wait()
+	if err != nil && context.Cause(building) == errWaited {
+		return errWaited
+	}
+	return err
+}
+
+// wanted waits until somebody has waited for the connection that writes for so long, more of them than before.
+func (s *Store) wanted(ctx context.Context, before int64, patience time.Duration) bool {
+	var since time.Time
+	for rest(ctx, watchInterval) == nil {
+		switch {
+		case s.writer.Stats().WaitCount <= before:
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) >= patience:
+			return true
+		}
+	}
+	return false
 }
 
 // fold waits for readers only a moment, and leaves the connection as patient as it was.
