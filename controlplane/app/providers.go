@@ -120,6 +120,9 @@ func (v *providers) start(ctx context.Context) (*encryption.Cipher, error) {
 	if err := errors.Join(v.readable(ctx, config, &chains), v.agreed(ctx, config)); err != nil {
 		return nil, err
 	}
+	if err := v.record(ctx, config); err != nil {
+		return nil, err
+	}
 	v.cipher, err = encryption.New(ctx, v.plane.store, chains)
 	return v.cipher, err
 }
@@ -185,7 +188,9 @@ func (v *providers) warnOfClear() {
 
 // parts are what runs for the providers.
 func (v *providers) parts() []lifecycle.Part {
-	parts := []lifecycle.Part{{Name: "rows by key", Run: v.tally.run}}
+	parts := []lifecycle.Part{
+		{Name: "rows by key", Run: v.tally.run}, {Name: "index key", Run: func(ctx context.Context) error { return v.cipher.Run(ctx) }},
+	}
 	if v.follower == nil {
 		return parts
 	}

@@ -18,7 +18,8 @@ func (c *Cipher) admits(ctx context.Context, chains Chains) admission {
 			return false, fault.Newf(fault.Denied, "encryption.New", metaIndex, "the database is encrypted: set keyring_enabled = on, or "+
 				"encryption_provider_config to a file with the providers that sealed it")
 		}
-		if record.Clear == "" && !record.Migrating || !chains.all().strict() {
+		known := record.Clear != "" || record.Migrating
+		if !chains.all().strict() || !known && chains.Plaintexts == nil {
 			return false, nil
 		}
 		if chains.Plaintexts == nil {

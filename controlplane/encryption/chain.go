@@ -25,7 +25,8 @@ type Chains struct {
 	// Complete: Tables names all that there are, so that what Others says is of no consequence.
 	Complete bool
 	// Plaintexts counts the rows with a secret in clear in those tables that pick names. It is asked when chains
-	// that do not read plaintext come into force over a database that may hold some. nil: that is refused.
+	// come into force that do not read plaintext there. nil: what the database records is believed, that plaintext may
+	// be left or that it is not.
 	Plaintexts func(ctx context.Context, pick func(table string) bool) (rows int, err error)
 }
 

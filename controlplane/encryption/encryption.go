@@ -168,13 +168,12 @@ func (c *Cipher) Lost(text string) bool {
 	return false
 }
 
-// forced are the chains in force, and those that are about to be.
-func (c *Cipher) forced() chainList {
-	list := c.chains.Load().all()
+// forced are the chains in force, after those that are about to be.
+func (c *Cipher) forced() (list chainList) {
 	if next := c.next.Load(); next != nil {
-		list = append(list, next.all()...)
+		list = next.all()
 	}
-	return list
+	return append(list, c.chains.Load().all()...)
 }
 
 func (c *Cipher) readsPlaintext(chain *Chain) bool {

@@ -93,7 +93,10 @@ func (c *Cipher) sealIndex(index secret.Bytes, copies map[string]string) (failed
 	index.Reveal(func(data []byte) { plaintext = string(data) })
 	forced := c.forced()
 	current := forced.providers()
-	for _, p := range current {
+	for i, p := range current {
+		if slices.ContainsFunc(current[:i], func(before Provider) bool { return before.Prefix() == p.Prefix() }) {
+			continue // another key of the same name: there is one copy for both
+		}
 		if unbound(p) && !slices.ContainsFunc(forced, func(chain *Chain) bool { return chain.writer() == p }) {
 			continue // whoever copies it to a row could read it there
 		}
@@ -133,14 +136,27 @@ func copyFor(p Provider, plaintext string, copies map[string]string) error {
 		return ring.copies(plaintext, copies)
 	}
 	mark, err := p.Mark()
-	if _, ok := copies[mark]; ok || err != nil || mark == "" {
+	if err != nil || mark == "" {
 		return err
+	}
+	if text, ok := copies[mark]; ok && !outdated(p, text) {
+		return nil
 	}
 	text, err := p.Seal(indexPlace, plaintext)
 	if err == nil {
 		copies[mark] = text
 	}
 	return err
+}
+
+// outdated reports whether a copy is under other material that had the name of a key before.
+func outdated(p Provider, text string) bool {
+	_, static := p.(*static)
+	if !static {
+		return false
+	}
+	_, err := p.Open(indexPlace, text)
+	return err != nil
 }
 
 func (r *ringProvider) copies(plaintext string, copies map[string]string) error {

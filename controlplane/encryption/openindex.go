@@ -1,6 +1,7 @@
 package encryption
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -24,7 +25,7 @@ func (c *Cipher) openIndex(record indexRecord, found bool) (secret.Bytes, error)
 	providers := c.forced().providers()
 	var errs []error
 	lost := 0
-	marks := slices.Sorted(maps.Keys(record.Sealed))
+	marks := slices.SortedFunc(maps.Keys(record.Sealed), cheapestFirst)
 	for _, mark := range marks {
 		opened, gone, err := openCopy(providers, record.Sealed[mark])
 		if err == nil {
@@ -39,6 +40,12 @@ func (c *Cipher) openIndex(record indexRecord, found bool) (secret.Bytes, error)
 		return randomKey(), nil
 	}
 	return secret.Bytes{}, c.lostIndex(marks, errs)
+}
+
+// cheapestFirst leaves to the end what a plugin must be asked for.
+func cheapestFirst(a, b string) int {
+	asks := func(mark string) int { return cmp.Compare(strings.Index(mark, record.KMS1Prefix), -1) }
+	return cmp.Or(cmp.Compare(asks(a), asks(b)), cmp.Compare(a, b))
 }
 
 // openCopy asks the providers whose form a copy has. Gone: its key was given up because nothing was sealed under it.

@@ -1,6 +1,9 @@
 package encryption
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Swap puts other chains in force. The index key is sealed for them first, so that what they leave of it opens; then
 // they take effect at once. A Swap that fails leaves everything in force as it was.
@@ -41,4 +44,22 @@ func (c *Cipher) follow(ctx context.Context, chains *Chains) error {
 		}
 	}
 	return nil
+}
+
+const lostAgain = 5 * time.Second
+
+// Run looks again for what opens the index key while that is lost, since not every provider says when it has come back.
+func (c *Cipher) Run(ctx context.Context) error {
+	ticks := time.NewTicker(lostAgain)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticks.C:
+		}
+		if !c.index.Load().known() {
+			_ = c.syncIndex(ctx, nil) // who needs it hears why it is lost
+		}
+	}
 }

@@ -149,6 +149,11 @@ func TestAFailedSwapLeavesAllAsItWas(t *testing.T) {
 			}},
 			false, fault.Denied,
 		},
+		"plaintext that nobody reads, and the database does not know of it": {
+			others(encryption.Keyring(newKeys(t, "AAAAAAAA"))),
+			encryption.Chains{Others: chain(newStatic(t, aead.BoxGCM, "key1", 1)), Plaintexts: func(context.Context, func(string) bool) (int, error) { return 7, nil }},
+			false, fault.Denied,
+		},
 		"the providers all gone": {others(newStatic(t, aead.BoxGCM, "key1", 1)), others(encryption.Identity()), false, fault.Denied},
 		"a ring that does not follow": {
 			others(encryption.Identity()), others(encryption.Keyring(notFollowing{newKeys(t, "AAAAAAAA")}), encryption.Identity()), false, fault.Internal,

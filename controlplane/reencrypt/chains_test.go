@@ -179,7 +179,7 @@ func TestAnyProvidersFollowAnyOthers(t *testing.T) {
 		w.opens(w.with(w.chain("$ke$1$-"), nil))
 		w.fill(20)
 		before, found := w.values(), w.get("keyauth_credentials", "canary-key-3")
-		for round := range 14 {
+		for round := range 8 {
 			w.swap(w.random())
 			w.same(before)
 			if round%3 == 0 {
