@@ -9,11 +9,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/settings"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
@@ -51,7 +55,11 @@ func bind(command *cobra.Command, open Open, readOnly bool, do action) error {
 	}
 	command.SilenceUsage = true
 	command.RunE = func(command *cobra.Command, args []string) (err error) {
-		if _, err := flags.Load(); err != nil {
+		loaded, err := flags.Load()
+		if err != nil {
+			return err
+		}
+		if err := named(loaded, s.Database); err != nil {
 			return err
 		}
 		store, err := open(command.Context(), s, readOnly)
@@ -62,6 +70,19 @@ func bind(command *cobra.Command, open Open, readOnly bool, do action) error {
 		return do(command.Context(), command.OutOrStdout(), store, args)
 	}
 	return nil
+}
+
+// named refuses to make a database that no setting speaks of: the settings of the node were forgotten, whose database
+// is another one.
+func named(loaded *settings.Loaded, database cpsettings.Database) error {
+	said := slices.ContainsFunc(loaded.Settings, func(one settings.Setting) bool {
+		return one.Origin != "default" && slices.Contains([]string{"database", "sqlite_path", "prefix"}, one.Key)
+	})
+	if _, err := os.Stat(database.SQLitePath); said || database.Engine != "sqlite" || !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fault.Newf(fault.Invalid, "cli", "database", "no setting says which database is meant, and the default, the file %s, does not exist. "+
+		"Give the settings of the node (--conf FILE), or --database; --database sqlite makes that file", database.SQLitePath)
 }
 
 func runUp(ctx context.Context, out io.Writer, store record.Store, _ []string) error {
