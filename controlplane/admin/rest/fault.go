@@ -78,11 +78,15 @@ func ofFault(err error) (Answer, bool) {
 	return Message(http.StatusInternalServerError, unexpected), true
 }
 
-// Unavailable is the body for what another time may work: a key of the keyring that is missing is named.
+// Unavailable is the body for what another time may work: a key of the keyring that is missing is named, and a KMS
+// plugin without which nothing is written.
 func Unavailable(err error) map[string]any {
 	const keyFile = "keyring_local_key_file" // the setting, as the keyring names what its error is about
 	if fault.SubjectOf(err) == keyFile {
 		return map[string]any{"name": "key file unavailable", "message": keyFile + ": " + causeOf(err)}
+	}
+	if name, isPlugin := strings.CutPrefix(fault.SubjectOf(err), "kms/"); isPlugin {
+		return map[string]any{"name": "KMS plugin unavailable", "kms": name, "message": causeOf(err)}
 	}
 	id, isKey := strings.CutPrefix(fault.SubjectOf(err), "key/")
 	if !isKey {
