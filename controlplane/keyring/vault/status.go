@@ -19,7 +19,8 @@ type seen struct {
 	brief    bool      // it ends before the next poll, and cannot be renewed
 	gone     []string  // keys that are held here and that no version has
 	missing  []string  // keys that are wanted here and that no version has
-	failure  string    // why the last one did not go well
+	failure  string    // why the last one did not go well, and what mends it
+	cause    string    // the same in short
 	since    time.Time // since when
 }
 
@@ -45,6 +46,7 @@ func (k *Keeper) failed(err error) {
 	if c, ok := errors.AsType[*cannotRead](err); ok {
 		next.failure = c.text
 	}
+	next.cause = textOf(causeOf(err))
 	k.seen.Store(&next)
 }
 
@@ -66,7 +68,7 @@ func (k *Keeper) whereIs(id string) string {
 	s := k.seen.Load()
 	switch {
 	case s.failure != "":
-		return "it is in Vault; " + s.failure
+		return "it is in Vault, which cannot be read: " + s.cause
 	case s.at.IsZero() && k.options.Auth == AuthToken && k.options.Token.Len() == 0:
 		return "it is in Vault; " + errNoToken.(*fault.Error).Err.Error()
 	case s.at.IsZero():
