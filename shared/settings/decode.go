@@ -231,7 +231,7 @@ func (l *loader) writeSecret(f *field, one given) (problem, remedy string) {
 	}
 	if one.name != f.fileKey() {
 		f.value.Set(reflect.ValueOf(secret.Take([]byte(one.text))))
-		if l.file != "" && strings.HasPrefix(one.origin, l.file+":") {
+		if l.file != "" && strings.HasPrefix(one.origin, l.file+":") && !(f.mayName && isFile(one.text)) {
 			l.warn("%s stands in the settings file itself (%s); %s = <path> keeps it apart", f.key, one.origin, f.fileKey())
 		}
 		return "", ""
@@ -260,6 +260,11 @@ func (l *loader) writeSecret(f *field, one given) (problem, remedy string) {
 		f.fileInto.SetString(path)
 	}
 	return "", ""
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // show prints the value in effect as it could be written in a file.

@@ -38,6 +38,7 @@ type field struct {
 	section  string
 	value    reflect.Value
 	fileInto reflect.Value // of a secret: where the path of its file goes; may be invalid
+	mayName  bool          // of a secret: its text may be the path of a file that holds it
 }
 
 // fieldsOf walks the struct. Its errors are mistakes in the struct, so only tests see them.
@@ -104,6 +105,7 @@ func walk(structure reflect.Value, section string) (fields []*field, err error) 
 		if name := tag.Get("file"); name != "" {
 			f.fileInto = structure.FieldByName(name)
 		}
+		f.mayName = tag.Get("names") == "file"
 		if f.path == "prefix" && f.kind != kindText {
 			return nil, fmt.Errorf("%s: only a text can be a path below the prefix", key)
 		}

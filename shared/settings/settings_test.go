@@ -210,6 +210,33 @@ func TestSecretFromItsFile(t *testing.T) {
 	}
 }
 
+func TestASecretThatNamesItsFileStandsInNoSettingsFile(t *testing.T) {
+	t.Parallel()
+	key := write(t, "key.pem", "not looked at here")
+	for name, test := range map[string]struct {
+		text  string
+		warns bool
+	}{
+		"a path":                 {text: key},
+		"the secret itself":      {text: "aHVudGVyMg==", warns: true},
+		"a path that is no file": {text: filepath.Dir(key), warns: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var into struct {
+				Key secret.Bytes `key:"private_key" names:"file" help:"A key."`
+			}
+			loaded, err := settings.Load(&into, settings.Sources{File: write(t, "keepgate.conf", "private_key = "+test.text+"\n")})
+			if err != nil || reveal(into.Key) != test.text {
+				t.Fatalf("Load = %v, a key of %d bytes", err, into.Key.Len())
+			}
+			if warns := len(loaded.Warnings) != 0; warns != test.warns {
+				t.Errorf("warnings: %q", loaded.Warnings)
+			}
+		})
+	}
+}
+
 func TestPathsBelowThePrefix(t *testing.T) {
 	t.Parallel()
 	for given, want := range map[string]string{"": "/pre/logs/access.log", "a.log": "/pre/a.log", "/dev/stdout": "/dev/stdout", "off": "off"} {

@@ -66,7 +66,7 @@ type Keyring struct {
 	RevealGenerated   bool         `key:"keyring_reveal_generated" default:"on" help:"Answer POST /keyring/generate with the key itself, as Kong does. off never shows a key."`
 	EncryptLicense    bool         `key:"keyring_encrypt_license" default:"off" help:"Seal licenses in the database; such a license waits for the keyring at a start."`
 	PublicKey         string       `key:"keyring_public_key" help:"Deprecated, use keyring_recovery_public_key: an RSA public key (PEM file, PEM text, or that in base64) that exported keys are encrypted to."`
-	PrivateKey        secret.Bytes `key:"keyring_private_key" help:"Deprecated: the private key of keyring_public_key (PEM file, readable by this user alone, or PEM text), which opens exported keys for an import."`
+	PrivateKey        secret.Bytes `key:"keyring_private_key" names:"file" help:"Deprecated: the private key of keyring_public_key (PEM file, readable by this user alone, or PEM text), which opens exported keys for an import."`
 	BlobPath          string       `key:"keyring_blob_path" path:"file" help:"For tests: a file in which the keys are kept, encrypted to keyring_public_key, and found again at a start with keyring_private_key."`
 	RecoveryPublicKey string       `key:"keyring_recovery_public_key" help:"An RSA public key or certificate (PEM file, PEM text, or that in base64) that the keys are encrypted to, so that its private key can bring them back."`
 
