@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/encryption"
@@ -12,11 +11,9 @@ import (
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/kms"
 	"github.com/keepgate/keepgate/controlplane/record"
-	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/kmsclient"
 	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/mtls"
-	"github.com/keepgate/keepgate/shared/secret"
 )
 
 // plugin is a KMS plugin of a file that is open: once for each, however often it stands there.
@@ -111,31 +108,15 @@ func (p *plugin) openV1(options kmsclient.Options) error {
 	if err != nil {
 		return err
 	}
-	if p.provider, err = kmsv1.New(p.name, client, kmsv1.Options{CacheSize: p.given.CacheSize}); err != nil {
+	provider, err := kmsv1.New(p.name, client, kmsv1.Options{CacheSize: p.given.CacheSize})
+	if err != nil {
 		_ = client.Close() // nothing was sent by it
 		return err
 	}
-	asked := health.NewMemo(func(ctx context.Context) error { return wraps(ctx, p.name, client) })
-	p.probe, p.close = asked.Err, client.Close
-	return nil
-}
-
-// wraps reports whether a plugin of v1, which has no word for its health, gives back what it has wrapped.
-func wraps(ctx context.Context, name string, client *kmsclient.V1) error {
-	data := make([]byte, 32)
-	rand.Read(data) // never fails: crypto/rand ends the process instead
-	ping := secret.Take(data)
-	wrapped, err := client.Encrypt(ctx, ping)
-	if err != nil {
-		return err
-	}
-	back, err := client.Decrypt(ctx, wrapped)
-	if err != nil {
-		return err
-	}
-	defer back.Wipe()
-	if !back.Equal(ping) {
-		return fault.Newf(fault.Unavailable, "app.wraps", "kms/"+name, "the plugin does not decrypt to what it has encrypted: correct or replace it")
+	p.provider, p.probe = provider, health.NewMemo(provider.Check).Err
+	p.close = func() error {
+		defer provider.Close()
+		return client.Close()
 	}
 	return nil
 }

@@ -151,21 +151,27 @@ func (p *Provider) unwrap(wrapped []byte) (key secret.Bytes, err error) {
 	return key, err
 }
 
-// Check lets the plugin wrap and unwrap a few bytes, which are no key, however long ago it last gave no answer.
+// Check lets the plugin wrap and unwrap something, which is its only word for how it is. It asks however short ago the
+// plugin gave no answer, and what it hears counts for the values too.
 func (p *Provider) Check(ctx context.Context) error {
-	canary := secret.Take([]byte("ping"))
-	err := p.outage.try(func() error {
+	data := make([]byte, aead.KeySize)
+	rand.Read(data) // never fails: crypto/rand ends the process instead
+	canary := secret.Take(data)
+	return p.outage.try(func() error {
 		wrapped, err := p.plugin.Encrypt(ctx, canary)
 		if err != nil {
 			return err
 		}
 		back, err := p.plugin.Decrypt(ctx, wrapped)
-		if err == nil && !back.Equal(canary) {
-			return errors.New("the plugin does not give back what it was given: correct or replace it")
+		if err != nil {
+			return err
 		}
-		return err
+		defer back.Wipe()
+		if !back.Equal(canary) {
+			return fault.Newf(fault.Unavailable, "kmsv1.Check", "kms/"+p.name, "the plugin does not decrypt to what it has encrypted: correct or replace it")
+		}
+		return nil
 	})
-	return p.absent("kmsv1.Check", err)
 }
 
 // Cached says how many keys are in the cache, and how many there is room for.

@@ -210,9 +210,17 @@ func TestBadPlugins(t *testing.T) {
 			t.Errorf("%s: Mark = %q, %v", name, name, err)
 		}
 	}
+	p := over(t, plugin, patience, kmsv1.Options{})
+	plugin.Break(func(f *control.Faults) { *f = control.Faults{Plaintext: "wrong"} })
+	if err := p.Check(t.Context()); fault.KindOf(err) != fault.Unavailable || fault.SubjectOf(err) != "kms/prov" {
+		t.Errorf("Check of a plugin that gives back something else = %v", err)
+	}
 	plugin.Mend()
+	if err := p.Check(t.Context()); err != nil {
+		t.Errorf("Check = %v", err)
+	}
 	plugin.Forget("key-1")
-	_, err := over(t, plugin, patience, kmsv1.Options{}).Open(home, text)
+	_, err := p.Open(home, text)
 	wantAbsent(t, err, "NotFound")
 }
 
