@@ -53,7 +53,10 @@ func (r *Ring) change(ctx context.Context, decide func(s *state) (edit, error)) 
 			}
 			return nil
 		}
-		if err := r.write(ctx, e); fault.KindOf(err) != fault.Conflict {
+		if err = r.write(ctx, e); err != nil {
+			e.dropped() // given up, or decided anew
+		}
+		if fault.KindOf(err) != fault.Conflict {
 			return err
 		}
 	}
