@@ -55,7 +55,7 @@ func (p *plane) join(ctx context.Context) (err error) {
 		return fmt.Errorf("naming the cluster: %w", err)
 	}
 	shared := p.settings.Database.Engine != "sqlite"
-	if _, given := peerFiles(p.settings); given || shared || provenByPeers(strategyOf(p.settings)) {
+	if _, given := peerFiles(p.settings); given || shared || p.settings.Keyring.ProviderConfig != "" || provenByPeers(strategyOf(p.settings)) {
 		if n.identity, err = openPeer(p.settings, p.id, p.hostname, p.log); err != nil {
 			return err
 		}

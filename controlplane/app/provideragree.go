@@ -17,7 +17,11 @@ const settingProviders = "encryption_provider_config"
 // readable refuses chains that do not read what the database holds. Without a file only values of a file are looked
 // for: the keyring has its own rules.
 func (v *providers) readable(ctx context.Context, config *providerconfig.Config, chains *encryption.Chains) error {
-	counts, err := v.plane.store.CountSealed(ctx)
+	count := v.plane.store.CountSealed
+	if config != nil {
+		count = v.tally.count // which also finds what is in clear
+	}
+	counts, err := count(ctx)
 	if err != nil {
 		return fmt.Errorf("counting rows by provider: %w", err)
 	}
@@ -44,6 +48,14 @@ func (v *providers) readable(ctx context.Context, config *providerconfig.Config,
 	return fault.Newf(fault.Denied, "app.Run", settingProviders, "no provider of the file reads these: %s. Put their provider back, under the same name and with the same key, behind "+
 		"the first of that table (identity for rows in clear); then run keepgate-cp keyring reencrypt, and take it out when keepgate-cp encryption status shows no rows of it",
 		strings.Join(missing, "; "))
+}
+
+// record writes into the journal that a file comes into force.
+func (v *providers) record(ctx context.Context, config *providerconfig.Config) error {
+	if config == nil {
+		return nil
+	}
+	return v.plane.peers.journal.Record(ctx, "encryption.providers", settingProviders, "hash", config.Hash)
 }
 
 // agreed refuses to write what a node that lives does not read, and to not read what such a node writes. This node's

@@ -65,6 +65,9 @@ func (v *providers) swap(ctx context.Context, config *providerconfig.Config, ope
 		if err := v.readable(ctx, config, &chains); err != nil {
 			return err
 		}
+		if err := v.record(ctx, config); err != nil {
+			return err
+		}
 		return v.cipher.Swap(ctx, chains)
 	})
 	if err != nil {
