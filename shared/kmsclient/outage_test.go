@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -187,6 +188,32 @@ func TestManyCallsAtOnce(t *testing.T) {
 	for range 64 {
 		if err := <-errs; err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// It is not parallel: it looks at all goroutines of the process.
+func TestNothingIsLeftOfAClosedClient(t *testing.T) {
+	p := kmsplugin.Start(t, t.TempDir())
+	two := v2(t, p, brief)
+	awaitGood(t, two)
+	p.Break(func(f *control.Faults) { f.Hang[control.Encrypt] = true })
+	for range 2 { // each leaves a connection behind
+		_, err := two.Encrypt(t.Context(), newSeed())
+		wantUnavailable(t, err)
+	}
+	under := make(chan error)
+	go func() { under <- second(two.Encrypt(t.Context(), newSeed())) }()
+	two.Close()
+	wantUnavailable(t, <-under)
+	stacks := make([]byte, 1<<20)
+	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
+		left := string(stacks[:runtime.Stack(stacks, true)])
+		if !strings.Contains(left, "google.golang.org/grpc") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("goroutines of gRPC are left:\n%s", left)
 		}
 	}
 }
