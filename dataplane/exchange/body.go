@@ -12,6 +12,7 @@ var (
 	ErrBodyMalformed = errors.New("malformed request body")
 	ErrBodyTimeout   = errors.New("timeout reading the request body")
 	ErrBodyCut       = errors.New("the client left before the end of the request body")
+	ErrBodyRoom      = errors.New("no memory left for request bodies")
 )
 
 // StatusOf is the status to answer when reading the body ended in err, 0 when err is no error of a body.
@@ -23,6 +24,8 @@ func StatusOf(err error) int {
 		return 400
 	case errors.Is(err, ErrBodyTimeout):
 		return 408
+	case errors.Is(err, ErrBodyRoom):
+		return 503
 	}
 	return 0
 }
@@ -34,7 +37,19 @@ type noBody struct{}
 
 func (noBody) Read([]byte) (int, error) { return 0, io.EOF }
 
+// bodyKeep is how much of a body an exchange holds without asking anybody, and keeps the memory of.
 const bodyKeep = 64 << 10
+
+// Lender bounds the memory that bodies are held in, beyond what every exchange may hold. Who sets one takes back what was lent: see
+// [Exchange.Repay].
+type Lender interface{ Lend(bytes int64) bool }
+
+// Repay returns how many bytes were lent to the exchange since it was last called. The body is not to be looked at any more.
+func (ex *Exchange) Repay() int64 {
+	lent := ex.buffer.lent
+	ex.buffer.lent = 0
+	return lent
+}
 
 // bodyBuffer holds a body that a plugin asked to see, or made.
 type bodyBuffer struct {
@@ -42,6 +57,7 @@ type bodyBuffer struct {
 	body   []byte // what the request's body is now: data, or what SetBody was given
 	filled bool
 	replay bytes.Reader
+	lent   int64 // of the Lender's memory
 }
 
 func (b *bodyBuffer) reset() {
@@ -51,13 +67,13 @@ func (b *bodyBuffer) reset() {
 	if poison {
 		clear(b.data)
 	}
-	b.data, b.body, b.filled = b.data[:0], nil, false
+	b.data, b.body, b.filled, b.lent = b.data[:0], nil, false, 0
 	b.replay.Reset(nil)
 }
 
 // BufferBody reads the whole request body, at most limit bytes, and returns it. Request.Body then reads
-// the same bytes again, and ContentLength is their number. Beyond limit it fails with ErrBodyTooLarge
-// and the body is spent. Calling it again returns the same bytes, or what SetBody made of them since.
+// the same bytes again, and ContentLength is their number. Beyond limit it fails with ErrBodyTooLarge, without memory with
+// ErrBodyRoom, and the body is spent. Calling it again returns the same bytes, or what SetBody made of them since.
 func (ex *Exchange) BufferBody(limit int64) ([]byte, error) {
 	b, r := &ex.buffer, &ex.Request
 	if b.filled {
@@ -70,7 +86,9 @@ func (ex *Exchange) BufferBody(limit int64) ([]byte, error) {
 		return nil, ErrBodyTooLarge
 	}
 	for {
-		b.room(r.ContentLength, limit)
+		if !b.room(ex.Lender, r.ContentLength, limit) {
+			return nil, ErrBodyRoom
+		}
 		n, err := r.Body.Read(b.data[len(b.data):cap(b.data)])
 		b.data = b.data[:len(b.data)+n]
 		if int64(len(b.data)) > limit {
@@ -88,17 +106,29 @@ func (ex *Exchange) BufferBody(limit int64) ([]byte, error) {
 }
 
 // room makes room for the next read of a body. It begins small and doubles: a client that announces much pays for the memory with
-// bytes. length is the body's, -1 when it is not known. One byte more than the body lets the read that tells the end find room.
-func (b *bodyBuffer) room(length, limit int64) {
+// bytes. length is the body's, -1 when it is not known. One byte more than the body lets the read that tells the end find room. It
+// says false when the lender has no more.
+func (b *bodyBuffer) room(lender Lender, length, limit int64) bool {
 	const first = 16 << 10
 	if len(b.data) < cap(b.data) {
-		return
+		return true
 	}
 	want := min(max(2*int64(cap(b.data)), first), limit)
 	if length >= 0 {
 		want = min(want, length)
 	}
-	b.data = append(make([]byte, 0, max(want, int64(len(b.data)))+1), b.data...)
+	if cap(b.data) < bodyKeep {
+		want = min(want, bodyKeep) // before more is borrowed
+	}
+	want = max(want, int64(len(b.data))) + 1
+	if more := want - b.lent; want > bodyKeep+1 && lender != nil {
+		if !lender.Lend(more) {
+			return false
+		}
+		b.lent += more
+	}
+	b.data = append(make([]byte, 0, want), b.data...)
+	return true
 }
 
 // SetBody makes body the request's body, for whoever reads it and for BufferBody. It is not copied.

@@ -55,6 +55,9 @@ type Exchange struct {
 	// Client tells when the client has gone; nil means that nobody watches.
 	Client Watcher
 
+	// Lender lends the memory for a body that is held; nil: there is no bound.
+	Lender Lender
+
 	// Rewritten is what the upstream gets instead of what the client said.
 	Rewritten Rewritten
 
@@ -155,6 +158,7 @@ func (ex *Exchange) Reset() {
 	ex.Start = time.Time{}
 	ex.Context = nil
 	ex.Client = nil
+	ex.Lender = nil
 	ex.Rewritten = Rewritten{}
 	ex.Route, ex.Service = nil, nil
 	ex.Tries, ex.UpstreamTarget = ex.Tries[:0], ""

@@ -80,15 +80,20 @@ func (h *Header) Set(name, value string) bool {
 	if !ValidName(name) {
 		return false
 	}
+	h.SetParsed(name, cleanValue(value))
+	return true
+}
+
+// SetParsed is Set without looking at name and value, for words of our own and for parsers that have checked every byte.
+func (h *Header) SetParsed(name, value string) {
 	for i := range h.fields {
 		if EqualFold(h.fields[i].Name, name) {
-			h.fields[i] = Field{name, cleanValue(value)}
+			h.fields[i] = Field{name, value}
 			h.removeFrom(i+1, name)
-			return true
+			return
 		}
 	}
-	h.fields = append(h.fields, Field{name, cleanValue(value)})
-	return true
+	h.fields = append(h.fields, Field{name, value})
 }
 
 // Add appends a field. It returns false, and changes nothing, when name is not a token.

@@ -28,7 +28,7 @@ func (h *held) Interrupt() {
 	}
 }
 
-// Hold reads the request's body until it ends or limit bytes are there. When it ended it is as after BufferBody; otherwise Body
+// Hold reads the request's body until it ends, limit bytes are there, or there is no memory for more. When it ended it is as after BufferBody; otherwise Body
 // begins with what was read and goes on as it comes, and Hold may be called again with a higher limit.
 func (ex *Exchange) Hold(limit int64) (whole bool, err error) {
 	b, r := &ex.buffer, &ex.Request
@@ -39,8 +39,7 @@ func (ex *Exchange) Hold(limit int64) (whole bool, err error) {
 	if before, again := src.(*held); again {
 		src = before.src
 	}
-	for int64(len(b.data)) < limit {
-		b.room(r.ContentLength, limit)
+	for int64(len(b.data)) < limit && b.room(ex.Lender, r.ContentLength, limit) {
 		n, err := src.Read(b.data[len(b.data):cap(b.data)])
 		b.data = b.data[:len(b.data)+n]
 		if err == io.EOF {

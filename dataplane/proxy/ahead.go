@@ -34,14 +34,38 @@ type ahead struct {
 }
 
 // readAhead puts an ahead before the response's body, where the route buffers responses.
-func (p *Proxy) readAhead(ex *exchange.Exchange, route *table.Route) {
+func (p *Proxy) readAhead(ex *exchange.Exchange, s *state, route *table.Route) {
 	r := &ex.Response
 	if !route.BufferResponse || r.Stream == nil || route.GRPC || route.Service.GRPC {
 		return
 	}
-	a := &ahead{inner: r.Stream, held: &p.held}
-	a.change.L = &a.mu
-	r.Stream = a
+	a, _ := p.aheads.Get().(*ahead)
+	if a == nil {
+		a = new(ahead)
+		a.change.L = &a.mu
+	}
+	a.begin(r.Stream, &p.held)
+	r.Stream, s.ahead = a, a
+}
+
+func (a *ahead) begin(inner io.ReadCloser, held *budget) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.inner, a.held, a.closed = inner, held, false
+}
+
+// end makes a closed one ready for another response, at the end of the exchange: until then somebody may still ask it something. The
+// timer's function may come late; it finds it closed, or what it then looks at in order.
+func (a *ahead) end() (usable bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.closed {
+		return false
+	}
+	a.inner, a.held, a.buffer, a.err = nil, nil, nil, nil
+	a.start, a.since = 0, 0
+	a.taken, a.ended, a.shut = false, false, false
+	return true
 }
 
 // Buffered is how many bytes can be read without waiting.
@@ -113,7 +137,7 @@ func (a *ahead) look() {
 		a.mu.Unlock()
 		return
 	}
-	if !a.held.take(aheadRoom) {
+	if !a.held.Lend(aheadRoom) {
 		a.mu.Unlock()
 		return // the client holds the upstream, then
 	}
@@ -169,7 +193,7 @@ func (a *ahead) Close() error {
 	if a.closed {
 		return nil
 	}
-	a.closed = true
+	a.closed, a.armed = true, false
 	if a.timer != nil {
 		a.timer.Stop()
 	}

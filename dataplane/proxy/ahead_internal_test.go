@@ -155,3 +155,30 @@ func TestReadAheadLeavesFastClientsAlone(t *testing.T) {
 		_ = a.Close()
 	})
 }
+
+// What has served a response serves another one, once nobody can ask it for the first any more.
+func TestAheadIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	a := new(ahead)
+	a.change.L = &a.mu
+	for range 3 {
+		inner := newSource(100 << 10)
+		a.begin(inner, new(budget))
+		if a.end() {
+			t.Fatal("given back while it is open")
+		}
+		got, err := io.ReadAll(a)
+		if err != nil || len(got) != 100<<10 || got[1] != 7 {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+		if err := a.Close(); err != nil || !inner.closed {
+			t.Fatalf("%v, closed %v", err, inner.closed)
+		}
+		if err := a.Close(); err != nil { // as careless wrappers do
+			t.Fatal(err)
+		}
+		if !a.end() {
+			t.Fatal("not given back")
+		}
+	}
+}

@@ -11,15 +11,15 @@ import (
 // that, or comes when all the memory is taken, streams.
 const (
 	maxHeld   = 1 << 20   // of one body
-	freeHeld  = 64 << 10  // of one body without asking for it
-	allHeld   = 128 << 20 // of all bodies beyond that
+	allHeld   = 128 << 20 // of all bodies, those that plugins look at too, but for the first 64 KiB of each
 	aheadRoom = 256 << 10 // of a response
 )
 
 // budget is memory for all.
 type budget struct{ taken atomic.Int64 }
 
-func (b *budget) take(n int64) bool {
+// Lend implements [exchange.Lender].
+func (b *budget) Lend(n int64) bool {
 	if b.taken.Add(n) <= allHeld {
 		return true
 	}
@@ -31,22 +31,15 @@ func (b *budget) give(n int64) { b.taken.Add(-n) }
 
 // holdRequest reads the request's body before an upstream is asked, so that slow clients hold nobody else's connection and a
 // request can be repeated. It returns false when the body failed and was answered.
-func (p *Proxy) holdRequest(ex *exchange.Exchange, s *state) bool {
+func (p *Proxy) holdRequest(ex *exchange.Exchange) bool {
 	length := ex.Request.ContentLength
 	if length == 0 || length > maxHeld || atHand(ex) {
 		return true
 	}
-	if length > freeHeld && !p.held.take(length) {
-		return true
+	if length < 0 {
+		length = maxHeld
 	}
-	if length > freeHeld {
-		s.held = length
-	}
-	whole, err := ex.Hold(max(length, freeHeld))
-	if !whole && err == nil && length < 0 && p.held.take(maxHeld) {
-		s.held = maxHeld
-		_, err = ex.Hold(maxHeld)
-	}
+	_, err := ex.Hold(length)
 	if err == nil {
 		return true
 	}

@@ -45,7 +45,7 @@ func (p *Proxy) forward(ex *exchange.Exchange, s *state, route *table.Route) {
 			if setCookie != "" {
 				ex.Response.Header.Add("Set-Cookie", setCookie)
 			}
-			p.readAhead(ex, route)
+			p.readAhead(ex, s, route)
 			p.wrapBody(ex, s, route)
 			return // Finish ends the try, after the last byte
 		}

@@ -52,6 +52,7 @@ type Proxy struct {
 	words   words
 	held    budget
 	states  sync.Pool // of *state
+	aheads  sync.Pool // of *ahead
 }
 
 // New makes a Proxy over the tables that are put into the holder.
@@ -76,7 +77,7 @@ type state struct {
 	scheme    string // of the request as far as trusted peers say
 	forwarded forwarded
 
-	held     int64        // of the budget for bodies
+	ahead    *ahead       // before the response's body; nil: none
 	web      grpcweb.Form // that the response is translated to
 	patience *patience    // of a gRPC client that set a deadline; nil: none
 
@@ -100,6 +101,7 @@ func (p *Proxy) Serve(ex *exchange.Exchange) {
 	s.table = p.tables.Current()
 	ex.NeedSlots(slots(s.table))
 	ex.SetSlot(plugin.ProxySlot, s)
+	ex.Lender = &p.held
 	if p.options.MaxBody > 0 {
 		ex.Request.BodyLimit = p.options.MaxBody
 	}
@@ -160,7 +162,7 @@ func (p *Proxy) serveRoute(ex *exchange.Exchange, s *state, route *table.Route) 
 		plugin.Refuse(ex, errNoService)
 	case route.Service.GRPC || route.GRPC:
 		p.forwardGRPC(ex, s, route)
-	case !route.BufferRequest || p.holdRequest(ex, s):
+	case !route.BufferRequest || p.holdRequest(ex):
 		p.forward(ex, s, route)
 	}
 }
@@ -195,8 +197,9 @@ func (p *Proxy) Finish(ex *exchange.Exchange) {
 	if s.patience != nil {
 		s.patience.end()
 	}
-	if s.held != 0 {
-		p.held.give(s.held)
+	p.held.give(ex.Repay())
+	if s.ahead != nil && s.ahead.end() {
+		p.aheads.Put(s.ahead)
 	}
 	if route := s.match.Route; route != nil {
 		route.Plan.Log(ex, s.table.Runtime(route))
@@ -219,10 +222,7 @@ func (p *Proxy) Finish(ex *exchange.Exchange) {
 func (p *Proxy) Drop(ex *exchange.Exchange) {
 	if s := stateOf(ex); s != nil {
 		s.tried.End()
-		if s.held != 0 {
-			p.held.give(s.held)
-			s.held = 0
-		}
+		p.held.give(ex.Repay())
 	}
 }
 

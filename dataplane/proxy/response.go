@@ -178,7 +178,7 @@ func (p *Proxy) debug(ex *exchange.Exchange, s *state) {
 
 func setAll(header *exchange.Header, names []string, value string) {
 	for _, name := range names {
-		header.Set(name, value)
+		header.SetParsed(name, value)
 	}
 }
 

@@ -44,8 +44,11 @@ func readForm(ex *exchange.Exchange) (*form, *plugin.Refusal) {
 	}
 	body, err := ex.BufferBody(maxBody)
 	if err != nil {
-		if status := exchange.StatusOf(err); status == errTooLarge.Status {
+		switch exchange.StatusOf(err) {
+		case errTooLarge.Status:
 			return nil, errTooLarge
+		case errNoRoom.Status:
+			return nil, errNoRoom
 		}
 		return nil, errBody
 	}

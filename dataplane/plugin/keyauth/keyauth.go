@@ -75,6 +75,7 @@ var (
 	errUnknown   = &plugin.Refusal{Status: 401, Message: "Unauthorized"}
 	errBody      = &plugin.Refusal{Status: 400, Message: "Cannot process request body"}
 	errTooLarge  = &plugin.Refusal{Status: 413, Message: "Payload too large"}
+	errNoRoom    = &plugin.Refusal{Status: 503, Message: "Service unavailable"}
 )
 
 // SecretParameters implements plugin.Secretive.

@@ -52,6 +52,8 @@ func readBody(ex *exchange.Exchange) ([]byte, *plugin.Refusal) {
 		return nil, errTooLarge
 	case errSlowBody.Status:
 		return nil, errSlowBody
+	case errNoRoom.Status:
+		return nil, errNoRoom
 	}
 	return nil, errBody
 }

@@ -105,6 +105,7 @@ var (
 	errBody     = &plugin.Refusal{Status: 400, Message: "Cannot process request body"}
 	errCoding   = &plugin.Refusal{Status: 415, Message: "Cannot process request body"}
 	errTooLarge = &plugin.Refusal{Status: 413, Message: "Payload too large"}
+	errNoRoom   = &plugin.Refusal{Status: 503, Message: "Service unavailable"}
 	errSlowBody = &plugin.Refusal{Status: 408, Message: "Request timeout"}
 )
 
