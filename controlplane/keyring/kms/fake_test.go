@@ -208,15 +208,21 @@ func (w *town) start(i int) *node {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(w.t.Context())
+	stop := running(w.t.Context(), keeper, ring)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n.keeper, n.ring, n.stop = keeper, ring, stop
+	return n
+}
+
+// running runs a node's parts until stop is called.
+func running(ctx context.Context, keeper *kms.Keeper, ring *keyring.Ring) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	for _, run := range []func(context.Context) error{ring.Run, func(ctx context.Context) error { return keeper.Run(ctx, ring) }} {
 		all.Go(func() { _ = run(ctx) })
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	n.keeper, n.ring, n.stop = keeper, ring, func() { cancel(); all.Wait() }
-	return n
+	return func() { cancel(); all.Wait() }
 }
 
 // end stops a node that runs.

@@ -43,7 +43,7 @@ func (k *Keeper) Health() Health {
 	}
 	h.Text = k.text(o)
 	if f := k.failed[k.active.ID]; f != nil {
-		h.Healthy, h.Sealing, h.Text = false, false, "the active key "+k.active.ID+" is not unwrapped: "+f.err.Error()
+		h.Healthy, h.Sealing, h.Text = false, false, "the active key "+k.active.ID+" is not unwrapped: "+cause(f.err)
 	}
 	if !o.well() || o.stuck.text == "" {
 		return h
