@@ -215,7 +215,7 @@ func TestFaultsAreTyped(t *testing.T) {
 			}
 			options := vaultclient.Options{Address: server.URL, CAFile: server.CAFile}
 			if name == "hanging" {
-				options.Timeout = 100 * time.Millisecond
+				options.Timeout, options.Attempts = 5*time.Second, 1 // long enough for a handshake on a machine that is busy
 			}
 			token := test.token
 			if token == "" {
