@@ -4,13 +4,15 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"slices"
-	"strings"
 )
 
 // With encoding/base64 the digits take longer than the cipher, as with hex (hexdigits.go). Here 12 bits and their two
 // digits go through tables, in loops unrolled by four times eight digits, which halves their time. What ends a text,
 // its padding above all, is left to encoding/base64. The digits spell sealed bytes: that a table is indexed by them
 // tells nobody anything.
+
+// strictBase64 refuses bits beside those of a value.
+var strictBase64 = base64.StdEncoding.Strict()
 
 // base64Pairs holds two digits for each 12 bits, the first one in the low byte.
 var base64Pairs = func() (pairs [1 << 12]uint16) {
@@ -89,11 +91,16 @@ func appendDecodedBase64(dst []byte, text string) (decoded []byte, ok bool) {
 		all &= a0 & a1 & a2 & a3
 		text, out = text[8:], out[6:]
 	}
-	if all != isPair || strings.ContainsAny(text, "\r\n") {
+	if all != isPair {
 		return dst, false
 	}
 	var last [8]byte
-	dst, err := base64.StdEncoding.Strict().AppendDecode(dst[:start+6*sixes], last[:copy(last[:], text)])
+	for i := range copy(last[:], text) {
+		if last[i] == '\n' || last[i] == '\r' {
+			return dst, false
+		}
+	}
+	dst, err := strictBase64.AppendDecode(dst[:start+6*sixes], last[:len(text)])
 	return dst, err == nil
 }
 
