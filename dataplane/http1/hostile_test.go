@@ -87,7 +87,8 @@ func TestShortBody(t *testing.T) {
 			c.Send("POST /echo HTTP/1.1\r\nHost: a\r\n" + head)
 			time.Sleep(20 * time.Millisecond)
 			c.Close()
-			if done := proxy.Await(t, 1); done[0].Status != 400 {
+			// Nobody hears the answer. On a busy machine the watch may notice that before the body is found to be short.
+			if done := proxy.Await(t, 1); done[0].Status != 400 && done[0].Status != 499 {
 				t.Fatalf("%+v", done[0])
 			}
 			for _, seen := range origin.Seen() {
