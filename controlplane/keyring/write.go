@@ -67,6 +67,9 @@ func (r *Ring) change(ctx context.Context, decide func(s *state) (edit, error)) 
 // which key is active writes the next head; any other leaves the stored one as it is.
 func (r *Ring) write(ctx context.Context, e edit) error {
 	s := r.state.Load()
+	if err := e.complete(s); err != nil {
+		return err
+	}
 	rows := slices.Clone(e.rows)
 	for _, row := range s.unwritten() {
 		if !slices.ContainsFunc(rows, func(other record.Key) bool { return other.ID == row.ID }) {
@@ -95,6 +98,21 @@ func (r *Ring) write(ctx context.Context, e edit) error {
 	}
 	r.adopt(ctx, merged(s.keyring(), text, rows), e.fresh)
 	return nil
+}
+
+// complete makes a key of an edit the active one where there is none: a head without one is none.
+func (e *edit) complete(s *state) error {
+	if e.active != "" || s.head.Active != "" || s.refused != "" {
+		return nil
+	}
+	for _, row := range e.rows {
+		if e.fresh[row.ID] != nil {
+			e.active = row.ID
+			e.activated(s, row.ID)
+			return nil
+		}
+	}
+	return fault.Newf(fault.Unavailable, "keyring.change", "key/none", "the keyring has no active key yet")
 }
 
 // arrived: fault.Unavailable leaves open whether the change was committed.

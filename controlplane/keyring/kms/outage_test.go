@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/keepgate/keepgate/controlplane/keyring"
+	"github.com/keepgate/keepgate/controlplane/keyring/keyringtest"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
 )
@@ -285,5 +287,35 @@ func TestAnOperatorForcesAKey(t *testing.T) {
 			t.Errorf("active %s, want %s", got, id)
 		}
 		w.expectKeys("A", "A")
+	})
+}
+
+// TestAnOperatorIsFaster than the keeper: the key is the first one, and the active one at once.
+func TestAnOperatorIsFaster(t *testing.T) {
+	inTown(t, 1, func(t *testing.T, w *town) {
+		keeper := newKeeper(w.nodes[0].plugin)
+		ring, err := keyring.Open(t.Context(), w.store, keeper, keyringtest.Prover("peers"), keyring.Options{Cluster: clusterID, Ring: ringName})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := ring.Generate(t.Context()); fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("Generate before the plugin was asked = %v", err)
+		}
+		if err := keeper.Probe(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		id, _, err := ring.Generate(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if active, _, err := ring.Active(); active != id || err != nil {
+			t.Errorf("Active = %s, %v, want %s", active, err, id)
+		}
+		w.startAll()
+		pass(time.Minute)
+		if got := w.active(); got != id {
+			t.Errorf("active %s, want %s", got, id)
+		}
+		w.expectKeys("A")
 	})
 }
