@@ -17,6 +17,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/keyring/cluster"
 	"github.com/keepgate/keepgate/shared/durable"
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/secretfile"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
 
@@ -109,24 +110,7 @@ func privateText(setting []byte) ([]byte, error) {
 		return decoded[:n], nil
 	}
 	clear(decoded)
-	return readPrivate(string(setting))
-}
-
-// readPrivate reads a private key's file, which nobody but its owner may read.
-func readPrivate(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if mode := info.Mode().Perm(); !info.Mode().IsRegular() || mode&0o077 != 0 {
-		return nil, fault.Newf(fault.Invalid, "app.Run", path, "mode %04o lets others read it; run: chmod 400 %s", mode, path)
-	}
-	return io.ReadAll(io.LimitReader(file, maxPrivateFile))
+	return secretfile.Read(string(setting), maxPrivateFile)
 }
 
 // loadBlob brings back what is missing of the ring and lies in keyring_blob_path, if this node can open it. No more

@@ -14,9 +14,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"syscall"
 
 	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/secretfile"
 )
 
 const (
@@ -32,10 +32,6 @@ func readFile(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }() // opened for reading
-	return readAll(file, path, limit)
-}
-
-func readAll(file *os.File, path string, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {
 		return nil, err
@@ -49,35 +45,14 @@ func readAll(file *os.File, path string, limit int64) ([]byte, error) {
 // readKeyFile reads a private key that nobody but its owner can read. A file of root's may also be
 // readable by a group (the rule PostgreSQL has for its server key); notice then says so.
 func readKeyFile(path string) (data []byte, notice string, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, "", err
+	data, notice, err = secretfile.ReadShared(path, maxFile)
+	if notice != "" {
+		notice = "private key " + notice
 	}
-	defer func() { _ = file.Close() }() // opened for reading
-	info, err := file.Stat()            // of the open file: its name may be replaced meanwhile
-	if err != nil {
-		return nil, "", err
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("private key: %w", err)
 	}
-	if !info.Mode().IsRegular() {
-		return nil, "", fmt.Errorf("%s is not a regular file", path)
-	}
-	if notice, err = checkKeyMode(path, info); err != nil {
-		return nil, "", err
-	}
-	data, err = readAll(file, path, maxFile)
 	return data, notice, err
-}
-
-func checkKeyMode(path string, info fs.FileInfo) (notice string, err error) {
-	mode := info.Mode().Perm()
-	if mode&0o077 == 0 {
-		return "", nil
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if ok && stat.Uid == 0 && mode&0o037 == 0 {
-		return fmt.Sprintf("private key %s is readable by group %d (mode %04o)", path, stat.Gid, mode), nil
-	}
-	return "", fmt.Errorf("private key %s is open to others (mode %04o): chmod 600 %s", path, mode, path)
 }
 
 // NewKey makes an EC P-256 key and its PKCS#8 PEM.

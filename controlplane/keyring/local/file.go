@@ -5,13 +5,13 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/secretfile"
 )
 
 const (
@@ -24,26 +24,11 @@ var errForm = errors.New(`not a key file: want the line "` + header + `" and a l
 // readFile returns the key in the file at path. It refuses a file that others may read, since whoever
 // read it once has every key for ever.
 func readFile(path string) (secret.Bytes, error) {
-	file, err := os.Open(path)
+	text, err := secretfile.Read(path, maxFileSize)
 	if err != nil {
 		return secret.Bytes{}, err
 	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return secret.Bytes{}, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFileSize {
-		return secret.Bytes{}, errForm
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return secret.Bytes{}, fmt.Errorf("mode %04o lets others at it; run: chmod 600 %s", mode, path)
-	}
-	text := make([]byte, info.Size())
 	defer clear(text)
-	if _, err := file.ReadAt(text, 0); err != nil {
-		return secret.Bytes{}, err
-	}
 	return parseFile(text)
 }
 

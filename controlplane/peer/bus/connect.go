@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/secretfile"
 )
 
 const (
@@ -89,8 +89,13 @@ func checkURL(address string) error {
 	return nil
 }
 
+// maxSecretFile bounds what is read as a seed or as credentials, in bytes.
+const maxSecretFile = 64 << 10
+
 func nkey(path string) (nats.Option, error) {
-	if err := checkSecretFile(path); err != nil {
+	data, err := secretfile.Read(path, maxSecretFile)
+	clear(data)
+	if err != nil {
 		return nil, err
 	}
 	option, err := nats.NkeyOptionFromSeed(path)
@@ -101,10 +106,7 @@ func nkey(path string) (nats.Option, error) {
 }
 
 func checkCredentials(path string) error {
-	if err := checkSecretFile(path); err != nil {
-		return err
-	}
-	data, err := os.ReadFile(path)
+	data, err := secretfile.Read(path, maxSecretFile)
 	if err != nil {
 		return err
 	}
@@ -117,21 +119,6 @@ func checkCredentials(path string) error {
 		return fmt.Errorf("%s holds no nkey seed of a user", path)
 	}
 	pair.Wipe()
-	return nil
-}
-
-// checkSecretFile has the rule of private keys: nobody but the owner reads it.
-func checkSecretFile(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file", path)
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return fmt.Errorf("%s is open to others (mode %04o): chmod 600 %s", path, mode, path)
-	}
 	return nil
 }
 
