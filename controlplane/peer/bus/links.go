@@ -18,6 +18,7 @@ const (
 	maxLinks   = 256
 	settle     = tlsTimeout + time.Second // until a handshake that began before is over
 	longestNap = time.Hour
+	retryCut   = time.Second // after the server did not take the list
 )
 
 var errTooMany = errors.New("bus: more certificates have opened routes than a cluster has nodes")
@@ -71,18 +72,19 @@ func (l *links) noting(verify func(tls.ConnectionState) error) func(tls.Connecti
 	}
 }
 
-// fallen drops those who would not be let in today. When there are any, stay holds the keys of the others.
-func (l *links) fallen() (stay server.PinnedCertSet, refusals []error, next time.Time) {
+// fallen finds those who would not be let in today; they are to be forgotten when they are cut. When there are any,
+// stay holds the keys of the others.
+func (l *links) fallen() (stay server.PinnedCertSet, refused map[[sha256.Size]byte]error, next time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	next = time.Now().Add(longestNap)
 	stay = server.PinnedCertSet{hex.EncodeToString(make([]byte, sha256.Size)): {}} // an empty set lets everybody in
+	refused = map[[sha256.Size]byte]error{}
 	var gone []string
 	for leaf, cs := range l.open {
 		if err := l.source.Check(cs, mtls.ControlPlane); err != nil {
-			refusals = append(refusals, err)
+			refused[leaf] = err
 			gone = append(gone, keyOf(cs))
-			delete(l.open, leaf)
 			continue
 		}
 		stay[keyOf(cs)] = struct{}{}
@@ -93,7 +95,16 @@ func (l *links) fallen() (stay server.PinnedCertSet, refusals []error, next time
 	for _, key := range gone {
 		delete(stay, key) // one key in two certificates: the one that stays comes back by itself
 	}
-	return stay, refusals, next
+	return stay, refused, next
+}
+
+// forget drops those who were cut.
+func (l *links) forget(cut map[[sha256.Size]byte]error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for leaf := range cut {
+		delete(l.open, leaf)
+	}
 }
 
 func keyOf(cs tls.ConnectionState) string {
@@ -134,20 +145,21 @@ func (e *embedded) watch(ctx context.Context) {
 // cutFallen has the server close the links of all who may not stay: it does so when the list of pinned
 // certificates changes. Without the list again, everybody else connects as before.
 func (e *embedded) cutFallen(anyway bool) (cut bool, next time.Time) {
-	stay, refusals, next := e.links.fallen()
-	for _, err := range refusals {
+	stay, refused, next := e.links.fallen()
+	for _, err := range refused {
 		e.log.Warn("NATS route cut: the node's certificate is no longer believed", "reason", mtls.Explain(err).Error())
 	}
-	if len(refusals) == 0 && !anyway {
+	if len(refused) == 0 && !anyway {
 		return false, next
 	}
 	e.reloadMu.Lock()
 	defer e.reloadMu.Unlock()
 	for _, pinned := range []server.PinnedCertSet{stay, nil} {
 		if err := e.reload(pinned); err != nil {
-			e.log.Error("NATS routes of nodes that are no longer believed could not be cut", "err", err)
-			return false, next
+			e.log.Error("NATS routes of nodes that are no longer believed could not be cut, which is tried again", "err", err)
+			return false, time.Now().Add(retryCut)
 		}
 	}
+	e.links.forget(refused)
 	return true, next
 }
