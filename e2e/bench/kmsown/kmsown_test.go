@@ -1,5 +1,5 @@
-// Package kmsown measures how long a value of 1 KiB takes through a kms provider of version 2 whose seed is cached: the
-// provider, the ring and its keeper as in a control plane, over a plugin in a process of its own. The section kms of
+// Package kmsown measures how long a value of 1 KiB takes through a chain with a kms provider of version 2 whose seed is
+// cached: chain, ring and keeper as in a control plane, over a plugin in a process of its own. The section kms of
 // e2e/bench runs it in turns with the same of k8s.io/apiserver (e2e/bench/kmspeer).
 package kmsown
 
@@ -21,6 +21,7 @@ import (
 	"github.com/keepgate/keepgate/e2e/kmsplugin"
 	"github.com/keepgate/keepgate/e2e/kmsplugin/control"
 	"github.com/keepgate/keepgate/shared/aead"
+	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/kmsclient"
 )
 
@@ -31,8 +32,35 @@ var (
 	plaintext = strings.Repeat("x", 1024)
 )
 
-// provider opens the ring of a plugin, as a start does, and waits until it can seal.
-func provider(t testing.TB, plugin *kmsplugin.Plugin, store *keyringtest.Store) encryption.Provider {
+// database is the part that a chain and a ring ask of one, in memory.
+type database struct {
+	keyringtest.Store
+	mu   sync.Mutex
+	meta map[string]string // guarded by mu
+}
+
+func (d *database) Meta(_ context.Context, name string) (value string, found bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	value, found = d.meta[name]
+	return value, found, nil
+}
+
+func (d *database) SwapMeta(_ context.Context, name string, old *string, value string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if stored, found := d.meta[name]; (old == nil) == found || (found && *old != stored) {
+		return fault.Newf(fault.Conflict, "kmsown", name, "something else is stored")
+	}
+	if d.meta == nil {
+		d.meta = map[string]string{}
+	}
+	d.meta[name] = value
+	return nil
+}
+
+// chain opens the ring of a plugin and a chain over it, as a start does, and waits until it can seal.
+func chain(t testing.TB, plugin *kmsplugin.Plugin, store *database) *encryption.Cipher {
 	t.Helper()
 	client, err := kmsclient.NewV2(kmsclient.Options{Name: name, Endpoint: plugin.Endpoint(), Timeout: 30 * time.Second})
 	if err != nil {
@@ -62,7 +90,7 @@ func provider(t testing.TB, plugin *kmsplugin.Plugin, store *keyringtest.Store) 
 		changed := ring.Changed()
 		_, err := p.Mark()
 		if err == nil {
-			return p
+			break
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("the provider does not seal: %v", err)
@@ -72,73 +100,79 @@ func provider(t testing.TB, plugin *kmsplugin.Plugin, store *keyringtest.Store) 
 		case <-time.After(time.Second):
 		}
 	}
+	c, err := encryption.New(t.Context(), store, encryption.Chains{Others: &encryption.Chain{Providers: []encryption.Provider{p}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
-func sealed(t testing.TB, p encryption.Provider) string {
+func sealed(t testing.TB, c *encryption.Cipher) string {
 	t.Helper()
-	text, err := p.Seal(home, plaintext)
+	text, err := c.Seal(home, plaintext)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return text
 }
 
-// prepare makes a provider and two values, which two processes wrote: no derived key is theirs together.
-func prepare(t testing.TB) (p encryption.Provider, texts [2]string) {
+// prepare makes a chain and two values, which two processes wrote: no derived key is theirs together.
+func prepare(t testing.TB) (c *encryption.Cipher, texts [2]string) {
 	t.Helper()
-	plugin, store := kmsplugin.Start(t, t.TempDir()), &keyringtest.Store{}
-	p = provider(t, plugin, store)
+	plugin, store := kmsplugin.Start(t, t.TempDir()), &database{}
+	c = chain(t, plugin, store)
 	held := make([]byte, 32<<20) // a control plane holds about as much: alone, the collector would run all the time
 	t.Cleanup(func() { runtime.KeepAlive(held) })
-	return p, [2]string{sealed(t, p), sealed(t, provider(t, plugin, store))}
+	return c, [2]string{sealed(t, c), sealed(t, chain(t, plugin, store))}
 }
 
 func TestWhatIsMeasuredWorks(t *testing.T) {
 	t.Parallel()
-	p, texts := prepare(t)
-	for _, text := range texts {
-		if opened, err := p.Open(home, text); err != nil || opened != plaintext {
-			t.Errorf("Open: %v", err)
-		}
-		if mark, err := p.Mark(); err != nil || record.MarkOf(text) != mark || !strings.HasPrefix(mark, record.KMS2Prefix+name+":") {
-			t.Errorf("text = %.40q, want the mark %q, %v", text, mark, err)
-		}
-	}
 	plugin := kmsplugin.Start(t, t.TempDir())
-	p = provider(t, plugin, &keyringtest.Store{})
+	c := chain(t, plugin, &database{})
 	before := plugin.State().Calls
 	for range 100 {
-		if _, err := p.Open(home, sealed(t, p)); err != nil {
-			t.Fatal(err)
+		text := sealed(t, c)
+		if opened, stale, err := c.Open(home, text); err != nil || stale || opened != plaintext {
+			t.Fatalf("Open: stale is %v, %v", stale, err)
+		}
+		if mark := record.MarkOf(text); !strings.HasPrefix(mark, record.KMS2Prefix+name+":") || record.KeyOf(mark) == "" {
+			t.Fatalf("a value's mark is %q", mark)
 		}
 	}
 	if after := plugin.State().Calls; after[control.Encrypt] != before[control.Encrypt] || after[control.Decrypt] != before[control.Decrypt] {
 		t.Errorf("the plugin was asked for values: %v, before %v", after, before)
 	}
+	c, texts := prepare(t)
+	for _, text := range texts {
+		if opened, stale, err := c.Open(home, text); err != nil || stale || opened != plaintext {
+			t.Errorf("Open: stale is %v, %v", stale, err)
+		}
+	}
 }
 
 func BenchmarkKMSSeal1KiB(b *testing.B) {
-	p, _ := prepare(b)
+	c, _ := prepare(b)
 	measure(b, func() error {
-		_, err := p.Seal(home, plaintext)
+		_, err := c.Seal(home, plaintext)
 		return err
 	})
 }
 
 func BenchmarkKMSOpenAgain1KiB(b *testing.B) {
-	p, texts := prepare(b)
+	c, texts := prepare(b)
 	measure(b, func() error {
-		_, err := p.Open(home, texts[0])
+		_, _, err := c.Open(home, texts[0])
 		return err
 	})
 }
 
 func BenchmarkKMSOpenFirst1KiB(b *testing.B) {
-	p, texts := prepare(b)
+	c, texts := prepare(b)
 	turn := 0
 	measure(b, func() error {
 		turn++
-		_, err := p.Open(home, texts[turn%len(texts)])
+		_, _, err := c.Open(home, texts[turn%len(texts)])
 		return err
 	})
 }

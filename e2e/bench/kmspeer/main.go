@@ -1,7 +1,7 @@
 //go:build ignore
 
 // Command kmspeer measures how long k8s.io/apiserver's own KMS v2 transformer takes for a value of 1 KiB whose seed is
-// cached, and prints it as `go test -bench` does. The section kms of e2e/bench runs it in turns with our own code.
+// cached, its choice by prefix included, and prints it as `go test -bench` does. The section kms of e2e/bench runs it in turns with our own code.
 //
 // Its modules are those of .tools/kmspeer.mod and not the project's, hence the build constraint: `make peers` builds it
 // by the name of its file.
@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -61,7 +62,11 @@ func run(ctx context.Context) error {
 		EncryptedObjectAnnotations: wrapped.Annotations, EncryptedObjectEncryptedDEKSourceType: wrapped.EncryptedDEKSourceType,
 		UID: "uid", ExpirationTimestamp: time.Now().Add(24 * time.Hour), CacheKey: cacheKey, KMSProviderName: "prov",
 	}
-	transformer := kmsv2.NewEnvelopeTransformer(plugin{}, "prov", func() (kmsv2.State, error) { return state, nil }, "server")
+	// As an EncryptionConfiguration with this provider alone makes it: what is stored begins with the prefix.
+	transformer := value.NewPrefixTransformers(errors.New("no matching prefix found"), value.PrefixTransformer{
+		Prefix:      []byte("k8s:enc:kms:v2:prov:"),
+		Transformer: kmsv2.NewEnvelopeTransformer(plugin{}, "prov", func() (kmsv2.State, error) { return state, nil }, "server"),
+	})
 	place, plaintext := value.DefaultContext("/registry/secrets/default/a-secret-of-some-name"), make([]byte, 1024)
 	var stored [2][]byte
 	for i := range stored {
