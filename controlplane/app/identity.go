@@ -117,16 +117,7 @@ func labelOf(hostname, node string) string {
 	return fmt.Sprintf("%.40s-%.8s", host, node)
 }
 
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
+func pause(ctx context.Context, d time.Duration) bool { return lifecycle.Pause(ctx, d) }
 
 // prover proves by the node's certificate what it writes, and checks what others wrote.
 type prover struct {

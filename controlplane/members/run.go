@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/lifecycle"
 )
 
 const (
@@ -101,7 +102,7 @@ func (m *Members) end() {
 func (m *Members) Run(ctx context.Context) error {
 	forgotten, wait := time.Now().Add(-forgetting), m.options.Every
 	var watch watch
-	for pause(ctx, wait) {
+	for lifecycle.Pause(ctx, wait) {
 		wait = m.options.Every
 		// Read before the lease is written, which would hide that another process has written it.
 		leases, err := m.read(ctx)
@@ -191,15 +192,4 @@ func (m *Members) Leave(ctx context.Context) error {
 	defer m.mu.Unlock()
 	m.lost = true
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/lifecycle"
 )
 
 // take makes this the only node of its database. It waits for a node that may have crashed, and refuses to
@@ -34,7 +35,7 @@ func (m *Members) take(ctx context.Context) error {
 				"node", other.said.Node, "host", other.said.Hostname)
 		}
 		told = true
-		if !pause(ctx, time.Second/2+rand.N(time.Second)) {
+		if !lifecycle.Pause(ctx, time.Second/2+rand.N(time.Second)) {
 			return ctx.Err()
 		}
 	}

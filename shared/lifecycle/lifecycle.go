@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // Part is one long-lived piece of a process. Run returns when ctx ends or when the part fails.
@@ -42,4 +43,16 @@ func Run(ctx context.Context, parts ...Part) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// Pause waits for so long; it reports false, at once, when ctx ends.
+func Pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
 }

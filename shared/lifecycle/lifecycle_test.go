@@ -45,3 +45,19 @@ func TestRun(t *testing.T) {
 		})
 	}
 }
+
+func TestPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		if !lifecycle.Pause(t.Context(), time.Minute) || time.Since(begun) != time.Minute {
+			t.Errorf("a minute took %v", time.Since(begun))
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, stop)
+		begun = time.Now()
+		if lifecycle.Pause(ctx, time.Minute) || time.Since(begun) != time.Second {
+			t.Errorf("what was stopped after a second took %v", time.Since(begun))
+		}
+	})
+}
