@@ -4,7 +4,8 @@
 //
 // A goroutine serves a connection, synchronously. Nothing is read before it is needed: a body only when the handler
 // reads it, "100 Continue" goes out at that first read. While a connection is idle it holds no buffer and no
-// exchange; on a plain socket the goroutine waits for readiness and takes a buffer when there is something to read.
+// exchange; on a plain socket the goroutine waits for readiness, takes a buffer when there is something to read, and serves requests
+// without a body before the wait ends (within.go). Under TLS it leaves crypto/tls when the client is silent for long (rest.go).
 //
 // # What is refused
 //
