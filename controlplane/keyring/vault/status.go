@@ -67,14 +67,14 @@ func (k *Keeper) succeeded(r *reading, held, wanted []string) {
 func (k *Keeper) whereIs(id string) string {
 	s := k.seen.Load()
 	switch {
+	case slices.Contains(s.missing, id):
+		return "no version of " + k.place() + " in Vault holds it any more. If it was deleted, vault kv undelete brings it back, and then: keepgate-cp keyring vault-sync"
 	case s.failure != "":
 		return "it is in Vault, which cannot be read: " + s.cause
 	case s.at.IsZero() && k.options.Auth == AuthToken && k.options.Token.Len() == 0:
 		return "it is in Vault; " + errNoToken.(*fault.Error).Err.Error()
 	case s.at.IsZero():
 		return "it is in Vault, which has not answered yet"
-	case slices.Contains(s.missing, id):
-		return "no version of " + k.place() + " in Vault holds it any more. If it was deleted, vault kv undelete brings it back, and then: keepgate-cp keyring vault-sync"
 	}
 	return "it is in Vault, or was; this node asks the others for it, and reads Vault again soon, or by keepgate-cp keyring vault-sync"
 }

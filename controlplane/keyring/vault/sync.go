@@ -102,11 +102,15 @@ func conflict(format string, args ...any) error {
 // pass reads Vault once and gives the ring what it has not. Without all, versions whose keys the ring holds are not read
 // again.
 func (s *Sync) pass(ctx context.Context, token secret.Bytes, all bool) (*reading, error) {
+	began := time.Now()
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+	if !all && s.keeper.seen.Load().at.After(began) {
+		return &reading{}, nil // somebody's sync was waited for, which read all there is
 	}
 	r, err := s.look(ctx, token, all)
 	if err != nil {

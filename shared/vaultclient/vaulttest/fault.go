@@ -66,7 +66,7 @@ func (f *Fault) strike(w http.ResponseWriter, r *http.Request) bool {
 	case f.Hang:
 		_, _ = io.Copy(io.Discard, r.Body) // so that the end of the connection is noticed
 		<-r.Context().Done()
-		return true
+		panic(http.ErrAbortHandler) // or else an empty answer might still be read
 	case f.Cut:
 		w.Header().Set("Content-Length", "1000")
 		w.WriteHeader(http.StatusOK)
