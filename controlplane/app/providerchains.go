@@ -18,6 +18,7 @@ type noKeys struct{}
 
 func (noKeys) Active() (string, *aead.Key, error) { return "", nil, errNoKeys }
 
+func (noKeys) ActiveID() string                                              { return "" }
 func (noKeys) Key(string) (*aead.Key, error)                                 { return nil, errNoKeys }
 func (noKeys) Held() []string                                                { return nil }
 func (noKeys) Lost(string) bool                                              { return false }

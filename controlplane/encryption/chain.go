@@ -171,6 +171,14 @@ func (c *Chain) stale(text string) bool {
 	if mark == "" {
 		return c.seals()
 	}
-	current, _ := c.writer().Mark() // which is known even when its key is missing
-	return mark != current
+	return mark != written(c.writer())
+}
+
+// written is the mark of what a provider would write, which is known even when it cannot.
+func written(p Provider) string {
+	if ring, ok := p.(*ringProvider); ok {
+		return ring.writes()
+	}
+	mark, _ := p.Mark()
+	return mark
 }

@@ -69,6 +69,12 @@ func (k *keys) Active() (string, *aead.Key, error) {
 	return id, key, err
 }
 
+func (k *keys) ActiveID() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.active
+}
+
 func (k *keys) Key(id string) (*aead.Key, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -15,6 +15,8 @@ type Keys interface {
 	// Active and Key fail with fault.Unavailable and the subject "key/<id>" when material is missing.
 	Active() (id string, key *aead.Key, err error)
 	Key(id string) (*aead.Key, error)
+	// ActiveID is the id that Active returns, without asking whether the key may be used now.
+	ActiveID() string
 	// Held lists the keys whose material is here; Lost are those that another took the place of.
 	Held() []string
 	Lost(id string) bool
@@ -123,6 +125,9 @@ func (r *ringProvider) Mark() (string, error) {
 	id, _, err := r.keys.Active()
 	return r.markOf(id), err
 }
+
+// writes is the mark of what Seal would write if it may. Every read asks for it, so that it makes no error.
+func (r *ringProvider) writes() string { return r.markOf(r.keys.ActiveID()) }
 
 func (r *ringProvider) markOf(id string) string {
 	if r.form.mark == "" || id == "" {

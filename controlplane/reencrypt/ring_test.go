@@ -32,6 +32,12 @@ func (r *ring) Active() (string, *aead.Key, error) {
 	return id, key, err
 }
 
+func (r *ring) ActiveID() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.active
+}
+
 func (r *ring) Key(id string) (*aead.Key, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
