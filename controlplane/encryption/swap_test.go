@@ -206,7 +206,7 @@ func TestSwapBesideWritersAndReaders(t *testing.T) {
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
-			for range 2000 {
+			for range 300 {
 				text, err := c.Seal(place, "x")
 				if err != nil {
 					t.Error(err)
@@ -222,7 +222,7 @@ func TestSwapBesideWritersAndReaders(t *testing.T) {
 			}
 		})
 	}
-	for i := range 200 {
+	for i := range 50 {
 		next := others(gcm, kms)
 		if i%2 == 0 {
 			next = others(kms, gcm)
