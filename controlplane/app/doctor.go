@@ -250,7 +250,7 @@ func (d *doctoring) keyring(ctx context.Context) []finding.Finding {
 		}
 	}
 	if strategyOf(s) == kms.Strategy {
-		if keeper, err := kmsKeeper(s, slog.New(slog.DiscardHandler)); err == nil { // told with the strategy
+		if keeper, err := kmsKeeper(s, slog.New(slog.DiscardHandler), nil); err == nil { // told with the strategy
 			findings = append(findings, keeper.Examine(ctx, "keyring_kms_endpoint")...)
 			_ = keeper.Close() // nothing is on its way
 		}

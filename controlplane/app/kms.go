@@ -3,6 +3,7 @@ package app
 import (
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/keepgate/keepgate/controlplane/admin/keys"
 	"github.com/keepgate/keepgate/controlplane/encryption/providerconfig"
@@ -16,8 +17,8 @@ import (
 // opens under no other.
 const keyringProvider = "keyring"
 
-// kmsKeeper is strategy kms as the settings have it.
-func kmsKeeper(s cpsettings.ControlPlane, log *slog.Logger) (*kms.Keeper, error) {
+// kmsKeeper is strategy kms as the settings have it. observe hears of each call; nil: nobody does.
+func kmsKeeper(s cpsettings.ControlPlane, log *slog.Logger, observe func(method, code string, took time.Duration)) (*kms.Keeper, error) {
 	k := s.Keyring
 	for setting, value := range map[string]string{"keyring_recovery_public_key": k.RecoveryPublicKey, "keyring_blob_path": k.BlobPath} {
 		if value != "" {
@@ -27,7 +28,7 @@ func kmsKeeper(s cpsettings.ControlPlane, log *slog.Logger) (*kms.Keeper, error)
 	if k.KMSEndpoint == "" {
 		return nil, fault.Newf(fault.Invalid, "app.Run", "keyring_kms_endpoint", "keyring_strategy = kms needs the socket of the KMS plugin: write unix:///path/of/the/socket")
 	}
-	client := kmsclient.Options{Name: keyringProvider, Endpoint: k.KMSEndpoint, Timeout: k.KMSTimeout, Log: log}
+	client := kmsclient.Options{Name: keyringProvider, Endpoint: k.KMSEndpoint, Timeout: k.KMSTimeout, Log: log, Observe: observe}
 	plugin, err := kmsPlugin(client, k.KMSAPIVersion, k.FeatureGates)
 	if err != nil {
 		return nil, fault.Newf(fault.Invalid, "app.Run", "keyring_kms_endpoint", "%s", fault.Text(err))
@@ -55,7 +56,7 @@ func kmsPlugin(client kmsclient.Options, version, gates string) (kms.Plugin, err
 
 // checkKeeper finds faults in what the settings say of the strategy.
 func checkKeeper(s cpsettings.ControlPlane) error {
-	keeper, err := keeperOf(s, slog.New(slog.DiscardHandler))
+	keeper, err := keeperOf(s, slog.New(slog.DiscardHandler), nil)
 	if closer, ok := keeper.(io.Closer); ok && err == nil {
 		err = closer.Close()
 	}

@@ -71,8 +71,13 @@ func (v *providers) open(ctx context.Context, given providerconfig.Plugin) (*plu
 func (v *providers) clientOptions(given providerconfig.Plugin) kmsclient.Options {
 	return kmsclient.Options{
 		Name: given.Name, Endpoint: given.Endpoint, Timeout: given.Timeout, Log: v.plane.log,
-		Observe: func(method, code string, took time.Duration) { v.metrics.Called(given.Name, method, code, took) },
+		Observe: v.observe(given.Name),
 	}
+}
+
+// observe measures the calls of a plugin.
+func (v *providers) observe(name string) func(method, code string, took time.Duration) {
+	return func(method, code string, took time.Duration) { v.metrics.Called(name, method, code, took) }
 }
 
 // openV2 opens the ring of a provider's seeds, which its plugin keeps.

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -94,8 +95,8 @@ func nodesOf(list []members.Member) string {
 
 // differing names one thing that the reader does not read of what the writer writes.
 func differing(reader, writer members.Say) string {
-	for table, prefix := range writer.Writes {
-		if !reader.ReadsIn(table, prefix) {
+	for _, table := range slices.Sorted(maps.Keys(writer.Writes)) {
+		if prefix := writer.Writes[table]; !reader.ReadsIn(table, prefix) {
 			if table == members.EveryTable {
 				table = "other tables"
 			}

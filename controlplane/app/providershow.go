@@ -10,6 +10,7 @@ import (
 	cipher "github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/encryption/providerconfig"
 	"github.com/keepgate/keepgate/controlplane/health"
+	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/kms"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -83,38 +84,35 @@ func (v *providers) checks() health.Plugins {
 	return checks
 }
 
-// keepers are those of plugins of v2, by the names of their providers.
-func (v *providers) keepers() map[string]*kms.Keeper {
-	keepers := map[string]*kms.Keeper{}
-	if v.plane.kms != nil {
-		keepers[keyringProvider] = v.plane.kms
-	}
-	for _, p := range v.ordered() {
-		if p.keeper != nil {
-			keepers[p.name] = p.keeper
-		}
-	}
-	return keepers
-}
-
 // collectors are the metrics of encryption.
 func (v *providers) collectors() []prometheus.Collector {
 	return []prometheus.Collector{v.metrics, health.NewPluginCounts(v.plane.id, v.pluginCounts), health.NewRows(v.tally.last)}
 }
 
 func (v *providers) pluginCounts() (list []health.PluginCounts) {
-	for name, keeper := range v.keepers() {
-		counts := keeper.Counts()
-		shown := health.PluginCounts{Provider: name, Named: map[string]time.Time{}, Invalid: counts.Invalid, Held: counts.Opened}
-		for _, use := range counts.Uses {
-			shown.Uses = append(shown.Uses, health.KeyUse{Direction: use.Transformation, KeyHash: use.KeyIDHash, Total: use.Total, Last: use.Last})
+	if v.plane.kms != nil {
+		list = append(list, countsOf(keyringProvider, v.plane.kms, v.plane.ring))
+	}
+	seen := map[*plugin]bool{}
+	for _, p := range v.ordered() {
+		if p.keeper != nil && !seen[p] {
+			seen[p] = true
+			list = append(list, countsOf(p.name, p.keeper, p.ring))
 		}
-		for _, seen := range counts.Status {
-			shown.Named[seen.KeyIDHash] = seen.Last
-		}
-		list = append(list, shown)
 	}
 	return list
+}
+
+func countsOf(name string, keeper *kms.Keeper, ring *keyring.Ring) health.PluginCounts {
+	counts := keeper.Counts()
+	shown := health.PluginCounts{Provider: name, Named: map[string]time.Time{}, Invalid: counts.Invalid, Held: len(ring.Held())}
+	for _, use := range counts.Uses {
+		shown.Uses = append(shown.Uses, health.KeyUse{Direction: use.Transformation, KeyHash: use.KeyIDHash, Total: use.Total, Last: use.Last})
+	}
+	for _, seen := range counts.Status {
+		shown.Named[seen.KeyIDHash] = seen.Last
+	}
+	return shown
 }
 
 // room is the Admin API's part about encryption.

@@ -19,7 +19,7 @@ import (
 // nothing, and may run beside the control plane.
 func Rehearse(ctx context.Context, s cpsettings.ControlPlane, privatePEM []byte, accept []string) (result keyring.Recovered, err error) {
 	s.Keyring.Enabled = true // a rehearsal may run where no control plane is configured
-	keeper, err := keeperOf(s, slog.New(slog.DiscardHandler))
+	keeper, err := keeperOf(s, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return result, err
 	}

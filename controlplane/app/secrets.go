@@ -47,7 +47,7 @@ func (p *plane) agree(ctx context.Context) error {
 // secrets opens the keyring and the cipher over it. The ring stays nil when the keyring is off.
 func (p *plane) secrets(ctx context.Context) (*encryption.Cipher, error) {
 	s := p.settings
-	keeper, err := keeperOf(s, p.log)
+	keeper, err := keeperOf(s, p.log, p.providers.observe(keyringProvider))
 	if err != nil {
 		return nil, err
 	}
@@ -186,8 +186,9 @@ func strategyOf(s cpsettings.ControlPlane) string {
 // provenByPeers: changes of the ring are proven by this node's certificate. The local keeper proves them by its key file.
 func provenByPeers(strategy string) bool { return strategy != "" && strategy != "local" }
 
-// keeperOf returns the strategy that the settings name, nil when the keyring is off.
-func keeperOf(s cpsettings.ControlPlane, log *slog.Logger) (keyring.Keeper, error) {
+// keeperOf returns the strategy that the settings name, nil when the keyring is off. observe hears of the calls of a KMS
+// plugin; nil: nobody does.
+func keeperOf(s cpsettings.ControlPlane, log *slog.Logger, observe func(method, code string, took time.Duration)) (keyring.Keeper, error) {
 	switch strategy := strategyOf(s); {
 	case strategy == "":
 		return nil, nil
@@ -199,7 +200,7 @@ func keeperOf(s cpsettings.ControlPlane, log *slog.Logger) (keyring.Keeper, erro
 	case strategy == vault.Strategy:
 		return vaultKeeper(s)
 	case strategy == kms.Strategy:
-		return kmsKeeper(s, log)
+		return kmsKeeper(s, log, observe)
 	case strategy != "cluster":
 		return nil, fault.Newf(fault.Invalid, "app.Run", "keyring_strategy", "%s is not available", strategy)
 	}

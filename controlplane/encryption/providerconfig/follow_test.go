@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,25 +19,57 @@ import (
 
 // followed is a file under way.
 type followed struct {
-	t     *testing.T
-	path  string
-	fails error    // what take answers
-	taken []string // texts that were taken
-	tries int
+	t    *testing.T
+	path string
 	*providerconfig.Follower
-	log bytes.Buffer
+
+	mu     sync.Mutex
+	answer error    // of take; guarded by mu
+	taken  []string // texts that were taken; guarded by mu
+	tries  int      // guarded by mu
+	log    bytes.Buffer
+}
+
+// Write takes the log.
+func (f *followed) Write(line []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.log.Write(line)
+}
+
+func (f *followed) take(_ context.Context, text providerconfig.Text) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tries++
+	if f.answer == nil {
+		f.taken = append(f.taken, string(text.Bytes))
+	}
+	return f.answer
+}
+
+func (f *followed) fails(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.answer = err
+}
+
+func (f *followed) said() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.log.String()
+}
+
+func (f *followed) tried() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tries
 }
 
 func follow(t *testing.T, automatic bool) *followed {
 	f := &followed{t: t, path: filepath.Join(t.TempDir(), "f.yaml")}
 	f.write("one")
-	f.Follower = providerconfig.NewFollower(f.path, providerconfig.Hash([]byte("one")), func(_ context.Context, text providerconfig.Text) error {
-		f.tries++
-		if f.fails == nil {
-			f.taken = append(f.taken, string(text.Bytes))
-		}
-		return f.fails
-	}, providerconfig.FollowOptions{Automatic: automatic, Log: slog.New(slog.NewTextHandler(&f.log, nil))})
+	f.Follower = providerconfig.NewFollower(f.path, providerconfig.Hash([]byte("one")), f.take,
+		providerconfig.FollowOptions{Automatic: automatic, Log: slog.New(slog.NewTextHandler(f, nil))})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -66,6 +99,8 @@ func (f *followed) after(d time.Duration) {
 func (f *followed) wants(problem string, taken ...string) {
 	f.t.Helper()
 	state := f.State()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if !slices.Equal(f.taken, taken) || state.Problem != problem {
 		f.t.Fatalf("taken %q, problem %q; want %q, %q", f.taken, state.Problem, taken, problem)
 	}
@@ -83,8 +118,8 @@ func TestFollowTakesWhatChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := follow(t, true)
 		f.after(10 * time.Minute)
-		if f.tries != 0 {
-			t.Fatalf("a file that did not change was taken %d times", f.tries)
+		if f.tried() != 0 {
+			t.Fatalf("a file that did not change was taken %d times", f.tried())
 		}
 		f.write("two")
 		f.after(70 * time.Second)
@@ -100,23 +135,23 @@ func TestFollowKeepsTheOldOneAndTriesAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := follow(t, true)
-		f.fails = errors.New("the plugin is not healthy")
+		f.fails(errors.New("the plugin is not healthy"))
 		f.write("two")
 		f.after(70 * time.Second)
 		f.wants("the plugin is not healthy")
-		before := f.tries
+		before := f.tried()
 		f.after(5 * time.Minute)
-		if more := f.tries - before; more < 6 || more > 14 {
+		if more := f.tried() - before; more < 6 || more > 14 {
 			t.Errorf("it was tried %d more times in 5 min", more)
 		}
-		if told := strings.Count(f.log.String(), "level=ERROR"); told != 1 {
+		if told := strings.Count(f.said(), "level=ERROR"); told != 1 {
 			t.Errorf("it was told %d times", told)
 		}
-		f.fails = nil
+		f.fails(nil)
 		f.after(70 * time.Second)
 		f.wants("", "two")
 
-		f.fails = errors.New("bad file")
+		f.fails(errors.New("bad file"))
 		f.write("three")
 		f.after(70 * time.Second)
 		f.wants("bad file", "two")
@@ -141,16 +176,16 @@ func TestFollowWhenAskedAlone(t *testing.T) {
 		f.write("two")
 		f.after(time.Hour)
 		f.wants("")
-		f.fails = errors.New("not now")
+		f.fails(errors.New("not now"))
 		f.Ask()
 		synctest.Wait()
 		f.wants("not now")
-		tries := f.tries
+		tries := f.tried()
 		f.after(time.Hour)
-		if f.tries != tries {
+		if f.tried() != tries {
 			t.Errorf("it was tried again by itself")
 		}
-		f.fails = nil
+		f.fails(nil)
 		f.Ask()
 		synctest.Wait()
 		f.wants("", "two")
