@@ -27,7 +27,8 @@ import (
 // callee is a gRPC server that answers all four kinds of call.
 type callee struct {
 	testgrpc.UnimplementedTestServiceServer
-	left chan error // how a call that waits ended
+	came chan struct{} // a call that waits has
+	left chan error    // how it ended
 }
 
 func (c *callee) UnaryCall(ctx context.Context, in *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
@@ -35,6 +36,7 @@ func (c *callee) UnaryCall(ctx context.Context, in *testgrpc.SimpleRequest) (*te
 		return nil, status.Error(codes.Code(s.GetCode()), s.GetMessage())
 	}
 	if in.GetFillServerId() { // wait until the caller leaves
+		c.came <- struct{}{}
 		<-ctx.Done()
 		c.left <- ctx.Err()
 		return nil, ctx.Err()
@@ -98,7 +100,7 @@ func newCallee(t *testing.T, secure bool) (*callee, entity) {
 		options = append(options, grpc.Creds(credentials.NewServerTLSFromCert(&certificate)))
 		protocol = "grpcs"
 	}
-	c, s := &callee{left: make(chan error, 10)}, grpc.NewServer(append(options, grpc.MaxRecvMsgSize(8<<20))...)
+	c, s := &callee{came: make(chan struct{}, 10), left: make(chan error, 10)}, grpc.NewServer(append(options, grpc.MaxRecvMsgSize(8<<20))...)
 	testgrpc.RegisterTestServiceServer(s, c)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
