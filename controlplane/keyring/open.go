@@ -39,6 +39,9 @@ func Open(ctx context.Context, store Store, keeper Keeper, prover Prover, option
 	if err := r.tend(ctx); err != nil {
 		r.options.Log.WarnContext(ctx, "keyring: "+err.Error())
 	}
+	if r.outside() != nil {
+		return r, nil // every key is missing for a moment
+	}
 	for _, warning := range r.Warnings() {
 		r.options.Log.WarnContext(ctx, warning)
 	}
