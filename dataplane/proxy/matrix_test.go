@@ -179,7 +179,7 @@ func early(v *visit) {
 		if err != nil {
 			v.Fatal(err)
 		}
-		_ = response.Body.Close()
+		v.Cleanup(func() { _ = response.Body.Close() }) // after the request's: over HTTP/2 it waits for that
 		if response.StatusCode != http.StatusRequestEntityTooLarge {
 			v.Errorf("%d", response.StatusCode)
 		}
