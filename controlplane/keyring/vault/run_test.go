@@ -13,6 +13,7 @@ import (
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
+// A token serves for one sync alone, and its end in between does no harm.
 func TestTokensForOnce(t *testing.T) {
 	t.Parallel()
 	r := newRoom(t, func(r *room) { r.options.Token = secret.Bytes{} })
@@ -63,6 +64,7 @@ func TestHealsByItself(t *testing.T) {
 	}
 }
 
+// Polls read two things when nothing is new, take what is, and let the token live on as far as it may.
 func TestPolls(t *testing.T) {
 	t.Parallel()
 	r := newRoom(t, func(r *room) {
@@ -116,6 +118,7 @@ func TestWarnsOfATokenThatEndsBeforeThePoll(t *testing.T) {
 	r.await("the warning", func() bool { return strings.Contains(r.warnings(), "before the next poll") })
 }
 
+// A key that another node took, and cannot send, is read too.
 func TestReadsWhatIsWanted(t *testing.T) {
 	t.Parallel()
 	r := newRoom(t, nil)

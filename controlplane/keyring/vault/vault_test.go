@@ -250,7 +250,3 @@ func TestVersionsThatGo(t *testing.T) {
 		t.Errorf("after it was undeleted: %+v", keys)
 	}
 }
-
-// A token serves for one sync alone, and its end in between does no harm.
-// Polls read two things when nothing is new, take what is, and let the token live on as far as it may.
-// A key that another node took, and cannot send, is read too.
