@@ -137,7 +137,7 @@ func TestEveryKeyringCallWhileItIsOff(t *testing.T) {
 	e := newEnvWith(t, nil, admin.Options{})
 	for _, call := range []string{
 		"GET ", "GET /active", "GET /usage", "POST /generate", "POST /import/raw", "POST /activate", "POST /deactivate", "POST /remove",
-		"POST /export", "POST /import", "POST /recover", "POST /vault/sync",
+		"POST /export", "POST /import", "POST /recover", "POST /vault/sync", "POST /rewrap",
 	} {
 		method, path, _ := strings.Cut(call, " ")
 		if a := e.do(method, "/keyring"+path, "", ""); a.status != 400 || !strings.Contains(a.text, "keyring_enabled = on") {

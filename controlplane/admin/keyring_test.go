@@ -43,7 +43,8 @@ func (e *env) keyroom(edit func(*keys.Deps)) {
 	e.t.Helper()
 	deps := keys.Deps{
 		Ring: e.ring, Reveal: true, Wake: func() { e.woken.Add(1) }, Log: slog.New(slog.DiscardHandler), Courier: pair{},
-		Usage: func(ctx context.Context) ([]record.SealedCount, error) { return e.store.CountSealed(ctx) },
+		Usage:     func(ctx context.Context) ([]record.SealedCount, error) { return e.store.CountSealed(ctx) },
+		Rewrapper: func(provider string) keys.Rewrapper { return map[string]keys.Rewrapper{"": e.ring}[provider] },
 	}
 	edit(&deps)
 	e.deps.Rooms = []admin.Room{keys.New(deps)}
@@ -182,6 +183,9 @@ func TestKeyringRefuses(t *testing.T) {
 		"a misspelt acceptance":    {"recover", jsonType, `{"recovery_private_key":"` + canary + `","accept":"x"}`, 400, "accept: unknown field"},
 		"recovery under local":     {"recover", form, "recovery_private_key=" + canary, 400, "keyring_strategy = local"},
 		"a vault under local":      {"vault/sync", form, "token=" + canary, 400, "keyring_strategy = local keeps no keys in a Vault"},
+		"wrapping under local":     {"rewrap", "", "", 400, "keyring_strategy = local keeps no material that something outside has wrapped"},
+		"an unknown provider":      {"rewrap", form, "provider=" + canary, 404, "no KMS v2 provider of this name"},
+		"an option of rewrap":      {"rewrap", form, "name=corp", 400, "name: unknown field; expected: provider"},
 		"a word for reveal":        {"generate?reveal=perhaps", "", "", 400, "reveal wants 1 or 0"},
 		"an option of generate":    {"generate", form, "show=0", 400, "show: unknown field; expected: reveal"},
 	}

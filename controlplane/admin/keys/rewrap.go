@@ -30,7 +30,7 @@ func (a *API) rewrap(r *rest.Request) (rest.Answer, error) {
 	}
 	switch {
 	case ring == nil && name == "":
-		return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "the keyring is off: name a KMS v2 provider of encryption_provider_config in provider")
+		return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "the keyring is off; set keyring_enabled = on and start again, or name a KMS v2 provider of encryption_provider_config in provider")
 	case ring == nil:
 		return rest.Answer{}, rest.Refuse(http.StatusNotFound, "provider: there is no KMS v2 provider of this name in encryption_provider_config")
 	}
