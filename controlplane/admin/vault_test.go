@@ -27,7 +27,9 @@ func (v *aVault) Now(_ context.Context, token secret.Bytes) error {
 func TestVaultSync(t *testing.T) {
 	t.Parallel()
 	e, vault := newEnv(t), &aVault{}
-	e.keyroom(func(d *keys.Deps) { d.Vault, d.VaultStatus = vault, func() any { return map[string]any{"current_version": 7} } })
+	e.keyroom(func(d *keys.Deps) {
+		d.Vault, d.VaultStatus = vault, func() any { return map[string]any{"current_version": 7} }
+	})
 	const token = "hvs.canary"
 	for name, encode := range formats {
 		contentType, body := encode(map[string]string{"token": token + "\n"})
