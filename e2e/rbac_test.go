@@ -69,6 +69,18 @@ func TestAdministration(t *testing.T) {
 			t.Errorf("%v: %v\n%s", args, err, out)
 		}
 	}
+	for want, args := range map[string][]string{
+		"no role 'edtor'":                 {"add", "dan", "--role", "edtor"},
+		`{name="nope"}`:                   {"add", "dan", "--role", "viewer", "--workspace", "nope"},
+		"keepgate-cp rbac token bob":      {"add", "bob"},
+		`there is no user "dan"`:          {"grant", "dan", "viewer"}, // those that got no role were not made
+		`there is no user "nobody"; keep`: {"remove", "nobody"},
+	} {
+		out, err := c.TryCP(append(append([]string{"rbac"}, args...), "--admin-url", admin.URL(""), "--admin-token-file", annFile)...)
+		if err == nil || !strings.Contains(err.Error(), want) || out != "" {
+			t.Errorf("rbac %v: %v %s", args, err, out)
+		}
+	}
 	guest := command("rbac", "add", "guest", "--role", "viewer", "--expires", "1h", "--admin-token-file", annFile)
 	asks(200, guest, "GET", "/services", nil)
 	if list := command("rbac", "list", "--admin-token-file", annFile); !strings.Contains(list, "viewer@default") || strings.Count(list, "never") != 2 {

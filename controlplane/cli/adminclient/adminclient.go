@@ -134,20 +134,6 @@ func (o Options) tls() (*tls.Config, error) {
 	return config, nil
 }
 
-// Refusal is an answer that is no success.
-type Refusal struct {
-	Status  int
-	Message string
-	Body    []byte
-}
-
-func (r *Refusal) Error() string {
-	if r.Message == "" {
-		return fmt.Sprintf("the control plane answered %d %s", r.Status, http.StatusText(r.Status))
-	}
-	return fmt.Sprintf("the control plane refused (%d): %s", r.Status, r.Message)
-}
-
 // Call sends one request and reads the answer into a value, unless that is nil. An answer that is no success is a
 // *[Refusal].
 func (c *Client) Call(ctx context.Context, method, path, contentType string, body []byte, into any) error {
@@ -166,7 +152,7 @@ func (c *Client) Call(ctx context.Context, method, path, contentType string, bod
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {
 			err = wrapped.Err // without the path
 		}
-		return fmt.Errorf("calling the control plane at %s: %w", c.base.Host, err)
+		return fmt.Errorf("calling the control plane at %s: %w", c.base.Host, explain(err))
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes))

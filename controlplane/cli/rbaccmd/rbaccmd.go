@@ -114,42 +114,6 @@ func until(text string, now time.Time) any {
 	return text
 }
 
-// made is what answers with a token.
-type made struct {
-	Token string `json:"user_token"`
-}
-
-func add(admin *adminclient.Options) *cobra.Command {
-	var comment, role, workspace, expires string
-	cmd := &cobra.Command{
-		Use: "add NAME", Short: "make a user and print their token, this once", Args: cobra.ExactArgs(1), SilenceUsage: true,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := admin.Open()
-			if err != nil {
-				return err
-			}
-			body, err := json.Marshal(map[string]any{"name": args[0], "comment": comment, "expires": until(expires, time.Now())})
-			if err != nil {
-				return fmt.Errorf("writing the request: %w", err)
-			}
-			var m made
-			if err := client.Call(cmd.Context(), "POST", "/rbac/users", "application/json", body, &m); err != nil {
-				return err
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), m.Token)
-			if role == "" {
-				return nil
-			}
-			return give(cmd, client, "POST", args[0], role, workspace)
-		},
-	}
-	cmd.Flags().StringVar(&comment, "comment", "", "a word about the user")
-	cmd.Flags().StringVar(&expires, "expires", "never", expiresHelp)
-	cmd.Flags().StringVar(&role, "role", "", "the user's role: viewer, editor, keyring-admin or super-admin")
-	cmd.Flags().StringVar(&workspace, "workspace", "", "where the role holds (default: the workspace \"default\"; * is everywhere)")
-	return cmd
-}
-
 func turn(admin *adminclient.Options, name, method, short string) *cobra.Command {
 	var workspace string
 	cmd := &cobra.Command{
@@ -171,7 +135,7 @@ func give(cmd *cobra.Command, client *adminclient.Client, method, name, role, wo
 	if err != nil {
 		return fmt.Errorf("writing the request: %w", err)
 	}
-	return client.Call(cmd.Context(), method, "/rbac/users/"+url.PathEscape(name)+"/roles", "application/json", body, nil)
+	return unknown(client.Call(cmd.Context(), method, "/rbac/users/"+url.PathEscape(name)+"/roles", "application/json", body, nil), name)
 }
 
 func token(admin *adminclient.Options) *cobra.Command {
@@ -193,7 +157,7 @@ func token(admin *adminclient.Options) *cobra.Command {
 			}
 			var m made
 			if err := client.Call(cmd.Context(), "POST", "/rbac/users/"+url.PathEscape(args[0])+"/token", "application/json", body, &m); err != nil {
-				return err
+				return unknown(err, args[0])
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), m.Token)
 			return nil
@@ -211,7 +175,11 @@ func remove(admin *adminclient.Options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return client.Call(cmd.Context(), "DELETE", "/rbac/users/"+url.PathEscape(args[0]), "", nil, nil)
+			path := "/rbac/users/" + url.PathEscape(args[0])
+			if err := client.Call(cmd.Context(), "GET", path, "", nil, nil); err != nil { // a DELETE, as Kong's, is content with a name that nobody has
+				return unknown(err, args[0])
+			}
+			return client.Call(cmd.Context(), "DELETE", path, "", nil, nil)
 		},
 	}
 }
