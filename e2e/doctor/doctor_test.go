@@ -106,6 +106,7 @@ func newBench(t *testing.T) *bench {
 	b.database = parsed.Database
 	for _, statement := range []string{
 		"CREATE ROLE kong LOGIN PASSWORD '" + password + "'", "CREATE ROLE limited LOGIN PASSWORD '" + password + "'",
+		"CREATE ROLE asleep NOLOGIN", "CREATE ROLE crowded LOGIN CONNECTION LIMIT 0",
 		"ALTER DATABASE " + b.database + " OWNER TO kong",
 	} {
 		if err := b.server.Exec(t.Context(), statement); err != nil {

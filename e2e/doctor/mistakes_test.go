@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"encoding/pem"
 	"testing"
 	"time"
 
@@ -39,6 +40,12 @@ func mistakes(t *testing.T, b *bench) []mistake {
 	revoked := b.middle.Issue(t, serverLeaf(mtlstest.Leaf{}))
 	revokedList := b.file(t, "revoked.crl", append(b.middle.CRL(t, 2, now.Add(day), revoked), b.root.CRL(t, 1, now.Add(day))...), 0o644)
 	busy := anyPort(t)
+	twin := mtlstest.NewCA(t, "root") // another key
+	block, _ := pem.Decode(eve.KeyPEM)
+	block.Type = "ENCRYPTED PRIVATE KEY"
+	locked := b.file(t, "locked.key", pem.EncodeToMemory(block), 0o600)
+	block, _ = pem.Decode(eve.CertPEM)
+	der := b.file(t, "eve.der", block.Bytes, 0o644)
 	none := map[string]string{"pg_ssl_cert": "", "pg_ssl_cert_key": ""}
 
 	list := []mistake{
@@ -77,6 +84,39 @@ func mistakes(t *testing.T, b *bench) []mistake {
 		{
 			name: "unknown role of pg_ro_host", set: map[string]string{"pg_ro_host": "localhost", "pg_ro_user": "nobody"}, rules: "hostssl all all all trust",
 			step: "login", fact: "does not exist", mend: `CREATE ROLE "nobody" LOGIN, with a password where one is asked for, or mend pg_ro_user`,
+		},
+		{
+			name: "role that may not log in", set: map[string]string{"pg_user": "asleep"}, rules: "hostssl all all all trust",
+			step: "login", fact: "not permitted to log in", mend: `ALTER ROLE "asleep" LOGIN, or mend pg_user`,
+		},
+		{
+			name: "no connection left", set: map[string]string{"pg_user": "crowded"}, rules: "hostssl all all all trust",
+			step: "login", fact: "too many connections", mend: "raise max_connections in its postgresql.conf (or the role's or the database's CONNECTION LIMIT), or lower pg_pool_size of every node",
+		},
+		{
+			name: "password asked for, none set", set: map[string]string{"pg_password": ""},
+			step: "login", fact: "password authentication failed", mend: "the server asks for a password and none is set: write it into a file of mode 0600 and set pg_password_file",
+		},
+		{
+			name: "client certificate of another role, and a password", rules: "hostssl all all all scram-sha-256 clientcert=verify-full",
+			set:  map[string]string{"pg_ssl_cert": b.file(t, "eve-too.crt", withMiddle(eve), 0o644), "pg_ssl_cert_key": foreign},
+			step: "login", fact: "password authentication failed", mend: `the common name of pg_ssl_cert is "eve", and under clientcert=verify-full it has to be pg_user ("kong"); else mend pg_password or its file`,
+		},
+		{
+			name: "an authority of the same name trusted", set: map[string]string{"ssl_trusted_certificate": b.file(t, "twin-root.crt", twin.PEM, 0o644)},
+			step: "chain received", fact: `"root" is not trusted`, mend: `the certificate of "root" in ssl_trusted_certificate has another key than the one that issued this, an older or newer one: put that one there`,
+		},
+		{
+			name: "key with a passphrase", set: map[string]string{"pg_ssl_cert_key": locked},
+			step: "client key", fact: "is locked with a passphrase", mend: "take it off, since nobody types it at a start: (umask 077; openssl pkey -in " + locked + " -out key.open) && mv key.open " + locked,
+		},
+		{
+			name: "certificate in DER form", set: map[string]string{"pg_ssl_cert": der},
+			step: "client certificate", fact: "there is no certificate in PEM form", mend: "it is there in DER form: openssl x509 -inform DER -in " + der + " -out FILE, and set pg_ssl_cert to that",
+		},
+		{
+			name: "certificate and key swapped", set: map[string]string{"pg_ssl_cert": b.dir + "/client.key", "pg_ssl_cert_key": b.dir + "/client.crt"},
+			step: "client certificate", fact: "there is no certificate in PEM form", mend: "that is a private key: set pg_ssl_cert to its certificate (pg_ssl_cert and pg_ssl_cert_key may be swapped)",
 		},
 		{
 			name: "missing database", set: map[string]string{"pg_database": "nothere"},
@@ -175,6 +215,8 @@ func mistakes(t *testing.T, b *bench) []mistake {
 		b.middle.Issue(t, serverLeaf(mtlstest.Leaf{NotBefore: now.Add(time.Hour)})), b.middle)
 	add(mistake{name: "expired server certificate", step: "dates", fact: "expired", mend: renewServer},
 		b.middle.Issue(t, serverLeaf(mtlstest.Leaf{NotAfter: now.Add(-time.Minute)})), b.middle)
+	add(mistake{name: "authority renewed after the server's certificate had ended", step: "dates", fact: "expired", mend: renewServer},
+		b.middle.Issue(t, serverLeaf(mtlstest.Leaf{NotBefore: now.Add(-48 * time.Hour), NotAfter: now.Add(-25 * time.Hour)})), b.middle)
 	add(mistake{
 		name: "revoked server certificate", set: map[string]string{"pg_ssl_crl_file": revokedList}, step: "revocation", fact: "was revoked",
 		mend: "issue the server another certificate: " + issueServer,

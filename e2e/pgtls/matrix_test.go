@@ -242,6 +242,7 @@ func wrong(t *testing.T, f trees) []cell {
 		{name: "an expired client", server: good, trust: "root.crt", client: "client-expired.crt", refused: "the certificate in pg_ssl_cert has expired"},
 		{name: "a revoked client", server: with(func(s *side) { s.crl = "crl.pem" }), trust: "root.crt", client: "client-revoked.crt", refused: "the certificate in pg_ssl_cert was revoked"},
 		{name: "a client of a strange authority", server: good, trust: "root.crt", client: "client-stranger.crt", refused: "the server does not know who issued pg_ssl_cert"},
+		{name: "a client of another authority of the same name", server: good, trust: "root.crt", client: "client.crt", lines: "pg_ssl_cert = " + f.flat.path("client.crt") + "\npg_ssl_cert_key = " + f.flat.path("client.key"), refused: "has an authority of the name that issued pg_ssl_cert, with another key"},
 		{name: "the client's intermediate is missing", server: with(func(s *side) { s.ca = "root.crt" }), trust: "root.crt", client: "client.crt", refused: "whatever stands between the two"},
 		{name: "a key of mode 0600", server: good, trust: "root.crt", client: "client.crt", lines: key(0o600)},
 		{name: "a key of mode 0644", server: good, trust: "root.crt", client: "client.crt", lines: key(0o644), refused: "(mode 0644): chmod 0600"},
@@ -259,6 +260,7 @@ func wrong(t *testing.T, f trees) []cell {
 		{name: "a database that is not there", server: scram, trust: "root.crt", lines: password + "\npg_database = absent", refused: "the database of pg_database is not there"},
 		{name: "no rule for us", server: with(func(s *side) { s.rules = "hostssl all keepgate all scram-sha-256" }), trust: "root.crt", lines: password, refused: "pg_hba.conf has no line for this role"},
 		{name: "a name that does not resolve", server: scram, trust: "root.crt", lines: password + "\npg_host = absent.example", refused: "looking up the address"},
+		{name: "a UNIX socket, without a rule", server: with(func(s *side) { s.rules = "hostssl all all all scram-sha-256" }), trust: "root.crt", lines: "pg_host = SOCKET", refused: "has no line of type local"},
 		{name: "a UNIX socket", server: with(func(s *side) { s.rules = "local all all trust" }), trust: "root.crt", lines: "pg_host = SOCKET"},
 	}
 	if os.Geteuid() == 0 { // nobody else can make a file of root's

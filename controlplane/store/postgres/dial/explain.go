@@ -67,7 +67,7 @@ func alerts() map[string]string {
 		"bad certificate":                "the server refuses the certificate in pg_ssl_cert",
 		"unsupported certificate":        "the server refuses the certificate in pg_ssl_cert: it is not for clients",
 		"protocol version not supported": "the server and pg_ssl_version have no TLS version in common",
-		"error decrypting message":       "the server refuses the proof of pg_ssl_cert_key, or a certificate of the chain in pg_ssl_cert",
+		"error decrypting message":       "the server's ssl_ca_file has an authority of the name that issued pg_ssl_cert, with another key: put the one that issued it there",
 		"unknown certificate":            "the server refuses the certificate in pg_ssl_cert",
 		"insufficient security level":    "the server refuses the key of pg_ssl_cert as too weak",
 		"handshake failure":              "the server and this node have no kind of TLS in common: see its ssl_ciphers and ssl_min_protocol_version",
@@ -83,14 +83,22 @@ func adviceOnRefusal(refused *pgconn.PgError) string {
 		return "the server demands a client certificate: set pg_ssl_cert and pg_ssl_cert_key"
 	case refused.Code == "28000" && (has("certificate authentication failed") || has("\"trust\" authentication failed")):
 		return "the common name of pg_ssl_cert has to be pg_user, or a map of the server's pg_ident.conf has to lead from one to the other"
+	case refused.Code == "28000" && has("no pg_hba.conf entry") && has("[local]"):
+		return "pg_host is a UNIX socket, and the server's pg_hba.conf has no line of type local for this role and database"
 	case refused.Code == "28000" && (has("no encryption") || has("SSL off")):
-		return "the server's pg_hba.conf does not let this role in without TLS: set pg_ssl = on"
+		return "the server's pg_hba.conf does not let this role in without TLS: set pg_ssl = on, and ssl = on in its postgresql.conf if that is off"
 	case refused.Code == "28000" && has("no pg_hba.conf entry"):
 		return "the server's pg_hba.conf has no line for this role, database and address"
+	case refused.Code == "28000" && has("not permitted to log in"):
+		return "ALTER ROLE … LOGIN for the role of pg_user, or mend pg_user"
 	case refused.Code == "28000" && has("does not exist"):
 		return "the role of pg_user is not there: create it, or mend pg_user"
 	case refused.Code == "28P01":
 		return "mend pg_password (or its file), or the role's password; under clientcert=verify-full the common name of pg_ssl_cert has to be the role, too"
+	case refused.Code == "53300":
+		return "raise max_connections in its postgresql.conf (or the role's or the database's CONNECTION LIMIT), or lower pg_pool_size of every node"
+	case refused.Code == "57P03":
+		return "the server is starting or stopping: wait for it, and see its log"
 	case refused.Code == "3D000":
 		return "the database of pg_database is not there: create it, or mend pg_database"
 	}

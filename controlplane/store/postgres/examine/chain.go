@@ -3,7 +3,9 @@ package examine
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -33,10 +35,17 @@ func (h *host) chain(context.Context) finding.Result {
 		return h.untrusted(shown)
 	case strings.Contains(err.Error(), "ssl_verify_depth allows"):
 		return finding.Bad(err.Error(), "raise ssl_verify_depth to the number of intermediate certificates")
+	case outOfDate(err) && papers.Dates("", shown, "").Verdict == finding.Wrong:
+		return finding.Because("dates") // never were all valid at once: an authority was renewed after the server's had ended
 	case strings.Contains(err.Error(), "extended key usage"):
 		return finding.Bad("the server's certificate is not for servers (extended key usage)", "issue it one that is: keepgate-cp certs issue HOST --role server")
 	}
 	return finding.Bad(err.Error(), "issue the server's certificate anew: keepgate-cp certs issue HOST --role server")
+}
+
+func outOfDate(err error) bool {
+	invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
+	return ok && invalid.Reason == x509.Expired
 }
 
 // chains are the ways from the server's certificate to an authority, whatever its names.
@@ -96,7 +105,10 @@ func (h *host) untrusted(shown []*x509.Certificate) finding.Result {
 				fmt.Sprintf("append the certificate of %s to the server's ssl_cert_file", issuer))
 		}
 	}
-	if len(shown) == 1 && !h.rootNamed(last) {
+	if h.rootNamed(last) {
+		return finding.Bad(fact, fmt.Sprintf("the certificate of %s in ssl_trusted_certificate has another key than the one that issued this, an older or newer one: put that one there", issuer))
+	}
+	if len(shown) == 1 {
 		return finding.Bad(fact, fmt.Sprintf("if %[1]s is an intermediate authority, append its certificate to the server's ssl_cert_file; else add that of %[1]s to ssl_trusted_certificate", issuer))
 	}
 	return finding.Bad(fact, fmt.Sprintf("add the certificate of %s to ssl_trusted_certificate: what is there is another authority", issuer))
@@ -128,9 +140,17 @@ func (h *host) names(context.Context) finding.Result {
 	}
 	if serverchain.ByCommonName(leaf) {
 		return finding.Beware("the server's certificate has no subjectAltName; its common name "+papers.Name(leaf)+" matches",
-			"issue it anew with a subjectAltName: keepgate-cp certs issue "+h.at.Name+" --role server")
+			"issue it anew where its authority is, with subjectAltName = "+altName(h.at.Name)+" (openssl x509 -req … -extfile, or keepgate-cp certs issue "+h.at.Name+" --role server)")
 	}
 	return finding.Fine("the certificate is for %s", h.at.Name)
+}
+
+// altName is how OpenSSL's configuration writes a name.
+func altName(host string) string {
+	if net.ParseIP(host) != nil {
+		return "IP:" + host
+	}
+	return "DNS:" + host
 }
 
 func (h *host) dates(context.Context) finding.Result {

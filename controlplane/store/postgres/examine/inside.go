@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
+	"github.com/keepgate/keepgate/controlplane/doctor/papers"
 	"github.com/keepgate/keepgate/controlplane/store/layout"
 	"github.com/keepgate/keepgate/controlplane/store/postgres"
 	"github.com/keepgate/keepgate/controlplane/store/postgres/dial"
@@ -60,13 +61,26 @@ func (h *host) login(ctx context.Context) finding.Result {
 	}
 	h.reached = true
 	by := "no password was asked for"
-	if config.Server.Password.Len() > 0 || config.Server.PasswordFile != "" {
+	if h.password() {
 		by = "with a password, if the server asks for one"
 	}
 	if h.asked && len(h.files.pair.Chain()) > 0 {
 		by += ", and our certificate"
 	}
 	return finding.Fine("role %s in database %s; %s", config.User, config.Database, by)
+}
+
+// password says whether one is set.
+func (h *host) password() bool {
+	return h.config.Server.Password.Len() > 0 || h.config.Server.PasswordFile != ""
+}
+
+// otherName is whom our certificate names, where that is not the role that logs in.
+func (h *host) otherName() string {
+	if chain := h.files.pair.Chain(); h.asked && len(chain) > 0 && chain[0].Subject.CommonName != h.config.User {
+		return papers.Name(chain[0])
+	}
+	return ""
 }
 
 // refused says why the server let nobody in.
@@ -95,6 +109,12 @@ func (h *host) refused(ctx context.Context, err error) finding.Result {
 		return finding.Bad(fact, "CREATE DATABASE "+database+" OWNER "+role+", or mend pg_database")
 	case refusal.Code == "28000" && strings.Contains(refusal.Message, "does not exist"):
 		return finding.Bad(fact, "CREATE ROLE "+role+" LOGIN, with a password where one is asked for, or mend pg_user")
+	case refusal.Code == "28000" && strings.Contains(refusal.Message, "not permitted to log in"):
+		return finding.Bad(fact, "ALTER ROLE "+role+" LOGIN, or mend pg_user")
+	case refusal.Code == "28P01" && !h.password():
+		return finding.Bad(fact, "the server asks for a password and none is set: write it into a file of mode 0600 and set pg_password_file")
+	case refusal.Code == "28P01" && h.otherName() != "":
+		return finding.Bad(fact, fmt.Sprintf("the common name of pg_ssl_cert is %s, and under clientcert=verify-full it has to be pg_user (%.100q); else mend pg_password or its file", h.otherName(), h.config.User))
 	case refusal.Code == "42501":
 		return finding.Bad(fact, "GRANT CONNECT ON DATABASE "+database+" TO "+role)
 	}
