@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/keepgate/keepgate/shared/fault"
 )
@@ -29,7 +30,7 @@ func Read(path string) (Text, error) {
 }
 
 func read(path string) (Text, error) {
-	file, err := os.Open(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe without a writer is refused, and not waited for
 	if err != nil {
 		return Text{}, err
 	}

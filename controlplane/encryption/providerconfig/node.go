@@ -31,7 +31,7 @@ func (r *reader) document(text []byte) *yaml.Node {
 		r.problems.add(1, "", "it is empty; expected kind: EncryptionConfiguration")
 		return nil
 	case err != nil:
-		line, message := parserSays(err)
+		line, message := parserSays(text, err)
 		r.problems.add(line, "", "%s", message)
 		return nil
 	}
@@ -41,8 +41,8 @@ func (r *reader) document(text []byte) *yaml.Node {
 	return document.Content[0]
 }
 
-// parserSays takes the line out of the parser's message, and nothing that it quotes.
-func parserSays(err error) (line int, message string) {
+// parserSays takes the line out of the parser's message, and nothing that it quotes from the file.
+func parserSays(text []byte, err error) (line int, message string) {
 	line, message = 1, strings.TrimPrefix(err.Error(), "yaml: ")
 	if rest, found := strings.CutPrefix(message, "line "); found {
 		number, text, _ := strings.Cut(rest, ": ")
@@ -50,10 +50,48 @@ func parserSays(err error) (line int, message string) {
 			line, message = at, text
 		}
 	}
+	if strings.HasPrefix(message, "did not find expected ") { // what follows is the grammar's, and the line that of what surrounds it
+		return max(line, failsAt(text, err)), "it is neither YAML nor JSON: " + message
+	}
 	if strings.ContainsAny(message, "'\"`") {
 		return line, "it is neither YAML nor JSON"
 	}
 	return line, "it is neither YAML nor JSON: " + message
+}
+
+// failsAt is the line at which the parser gave up: that up to which it read, or the one before when it fails as well
+// without the last, at which it only looked ahead.
+func failsAt(text []byte, failure error) int {
+	lines := &byLine{text: text}
+	_ = yaml.NewDecoder(lines).Decode(&yaml.Node{}) // fails as it did
+	line := lines.given
+	before := &byLine{text: text, most: line - 1}
+	if err := yaml.NewDecoder(before).Decode(&yaml.Node{}); line > 1 && err != nil && err.Error() == failure.Error() {
+		return line - 1
+	}
+	return line
+}
+
+// byLine reads a text line by line, and counts them.
+type byLine struct {
+	text        []byte
+	given, most int // most: how many at most; 0: all
+}
+
+func (b *byLine) Read(p []byte) (n int, err error) {
+	if len(b.text) == 0 || b.most > 0 && b.given >= b.most {
+		return 0, io.EOF
+	}
+	end := bytes.IndexByte(b.text, '\n') + 1
+	if end == 0 {
+		end = len(b.text)
+	}
+	n = copy(p, b.text[:end])
+	if n == end {
+		b.given++
+	}
+	b.text = b.text[n:]
+	return n, nil
 }
 
 // follow resolves an alias. It is nil when the file walks too far.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 )
 
 // resources reads the names of an entry. It keeps those that mean something.
@@ -36,18 +35,26 @@ func (r *reader) refuses(name string) string {
 	switch {
 	case name == everything || slices.Contains(r.options.Tables, name):
 		return ""
-	case len(name) > 128 || strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }):
-		return "it is no name of a table" + list
 	case slices.Contains(r.options.Clear, name):
 		return name + " has no encrypted field" + list
 	case name == "*":
 		return `a bare * means nothing: write "*.*"` + list
-	case strings.HasPrefix(name, "*."):
-		return fmt.Sprintf("%q names a group of Kubernetes, which there is none of here%s", name, list)
 	case strings.ToLower(name) != name && slices.Contains(r.options.Tables, strings.ToLower(name)):
 		return fmt.Sprintf("%q must not have capital letters: write %s", name, strings.ToLower(name))
+	case !likeTable(name):
+		return "it is no name of a table" + list
+	case strings.HasPrefix(name, "*."):
+		return fmt.Sprintf("%q names a group of Kubernetes, which there is none of here%s", name, list)
 	}
 	return fmt.Sprintf("%q is no table of ours%s", name, list)
+}
+
+// likeTable reports whether a name may be shown: it is written as names of tables and of Kubernetes are, and no key is
+// that slipped there.
+func likeTable(name string) bool {
+	return len(name) <= 128 && !strings.ContainsFunc(name, func(c rune) bool {
+		return !strings.ContainsRune("*._-", c) && (c < '0' || c > '9') && (c < 'a' || c > 'z')
+	})
 }
 
 // masks refuses what an earlier entry hides.
