@@ -128,7 +128,7 @@ func (r *Ring) activation(ctx context.Context, id string, a activation) error {
 		if _, err := s.sealing(op, id); err != nil {
 			return false, err
 		}
-		return s.refused == "" && s.head.Active == id, r.followed(ctx)
+		return s.active(id), r.followed(ctx)
 	}
 	if already, err := prepared(); err != nil || already {
 		return err
@@ -148,7 +148,7 @@ func (r *Ring) activation(ctx context.Context, id string, a activation) error {
 	defer r.unlock()
 	return r.change(ctx, func(s *state) (edit, error) {
 		e, err := s.sealing(op, id)
-		if err != nil || (s.refused == "" && s.head.Active == id) || (a.still != nil && !a.still(s.view())) {
+		if err != nil || s.active(id) || (a.still != nil && !a.still(s.view())) {
 			return edit{}, err
 		}
 		row := e.row
@@ -156,6 +156,9 @@ func (r *Ring) activation(ctx context.Context, id string, a activation) error {
 		return edit{rows: []record.Key{row}, active: id}, note()
 	})
 }
+
+// active reports whether a key was activated and no other was since.
+func (s *state) active(id string) bool { return s.refused == "" && s.head.Active == id && !s.waits }
 
 // sealing returns a key that may seal.
 func (s *state) sealing(op, id string) (*entry, error) {

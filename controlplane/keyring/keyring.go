@@ -179,7 +179,8 @@ type Ring struct {
 
 // Active returns the key that new values are sealed under. It fails with fault.Unavailable when its
 // material is missing, and among several nodes also when this one has lost sight of the database: the others
-// no longer wait for it then, and may have removed the key. [Options.Sealing] may refuse as well.
+// no longer wait for it then, and may have removed the key; also while the first key of a ring whose keeper is [Outside]
+// was not opened by every node that lives. [Options.Sealing] may refuse as well.
 func (r *Ring) Active() (id string, key *aead.Key, err error) {
 	s := r.state.Load()
 	switch {
@@ -192,7 +193,10 @@ func (r *Ring) Active() (id string, key *aead.Key, err error) {
 	if err := r.options.Sealing(); err != nil {
 		return s.head.Active, nil, err
 	}
-	key, err = s.key(s.head.Active)
+	if key, err = s.key(s.head.Active); err == nil && s.waits {
+		return s.head.Active, nil, fault.Newf(fault.Unavailable, "keyring.Active", subject(s.head.Active), "it is the ring's first key, and nothing is sealed under it "+
+			"before every node that lives has opened it by its own plugin: see which one waits for its plugin, or stop it")
+	}
 	return s.head.Active, key, err
 }
 

@@ -89,6 +89,9 @@ func (r *Ring) judge(before *state, kr record.Keyring, fresh map[string]*held) *
 			after.head, after.refused = before.head, "it makes key "+after.head.Active+" active, which is no usable key of a proven row"
 		}
 	}
+	if e, ok := after.byID[after.head.Active]; ok && r.outside() != nil {
+		after.waits = e.row.ActivatedAt == 0
+	}
 	return after
 }
 

@@ -86,6 +86,9 @@ func (r *Ring) first(ctx context.Context, prepared *made) error {
 }
 
 // begin makes the key that takes the place of all that there are.
+//
+// Nobody can have opened it yet. Other nodes are given it; where each opens it for itself, the head names it so that
+// they find it, and nothing is sealed under it before it is activated among them.
 func (r *Ring) begin(ctx context.Context, s *state, prepared *made) (id string, e edit, err error) {
 	action := "key.replace"
 	if len(s.keys) == 0 {
@@ -102,7 +105,9 @@ func (r *Ring) begin(ctx context.Context, s *state, prepared *made) (id string, 
 	if err != nil {
 		return "", e, err
 	}
-	row.ActivatedAt = row.CreatedAt
+	if r.outside() == nil {
+		row.ActivatedAt = row.CreatedAt
+	}
 	e.put(row, h)
 	e.active = row.ID
 	for _, old := range s.keys {

@@ -86,8 +86,9 @@ func (r *Ring) prepare(ctx context.Context) (m *made, err error) {
 	return m, nil
 }
 
-// Begin makes the first key and activates it, or the one that takes the place of all that are lost, under a
-// keeper that is [Outside]. It does nothing where there is an active key.
+// Begin makes the first key, or the one that takes the place of all that are lost, under a keeper that is [Outside].
+// It is the active one, and nothing is sealed under it until [Ring.ActivateIf] has found that every node that lives
+// has opened it. It does nothing where there is an active key.
 func (r *Ring) Begin(ctx context.Context) error {
 	if v := r.View(); v.Active != "" || v.Refused != "" {
 		return nil

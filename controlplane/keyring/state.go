@@ -33,6 +33,7 @@ type state struct {
 	restored bool    // the stored head is older than head
 	other    string  // which key that older head makes active
 	stale    bool    // the stored head's proof is to be made anew
+	waits    bool    // the active key is there to be opened, and was not activated among the nodes that live
 }
 
 // entry is what the ring knows of one key, immutable.

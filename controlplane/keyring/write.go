@@ -67,7 +67,7 @@ func (r *Ring) change(ctx context.Context, decide func(s *state) (edit, error)) 
 // which key is active writes the next head; any other leaves the stored one as it is.
 func (r *Ring) write(ctx context.Context, e edit) error {
 	s := r.state.Load()
-	if err := e.complete(s); err != nil {
+	if err := e.complete(s, r.outside() != nil); err != nil {
 		return err
 	}
 	rows := slices.Clone(e.rows)
@@ -100,15 +100,16 @@ func (r *Ring) write(ctx context.Context, e edit) error {
 	return nil
 }
 
-// complete makes a key of an edit the active one where there is none: a head without one is none.
-func (e *edit) complete(s *state) error {
+// complete makes a key of an edit the active one where there is none: a head without one is none. waits: as begin.
+func (e *edit) complete(s *state, waits bool) error {
 	if e.active != "" || s.head.Active != "" || s.refused != "" {
 		return nil
 	}
 	for _, row := range e.rows {
 		if e.fresh[row.ID] != nil {
-			e.active = row.ID
-			e.activated(s, row.ID)
+			if e.active = row.ID; !waits {
+				e.activated(s, row.ID)
+			}
 			return nil
 		}
 	}

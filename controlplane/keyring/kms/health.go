@@ -41,6 +41,9 @@ func (k *Keeper) Health() Health {
 	for id := range k.failed {
 		h.Unopened = append(h.Unopened, id)
 	}
+	if k.active.ID != "" && k.active.ActivatedAt == 0 {
+		h.Sealing = false // the others have not opened it yet
+	}
 	h.Text = k.text(o)
 	if f := k.failed[k.active.ID]; f != nil {
 		h.Healthy, h.Sealing, h.Text = false, false, "the active key "+k.active.ID+" is not unwrapped: "+cause(f.err)

@@ -12,9 +12,9 @@
 // period, which gets a key of its own, also when an older period had the same key_id: A, B and A again are three keys.
 // Of several nodes that see the change the first makes the key, since the ring's head has one successor; the others
 // find it there. It becomes active once every node that lives and has the ring has unwrapped it by its own plugin;
-// until then the old one goes on. Plugins of several nodes learn of a change at different times. A node whose plugin
-// says a key_id that is older than the newest key's, and has not been seen to go back to it, is behind: it makes a
-// key only when that has lasted for long ([lagGrace]).
+// until then the old one goes on, and where there is none nothing is sealed. Plugins of several nodes learn of a change
+// at different times. A node whose plugin says a key_id that is older than the newest key's, and has not been seen to go
+// back to it, is behind: it makes a key only when that has lasted for long ([lagGrace]).
 //
 // New keys are at most one a minute on average (three at once), whatever the plugin says.
 //

@@ -63,6 +63,37 @@ func TestAFirstStartWithADeadPlugin(t *testing.T) {
 	})
 }
 
+// TestAFirstKeyWaitsForEveryNode: nothing is sealed under the first key either before every node that lives has opened
+// it, and a node whose plugin dies after that stops nobody.
+func TestAFirstKeyWaitsForEveryNode(t *testing.T) {
+	inTown(t, 2, func(t *testing.T, w *town) {
+		w.nodes[1].plugin.set(func(p *plugin) { p.dead = true })
+		w.startAll()
+		pass(10 * time.Minute)
+		for _, n := range w.nodes {
+			if _, _, err := n.ring.Active(); fault.KindOf(err) != fault.Unavailable {
+				t.Errorf("Active of %s before the other has opened the key = %v", n.name, err)
+			}
+		}
+		if h := w.nodes[0].keeper.Health(); h.Sealing || !strings.Contains(h.WaitingFor, "node-1") {
+			t.Errorf("Health = %+v", h)
+		}
+		w.expectKeys("A")
+		w.nodes[1].plugin.set(func(p *plugin) { p.dead = false })
+		pass(time.Minute)
+		first := w.active()
+		w.expectKeys("A")
+		w.nodes[1].plugin.set(func(p *plugin) { p.dead = true })
+		for i := range w.nodes {
+			w.start(i)
+		}
+		pass(time.Minute)
+		if id, _, err := w.nodes[0].ring.Active(); id != first || err != nil {
+			t.Errorf("Active of the sound node = %s, %v, want %s", id, err, first)
+		}
+	})
+}
+
 // TestATotalOutage: the plugins alone give the keys back, whenever they come.
 func TestATotalOutage(t *testing.T) {
 	inTown(t, 2, func(t *testing.T, w *town) {

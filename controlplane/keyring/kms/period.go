@@ -60,7 +60,7 @@ func (k *Keeper) decide(v keyring.View, keyID string, turned bool) decision {
 	}
 	newest := -1
 	for i, key := range period {
-		if key.ID == v.Active {
+		if key.ID == v.Active && key.ActivatedAt > 0 {
 			return decision{}
 		}
 		if newest < 0 && key.State == keyring.StateUsable {
