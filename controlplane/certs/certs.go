@@ -123,6 +123,9 @@ func create(dir, organisation string, options Options) (*Authority, error) {
 	const op = "certs.Create"
 	for _, name := range []string{caFile, keyFile, crlFile, indexFile, rootFile, rootKey, chainFile} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			if _, err := os.Lstat(filepath.Join(dir, caFile)); err == nil {
+				return nil, fault.Newf(fault.Conflict, op, dir, "%s is there already: nothing was changed; for another CA name another folder", caFile)
+			}
 			return nil, fault.Newf(fault.Conflict, op, dir,
 				"%s is there already: nothing was changed (without a %s beside it it is left from an interrupted init and may be removed)", name, caFile)
 		}

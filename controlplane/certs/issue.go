@@ -115,6 +115,10 @@ func (a *Authority) template(spec *Spec, now time.Time) (*x509.Certificate, []st
 	if spec.Role == mtls.DataPlane && spec.Environment == "" {
 		spec.Environment = "default"
 	}
+	roles := []mtls.Role{mtls.ControlPlane, mtls.DataPlane, mtls.Admin, mtls.KMS, Server, Client}
+	if !slices.Contains(roles, spec.Role) {
+		return nil, nil, fmt.Errorf("role %q is not one of %v", spec.Role, roles)
+	}
 	uris, err := a.uris(spec)
 	if err != nil {
 		return nil, nil, err

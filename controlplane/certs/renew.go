@@ -16,6 +16,9 @@ func (a *Authority) Renew(cert *x509.Certificate, valid time.Duration) (Issued, 
 	const op = "certs.Renew"
 	serial := mtls.SerialText(cert.SerialNumber)
 	subject := "certificate/" + serial
+	if cert.IsCA {
+		return Issued{}, fault.Newf(fault.Invalid, op, subject, "it is an authority's: keepgate-cp certs authority renew renews the CA and its root")
+	}
 	if err := cert.CheckSignatureFrom(a.cert); err != nil {
 		return Issued{}, fault.Newf(fault.Invalid, op, subject, "it is not of this CA: %w", err)
 	}

@@ -28,7 +28,7 @@ func initCommand(dir *string) *cobra.Command {
 		Long: "Make the CA: ca.crt, which nodes are given, ca.key, which signs and stays here, and crl.pem, an empty list of revoked\n" +
 			"certificates.\n\n" +
 			"With --intermediate the CA that signs stands below a root (root.crt, root.key), and nodes are given chain.crt, which\n" +
-			"holds both. The root's key is not needed again: take it off this machine and put it away.",
+			"holds both. The root's key is needed again for certs authority alone: take it off this machine and put it away.",
 		Example: "  keepgate-cp certs init --with-control-plane --dns cp.example.com\n" +
 			"  keepgate-cp certs init --intermediate --root-name root.example.com --name intermediate.example.com",
 		Args: cobra.NoArgs,
@@ -61,7 +61,7 @@ func initCommand(dir *string) *cobra.Command {
 			}
 			warn(cmd, "whoever reads %s can admit nodes: keep it off the nodes, and keep a copy", filepath.Join(*dir, "ca.key"))
 			if options.Intermediate {
-				warn(cmd, "no command needs %s any more: move it to where no machine reads it", filepath.Join(*dir, "root.key"))
+				warn(cmd, "no command needs %s but those of certs authority: move it to where no machine reads it", filepath.Join(*dir, "root.key"))
 			}
 			return errors.Join(err, authority.Close())
 		},
@@ -151,7 +151,9 @@ func signCommand(dir *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sign REQUEST",
 		Short: "Certify the key of a node's request; names and role come from the flags",
-		Args:  cobra.ExactArgs(1),
+		Example: "  keepgate-cp certs sign cluster.csr --name edge-1\n" +
+			"  keepgate-cp certs sign cp-2.csr --name cp-2 --role control-plane --dns cp-2.example.com",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if name == "" {
 				return errors.New("--name is needed: what the request asks for is ignored")

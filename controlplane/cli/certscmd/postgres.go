@@ -27,7 +27,7 @@ func postgresCommand(dir *string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			at := func(name string) string { return filepath.Join(*dir, name) }
 			if err := absent(at("server.crt"), at("server.key"), at("client.crt"), at("client.key")); err != nil {
-				return err
+				return fmt.Errorf("%w; for another server or role of this CA: keepgate-cp certs issue NAME --role server (or client) --dir %s", err, *dir)
 			}
 			authority, err := certs.Open(*dir)
 			if absent(certs.PathsIn(*dir).CA) == nil {

@@ -56,7 +56,8 @@ func crlCommand(dir *string) *cobra.Command {
 		Short: "Write the CRL anew, before it is out of date",
 		Long: "Write the list of revoked certificates anew, with a higher number and for another 400 days, and nothing else changed. Copy it\n" +
 			"to the nodes. Every other command that changes the CA's folder writes it too.",
-		Args: cobra.NoArgs,
+		Example: "  keepgate-cp certs crl --dir certs",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withAuthority(*dir, func(authority *certs.Authority) error {
 				if err := authority.WriteCRL(); err != nil {

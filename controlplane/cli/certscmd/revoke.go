@@ -17,7 +17,10 @@ func revokeCommand(dir *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "revoke [NAME | --serial HEX | --cert FILE]",
 		Short: "Revoke certificates and write the CRL",
-		Args:  cobra.MaximumNArgs(1),
+		Example: "  keepgate-cp certs revoke edge-1\n" +
+			"  keepgate-cp certs revoke cp-2 --role control-plane\n" +
+			"  keepgate-cp certs revoke --cert edge-1.crt",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			selection.Role = mtls.Role(role)
 			if len(args) == 1 {

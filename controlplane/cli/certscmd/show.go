@@ -18,6 +18,8 @@ func showCommand(dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show [FILE...]",
 		Short: "Show the CA's folder, or what is in certificates, requests and CRLs",
+		Example: "  keepgate-cp certs show\n" +
+			"  keepgate-cp certs show cluster.crt cluster.csr crl.pem",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return showFolder(cmd, *dir)
