@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,10 +40,11 @@ func Command(examine Examine) (*cobra.Command, error) {
 		return nil, err
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if _, err := flags.Load(); err != nil {
+		loaded, err := flags.Load()
+		if err != nil {
 			return err
 		}
-		findings := examine(cmd.Context(), s)
+		findings := append(doubts(loaded.Warnings), examine(cmd.Context(), s)...)
 		if *asJSON {
 			err = writeJSON(cmd.OutOrStdout(), findings)
 		} else {
@@ -54,6 +56,18 @@ func Command(examine Examine) (*cobra.Command, error) {
 		return err
 	}
 	return cmd, nil
+}
+
+// doubts are what a start would warn of in the settings themselves.
+func doubts(warnings []string) (findings []finding.Finding) {
+	for _, warning := range warnings {
+		fact, mend := warning, "take it out of the settings"
+		if i := strings.LastIndex(warning, "; "); i > 0 {
+			fact, mend = warning[:i], warning[i+len("; "):]
+		}
+		findings = append(findings, finding.Finding{Area: "settings", Step: "read", Verdict: finding.Warning, Fact: fact, Mend: mend})
+	}
+	return findings
 }
 
 // failed says how many things are wrong.

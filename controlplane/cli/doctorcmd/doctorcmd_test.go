@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -70,6 +73,17 @@ memory
 	}
 	if _, _, err := run(t, findings[2:]); err != nil {
 		t.Errorf("a warning fails: %v", err)
+	}
+	open := filepath.Join(t.TempDir(), "pg.password")
+	if err := os.WriteFile(open, []byte("open-sesame"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, _, err = run(t, nil, "--pg-password-file", open)
+	if err != nil || !strings.Contains(out, "  warning  read  "+open+" can be read by every user") || !strings.Contains(out, "→ chmod 600 it\n") {
+		t.Errorf("what a start warns of in the settings is left out: %v\n%s", err, out)
 	}
 	if _, _, err := run(t, nil, "--pg-port", "none"); err == nil {
 		t.Error("a fault in the settings passes")
