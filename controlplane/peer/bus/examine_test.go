@@ -1,7 +1,9 @@
 package bus_test
 
 import (
+	"encoding/binary"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -95,6 +97,35 @@ func TestExamineExternal(t *testing.T) {
 	}
 }
 
+// hangsUp is the address of a server that hears a client's first words in TLS and closes.
+func hangsUp(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			var header [5]byte // of a TLS record: its last two are the length (RFC 8446 section 5.1)
+			if _, err := io.ReadFull(conn, header[:]); err == nil {
+				_, _ = io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint16(header[3:])))
+			}
+			_ = conn.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = listener.Close()
+		<-done
+	})
+	return listener.Addr().String()
+}
+
 func TestExamineRoutes(t *testing.T) {
 	t.Parallel()
 	ca, other := mtlstest.NewCA(t, "ca"), mtlstest.NewCA(t, "other")
@@ -106,6 +137,7 @@ func TestExamineRoutes(t *testing.T) {
 	}{
 		"a node of ours":    {ca, node.RouteAddress(), "", ""},
 		"another authority": {other, node.RouteAddress(), "TLS", "certificates of role control-plane from one authority"},
+		"another program":   {ca, hangsUp(t), "TLS", "nats_cluster_listen of the other node"},
 		"nobody there":      {ca, "127.0.0.1:1", "TCP", "start the server there"},
 	} {
 		source, _, _ := test.ca.Source(t, leaf("two"))

@@ -3,7 +3,9 @@ package bus
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 
@@ -62,6 +64,9 @@ func (r *route) secure(ctx context.Context) finding.Result {
 	defer cancel()
 	conn := tls.Client(r.conn, r.source.Client("", mtls.ControlPlane))
 	if err := conn.HandshakeContext(ctx); err != nil {
+		if errors.Is(err, io.EOF) { // who refuses a certificate says so before
+			return finding.Bad(r.address+" left during the handshake", "let nats_cluster_routes name nats_cluster_listen of the other node; if it does, see that node's log")
+		}
 		refusal := mtls.Explain(err)
 		return finding.Bad(fmt.Sprintf("%s: %s", refusal.Reason, refusal.Detail), "give both nodes certificates of role control-plane from one authority (peer_cert, peer_ca_cert)")
 	}
