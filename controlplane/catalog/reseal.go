@@ -146,7 +146,7 @@ func (r *resealing) body() error {
 		r.bad = first(r.bad, fault.New(fault.Corrupt, "catalog.Reseal", subject(r.row.Table, r.row.ID), err))
 		return nil
 	}
-	if bytes.Count(r.row.Body, []byte(`"$ke$`))+bytes.Count(r.row.Body, []byte(`"k8s:enc:`)) > marked {
+	if sealedIn(r.row.Body) > marked {
 		r.bad = first(r.bad, fault.Newf(fault.Invalid, "catalog.Reseal", subject(r.row.Table, r.row.ID),
 			"it holds sealed values where this version knows of no secret, as of a plugin that it does not have"))
 	}

@@ -86,13 +86,16 @@ func (c *Catalog) seal(e *schema.Entity, workspace string, m proto.Message) (rec
 	if row.Unique, err = c.uniques(e, m); err != nil {
 		return row, err
 	}
-	sealed := proto.Clone(m)
+	sealed, marked := proto.Clone(m), 0
 	place := aead.Place{Workspace: row.Workspace, Table: row.Table, Row: row.ID}
 	err = c.schema.Secrets(e, sealed, func(field, plaintext string) (string, error) {
 		place.Field = field
 		text, err := c.cipher.Seal(place, plaintext)
 		if fault.KindOf(err) == fault.Invalid { // a plaintext that would pass for a sealed value
 			err = violation(field, "must not begin with '$ke$' or 'k8s:enc:' while it rests in clear").fault("Seal", subject(e.Table, row.ID))
+		}
+		if record.IsSealed(text) {
+			marked++
 		}
 		return text, err
 	})
@@ -101,10 +104,22 @@ func (c *Catalog) seal(e *schema.Entity, workspace string, m proto.Message) (rec
 	}
 	row.Sealed = c.schema.Columns(e, sealed)
 	row.Body = c.schema.EncodeStored(e, sealed)
+	if _, known := c.schema.Plugin(text(m, "name")); known && e.SecretsInBody() && sealedIn(row.Body) > marked {
+		return row, violation("", "no value but a secret may begin with '$ke$' or 'k8s:enc:'").fault("Seal", subject(e.Table, row.ID))
+	}
 	if has(m, "tags") {
 		row.Tags = append([]string{}, e.Tags(m)...)
 	}
 	return row, nil
+}
+
+// sealedIn counts the strings of a body that claim to be sealed. Databases count rows by them, secrets or not: whoever
+// could store others would have providers and keys look needed for ever.
+func sealedIn(body []byte) (count int) {
+	for range record.SealedIn(body) {
+		count++
+	}
+	return count
 }
 
 // uniques are the values that a row's unique keys are made of, secrets as fingerprints.

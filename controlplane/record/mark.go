@@ -1,6 +1,10 @@
 package record
 
-import "strings"
+import (
+	"bytes"
+	"iter"
+	"strings"
+)
 
 // How stored values begin, by who wrote them. All but the keyring's are Kubernetes' own prefixes, which a name
 // follows and a colon.
@@ -65,6 +69,32 @@ func MarkOf(text string) string {
 	}
 	return kubernetesFamily
 }
+
+// SealedIn yields the strings of a JSON text that claim to be sealed, each as far as [MarkOf] looks. JSON escapes none of
+// the signs that those begin with; a quote that is escaped begins no string.
+func SealedIn(body []byte) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, family := range [...]string{`"` + keyringFamily, `"` + kubernetesFamily} {
+			for at := 0; ; at++ {
+				i := bytes.Index(body[at:], []byte(family))
+				if i < 0 {
+					break
+				}
+				if at += i; at > 0 && body[at-1] == '\\' {
+					continue
+				}
+				text := string(body[at+1 : min(len(body), at+1+longestMark)])
+				text, _, _ = strings.Cut(text, `"`)
+				if !yield(text) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// longestMark is more than any mark and the sign behind it take.
+const longestMark = len(SecretboxPrefix) + MaxProviderName + 1 + KeyIDLength + 1
 
 // nameEnd finds the colon behind the name that begins at some place; 0: there is no name.
 func nameEnd(text string, begin int) int {

@@ -1,7 +1,6 @@
 package relational
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 
@@ -10,29 +9,15 @@ import (
 
 // The store knows of sealed text only its mark.
 
-// bodyMarks adds the marks of the sealed strings in a JSON text. JSON escapes none of the signs that they are made of.
-// Most strings of a body are no secrets, so that what is no sealed value of a known form counts for nothing.
+// bodyMarks adds the marks of the sealed strings in a JSON text. Most strings of a body are no secrets, so that what is
+// no sealed value of a known form counts for nothing.
 func bodyMarks(body []byte, found map[string]bool) {
-	for _, begin := range [...]string{`"$ke$1$-`, `"k8s:enc:`} {
-		for rest := body; ; {
-			i := bytes.Index(rest, []byte(begin))
-			if i < 0 {
-				break
-			}
-			rest = rest[i+1:]
-			text := string(rest[:min(len(rest), longestMark)])
-			if end := strings.IndexByte(text, '"'); end >= 0 {
-				text = text[:end]
-			}
-			if mark := record.MarkOf(text); record.PrefixOf(mark) != mark {
-				found[mark] = true
-			}
+	for text := range record.SealedIn(body) {
+		if mark := record.MarkOf(text); record.PrefixOf(mark) != mark {
+			found[mark] = true
 		}
 	}
 }
-
-// longestMark is more than any mark and the sign behind it take.
-const longestMark = len(record.SecretboxPrefix) + record.MaxProviderName + 1 + record.KeyIDLength + 1
 
 // mark is record.MarkOf of a column, as an expression; null where the column is.
 func (d *Dialect) mark(column string) string {

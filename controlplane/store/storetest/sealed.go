@@ -53,6 +53,7 @@ func testCountSealed(t *testing.T, b *bench) {
 		insert(b.plugin(`{"config":{"a":"`+two+`"}}`)),
 		insert(b.plugin(`{"config":{"a":"plain"},"b":"not `+one+`"}`)),
 		insert(b.plugin(`{"config":{"a":"$ke$1$-short","b":"$ke$1$-key00003","c":"$KE$1$-KEY00003-00"}}`)),
+		insert(b.plugin(`{"config":{"a":"\"`+one+`","b":"\\\"k8s:enc:aesgcm:v1:posing:AA"}}`)), // in a string, after a quote
 		insert(b.plugin(`{"config":{"a":"k8s:enc:","b":"k8s:enc:kms:v2:v:short","c":"k8s:enc:foo:v1:k:AA"}}`)),
 		certificate(map[string]string{"key": kms2("key00001", "AAAA"), "key_alt": one}),
 		insert(b.plugin(`{"config":["`+kms2("key00001", "AAAA")+`","`+one+`","k8s:enc:secretbox:v1:`+strings.Repeat("n", 64)+`:AA"]}`)),
