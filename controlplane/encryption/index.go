@@ -82,6 +82,9 @@ func (c *Cipher) syncIndex(ctx context.Context, admits admission) error {
 		case forced.clear():
 			return clearRecord(key), newIndex(key), nil
 		}
+		if known := c.index.Load(); known.known() {
+			return record, known, nil // as it rests until it can be kept otherwise
+		}
 		return record, &index{reason: err}, nil // nothing could be kept: it is made when a key is here
 	})
 }

@@ -3,6 +3,8 @@ package encryption
 import (
 	"context"
 	"time"
+
+	"github.com/keepgate/keepgate/shared/fault"
 )
 
 // Swap puts other chains in force. The index key is sealed for them first, so that what they leave of it opens; then
@@ -31,7 +33,31 @@ func (c *Cipher) prepare(ctx context.Context, chains *Chains) error {
 	if err := c.syncIndex(ctx, c.admits(ctx, *chains)); err != nil {
 		return err
 	}
+	if err := c.carried(ctx, chains); err != nil {
+		return err
+	}
 	return c.follow(ctx, chains)
+}
+
+// carried refuses chains that would leave no copy of the index key that they read: a provider may fail to make one when
+// it is needed, whatever it said before.
+func (c *Cipher) carried(ctx context.Context, chains *Chains) error {
+	text, found, err := c.store.Meta(ctx, metaIndex)
+	if err != nil || !found {
+		return err
+	}
+	record, err := parseIndex(text)
+	if err != nil || record.Clear != "" || chains.all().clear() {
+		return err
+	}
+	providers := chains.all().providers()
+	for _, copied := range record.Sealed {
+		if !retired(providers, copied) {
+			return nil
+		}
+	}
+	return fault.Newf(fault.Unavailable, "encryption.Swap", metaIndex, "no provider of the new chains has sealed the index key, without which unique "+
+		"secrets are neither found nor written: try again when they can write")
 }
 
 // follow has the rings say when they have new keys.

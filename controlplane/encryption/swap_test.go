@@ -158,6 +158,9 @@ func TestAFailedSwapLeavesAllAsItWas(t *testing.T) {
 		"a ring that does not follow": {
 			others(encryption.Identity()), others(encryption.Keyring(notFollowing{newKeys(t, "AAAAAAAA")}), encryption.Identity()), false, fault.Internal,
 		},
+		"a plugin that dies when the index key is sealed": {
+			others(newStatic(t, aead.BoxGCM, "key1", 1)), others(new(dying)), false, fault.Unavailable,
+		},
 		"what may not write": {
 			others(encryption.Identity()),
 			others(mustProvider(encryption.Static(aead.BoxCBC, "k", material(1, 32), encryption.StaticOptions{}))(t), encryption.Identity()), false, fault.Denied,
@@ -190,6 +193,20 @@ func TestAFailedSwapLeavesAllAsItWas(t *testing.T) {
 			}
 		})
 	}
+}
+
+// dying is a provider whose plugin was well a moment ago.
+type dying struct{ _ byte }
+
+func (*dying) Prefix() string        { return "k8s:enc:kms:v1:dying:" }
+func (*dying) Mark() (string, error) { return "k8s:enc:kms:v1:dying", nil }
+
+func (*dying) Seal(aead.Place, string) (string, error) {
+	return "", fault.Newf(fault.Unavailable, "dying", "key/dying", "it is dead")
+}
+
+func (*dying) Open(aead.Place, string) (string, error) {
+	return "", fault.Newf(fault.Unavailable, "dying", "key/dying", "it is dead")
 }
 
 type notFollowing struct{ *keys }
