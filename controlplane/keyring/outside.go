@@ -151,7 +151,8 @@ func wipeAll(material map[string]secret.Bytes) {
 
 // Rewrap wraps the material of every key that this node holds again, where it was wrapped by other means than
 // new keys are, so that those are needed no more. Keys and values stay what they are. done names the keys that
-// were written, also when another fails.
+// were written, also when another fails. An active key that was wrapped by other means is about to be followed by
+// one of its own: it fails with fault.Unavailable, since under the new means it would pass for that one.
 func (r *Ring) Rewrap(ctx context.Context) (done []string, err error) {
 	o := r.outside()
 	if o == nil {
@@ -187,6 +188,9 @@ func (r *Ring) rewrapOne(ctx context.Context, o Outside, id string) (written boo
 	defer r.unlock()
 	err = r.change(ctx, func(s *state) (edit, error) {
 		e, ok := s.byID[id]
+		if s.head.Active == id {
+			return edit{}, fault.Newf(fault.Unavailable, "keyring.Rewrap", subject(id), "it is still the active key, and a key under the plugin's present key_id is about to take its place: try again when it has")
+		}
 		if written = ok && e.held != nil && e.opens() && bytes.Equal(e.row.Wrapped, before); !written {
 			return edit{}, nil
 		}

@@ -55,6 +55,34 @@ func TestRewrap(t *testing.T) {
 	})
 }
 
+// TestRewrapDoesNotStandForANewKey: a key_id that changes while keys are wrapped again gets a key all the same.
+func TestRewrapDoesNotStandForANewKey(t *testing.T) {
+	inTown(t, 1, func(t *testing.T, w *town) {
+		w.startAll()
+		pass(time.Second)
+		first := w.active()
+		n := w.nodes[0]
+		n.stop() // the change is seen, and what Run does about it comes later
+		n.plugin.set(func(p *plugin) { p.keyID = "B" })
+		pass(time.Minute)
+		if err := n.keeper.Probe(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.ring.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if done, err := n.ring.Rewrap(t.Context()); fault.KindOf(err) != fault.Unavailable || len(done) != 0 {
+			t.Errorf("Rewrap = %v, %v", done, err)
+		}
+		w.startAll()
+		pass(20 * time.Minute)
+		if got := w.active(); got == first {
+			t.Error("the key of the former key_id is active")
+		}
+		w.expectKeys("A", "B")
+	})
+}
+
 // TestAnOlderDatabase: a copy from before a change of key_id is put back, and no key is lost or made twice.
 func TestAnOlderDatabase(t *testing.T) {
 	inTown(t, 2, func(t *testing.T, w *town) {
