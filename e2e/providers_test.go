@@ -200,3 +200,37 @@ func (d database) mixed(t *testing.T, cp *harness.ControlPlane, prefixes ...stri
 		}
 	}
 }
+
+// Another key under the name of one that sealed rows is refused like one that is missing: by its name it would pass for it.
+func TestAnotherKeyUnderTheSameName(t *testing.T) {
+	t.Parallel()
+	exchanged := strings.Replace(localKey, "MDEy", "OTg3", 1)
+	for name, open := range map[string]func(*testing.T) database{"sqlite": sqliteDatabase, "postgres": postgresDatabase} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, c := open(t), harness.New(t)
+			file := newProviders(t, localKey)
+			cp := c.ControlPlane("cp", append(slices.Clone(db.flags), "--keyring-enabled=off", file.flag())...)
+			cp.Start()
+			cp.Admin().Do(201, http.MethodPost, "/consumers", harness.Document{"username": "bob"})
+			made(t, write(t, cp, "canary-of-one-key"))
+			file.refuses(cp, []string{"key1", "1 rows of keyauth_credentials", "another key"}, exchanged)
+			file.refuses(cp, []string{"key1", "1 rows of keyauth_credentials", "another key"}, inClear, exchanged)
+			answers(t, cp, "canary-of-one-key")
+			cp.Stop()
+			mustNotStart(t, cp, "key1", "1 rows of keyauth_credentials", "another key")
+			file.write(localKey)
+			cp.Start()
+			answers(t, cp, "canary-of-one-key")
+			if name != "postgres" {
+				return
+			}
+			// Nor do two nodes mean two keys by one name, though nothing rests under it.
+			const second = "- aesgcm: {keys: [{name: key2, secret: ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=}]}"
+			file.takes(cp, localKey, second)
+			other := newProviders(t, strings.Replace(second, "ZmVk", "MDEy", 1), localKey)
+			node := c.Node("cp-1", append(slices.Clone(db.flags), "--keyring-enabled=off", other.flag())...)
+			mustNotStart(t, node, "key2", "the name of another key there")
+		})
+	}
+}

@@ -26,8 +26,16 @@ func (v *providers) readable(ctx context.Context, config *providerconfig.Config,
 	if err != nil {
 		return fmt.Errorf("counting rows by provider: %w", err)
 	}
+	exchanged, err := v.exchanged(ctx, config)
+	if err != nil {
+		return err
+	}
 	var missing []string
 	for _, count := range counts {
+		if count.Rows > 0 && exchanged[count.Key] {
+			missing = append(missing, fmt.Sprintf("%d rows of %s were written by %s when that was the name of another key", count.Rows, count.Table, encryption.Describe(count.Key)))
+			continue
+		}
 		if count.Rows == 0 || chains.Readable(count.Table, count.Key) || config == nil && !strings.HasPrefix(count.Key, "k8s:enc:") {
 			continue
 		}
@@ -97,10 +105,15 @@ func nodesOf(list []members.Member) string {
 func differing(reader, writer members.Say) string {
 	for _, table := range slices.Sorted(maps.Keys(writer.Writes)) {
 		if prefix := writer.Writes[table]; !reader.ReadsIn(table, prefix) {
+			name := table
 			if table == members.EveryTable {
-				table = "other tables"
+				name = "other tables"
 			}
-			return table + " by " + encryption.Describe(strings.TrimSuffix(prefix, ":")).Provider + " " + prefix
+			text := name + " by " + encryption.Describe(strings.TrimSuffix(shownPrefix(prefix), ":")).Provider + " " + shownPrefix(prefix)
+			if slices.ContainsFunc(reader.Reads[table], func(other string) bool { return shownPrefix(other) == shownPrefix(prefix) }) {
+				text += ", which is the name of another key there"
+			}
+			return text
 		}
 	}
 	return "a table"
@@ -108,22 +121,19 @@ func differing(reader, writer members.Say) string {
 
 // kept refuses a file that does not read what this node writes right now: a write that has just been sealed would be
 // lost to it.
-func (v *providers) kept(chains *encryption.Chains) error {
-	now := v.cipher.Chains()
+func (v *providers) kept(config *providerconfig.Config) error {
+	now, say := v.says(v.current()), v.says(config)
 	for _, table := range v.options.Tables {
-		writer := now.Of(table).Providers[0].Prefix()
-		if !slices.ContainsFunc(chains.Of(table).Providers, func(p encryption.Provider) bool { return p.Prefix() == writer }) {
-			return fault.Newf(fault.Denied, "app.Reload", settingProviders, "the file lacks the provider that writes %s now (%s): put it second, and take it out with a later change",
-				table, described(writer))
+		if writer := now.Writes[table]; !say.ReadsIn(table, writer) {
+			return fault.Newf(fault.Denied, "app.Reload", settingProviders, "the file lacks the provider that writes %s now (%s, with the key that it has now): put it second, and take it out with a later change",
+				table, shownPrefix(writer))
 		}
 	}
 	return nil
 }
 
-// described is a prefix for people.
-func described(prefix string) string {
-	if prefix == "" {
-		return "identity"
-	}
+// shownPrefix is what a lease says of a provider, for people.
+func shownPrefix(said string) string {
+	prefix, _, _ := strings.Cut(said, checkSign)
 	return prefix
 }

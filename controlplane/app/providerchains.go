@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/encryption"
@@ -164,6 +165,9 @@ func (v *providers) says(config *providerconfig.Config) *members.Say {
 	return say
 }
 
+// checkSign stands between a prefix in a lease and the check value of the key, of which the name alone says nothing.
+const checkSign = "#"
+
 // prefixesOf are those of all that a list of a file reads; the first is that of what it writes.
 func prefixesOf(list []providerconfig.Provider) (prefixes []string) {
 	for _, p := range list {
@@ -171,7 +175,8 @@ func prefixesOf(list []providerconfig.Provider) (prefixes []string) {
 			prefixes = append(prefixes, prefixOf(p, ""))
 		}
 		for _, key := range p.Keys {
-			prefixes = append(prefixes, prefixOf(p, key.Name))
+			prefix := prefixOf(p, key.Name)
+			prefixes = append(prefixes, prefix+checkSign+keyCheck(strings.TrimSuffix(prefix, ":"), key))
 		}
 	}
 	return prefixes

@@ -120,7 +120,7 @@ func (v *providers) start(ctx context.Context) (*encryption.Cipher, error) {
 	if err := errors.Join(v.readable(ctx, config, &chains), v.agreed(ctx, config)); err != nil {
 		return nil, err
 	}
-	if err := v.record(ctx, config); err != nil {
+	if err := errors.Join(v.record(ctx, config), v.keepChecks(ctx, config)); err != nil {
 		return nil, err
 	}
 	v.cipher, err = encryption.New(ctx, v.plane.store, chains)

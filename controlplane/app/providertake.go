@@ -52,7 +52,7 @@ func (v *providers) swap(ctx context.Context, config *providerconfig.Config, ope
 	}
 	// What is refused is refused here mostly, before others see this node's lease change. It is looked at again after that,
 	// when no node begins to write what the file does not read.
-	if err := errors.Join(v.readable(ctx, config, &chains), v.kept(&chains)); err != nil {
+	if err := errors.Join(v.readable(ctx, config, &chains), v.kept(config)); err != nil {
 		return err
 	}
 	if err := v.healthy(ctx, config, opened); err != nil {
@@ -66,6 +66,9 @@ func (v *providers) swap(ctx context.Context, config *providerconfig.Config, ope
 			return err
 		}
 		if err := v.record(ctx, config); err != nil {
+			return err
+		}
+		if err := v.keepChecks(ctx, config); err != nil {
 			return err
 		}
 		return v.cipher.Swap(ctx, chains)

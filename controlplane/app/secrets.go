@@ -141,7 +141,7 @@ func (p *plane) writersAgreed(ctx context.Context, to string) error {
 			}
 			if p.providers.current() != nil {
 				return fault.Newf(fault.Conflict, "app.Reencrypt", settingProviders, "control plane node %s on %s writes %s otherwise (%s; this node %s): "+
-					"give every node the same file, and wait until each has taken it", m.Name, m.Hostname, table, m.Writes[table], mine.Writes[table])
+					"give every node the same file, and wait until each has taken it", m.Name, m.Hostname, table, shownPrefix(m.Writes[table]), shownPrefix(mine.Writes[table]))
 			}
 			setting := map[bool]string{true: "on", false: "off"}[to == reencrypt.ToPlaintext]
 			return fault.Newf(fault.Conflict, "app.Reencrypt", "keyring_decrypt_all", "control plane node %s on %s has another setting: "+
