@@ -91,15 +91,17 @@ func (f *Follower) Run(ctx context.Context) error {
 		if !f.options.Automatic {
 			tick = nil
 		}
+		asked := false
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return ctx.Err()
 		case <-f.asked:
+			asked = true
 		case <-tick:
 		}
 		timer.Stop()
-		switch err := f.look(ctx); {
+		switch err := f.look(ctx, asked); {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil:
@@ -110,13 +112,13 @@ func (f *Follower) Run(ctx context.Context) error {
 	}
 }
 
-// look takes the file if it has changed.
-func (f *Follower) look(ctx context.Context) error {
+// look takes the file if it has changed. Who asked for it hears again why it is not taken.
+func (f *Follower) look(ctx context.Context, asked bool) error {
 	text, err := Read(f.path)
 	if err == nil {
 		defer text.Wipe()
 		if text.Hash() == f.State().Hash {
-			f.settle(text.Hash(), nil)
+			f.settle(text.Hash(), nil, asked)
 			return nil
 		}
 		err = f.take(ctx, text)
@@ -125,12 +127,12 @@ func (f *Follower) look(ctx context.Context) error {
 		return err // the node stops
 	}
 	f.options.Tried(err == nil)
-	f.settle(text.Hash(), err)
+	f.settle(text.Hash(), err, asked)
 	return err
 }
 
-// settle notes how the file stands, and tells what is news.
-func (f *Follower) settle(hash string, err error) {
+// settle notes how the file stands, and tells what is news, or was asked for.
+func (f *Follower) settle(hash string, err error, asked bool) {
 	f.mu.Lock()
 	before := f.state
 	f.state.Tried, f.state.Problem = time.Now(), fault.Text(err)
@@ -140,7 +142,7 @@ func (f *Follower) settle(hash string, err error) {
 	now := f.state
 	f.mu.Unlock()
 	switch {
-	case err != nil && now.Problem != before.Problem:
+	case err != nil && (asked || now.Problem != before.Problem):
 		f.options.Log.Error("encryption_provider_config was not taken as it lies there; going on with the one before", "hash", before.Hash, "error", now.Problem)
 	case now.Hash != before.Hash:
 		f.options.Log.Info("encryption_provider_config was taken anew", "hash", now.Hash, "before", before.Hash)

@@ -185,6 +185,11 @@ func TestFollowWhenAskedAlone(t *testing.T) {
 		if f.tried() != tries {
 			t.Errorf("it was tried again by itself")
 		}
+		f.Ask()
+		synctest.Wait()
+		if told := strings.Count(f.said(), "not now"); told != 2 {
+			t.Errorf("who asked twice was told %d times", told)
+		}
 		f.fails(nil)
 		f.Ask()
 		synctest.Wait()
