@@ -92,6 +92,33 @@ func TestUnboundProvidersWriteOnlyWhenAllowed(t *testing.T) {
 	}
 }
 
+// Of what another key sealed, CBC opens some as noise: that fails as the rest does, in the same words.
+func TestNoiseIsNoPlaintext(t *testing.T) {
+	t.Parallel()
+	p, other := newStatic(t, aead.BoxCBC, "k", 7), newStatic(t, aead.BoxCBC, "k", 8)
+	box, err := aead.NewBox(aead.BoxCBC, material(7, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, noise := "", 0
+	for noise < 3 {
+		text := must(other.Seal(place, strings.Repeat("secret", 10)))(t)
+		if _, err := box.OpenText(p.Prefix(), place, text); err == nil {
+			noise++
+		}
+		got, err := p.Open(place, text)
+		if err == nil || got != "" || fault.KindOf(err) != fault.Corrupt {
+			t.Fatalf("Open = %q, %v", got, err)
+		}
+		if said == "" {
+			said = err.Error()
+		}
+		if err.Error() != said {
+			t.Fatalf("it fails in other words: %q, %q", err, said)
+		}
+	}
+}
+
 func TestNamesAndMaterialOfProviders(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"k", "Key_1.a-b", strings.Repeat("n", 64)} {

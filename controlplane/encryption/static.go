@@ -1,8 +1,10 @@
 package encryption
 
 import (
+	"errors"
 	"log/slog"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/aead"
@@ -29,6 +31,8 @@ type static struct {
 	options StaticOptions
 	written atomic.Int64 // by this process under this key
 }
+
+var errOpen = errors.New("message does not verify") // as package aead says it
 
 // Static is the provider of one aesgcm, aescbc or secretbox key, which stays the caller's to wipe. It fails with
 // fault.Invalid for a name that no prefix can hold and for material of a wrong length.
@@ -65,7 +69,15 @@ func (s *static) Seal(p aead.Place, plaintext string) (string, error) {
 
 func (s *static) Open(p aead.Place, text string) (string, error) {
 	opened, err := s.box.OpenText(s.prefix, p, text)
-	return string(opened), err
+	if err != nil {
+		return "", err
+	}
+	// CBC opens one of 256 texts that it did not seal. No field holds what is not UTF-8 (the index key is no field), so
+	// that such a text fails in the same words here, and no encoder chokes on it.
+	if !s.box.Binds() && p != indexPlace && !utf8.Valid(opened) {
+		return "", fault.New(fault.Corrupt, "aead.OpenText", placeName(p), errOpen)
+	}
+	return string(opened), nil
 }
 
 func (s *static) Mark() (string, error) { return s.mark, s.mayWrite() }
