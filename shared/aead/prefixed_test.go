@@ -91,21 +91,6 @@ func TestOpenPrefixedRefuses(t *testing.T) {
 	refuses("the keyring's form", home, kmsPrefix, inner)
 }
 
-// What rests in a database costs few allocations.
-func TestPrefixedAllocations(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector lets pools forget")
-	}
-	k, plaintext := newKey(t, aead.AES256GCM, 1), string(kilobyte)
-	text := aead.SealPrefixed(k, kmsPrefix, "8zgITLQh", home, plaintext)
-	if n := testing.AllocsPerRun(200, func() { aead.SealPrefixed(k, kmsPrefix, "8zgITLQh", home, plaintext) }); n > 2 {
-		t.Errorf("SealPrefixed makes %.0f allocations", n)
-	}
-	if n := testing.AllocsPerRun(200, func() { _, _ = aead.OpenPrefixed(k, kmsPrefix, home, text) }); n > 2 {
-		t.Errorf("OpenPrefixed makes %.0f allocations", n)
-	}
-}
-
 func FuzzOpenPrefixed(f *testing.F) {
 	k := newKey(f, aead.AES256GCM, 1)
 	f.Add(aead.SealPrefixed(k, kmsPrefix, "8zgITLQh", home, "secret"))
