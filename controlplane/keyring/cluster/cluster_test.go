@@ -112,7 +112,7 @@ func TestRecoveryKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	small, err := rsa.GenerateKey(rand.Reader, 1024) // to be refused
 	if err != nil {
-		t.Skip("this build makes no small keys: ", err)
+		t.Fatal(err)
 	}
 	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
