@@ -94,7 +94,7 @@ func New(options Options) (*Dialer, error) {
 	if err := options.check(); err != nil {
 		return nil, err
 	}
-	d.keys = &keys{options: options, network: d.network()}
+	d.keys = &keys{options: options, network: d.network(), tell: func(err error) { d.warnings.set("", kindFiles, err) }}
 	if _, err := d.keys.load(); err != nil {
 		return nil, err
 	}
@@ -115,7 +115,6 @@ func (d *Dialer) network() bool {
 // Prepare gives one connection's settings what they need. It is meant for pgxpool's BeforeConnect.
 func (d *Dialer) Prepare(ctx context.Context, config *pgx.ConnConfig) error {
 	material, err := d.keys.load()
-	d.warnings.set("", kindFiles, err)
 	if material == nil {
 		return err
 	}

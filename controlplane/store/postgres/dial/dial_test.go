@@ -142,6 +142,19 @@ func TestBrokenFilesChangeNothing(t *testing.T) {
 	if got := password(); got != "one" || len(told) != 1 || len(dialer.Warnings()) != 1 || !strings.Contains(told[0], "going on with what was read before") {
 		t.Errorf("without the file the password is %q, told %q", got, told)
 	}
+	if err := os.WriteFile(path, []byte("one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	password()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(30 * time.Second); len(dialer.Warnings()) == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("while no connection is made, nobody hears of the file")
+		}
+	}
+	told = told[:1]
 	if err := os.WriteFile(path, []byte("two"), 0o600); err != nil {
 		t.Fatal(err)
 	}

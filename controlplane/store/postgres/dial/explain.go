@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -11,11 +12,7 @@ import (
 // explainHandshake names the setting behind a TLS handshake that failed. What serverchain refused speaks for itself.
 func explainHandshake(err error, options Options) error {
 	if _, ours := errors.AsType[refusal](err); ours {
-		advice := ""
-		if strings.Contains(err.Error(), "nobody who is trusted") {
-			advice = "add its authority to ssl_trusted_certificate"
-		}
-		return advised{err, advice}
+		return advised{err, adviceOnServer(err.Error())}
 	}
 	if advice := Advice(err); advice != "" {
 		return advised{err, advice}
@@ -24,6 +21,21 @@ func explainHandshake(err error, options Options) error {
 		return advised{err, "the server speaks no TLS version that pg_ssl_version allows"}
 	}
 	return err
+}
+
+// adviceOnServer says what mends what serverchain refuses, by its words.
+func adviceOnServer(text string) string {
+	switch {
+	case strings.Contains(text, "nobody who is trusted"):
+		return "add its authority to ssl_trusted_certificate"
+	case strings.Contains(text, " and not for "):
+		return "pg_host has to be a name of the certificate"
+	case strings.Contains(text, "ssl_verify_depth allows"):
+		return "raise it"
+	case strings.Contains(text, "expired or is not yet valid"):
+		return "renew the server's certificate, or set the clock"
+	}
+	return ""
 }
 
 // advised is an error with what to do about it.
@@ -45,6 +57,9 @@ func (a advised) Error() string {
 func Advice(err error) string {
 	if _, ok := errors.AsType[advised](err); ok {
 		return ""
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return "nothing listens there: start PostgreSQL, or mend pg_host and pg_port"
 	}
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return adviceOnRefusal(refused)

@@ -41,6 +41,7 @@ type material struct {
 type keys struct {
 	options Options
 	network bool
+	tell    func(error) // that the files are not usable now; nil: they are
 
 	mu      sync.Mutex
 	current *material // guarded by mu
@@ -49,6 +50,12 @@ type keys struct {
 
 // load reads everything again. An error beside material says why the files are not usable now; what was read before goes on.
 func (k *keys) load() (*material, error) {
+	read, err := k.again()
+	k.tell(err)
+	return read, err
+}
+
+func (k *keys) again() (*material, error) {
 	read, err := k.options.read(k.network)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -73,7 +80,7 @@ func (k *keys) generation() uint64 {
 	current, stale := k.current, time.Since(k.looked) > checkEvery
 	k.mu.Unlock()
 	if stale {
-		if again, _ := k.load(); again != nil { // that they are not usable is told when a connection is made
+		if again, _ := k.load(); again != nil { // that they are not usable was told
 			current = again
 		}
 	}

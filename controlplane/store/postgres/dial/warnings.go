@@ -50,8 +50,10 @@ func (w *warnings) set(host string, about kind, problem error) {
 	}
 }
 
-// Warnings are what is not as it should be, for the status of the node.
+// Warnings are what is not as it should be, for the status of the node. Files are looked at for it: without a new connection nobody else
+// would for a while, and whoever has just replaced some wants to know.
 func (d *Dialer) Warnings() []string {
+	d.keys.generation()
 	d.warnings.mu.Lock()
 	defer d.warnings.mu.Unlock()
 	return slices.Sorted(maps.Values(d.warnings.held))
