@@ -20,14 +20,18 @@ type counting struct {
 // Seal seals by the cipher.
 func (c counting) Seal(p aead.Place, plaintext string) (string, error) {
 	text, err := c.Cipher.Seal(p, plaintext)
-	c.operations.count(p.Table, "to_storage", text, err)
+	c.operations.count(p.Table, "to_storage", record.MarkOf(text), err)
 	return text, err
 }
 
 // Open opens by the cipher.
 func (c counting) Open(p aead.Place, text string) (plaintext string, stale bool, err error) {
 	plaintext, stale, err = c.Cipher.Open(p, text)
-	c.operations.count(p.Table, "from_storage", text, err)
+	mark := record.MarkOf(text)
+	if err != nil && !c.Readable(p.Table, mark) {
+		mark = unknownMark // how it begins is the word of whoever wrote it there, of which there may be any number
+	}
+	c.operations.count(p.Table, "from_storage", mark, err)
 	return plaintext, stale, err
 }
 
@@ -48,8 +52,10 @@ func (v *providers) operations() *operations {
 	return &operations{counter: v.metrics.Operation, byKind: map[operation]prometheus.Counter{}}
 }
 
-func (o *operations) count(table, direction, text string, err error) {
-	mark := record.MarkOf(text)
+// unknownMark stands for those that no provider of the table reads.
+const unknownMark = "unknown"
+
+func (o *operations) count(table, direction, mark string, err error) {
 	writer := strings.TrimSuffix(mark, record.KeyOf(mark)) // without the key, of which there may be many
 	if writer == "" && mark != "" {
 		writer = record.KeyringPrefix
@@ -67,7 +73,7 @@ func (o *operations) count(table, direction, text string, err error) {
 func (o *operations) add(kind operation, mark string) prometheus.Counter {
 	prefix, status := record.PrefixOf(mark), "OK"
 	switch {
-	case prefix == "" && kind.failed && kind.direction == "to_storage":
+	case mark == unknownMark, prefix == "" && kind.failed && kind.direction == "to_storage":
 		prefix = "unknown"
 	case prefix == "":
 		prefix = "identity"
