@@ -158,8 +158,8 @@ func outdated(p Provider, text string) bool {
 	if !static {
 		return false
 	}
-	_, err := p.Open(indexPlace, text)
-	return err != nil
+	plaintext, err := p.Open(indexPlace, text)
+	return err != nil || len(plaintext) != indexSize
 }
 
 func (r *ringProvider) copies(plaintext string, copies map[string]string) error {
