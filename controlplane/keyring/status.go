@@ -3,7 +3,7 @@ package keyring
 // Listing is what GET /keyring shows.
 type Listing struct {
 	IDs    []string `json:"ids"`    // keys whose material is here, oldest first
-	Active string   `json:"active"` // "" when its material is missing
+	Active string   `json:"active"` // "" when its material is missing, or it waits
 }
 
 // KeyStatus is one key for people: "active", "standby", "deactivated", "missing", "lost", "removed" or "refused".
@@ -24,7 +24,8 @@ type Refused struct {
 }
 
 // Status is the keyring for status pages. State is "ready" when every key is held, "incomplete" when the
-// active one is held and another is not, "missing" when the active one is not.
+// active one is held and another is not, "missing" when the active one is not, "waiting" while the first key is not
+// held by every node that lives, where each opens it by its own plugin.
 type Status struct {
 	Strategy     string      `json:"strategy"`
 	State        string      `json:"state"`
@@ -41,7 +42,7 @@ type Status struct {
 func (r *Ring) Keys() Listing {
 	s := r.state.Load()
 	listing := Listing{IDs: append([]string{}, s.heldIDs()...)}
-	if s.ready() {
+	if s.ready() && !s.waits {
 		listing.Active = s.head.Active
 	}
 	return listing
@@ -87,8 +88,11 @@ func (r *Ring) Status() Status {
 		}
 		status.Keys = append(status.Keys, key)
 	}
-	if !s.ready() {
+	switch {
+	case !s.ready():
 		status.State = "missing"
+	case s.waits:
+		status.State = "waiting"
 	}
 	return status
 }
@@ -99,7 +103,7 @@ func (s *state) stateOf(e *entry) string {
 		return "refused"
 	case e.row.State == StateRemoved:
 		return "removed"
-	case e.held != nil && e.row.ID == s.head.Active:
+	case e.held != nil && e.row.ID == s.head.Active && !s.waits:
 		return "active"
 	case e.held != nil && e.row.State == StateDeactivated:
 		return "deactivated"

@@ -75,6 +75,9 @@ func TestAFirstKeyWaitsForEveryNode(t *testing.T) {
 				t.Errorf("Active of %s before the other has opened the key = %v", n.name, err)
 			}
 		}
+		if status := w.nodes[0].ring.Status(); status.State != "waiting" || status.Keys[0].State != "standby" || w.nodes[0].ring.Keys().Active != "" {
+			t.Errorf("Status = %+v", status)
+		}
 		if h := w.nodes[0].keeper.Health(); h.Sealing || !strings.Contains(h.WaitingFor, "node-1") {
 			t.Errorf("Health = %+v", h)
 		}
