@@ -22,7 +22,13 @@ type Server struct {
 // Start runs a server on a free loopback port until the test ends.
 func Start(t harness.T) *Server {
 	t.Helper()
-	running, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true})
+	return run(t, &server.Options{})
+}
+
+func run(t harness.T, options *server.Options) *Server {
+	t.Helper()
+	options.Host, options.Port, options.NoLog, options.NoSigs = "127.0.0.1", server.RANDOM_PORT, true, true
+	running, err := server.NewServer(options)
 	if err != nil {
 		t.Fatalf("making a NATS server: %v", err)
 	}

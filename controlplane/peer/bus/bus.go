@@ -55,10 +55,13 @@ type Bus struct {
 	log      *slog.Logger
 	conn     *nats.Conn
 	embedded *embedded // nil: external
+	login    *login    // nil: embedded, or without a file
 	overrun  *seldom
 
 	mu      sync.Mutex
-	problem string // why there is no connection, or a subject is refused on it; guarded by mu
+	problem string  // why there is no connection, or a subject is refused on it; guarded by mu
+	refused bool    // the problem is what a server said before it ended the connection; guarded by mu
+	told    *seldom // of problems, since there was a connection; guarded by mu
 }
 
 // Status is what an operator wants to know of the bus.
@@ -78,16 +81,12 @@ func Open(ctx context.Context, config Config) (*Bus, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Bus{log: config.Log, overrun: newSeldom()}
+	b := &Bus{log: config.Log, overrun: newSeldom(), told: newSeldom()}
 	if len(config.URLs) == 0 && config.Embedded == nil {
 		return nil, fault.New(fault.Invalid, op, "nats", errors.New("neither URLs nor an embedded server are configured"))
 	}
 	if len(config.URLs) > 0 {
-		options, err := external(config)
-		if err != nil {
-			return nil, fault.New(fault.Invalid, op, "nats_url", err)
-		}
-		if err := b.connect(config, options); err != nil {
+		if err := b.connect(config); err != nil {
 			return nil, fault.New(fault.Invalid, op, "nats_url", err)
 		}
 		return b, nil
@@ -109,6 +108,8 @@ func (b *Bus) Run(ctx context.Context) error {
 	defer b.Close()
 	if b.embedded != nil {
 		b.embedded.watch(ctx)
+	} else {
+		b.watch(ctx)
 	}
 	<-ctx.Done()
 	return nil

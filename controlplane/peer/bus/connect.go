@@ -10,10 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nkeys"
 
 	"github.com/keepgate/keepgate/shared/mtls"
-	"github.com/keepgate/keepgate/shared/secretfile"
 )
 
 const (
@@ -34,48 +32,36 @@ func (b *Bus) general(config Config) []nats.Option {
 		nats.IgnoreAuthErrorAbort(),
 		nats.ConnectHandler(func(c *nats.Conn) { b.connected(c) }),
 		nats.ReconnectHandler(func(c *nats.Conn) { b.connected(c) }),
-		nats.DisconnectErrHandler(func(c *nats.Conn, err error) { b.lost(c, err) }),
+		nats.DisconnectErrHandler(func(c *nats.Conn, err error) { b.ended(c, err) }),
 		nats.ReconnectErrHandler(func(c *nats.Conn, err error) { b.lost(c, err) }),
-		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) { b.erred(s, err) }),
+		nats.ErrorHandler(func(c *nats.Conn, s *nats.Subscription, err error) { b.erred(c, s, err) }),
 	}
 }
 
-// external checks the settings of an external NATS.
-func external(config Config) (options []nats.Option, err error) {
+// external checks the settings of an external NATS. Without a file to log in with, login is nil.
+func external(config Config) (options []nats.Option, login *login, err error) {
 	for _, address := range config.URLs {
 		if err := checkURL(address); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if config.CACert != "" {
 		options = append(options, nats.RootCAs(config.CACert)) // read anew at each connection
 	}
 	if (config.Cert == "") != (config.Key == "") {
-		return nil, errors.New("nats_cert and nats_cert_key go together: set both or none")
+		return nil, nil, errors.New("nats_cert and nats_cert_key go together: set both or none")
 	}
 	if config.Cert != "" {
 		if _, err := mtls.ReadKey(config.Key); err != nil {
-			return nil, fmt.Errorf("nats_cert_key: %w", err)
+			return nil, nil, fmt.Errorf("nats_cert_key: %w", err)
 		}
 		options = append(options, nats.ClientCert(config.Cert, config.Key))
 	}
-	if config.NKeyFile != "" && config.CredentialsFile != "" {
-		return nil, errors.New("nats_nkey_file and nats_credentials_file exclude each other")
+	if login, err = loginOf(config); err != nil || login == nil {
+		return options, nil, err
 	}
-	if config.NKeyFile != "" {
-		option, err := nkey(config.NKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("nats_nkey_file: %w", err)
-		}
-		options = append(options, option)
-	}
-	if config.CredentialsFile != "" {
-		if err := checkCredentials(config.CredentialsFile); err != nil {
-			return nil, fmt.Errorf("nats_credentials_file: %w", err)
-		}
-		options = append(options, nats.UserCredentials(config.CredentialsFile))
-	}
-	return options, nil
+	option, err := login.option()
+	return append(options, option), login, err
 }
 
 func checkURL(address string) error {
@@ -89,41 +75,13 @@ func checkURL(address string) error {
 	return nil
 }
 
-// maxSecretFile bounds what is read as a seed or as credentials, in bytes.
-const maxSecretFile = 64 << 10
-
-func nkey(path string) (nats.Option, error) {
-	data, err := secretfile.Read(path, maxSecretFile)
-	clear(data)
-	if err != nil {
-		return nil, err
-	}
-	option, err := nats.NkeyOptionFromSeed(path)
-	if err != nil {
-		return nil, fmt.Errorf("%s holds no nkey seed of a user (it begins with SU)", path)
-	}
-	return option, nil
-}
-
-func checkCredentials(path string) error {
-	data, err := secretfile.Read(path, maxSecretFile)
+// connect begins to connect to the external servers, and goes on in the background when none answers.
+func (b *Bus) connect(config Config) error {
+	options, login, err := external(config)
 	if err != nil {
 		return err
 	}
-	defer clear(data)
-	if token, err := nkeys.ParseDecoratedJWT(data); err != nil || strings.Count(token, ".") != 2 {
-		return fmt.Errorf("%s holds no JWT", path)
-	}
-	pair, err := nkeys.ParseDecoratedUserNKey(data)
-	if err != nil {
-		return fmt.Errorf("%s holds no nkey seed of a user", path)
-	}
-	pair.Wipe()
-	return nil
-}
-
-// connect begins to connect to the external servers, and goes on in the background when none answers.
-func (b *Bus) connect(config Config, options []nats.Option) (err error) {
+	b.login = login
 	for _, address := range config.URLs {
 		if rest, plain := strings.CutPrefix(address, "nats://"); plain && len(options) == 0 && !isLoopback(rest) {
 			b.log.Warn("the connection to NATS is neither encrypted nor authenticated: its messages are, but whoever reaches it can "+
@@ -135,15 +93,14 @@ func (b *Bus) connect(config Config, options []nats.Option) (err error) {
 	b.mu.Lock()
 	b.problem = "not connected yet"
 	b.mu.Unlock()
-	b.conn, err = nats.Connect(strings.Join(config.URLs, ","), options...)
+	if b.conn, err = nats.Connect(strings.Join(config.URLs, ","), options...); err == nil && login != nil {
+		login.conn.Store(b.conn)
+	}
 	return err
 }
 
 func isLoopback(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = hostport
-	}
+	host := (&url.URL{Host: hostport}).Hostname() // an IPv6 address without its brackets
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
@@ -173,66 +130,4 @@ func (b *Bus) connectInProcess(ctx context.Context, config Config) error {
 		<-done
 		return errors.New("the embedded NATS server does not answer")
 	}
-}
-
-func (b *Bus) connected(c *nats.Conn) {
-	b.mu.Lock()
-	b.problem = ""
-	b.mu.Unlock()
-	if b.embedded == nil {
-		b.log.Info("connected to NATS", "server", c.ConnectedUrlRedacted())
-	}
-}
-
-// lost logs once why there is no connection; trying again fails for the same reason for long.
-func (b *Bus) lost(c *nats.Conn, err error) {
-	if c.IsClosed() {
-		return
-	}
-	problem := explain(err)
-	b.mu.Lock()
-	told := b.problem == problem
-	b.problem = problem
-	b.mu.Unlock()
-	if !told {
-		b.log.Warn("no connection to NATS: nodes hear of changes by polling the database and cannot give each other keys; "+
-			"this node goes on trying", "reason", problem)
-	}
-}
-
-func explain(err error) string {
-	switch {
-	case err == nil:
-		return "the connection was closed"
-	case errors.Is(err, nats.ErrNoServers):
-		return "no server of nats_url answers"
-	case errors.Is(err, nats.ErrAuthorization):
-		return "the server does not know this login: see nats_nkey_file, nats_credentials_file or nats_cert, and the server's list of users"
-	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
-		return err.Error() + ": nats_credentials_file needs new credentials"
-	case errors.Is(err, nats.ErrSecureConnWanted):
-		return "the server speaks no TLS, which nats_ca_cert or nats_cert ask for"
-	}
-	return err.Error()
-}
-
-// erred hears of what goes wrong on a connection that stands.
-func (b *Bus) erred(s *nats.Subscription, err error) {
-	if s != nil && errors.Is(err, nats.ErrSlowConsumer) {
-		if b.overrun.due(s.Subject) {
-			b.log.Warn("more messages than this node can take: some were dropped", "subject", s.Subject)
-		}
-		return
-	}
-	if errors.Is(err, nats.ErrPermissionViolation) {
-		b.mu.Lock()
-		b.problem = "the server does not let this login publish and subscribe under keepgate.>: " + err.Error()
-		b.mu.Unlock()
-		if b.overrun.due(err.Error()) {
-			b.log.Warn("NATS refuses a subject: nodes hear of changes by polling the database and may not be able to give each other keys; "+
-				"let this login publish and subscribe under keepgate.>", "reason", err)
-		}
-		return
-	}
-	b.log.Debug("NATS", "err", err)
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,8 +28,8 @@ func Examine(ctx context.Context, config Config) []finding.Finding {
 	if config.Embedded != nil {
 		return examineRoutes(ctx, config.Embedded)
 	}
-	settings := finding.Step{Name: "settings", Needs: []string{"certificate", "key"}, Do: func(context.Context) finding.Result {
-		if _, err := external(config); err != nil {
+	settings := finding.Step{Name: "settings", Needs: []string{"certificate", "key", "nkey", "credentials"}, Do: func(context.Context) finding.Result {
+		if _, _, err := external(config); err != nil {
 			return finding.Bad(err.Error(), "mend that setting as it says")
 		}
 		if config.Cert == "" && config.NKeyFile == "" && config.CredentialsFile == "" {
@@ -36,7 +37,7 @@ func Examine(ctx context.Context, config Config) []finding.Finding {
 		}
 		return finding.Fine("complete")
 	}}
-	findings := finding.Run(ctx, "NATS", append(pairOf(config), settings))
+	findings := finding.Run(ctx, "NATS", slices.Concat(pairOf(config), fileOf(config), []finding.Step{settings}))
 	cause := ""
 	for _, one := range findings {
 		if one.Verdict == finding.Wrong && cause == "" {
@@ -73,6 +74,18 @@ func pairOf(config Config) []finding.Step {
 		Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, Renew: "keepgate-cp certs issue NAME --role client",
 	}
 	return pair.Steps()
+}
+
+// fileOf looks at the file to log in with; two of them are a matter of the settings.
+func fileOf(config Config) []finding.Step {
+	login, err := loginOf(config)
+	switch {
+	case err != nil || login == nil:
+		return nil
+	case login.setting == nkeySetting:
+		return []finding.Step{{Name: "nkey", Do: login.examine}}
+	}
+	return []finding.Step{{Name: "credentials", Do: login.examine}}
 }
 
 // way is one server on the way to it.
@@ -209,24 +222,17 @@ func (w *way) login(context.Context) finding.Result {
 	if w.cause != "" {
 		return finding.Because(w.cause)
 	}
-	options, err := external(w.config)
+	options, login, err := external(w.config)
 	if err != nil {
 		return finding.Bad(err.Error(), "mend that setting as it says")
 	}
-	problem := make(chan error, 8)
-	options = append(options, nats.Name("keepgate-cp doctor"), nats.Timeout(connectTimeout), nats.NoReconnect(),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			select {
-			case problem <- err:
-			default:
-			}
-		}))
+	options = append(options, nats.Name("keepgate-cp doctor"), nats.Timeout(connectTimeout), nats.NoReconnect())
 	conn, err := nats.Connect(w.address, options...)
 	if err != nil {
 		if alert := w.alert(); alert != nil {
 			return w.untrusted(alert)
 		}
-		return finding.Bad("the server does not let this node in: "+err.Error(), mendLogin(err))
+		return w.unwelcome(login, err)
 	}
 	defer conn.Close()
 	// A subject of the cluster's own, so that a login which may not speak there shows it now.
@@ -234,10 +240,8 @@ func (w *way) login(context.Context) finding.Result {
 	if err == nil {
 		err = errors.Join(subscription.Unsubscribe(), conn.Publish("keepgate.doctor", nil), conn.FlushTimeout(connectTimeout))
 	}
-	select {
-	case refused := <-problem:
+	if refused := conn.LastError(); refused != nil { // heard before the answer to the flush
 		err = refused
-	default:
 	}
 	if err != nil {
 		return finding.Bad(err.Error(), "let this login publish and subscribe under keepgate.>")
@@ -258,16 +262,16 @@ func (w *way) alert() error {
 	return err
 }
 
-func mendLogin(err error) string {
+func (w *way) unwelcome(login *login, err error) finding.Result {
+	fact, mend := refusal(login, err)
 	text := err.Error()
 	switch {
-	case errors.Is(err, nats.ErrAuthorization) || strings.Contains(strings.ToLower(text), "authorization"):
-		return "add this login (nats_nkey_file, nats_credentials_file or nats_cert) to the server's list of users"
-	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
-		return "put new credentials into nats_credentials_file"
+	case mend != "":
 	case strings.Contains(text, "certificate"), strings.Contains(text, "closed by remote after TLS handshake"):
 		// With TLS 1.3 a server judges our certificate after our side of the handshake; its alert may be lost on the way.
-		return "set nats_cert and nats_cert_key to a certificate that the server's ca_file knows"
+		mend = "set nats_cert and nats_cert_key to a certificate that the server's ca_file knows"
+	default:
+		mend = "see the NATS server's log"
 	}
-	return "see the NATS server's log"
+	return finding.Bad("the server does not let this node in: "+fact, mend)
 }

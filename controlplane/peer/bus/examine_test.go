@@ -67,7 +67,7 @@ func TestExamineExternal(t *testing.T) {
 		step, mend string
 	}{
 		"nothing":                 {func(*bus.Config) {}, "", ""},
-		"an unknown login":        {func(c *bus.Config) { c.NKeyFile = stranger }, "login", "add this login"},
+		"an unknown login":        {func(c *bus.Config) { c.NKeyFile = stranger }, "login", "add this user"},
 		"another authority":       {func(c *bus.Config) { c.CACert = otherCA }, "TLS", "set nats_ca_cert"},
 		"an unknown certificate":  {func(c *bus.Config) { c.Cert, c.Key = foreignCert, foreignKey }, "login", "certificate"},
 		"an open key":             {func(c *bus.Config) { c.Key = open }, "key", "chmod 600 " + open},

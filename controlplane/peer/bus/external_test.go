@@ -162,7 +162,7 @@ func TestExternalThatRefuses(t *testing.T) {
 		seed string
 		says string
 	}{
-		"a wrong nkey":             {ca, theirs.url(), wrong, "the server does not know this login: see nats_nkey_file"},
+		"a wrong nkey":             {ca, theirs.url(), wrong, "nats_nkey_file: the server does not know user U"},
 		"another CA":               {other, theirs.url(), wrong, "certificate signed by unknown authority"},
 		"a server that has no TLS": {ca, plain.url(), "", "speaks no TLS"},
 	}
