@@ -18,9 +18,6 @@ func (c *Cipher) admits(ctx context.Context, chains Chains) admission {
 			return false, fault.Newf(fault.Denied, "encryption.New", metaIndex, "the database is encrypted: set keyring_enabled = on, or "+
 				"encryption_provider_config to a file with the providers that sealed it")
 		}
-		if err := chains.all().exchanged(record); err != nil {
-			return false, err
-		}
 		known := record.Clear != "" || record.Migrating
 		if !chains.all().strict() || !known && chains.Plaintexts == nil {
 			return false, nil
@@ -39,23 +36,4 @@ func (c *Cipher) admits(ctx context.Context, chains Chains) admission {
 		}
 		return !slices.ContainsFunc(chains.all(), (*Chain).readsPlaintext), nil
 	}
-}
-
-// exchanged refuses a static provider that has the name of another key: values say the name alone, so that those of the
-// other one would seem to be read, and to be written already. The copy of the index key knows which key it was.
-func (l chainList) exchanged(record indexRecord) error {
-	providers := l.providers()
-	for _, p := range providers {
-		s, ok := p.(*static)
-		text, found := "", false
-		if ok {
-			text, found = record.Sealed[s.mark]
-		}
-		if !found || slices.ContainsFunc(providers, func(other Provider) bool { return other.Prefix() == s.prefix && !outdated(other, text) }) {
-			continue
-		}
-		return fault.Newf(fault.Denied, "encryption.New", s.mark, "%s has another secret here than where values were written by that name: give "+
-			"the new key a name of its own, and put the other one back behind it until a re-encryption leaves no rows of it", Describe(s.mark))
-	}
-	return nil
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -163,13 +161,6 @@ func TestAFailedSwapLeavesAllAsItWas(t *testing.T) {
 		"a plugin that dies when the index key is sealed": {
 			others(newStatic(t, aead.BoxGCM, "key1", 1)), others(new(dying)), false, fault.Unavailable,
 		},
-		"another key by the name of one": {
-			others(newStatic(t, aead.BoxGCM, "key1", 1)), others(newStatic(t, aead.BoxGCM, "key1", 2)), false, fault.Denied,
-		},
-		"another key by the name of one that only reads": {
-			others(encryption.Keyring(newKeys(t, "AAAAAAAA")), newStatic(t, aead.BoxGCM, "key1", 1)),
-			others(encryption.Keyring(newKeys(t, "AAAAAAAA")), newStatic(t, aead.BoxGCM, "key1", 2)), false, fault.Denied,
-		},
 		"what may not write": {
 			others(encryption.Identity()),
 			others(mustProvider(encryption.Static(aead.BoxCBC, "k", material(1, 32), encryption.StaticOptions{}))(t), encryption.Identity()), false, fault.Denied,
@@ -201,25 +192,6 @@ func TestAFailedSwapLeavesAllAsItWas(t *testing.T) {
 				t.Error("another fingerprint after a restart")
 			}
 		})
-	}
-}
-
-// Nodes and starts are held to the key that a name stood for, until nothing has that name any more.
-func TestANameStandsForOneKey(t *testing.T) {
-	t.Parallel()
-	store := memory{}
-	for i, layout := range []aead.Layout{aead.BoxGCM, aead.BoxCBC, aead.BoxSecretbox} {
-		one, two, next := newStatic(t, layout, "k", 1), newStatic(t, layout, "k", 2), newStatic(t, aead.BoxGCM, fmt.Sprint("next", i), 3)
-		clear(store)
-		c := opens(t, store, others(one))
-		if _, err := encryption.New(t.Context(), store, others(two)); fault.KindOf(err) != fault.Denied || !strings.Contains(err.Error(), layout.String()+" k has another secret") {
-			t.Errorf("%v: New = %v", layout, err)
-		}
-		for _, chains := range []encryption.Chains{others(one), others(next, one), others(next), others(two, next)} {
-			if err := c.Swap(t.Context(), chains); err != nil {
-				t.Errorf("%v: to %v: %v", layout, chains.Prefixes(), err)
-			}
-		}
 	}
 }
 
