@@ -162,7 +162,7 @@ func (d *doctoring) nats(ctx context.Context) []finding.Finding {
 	if d.settings.Database.Engine == "sqlite" {
 		return nil // nobody to speak to
 	}
-	config := bus.Config{URLs: s.URL, CACert: s.CACertNATS, Cert: s.CertNATS, Key: s.KeyNATS, NKeyFile: s.NKeyFile, CredentialsFile: s.CredentialsFile}
+	config := externalNATS(s)
 	switch {
 	case len(s.URL) > 0:
 		return bus.Examine(ctx, config)

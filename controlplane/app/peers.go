@@ -101,10 +101,8 @@ func (p *plane) leave(ctx context.Context) {
 // open connects to the other nodes.
 func (n *peers) open(ctx context.Context) (err error) {
 	s := n.plane.settings.Peers
-	config := bus.Config{
-		Cluster: n.cluster, Node: n.plane.id, Log: n.plane.log,
-		URLs: s.URL, CACert: s.CACertNATS, Cert: s.CertNATS, Key: s.KeyNATS, NKeyFile: s.NKeyFile, CredentialsFile: s.CredentialsFile,
-	}
+	config := externalNATS(s)
+	config.Cluster, config.Node, config.Log = n.cluster, n.plane.id, n.plane.log
 	switch {
 	case len(s.URL) > 0:
 	case s.ClusterListen == "" || s.ClusterListen == "off":
@@ -118,6 +116,11 @@ func (n *peers) open(ctx context.Context) (err error) {
 	self := peer.Self{Cluster: n.cluster, Node: n.plane.id, Started: n.started}
 	n.peer = peer.New(n.identity.source, n.bus, self, peer.Options{Log: n.plane.log})
 	return nil
+}
+
+// externalNATS is what the settings say of one.
+func externalNATS(s cpsettings.Peers) bus.Config {
+	return bus.Config{URLs: s.URL, CACert: s.CACertNATS, Cert: s.CertNATS, Key: s.KeyNATS, NKeyFile: s.NKeyFile, CredentialsFile: s.CredentialsFile}
 }
 
 // advertised is where the other nodes reach this one's NATS server.
@@ -237,11 +240,13 @@ func (n *peers) routing(ctx context.Context) error {
 
 // checkPeers finds faults in what the settings say of other nodes.
 func checkPeers(s cpsettings.ControlPlane) error {
-	if len(s.Peers.URL) > 0 || s.Database.Engine == "sqlite" || s.Peers.ClusterListen == "" || s.Peers.ClusterListen == "off" {
+	if s.Database.Engine == "sqlite" || len(s.Peers.URL) == 0 && (s.Peers.ClusterListen == "" || s.Peers.ClusterListen == "off") {
 		return nil
 	}
-	if _, _, err := net.SplitHostPort(s.Peers.ClusterListen); err != nil {
-		return fault.Newf(fault.Invalid, "app.Run", "nats_cluster_listen", "%s: write host:port, or off: %w", s.Peers.ClusterListen, err)
+	config := externalNATS(s.Peers)
+	config.Embedded = &bus.Embedded{Listen: s.Peers.ClusterListen, Advertise: s.Peers.ClusterAdvertise, Routes: s.Peers.ClusterRoutes}
+	if err := config.Check(); err != nil {
+		return fault.New(fault.Invalid, "app.Run", "NATS", err)
 	}
 	return nil
 }

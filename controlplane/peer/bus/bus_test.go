@@ -290,7 +290,13 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		"a port that is taken": {bus.Embedded{Listen: taken.Addr().String()}, "address already in use"},
 		"no port":              {bus.Embedded{Listen: "127.0.0.1"}, "host:port"},
-		"a bad route":          {bus.Embedded{Listen: "127.0.0.1:0", Routes: []string{"nats://x:1"}}, "host:port"},
+		"a bad route":          {bus.Embedded{Listen: "127.0.0.1:0", Routes: []string{"nats://x:1"}}, "nats_cluster_routes: "},
+		"an open route":        {bus.Embedded{Listen: "127.0.0.1:0", Routes: []string{"::1:8006"}}, "nats_cluster_routes: \"::1:8006\" is not host:port: write an IPv6 address in brackets"},
+		"a route to anywhere":  {bus.Embedded{Listen: "127.0.0.1:0", Routes: []string{"[::]:8006"}}, "nats_cluster_routes: "},
+		"an open address":      {bus.Embedded{Listen: "::1"}, "nats_cluster_listen: \"::1\" is not host:port: write an IPv6 address in brackets"},
+		"another's address":    {bus.Embedded{Listen: "[2001:db8::1]:0"}, "cannot assign requested address"},
+		"nowhere to be found":  {bus.Embedded{Listen: "[::1]:0", Advertise: "[::]:8006"}, "nats_cluster_advertise: "},
+		"no host to be found":  {bus.Embedded{Listen: "[::1]:0", Advertise: ":8006"}, "nats_cluster_advertise: "},
 		"a bad advertisement":  {bus.Embedded{Listen: "127.0.0.1:0", Advertise: "x"}, "nats_cluster_advertise"},
 	}
 	for name, test := range tests {

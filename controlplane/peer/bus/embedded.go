@@ -66,16 +66,14 @@ func startEmbedded(ctx context.Context, config Config) (*embedded, error) {
 }
 
 func (e *embedded) prepare() (err error) {
+	if err := e.config.Embedded.check(); err != nil {
+		return err
+	}
 	if e.host, e.port, err = splitAddress(e.config.Embedded.Listen); err != nil {
 		return err
 	}
 	if e.port == 0 {
 		e.port = server.RANDOM_PORT
-	}
-	if a := e.config.Embedded.Advertise; a != "" {
-		if _, _, err := splitAddress(a); err != nil {
-			return fmt.Errorf("nats_cluster_advertise: %w", err)
-		}
 	}
 	if e.routes, err = routeURLs(e.config.Embedded.Routes); err != nil {
 		return err
@@ -86,28 +84,6 @@ func (e *embedded) prepare() (err error) {
 	e.name = e.config.Node + "-" + hex.EncodeToString(random[:])
 	e.user, err = nkeys.CreateUser()
 	return err
-}
-
-func splitAddress(address string) (host string, port int, err error) {
-	host, text, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", 0, fmt.Errorf("%q is not host:port", address)
-	}
-	number, err := strconv.ParseUint(text, 10, 16)
-	if err != nil {
-		return "", 0, fmt.Errorf("%q is not host:port", address)
-	}
-	return host, int(number), nil
-}
-
-func routeURLs(routes []string) (urls []*url.URL, err error) {
-	for _, route := range routes {
-		if host, _, err := splitAddress(route); err != nil || host == "" {
-			return nil, fmt.Errorf("NATS route %q is not host:port", route)
-		}
-		urls = append(urls, &url.URL{Scheme: "nats-route", Host: route})
-	}
-	return urls, nil
 }
 
 // options describes the server as it is to be. Pinned, when not nil, are the only certificates that links

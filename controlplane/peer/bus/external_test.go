@@ -43,24 +43,30 @@ func startNATS(t *testing.T, options *server.Options) *external {
 
 func natsOptions(t *testing.T, ca *mtlstest.CA, users ...string) *server.Options {
 	t.Helper()
+	pool := x509.NewCertPool()
+	pool.AddCert(ca.Cert)
+	options := &server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, TLS: true, TLSVerify: true, TLSTimeout: patience.Seconds(),
+		TLSConfig: &tls.Config{Certificates: serving(t, ca, net.IPv4(127, 0, 0, 1)), ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert},
+	}
+	for _, user := range users {
+		options.Nkeys = append(options.Nkeys, &server.NkeyUser{Nkey: user})
+	}
+	return options
+}
+
+// serving is a certificate of a server.
+func serving(t *testing.T, ca *mtlstest.CA, address net.IP) []tls.Certificate {
+	t.Helper()
 	pair := ca.Issue(t, mtlstest.Leaf{
-		URIs: []string{}, DNS: []string{"localhost"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)},
+		URIs: []string{}, DNS: []string{"localhost"}, IPs: []net.IP{address},
 		Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
 	certificate, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool := x509.NewCertPool()
-	pool.AddCert(ca.Cert)
-	options := &server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, TLS: true, TLSVerify: true, TLSTimeout: patience.Seconds(),
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert},
-	}
-	for _, user := range users {
-		options.Nkeys = append(options.Nkeys, &server.NkeyUser{Nkey: user})
-	}
-	return options
+	return []tls.Certificate{certificate}
 }
 
 // seed makes a file with the seed of a new user.
