@@ -185,7 +185,7 @@ func TestPrivateKeyThatOthersRead(t *testing.T) {
 		}
 		cp := c.ControlPlane("cp", "--keyring-public-key", public)
 		cp.Env = []string{"KEEPGATE_KEYRING_PRIVATE_KEY=" + private}
-		mustNotStart(t, cp, "keyring_private_key", "chmod 400 "+private)
+		mustNotStart(t, cp, "keyring_private_key", "chmod 600 "+private)
 	}
 }
 
