@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +12,8 @@ import (
 	"github.com/keepgate/keepgate/controlplane/admin/encryption"
 	cipher "github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/aead"
+	"github.com/keepgate/keepgate/shared/fault"
 )
 
 // encrypting is an env whose Admin API shows how secrets rest under some chains.
@@ -136,6 +139,58 @@ func TestWhoMaySeeEncryption(t *testing.T) {
 					t.Errorf("%s %s = %d %s", test.method, test.path, a.status, a.text)
 				}
 			})
+		}
+	}
+}
+
+// keyless is a provider whose plugin was never there.
+type keyless struct{ cipher.Provider }
+
+func (*keyless) Prefix() string { return "k8s:enc:kms:v2:hsm:" }
+
+func (*keyless) Seal(aead.Place, string) (string, error) { return "", keylessFault() }
+
+func (*keyless) Mark() (string, error) { return "", keylessFault() }
+
+func keylessFault() error {
+	return fault.Newf(fault.Unavailable, "kms.Sealing", "kms/hsm", "no seed yet")
+}
+
+// Rows in clear are stale as soon as their table is to be sealed, also before anything can seal it.
+func TestEncryptionStatusBeforeTheFirstKey(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	c, err := cipher.New(t.Context(), e.store, cipher.Chains{
+		Others: &cipher.Chain{Providers: []cipher.Provider{cipher.Keyring(e.ring)}},
+		Tables: map[string]*cipher.Chain{"licenses": {Providers: []cipher.Provider{&keyless{}, cipher.Identity(), cipher.Keyring(e.ring)}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.deps.Rooms = append(slices.Clone(e.deps.Rooms), encryption.New(encryption.Deps{
+		Catalog: e.catalog, Cipher: c,
+		Count: func(context.Context) ([]record.SealedCount, error) {
+			return []record.SealedCount{{Table: "licenses", Rows: 1}}, nil
+		},
+		Plugins:       func(context.Context) []encryption.Plugin { return nil },
+		Configuration: func() *encryption.Configuration { return nil },
+	}))
+	e.serve(admin.Options{Version: "0.1.0"})
+	var status struct {
+		Tables []struct {
+			Table, Refused string
+			Writer         cipher.Written
+			Plaintext      int `json:"plaintext_rows"`
+			Stale          int `json:"stale_rows"`
+		}
+	}
+	text := e.get("/encryption").text
+	if err := json.Unmarshal([]byte(text), &status); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range status.Tables {
+		if table.Table == "licenses" && (table.Writer != cipher.Written{Provider: "kms v2", Name: "hsm"} || table.Refused == "" || table.Plaintext != 1 || table.Stale != 1) {
+			t.Errorf("licenses = %+v", table)
 		}
 	}
 }

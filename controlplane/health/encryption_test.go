@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -72,5 +73,28 @@ func TestEncryptionMetrics(t *testing.T) {
 	}
 	if strings.Contains(got, "sha256:old") || strings.Contains(got, "node-1") || strings.Contains(got, `"key-1"`) {
 		t.Error("a former configuration, a node or a key is shown")
+	}
+}
+
+// Names of keys are the word of whoever wrote the rows, and no more of them are shown than a collector bears.
+func TestRowsAreBounded(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(health.NewRows(func() (rows []health.Rows) {
+		for i := range 5000 {
+			rows = append(rows, health.Rows{Table: "keyauth_credentials", Provider: "aesgcm", Key: strconv.Itoa(i), Count: 1})
+		}
+		return rows
+	}))
+	families, err := registry.Gather()
+	if err != nil || len(families) != 1 || len(families[0].GetMetric()) != 1001 {
+		t.Fatalf("%d families, %v", len(families), err)
+	}
+	total := 0.0
+	for _, m := range families[0].GetMetric() {
+		total += m.GetGauge().GetValue()
+	}
+	if total != 5000 {
+		t.Errorf("%v rows are shown", total)
 	}
 }

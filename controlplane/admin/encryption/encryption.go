@@ -133,6 +133,10 @@ func (a *API) table(name string, counts []record.SealedCount) table {
 	chain := chains.Of(name)
 	current, err := a.deps.Cipher.Mark(name)
 	t := table{Table: name, Origin: chain.Origin, Writer: encryption.Describe(current), Rows: []rows{}}
+	seals := chain.Providers[0].Prefix() != ""
+	if current == "" && seals { // it has no key yet
+		t.Writer = described(chain.Providers[0])
+	}
 	if err != nil {
 		t.Refused = fault.Text(err)
 	}
@@ -143,7 +147,7 @@ func (a *API) table(name string, counts []record.SealedCount) table {
 		if count.Table != name || count.Rows == 0 {
 			continue
 		}
-		one := rows{Written: encryption.Describe(count.Key), Count: count.Rows, Stale: count.Key != current, Readable: chains.Readable(name, count.Key)}
+		one := rows{Written: encryption.Describe(count.Key), Count: count.Rows, Stale: count.Key != current || count.Key == "" && seals, Readable: chains.Readable(name, count.Key)}
 		t.Rows = append(t.Rows, one)
 		if count.Key == "" {
 			t.Clear += count.Rows
@@ -156,13 +160,21 @@ func (a *API) table(name string, counts []record.SealedCount) table {
 }
 
 // named is a provider for people: its kind, and what tells it from others of the kind.
-func named(p encryption.Provider) string {
+func named(p encryption.Provider) string { return described(p).String() }
+
+// described is what tells a provider from others, whatever its key is.
+func described(p encryption.Provider) encryption.Written {
 	prefix := p.Prefix()
-	if strings.HasPrefix(prefix, record.KMS2Prefix) {
-		w := encryption.Describe(prefix + strings.Repeat("0", record.KeyIDLength)) // whatever its key is
-		return w.Provider + " " + w.Name
+	switch {
+	case prefix == record.KeyringPrefix:
+		return encryption.Written{Provider: "keyring"}
+	case strings.HasPrefix(prefix, record.KMS2Prefix):
+		w := encryption.Describe(prefix + strings.Repeat("0", record.KeyIDLength))
+		return encryption.Written{Provider: w.Provider, Name: w.Name}
 	}
-	return encryption.Describe(strings.TrimSuffix(prefix, ":")).String()
+	w := encryption.Describe(strings.TrimSuffix(prefix, ":"))
+	w.Mark = ""
+	return w
 }
 
 func (a *API) unknown(*rest.Request) (rest.Answer, error) {
