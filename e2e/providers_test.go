@@ -234,3 +234,34 @@ func TestAnotherKeyUnderTheSameName(t *testing.T) {
 		})
 	}
 }
+
+// A local key takes over from a plugin that died, while the process still has the seeds that open what rests under them.
+func TestAKeyTakesOverFromAPluginThatDied(t *testing.T) {
+	t.Parallel()
+	db, c, plugin := sqliteDatabase(t), harness.New(t), kmsplugin.Start(t, t.TempDir())
+	file := newProviders(t, kmsEntry("hsm", plugin))
+	cp := c.ControlPlane("cp", append(slices.Clone(db.flags), "--keyring-enabled=off", file.flag())...)
+	cp.Start()
+	harness.Eventually(t, "a first seed", func() string {
+		if answer, err := cp.Admin().Try(http.MethodPost, "/consumers", harness.Document{"username": "bob"}); err != nil || answer.Status != 201 && answer.Status != 409 {
+			return fmt.Sprint(answer.Status, answer.Body, err)
+		}
+		answer, err := cp.Admin().Try(http.MethodPost, "/consumers/bob/key-auth", harness.Document{"key": "canary-by-plugin"})
+		if err != nil || answer.Status != 201 {
+			return fmt.Sprint(answer.Status, answer.Body, err)
+		}
+		return ""
+	})
+	plugin.Kill()
+	harness.Eventually(t, "that it is missed", func() string {
+		if answer, err := harness.Get("http://" + cp.Status + "/healthz/kms-providers"); err != nil || answer.Status != 500 {
+			return fmt.Sprint(answer.Status, answer.Body, err)
+		}
+		return ""
+	})
+	file.refuses(cp, []string{"hsm", "not healthy"}, kmsEntry("hsm", plugin), localKey) // which would go on writing
+	file.takes(cp, localKey, kmsEntry("hsm", plugin))
+	made(t, write(t, cp, "canary-by-key"))
+	db.mixed(t, cp, "k8s:enc:aesgcm:v1:key1:", "k8s:enc:kms:v2:hsm:")
+	answers(t, cp, "canary-by-plugin", "canary-by-key")
+}

@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/encryption/providerconfig"
@@ -115,12 +117,24 @@ func (v *providers) announced(ctx context.Context, config *providerconfig.Config
 	return err
 }
 
-// healthy waits until all plugins of a configuration can write, for a bounded time.
+// healthy waits until the plugins of a configuration can write, for a bounded time. One that is open already and writes
+// nothing may be away: what it does not hold now it would not hold with the file before either, and when a plugin is
+// lost, another provider has to take over from it without the restart that would cost its seeds.
 func (v *providers) healthy(ctx context.Context, config *providerconfig.Config, opened opening) error {
 	ctx, cancel := context.WithTimeout(ctx, max(healthyWithin, config.Grace()))
 	defer cancel()
+	writers := slices.Collect(maps.Values(v.says(config).Writes))
 	for _, p := range opened.plugins {
-		if err := until(ctx, p.name, p.ready); err != nil {
+		if v.openNow(p.key()) == p && !slices.Contains(writers, p.provider.Prefix()) {
+			continue
+		}
+		ready := func(ctx context.Context) error {
+			if err := p.ready(ctx); err != nil {
+				return err
+			}
+			return v.openedByAll(ctx, p, writers)
+		}
+		if err := until(ctx, p.name, ready); err != nil {
 			return err
 		}
 	}
