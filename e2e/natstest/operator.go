@@ -1,6 +1,8 @@
 package natstest
 
 import (
+	"sync"
+
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
@@ -13,7 +15,9 @@ type Operator struct {
 	*Server
 	account nkeys.KeyPair
 	signer  nkeys.KeyPair // the operator's
-	claims  *jwt.AccountClaims
+
+	mu     sync.Mutex
+	claims *jwt.AccountClaims // guarded by mu
 }
 
 // User is somebody of an Operator's account.
@@ -71,6 +75,8 @@ func (o *Operator) User(edit func(*jwt.UserClaims)) User {
 // Account is the JWT of the account itself.
 func (o *Operator) Account() string {
 	o.t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	token, err := o.claims.Encode(o.signer)
 	if err != nil {
 		o.t.Fatalf("signing an account: %v", err)
@@ -81,15 +87,22 @@ func (o *Operator) Account() string {
 // Revoke puts a user out, connections and all.
 func (o *Operator) Revoke(u User) {
 	o.t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.claims.Revoke(u.ID)
 	account, err := o.server.LookupAccount(o.claims.Subject)
-	if err == nil {
-		_, err = o.claims.Encode(o.signer)
-	}
 	if err != nil {
-		o.t.Fatalf("revoking a user: %v", err)
+		o.t.Fatalf("looking up an account: %v", err)
 	}
-	o.server.UpdateAccountClaims(account, o.claims)
+	token, err := o.claims.Encode(o.signer)
+	if err != nil {
+		o.t.Fatalf("signing an account: %v", err)
+	}
+	claims, err := jwt.DecodeAccountClaims(token) // a copy, which the server keeps
+	if err != nil {
+		o.t.Fatalf("reading an account: %v", err)
+	}
+	o.server.UpdateAccountClaims(account, claims)
 }
 
 func pair(t harness.T, create func() (nkeys.KeyPair, error)) nkeys.KeyPair {

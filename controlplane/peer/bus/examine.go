@@ -226,7 +226,8 @@ func (w *way) login(context.Context) finding.Result {
 	if err != nil {
 		return finding.Bad(err.Error(), "mend that setting as it says")
 	}
-	options = append(options, nats.Name("keepgate-cp doctor"), nats.Timeout(connectTimeout), nats.NoReconnect())
+	options = append(options, nats.Name("keepgate-cp doctor"), nats.Timeout(connectTimeout), nats.NoReconnect(),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // LastError tells; without a handler nats.go prints
 	conn, err := nats.Connect(w.address, options...)
 	if err != nil {
 		if alert := w.alert(); alert != nil {
