@@ -23,6 +23,8 @@ type watch struct {
 	long    bool             // guarded by mu: the timer is set for a silence
 	silent  bool             // guarded by mu: a client under TLS is waited for
 	sent    bool             // guarded by mu: out of crypto/tls, see firstByte
+	ended   bool             // guarded by mu: what peek found
+	peek    func(fd uintptr) // guarded by mu; made at the first look: a busy connection is looked at ten times a second
 	timer   *time.Timer      // guarded by mu; made at the first wait
 }
 
@@ -96,10 +98,13 @@ func (w *watch) stop() {
 	}
 }
 
-// ended asks the kernel whether everything was read and no more will come.
-func (c *conn) ended() (ended bool) {
-	err := c.fd.Control(func(fd uintptr) { ended = nowait.Ended(fd) })
-	return err == nil && ended
+// ended asks the kernel whether everything was read and no more will come. The watch's lock is held.
+func (c *conn) ended() bool {
+	w := &c.watch
+	if w.peek == nil {
+		w.peek = func(fd uintptr) { w.ended = nowait.Ended(fd) }
+	}
+	return c.fd.Control(w.peek) == nil && w.ended
 }
 
 // gone asks the kernel whether the other end has closed. A client that closed its sending side only counts as gone, as
