@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"syscall"
 )
 
 // Ports are handed out below the range that the kernel takes outgoing connections from (32768 and up). A server that
@@ -42,14 +43,25 @@ func Claim() (int, error) {
 		if err != nil {
 			continue
 		}
-		probe, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
+		if !free(port) {
 			_ = claim.Close()
 			continue
 		}
-		_ = probe.Close()
 		claimed.sockets = append(claimed.sockets, claim)
 		return port, nil
 	}
 	return 0, fmt.Errorf("%w among 1000 from %d on", errNone, first)
+}
+
+// free listens for a moment. A process that is forked meanwhile would keep the socket until it executes its program,
+// and the port with it.
+func free(port int) bool {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	probe, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return false
+	}
+	_ = probe.Close()
+	return true
 }
