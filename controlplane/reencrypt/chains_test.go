@@ -134,6 +134,9 @@ func (w *world) random() encryption.Chains {
 				list = append(list, prefix)
 			}
 		}
+		if writer == "" && len(list) == 1 {
+			list = append(list, all[1]) // identity alone is no encryption, and a job is refused
+		}
 		return w.chain(list...)
 	}
 	const own = "keyauth_credentials"
