@@ -103,7 +103,7 @@ func (p *peerIdentity) Run(ctx context.Context) error {
 }
 
 func (p *peerIdentity) renew(ctx context.Context) error {
-	for pause(ctx, renewEvery) {
+	for lifecycle.Pause(ctx, renewEvery) {
 		if _, _, err := certs.Own(p.own, p.spec); err != nil {
 			p.log.Error("this node's certificate for its peers was not renewed", "error", err)
 		}
@@ -116,8 +116,6 @@ func labelOf(hostname, node string) string {
 	host := strings.Trim(regexp.MustCompile(`[^A-Za-z0-9.-]+`).ReplaceAllString(hostname, "-"), "-.")
 	return fmt.Sprintf("%.40s-%.8s", host, node)
 }
-
-func pause(ctx context.Context, d time.Duration) bool { return lifecycle.Pause(ctx, d) }
 
 // prover proves by the node's certificate what it writes, and checks what others wrote.
 type prover struct {

@@ -232,7 +232,7 @@ func (n *peers) routing(ctx context.Context) error {
 			n.plane.log.Warn("no other control plane node is reached by NATS, so that nodes neither give each other keys nor hints: see that these "+
 				"addresses resolve and are open to each other (nats_cluster_listen), or set nats_cluster_advertise on their nodes", "addresses", known)
 		}
-		if !pause(ctx, routesEvery) {
+		if !lifecycle.Pause(ctx, routesEvery) {
 			return ctx.Err()
 		}
 	}

@@ -152,7 +152,7 @@ func until(ctx context.Context, name string, well func(ctx context.Context) erro
 		if err == nil {
 			return nil
 		}
-		if !pause(ctx, 100*time.Millisecond) {
+		if !lifecycle.Pause(ctx, 100*time.Millisecond) {
 			return fault.Newf(fault.Unavailable, "app.Reload", settingProviders, "KMS provider %s is not healthy: %s", name, fault.Text(err))
 		}
 	}
@@ -164,7 +164,7 @@ func (v *providers) later(grace time.Duration, ends []func()) {
 		return
 	}
 	v.group.start(lifecycle.Part{Name: "former providers", Run: func(ctx context.Context) error {
-		if pause(ctx, grace) {
+		if lifecycle.Pause(ctx, grace) {
 			for _, end := range ends {
 				end()
 			}

@@ -2,8 +2,9 @@
 //
 // New values are sealed under the active key; older ones stay readable as long as their key is held. The
 // database knows each key's id, check value, state and times, and the material only in a form that a
-// [Keeper] made: wrapped by a key file (keyring/local) or encrypted to an operator's recovery key
-// (keyring/cluster). The ring does not seal values (controlplane/encryption), does not rewrite old ones
+// [Keeper] made: wrapped by a key file (keyring/local) or by a KMS plugin (keyring/kms), encrypted to an
+// operator's recovery key (keyring/cluster), or not at all, where it comes from Vault (keyring/vault). One
+// database holds several rings: the keyring itself, and one for each KMS v2 provider. A ring does not seal values (controlplane/encryption), does not rewrite old ones
 // (controlplane/reencrypt) and carries no material to other nodes (controlplane/peer, by [Ring.Wanted],
 // [Ring.Lend] and [Ring.Accept]).
 //
@@ -67,7 +68,7 @@ type Store interface {
 
 // Keeper is a strategy: it keeps material where the next start finds it, or says how to get it back.
 type Keeper interface {
-	// Strategy is the name in settings: "local", "cluster".
+	// Strategy is the name in settings: "local", "cluster", "vault", "kms".
 	Strategy() string
 	// InMemoryOnly: a restart forgets the material, so that a key which nothing references is replaced.
 	InMemoryOnly() bool
