@@ -8,7 +8,7 @@ import (
 const (
 	lately   = 50 * time.Millisecond // others who were there so short a time ago are still there
 	unit     = 50                    // rows of a step beside others: a millisecond or two
-	restsFor = 3                     // how many times as long as it has worked it rests: a quarter of the time
+	restsFor = 4                     // how many times as long as it has worked it rests: a fifth of the time
 	slowest  = 2000                  // rows a second that are gone through beside others, as far as rests decide
 	steps    = 3                     // that a row goes through: it is read, sealed and written
 )

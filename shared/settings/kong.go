@@ -23,13 +23,13 @@ func kongOnly(key string) bool {
 	}
 	return slices.Contains([]string{
 		"role", "plugins", "vaults", "anonymous_reports", "node_id", "mem_cache_size",
-		"proxy_server", "proxy_server_ssl_verify", "proxy_stream_access_log", "proxy_stream_error_log",
+		"proxy_stream_access_log", "proxy_stream_error_log",
 		"admin_access_log", "admin_error_log", "admin_ssl_enabled", "status_access_log", "status_error_log",
 		"status_ssl_cert", "status_ssl_cert_key", "ssl_ciphers", "ssl_session_tickets", "ssl_session_cache_size",
 		"ssl_prefer_server_ciphers", "ssl_dhparam", "headers_upstream", "pg_max_concurrent_queries",
 		"pg_semaphore_timeout", "pg_backlog", "pg_ro_max_concurrent_queries", "pg_ro_semaphore_timeout",
 		"pg_ro_keepalive_timeout", "pg_ro_backlog", "db_update_propagation",
-		"db_resurrect_ttl", "cluster_mtls", "cluster_allowed_common_names", "cluster_ocsp", "cluster_use_proxy",
+		"db_resurrect_ttl",
 		"cluster_max_payload", "cluster_rpc", "declarative_config", "declarative_config_string",
 		"fips", "untrusted_lua",
 		"untrusted_lua_sandbox_requires", "untrusted_lua_sandbox_environment", "legacy_worker_events",

@@ -20,18 +20,6 @@ type promise struct {
 func promises() []promise {
 	return []promise{
 		{
-			keys: []string{"cluster_mtls"}, beside: "cluster_cert", kept: []string{"pki"},
-			remedy: "write pki, with certificates as keepgate-cp certs makes them",
-		},
-		{
-			keys: []string{"cluster_allowed_common_names"}, beside: "cluster_cert",
-			remedy: "who may connect stands in the certificates; keepgate-cp certs revoke and cluster_crl shut one out",
-		},
-		{
-			keys: []string{"cluster_ocsp"}, beside: "cluster_cert", kept: []string{"off"},
-			remedy: "revoke certificates with keepgate-cp certs revoke and set cluster_crl",
-		},
-		{
 			keys: []string{"audit_log"}, beside: "admin_listen", kept: []string{"off", "false"},
 			remedy: "the log at level notice names every request to the Admin API; take it out",
 		},

@@ -5,6 +5,7 @@ package dpsettings
 import (
 	"time"
 
+	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/settings"
 	"github.com/keepgate/keepgate/shared/settings/values"
 )
@@ -40,6 +41,10 @@ type Cluster struct {
 	ControlPlane []string      `key:"cluster_control_plane" default:"127.0.0.1:8005" help:"The nodes of the control plane, as host:port; with more than one they are tried in random order, and one that fails is left for another."`
 	ServerName   string        `key:"cluster_server_name" help:"The name that the control plane's certificate has to bear; empty takes the host of each node of cluster_control_plane."`
 	PreviousKey  string        `key:"cluster_cert_key_previous" path:"file" help:"The private key before the last renewal, which the local store may still be sealed by (PEM file)."`
+	Enrolment    string        `key:"cluster_enrolment" default:"cluster" path:"prefix" help:"The folder in which keepgate-dp join keeps this node's key, its certificate and whom it believes. It is used where cluster_cert is not set."`
+	UseProxy     bool          `key:"cluster_use_proxy" default:"off" help:"Reach the control plane through proxy_server."`
+	ProxyServer  secret.Bytes  `key:"proxy_server" help:"A forward proxy that takes CONNECT: http://host:port or https://host:port, with user:password@ where it asks for that."`
+	ProxyVerify  bool          `key:"proxy_server_ssl_verify" default:"on" help:"Verify the certificate of an https proxy_server against ssl_trusted_certificate."`
 	Labels       values.Labels `key:"cluster_dp_labels" help:"What this node tells the control plane about itself, as region:eu,tier:edge."`
 }
 

@@ -37,6 +37,18 @@ CREATE TABLE certificates (
 CREATE INDEX certificates_workspace_idx ON certificates ("workspace", id);
 CREATE INDEX certificates_tags_idx ON certificates USING gin (tags);
 
+CREATE TABLE cluster_trust (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "name" text,
+    "document" text,
+    tags text[],
+    body text NOT NULL
+) WITH (fillfactor = 50);
+CREATE UNIQUE INDEX cluster_trust_name_key ON cluster_trust ("name");
+CREATE INDEX cluster_trust_tags_idx ON cluster_trust USING gin (tags);
+
 CREATE TABLE consumer_groups (
     id text COLLATE "C" PRIMARY KEY,
     workspace text COLLATE "C" NOT NULL,
@@ -65,6 +77,18 @@ CREATE UNIQUE INDEX consumers_custom_id_key ON consumers (workspace, "custom_id"
 CREATE INDEX consumers_workspace_idx ON consumers ("workspace", id);
 CREATE INDEX consumers_tags_idx ON consumers USING gin (tags);
 
+CREATE TABLE enrolments (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "identity" text,
+    "document" text,
+    tags text[],
+    body text NOT NULL
+) WITH (fillfactor = 50);
+CREATE UNIQUE INDEX enrolments_identity_key ON enrolments ("identity");
+CREATE INDEX enrolments_tags_idx ON enrolments USING gin (tags);
+
 CREATE TABLE environments (
     id text COLLATE "C" PRIMARY KEY,
     workspace text COLLATE "C" NOT NULL,
@@ -76,6 +100,31 @@ CREATE TABLE environments (
 ) WITH (fillfactor = 50);
 CREATE UNIQUE INDEX environments_name_key ON environments ("name");
 CREATE INDEX environments_tags_idx ON environments USING gin (tags);
+
+CREATE TABLE join_tokens (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "token_hash_fingerprint" text,
+    "token_hash" text,
+    "document" text,
+    tags text[],
+    body text NOT NULL
+) WITH (fillfactor = 50);
+CREATE UNIQUE INDEX join_tokens_token_hash_key ON join_tokens ("token_hash_fingerprint");
+CREATE INDEX join_tokens_tags_idx ON join_tokens USING gin (tags);
+
+CREATE TABLE keks (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "name" text,
+    "document" text,
+    tags text[],
+    body text NOT NULL
+) WITH (fillfactor = 50);
+CREATE UNIQUE INDEX keks_name_key ON keks ("name");
+CREATE INDEX keks_tags_idx ON keks USING gin (tags);
 
 CREATE TABLE licenses (
     id text COLLATE "C" PRIMARY KEY,

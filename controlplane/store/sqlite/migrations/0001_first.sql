@@ -34,6 +34,17 @@ CREATE TABLE certificates (
 ) STRICT;
 CREATE INDEX certificates_workspace_idx ON certificates ("workspace", id);
 
+CREATE TABLE cluster_trust (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "name" text,
+    "document" text,
+    tags text,
+    body text NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX cluster_trust_name_key ON cluster_trust ("name");
+
 CREATE TABLE consumer_groups (
     id text PRIMARY KEY,
     workspace text NOT NULL,
@@ -60,6 +71,17 @@ CREATE UNIQUE INDEX consumers_username_key ON consumers (workspace, "username");
 CREATE UNIQUE INDEX consumers_custom_id_key ON consumers (workspace, "custom_id");
 CREATE INDEX consumers_workspace_idx ON consumers ("workspace", id);
 
+CREATE TABLE enrolments (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "identity" text,
+    "document" text,
+    tags text,
+    body text NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX enrolments_identity_key ON enrolments ("identity");
+
 CREATE TABLE environments (
     id text PRIMARY KEY,
     workspace text NOT NULL,
@@ -70,6 +92,29 @@ CREATE TABLE environments (
     body text NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX environments_name_key ON environments ("name");
+
+CREATE TABLE join_tokens (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "token_hash_fingerprint" text,
+    "token_hash" text,
+    "document" text,
+    tags text,
+    body text NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX join_tokens_token_hash_key ON join_tokens ("token_hash_fingerprint");
+
+CREATE TABLE keks (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "name" text,
+    "document" text,
+    tags text,
+    body text NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX keks_name_key ON keks ("name");
 
 CREATE TABLE licenses (
     id text PRIMARY KEY,

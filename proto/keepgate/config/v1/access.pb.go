@@ -119,6 +119,324 @@ func (x *RbacUser) GetAuthority() string {
 	return ""
 }
 
+// ClusterTrust is whom the planes believe, and who certifies data planes. There is one row.
+type ClusterTrust struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	CreatedAt *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	UpdatedAt *int64                 `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
+	// "cluster".
+	Name *string `protobuf:"bytes,5,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	// JSON (controlplane/enrol/authority). Sealed as one value: whoever writes the database can add no authority.
+	Document      *string `protobuf:"bytes,6,opt,name=document,proto3,oneof" json:"document,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterTrust) Reset() {
+	*x = ClusterTrust{}
+	mi := &file_keepgate_config_v1_access_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterTrust) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterTrust) ProtoMessage() {}
+
+func (x *ClusterTrust) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_config_v1_access_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterTrust.ProtoReflect.Descriptor instead.
+func (*ClusterTrust) Descriptor() ([]byte, []int) {
+	return file_keepgate_config_v1_access_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ClusterTrust) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *ClusterTrust) GetCreatedAt() int64 {
+	if x != nil && x.CreatedAt != nil {
+		return *x.CreatedAt
+	}
+	return 0
+}
+
+func (x *ClusterTrust) GetUpdatedAt() int64 {
+	if x != nil && x.UpdatedAt != nil {
+		return *x.UpdatedAt
+	}
+	return 0
+}
+
+func (x *ClusterTrust) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *ClusterTrust) GetDocument() string {
+	if x != nil && x.Document != nil {
+		return *x.Document
+	}
+	return ""
+}
+
+// Enrolment is a data plane that this control plane has certified, or shut out.
+type Enrolment struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	CreatedAt *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	UpdatedAt *int64                 `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
+	// "<environment>/<name>", as in its certificate.
+	Identity *string `protobuf:"bytes,5,opt,name=identity,proto3,oneof" json:"identity,omitempty"`
+	// JSON (controlplane/enrol/nodes): serials and revocation. Sealed as one value: whoever writes the database can
+	// neither let a node in nor have one wiped.
+	Document      *string `protobuf:"bytes,6,opt,name=document,proto3,oneof" json:"document,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Enrolment) Reset() {
+	*x = Enrolment{}
+	mi := &file_keepgate_config_v1_access_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Enrolment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Enrolment) ProtoMessage() {}
+
+func (x *Enrolment) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_config_v1_access_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Enrolment.ProtoReflect.Descriptor instead.
+func (*Enrolment) Descriptor() ([]byte, []int) {
+	return file_keepgate_config_v1_access_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Enrolment) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *Enrolment) GetCreatedAt() int64 {
+	if x != nil && x.CreatedAt != nil {
+		return *x.CreatedAt
+	}
+	return 0
+}
+
+func (x *Enrolment) GetUpdatedAt() int64 {
+	if x != nil && x.UpdatedAt != nil {
+		return *x.UpdatedAt
+	}
+	return 0
+}
+
+func (x *Enrolment) GetIdentity() string {
+	if x != nil && x.Identity != nil {
+		return *x.Identity
+	}
+	return ""
+}
+
+func (x *Enrolment) GetDocument() string {
+	if x != nil && x.Document != nil {
+		return *x.Document
+	}
+	return ""
+}
+
+// JoinToken lets one data plane join, once.
+type JoinToken struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	CreatedAt *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	UpdatedAt *int64                 `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
+	// Hex SHA-256 of the token's secret, which has 256 random bits. It is sealed, so that a row is found by its
+	// fingerprint alone.
+	TokenHash *string `protobuf:"bytes,5,opt,name=token_hash,json=tokenHash,proto3,oneof" json:"token_hash,omitempty"`
+	// JSON (controlplane/enrol): the hash again, environment, name, end, use. Sealed as one value.
+	Document      *string `protobuf:"bytes,6,opt,name=document,proto3,oneof" json:"document,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinToken) Reset() {
+	*x = JoinToken{}
+	mi := &file_keepgate_config_v1_access_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinToken) ProtoMessage() {}
+
+func (x *JoinToken) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_config_v1_access_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinToken.ProtoReflect.Descriptor instead.
+func (*JoinToken) Descriptor() ([]byte, []int) {
+	return file_keepgate_config_v1_access_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *JoinToken) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *JoinToken) GetCreatedAt() int64 {
+	if x != nil && x.CreatedAt != nil {
+		return *x.CreatedAt
+	}
+	return 0
+}
+
+func (x *JoinToken) GetUpdatedAt() int64 {
+	if x != nil && x.UpdatedAt != nil {
+		return *x.UpdatedAt
+	}
+	return 0
+}
+
+func (x *JoinToken) GetTokenHash() string {
+	if x != nil && x.TokenHash != nil {
+		return *x.TokenHash
+	}
+	return ""
+}
+
+func (x *JoinToken) GetDocument() string {
+	if x != nil && x.Document != nil {
+		return *x.Document
+	}
+	return ""
+}
+
+// Kek is a named key-encryption key for a Kubernetes cluster, with all its generations.
+type Kek struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	CreatedAt *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	UpdatedAt *int64                 `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
+	// A label of a certificate (shared/mtls) without dots.
+	Name *string `protobuf:"bytes,5,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	// JSON (controlplane/keks): every generation, its material among it. Sealed as one value by the keyring.
+	Document      *string `protobuf:"bytes,6,opt,name=document,proto3,oneof" json:"document,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Kek) Reset() {
+	*x = Kek{}
+	mi := &file_keepgate_config_v1_access_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Kek) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Kek) ProtoMessage() {}
+
+func (x *Kek) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_config_v1_access_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Kek.ProtoReflect.Descriptor instead.
+func (*Kek) Descriptor() ([]byte, []int) {
+	return file_keepgate_config_v1_access_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Kek) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *Kek) GetCreatedAt() int64 {
+	if x != nil && x.CreatedAt != nil {
+		return *x.CreatedAt
+	}
+	return 0
+}
+
+func (x *Kek) GetUpdatedAt() int64 {
+	if x != nil && x.UpdatedAt != nil {
+		return *x.UpdatedAt
+	}
+	return 0
+}
+
+func (x *Kek) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *Kek) GetDocument() string {
+	if x != nil && x.Document != nil {
+		return *x.Document
+	}
+	return ""
+}
+
 var File_keepgate_config_v1_access_proto protoreflect.FileDescriptor
 
 const file_keepgate_config_v1_access_proto_rawDesc = "" +
@@ -147,7 +465,67 @@ const file_keepgate_config_v1_access_proto_rawDesc = "" +
 	"\b_commentB\r\n" +
 	"\v_token_hashB\f\n" +
 	"\n" +
-	"_authorityB@Z>github.com/keepgate/keepgate/proto/keepgate/config/v1;configv1b\x06proto3"
+	"_authority\"\xb8\x02\n" +
+	"\fClusterTrust\x12 \n" +
+	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
+	"\n" +
+	"created_at\x18\x02 \x01(\x03B\x06\xaa\xbb\x18\x02@\x02H\x01R\tcreatedAt\x88\x01\x01\x12*\n" +
+	"\n" +
+	"updated_at\x18\x03 \x01(\x03B\x06\xaa\xbb\x18\x02@\x03H\x02R\tupdatedAt\x88\x01\x01\x12%\n" +
+	"\x04name\x18\x05 \x01(\tB\f\xaa\xbb\x18\b\b\x01 \x010\x01`?H\x03R\x04name\x88\x01\x01\x12-\n" +
+	"\bdocument\x18\x06 \x01(\tB\f\xaa\xbb\x18\b\b\x01\x10\x01`\x80\x80@H\x04R\bdocument\x88\x01\x01:\x1d\xaa\xbb\x18\x19\n" +
+	"\rcluster_trust\"\x04name(\x01@\x01B\x05\n" +
+	"\x03_idB\r\n" +
+	"\v_created_atB\r\n" +
+	"\v_updated_atB\a\n" +
+	"\x05_nameB\v\n" +
+	"\t_document\"\xc2\x02\n" +
+	"\tEnrolment\x12 \n" +
+	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
+	"\n" +
+	"created_at\x18\x02 \x01(\x03B\x06\xaa\xbb\x18\x02@\x02H\x01R\tcreatedAt\x88\x01\x01\x12*\n" +
+	"\n" +
+	"updated_at\x18\x03 \x01(\x03B\x06\xaa\xbb\x18\x02@\x03H\x02R\tupdatedAt\x88\x01\x01\x12-\n" +
+	"\bidentity\x18\x05 \x01(\tB\f\xaa\xbb\x18\b\b\x01 \x010\x01`\x7fH\x03R\bidentity\x88\x01\x01\x12-\n" +
+	"\bdocument\x18\x06 \x01(\tB\f\xaa\xbb\x18\b\b\x01\x10\x01`\x80\x80\x04H\x04R\bdocument\x88\x01\x01:\x1e\xaa\xbb\x18\x1a\n" +
+	"\n" +
+	"enrolments\"\bidentity(\x01@\x01B\x05\n" +
+	"\x03_idB\r\n" +
+	"\v_created_atB\r\n" +
+	"\v_updated_atB\v\n" +
+	"\t_identityB\v\n" +
+	"\t_document\"\xcc\x02\n" +
+	"\tJoinToken\x12 \n" +
+	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
+	"\n" +
+	"created_at\x18\x02 \x01(\x03B\x06\xaa\xbb\x18\x02@\x02H\x01R\tcreatedAt\x88\x01\x01\x12*\n" +
+	"\n" +
+	"updated_at\x18\x03 \x01(\x03B\x06\xaa\xbb\x18\x02@\x03H\x02R\tupdatedAt\x88\x01\x01\x122\n" +
+	"\n" +
+	"token_hash\x18\x05 \x01(\tB\x0e\xaa\xbb\x18\n" +
+	"\b\x01\x10\x01 \x01X@`@H\x03R\ttokenHash\x88\x01\x01\x12-\n" +
+	"\bdocument\x18\x06 \x01(\tB\f\xaa\xbb\x18\b\b\x01\x10\x01`\x80\x80\x04H\x04R\bdocument\x88\x01\x01:!\xaa\xbb\x18\x1d\n" +
+	"\vjoin_tokens\"\n" +
+	"token_hash(\x01@\x01B\x05\n" +
+	"\x03_idB\r\n" +
+	"\v_created_atB\r\n" +
+	"\v_updated_atB\r\n" +
+	"\v_token_hashB\v\n" +
+	"\t_document\"\xa6\x02\n" +
+	"\x03Kek\x12 \n" +
+	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
+	"\n" +
+	"created_at\x18\x02 \x01(\x03B\x06\xaa\xbb\x18\x02@\x02H\x01R\tcreatedAt\x88\x01\x01\x12*\n" +
+	"\n" +
+	"updated_at\x18\x03 \x01(\x03B\x06\xaa\xbb\x18\x02@\x03H\x02R\tupdatedAt\x88\x01\x01\x12%\n" +
+	"\x04name\x18\x05 \x01(\tB\f\xaa\xbb\x18\b\b\x01 \x010\x01`?H\x03R\x04name\x88\x01\x01\x12-\n" +
+	"\bdocument\x18\x06 \x01(\tB\f\xaa\xbb\x18\b\b\x01\x10\x01`\x80\x80@H\x04R\bdocument\x88\x01\x01:\x14\xaa\xbb\x18\x10\n" +
+	"\x04keks\"\x04name(\x01@\x01B\x05\n" +
+	"\x03_idB\r\n" +
+	"\v_created_atB\r\n" +
+	"\v_updated_atB\a\n" +
+	"\x05_nameB\v\n" +
+	"\t_documentB@Z>github.com/keepgate/keepgate/proto/keepgate/config/v1;configv1b\x06proto3"
 
 var (
 	file_keepgate_config_v1_access_proto_rawDescOnce sync.Once
@@ -161,9 +539,13 @@ func file_keepgate_config_v1_access_proto_rawDescGZIP() []byte {
 	return file_keepgate_config_v1_access_proto_rawDescData
 }
 
-var file_keepgate_config_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_keepgate_config_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_keepgate_config_v1_access_proto_goTypes = []any{
-	(*RbacUser)(nil), // 0: keepgate.config.v1.RbacUser
+	(*RbacUser)(nil),     // 0: keepgate.config.v1.RbacUser
+	(*ClusterTrust)(nil), // 1: keepgate.config.v1.ClusterTrust
+	(*Enrolment)(nil),    // 2: keepgate.config.v1.Enrolment
+	(*JoinToken)(nil),    // 3: keepgate.config.v1.JoinToken
+	(*Kek)(nil),          // 4: keepgate.config.v1.Kek
 }
 var file_keepgate_config_v1_access_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -179,13 +561,17 @@ func file_keepgate_config_v1_access_proto_init() {
 		return
 	}
 	file_keepgate_config_v1_access_proto_msgTypes[0].OneofWrappers = []any{}
+	file_keepgate_config_v1_access_proto_msgTypes[1].OneofWrappers = []any{}
+	file_keepgate_config_v1_access_proto_msgTypes[2].OneofWrappers = []any{}
+	file_keepgate_config_v1_access_proto_msgTypes[3].OneofWrappers = []any{}
+	file_keepgate_config_v1_access_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keepgate_config_v1_access_proto_rawDesc), len(file_keepgate_config_v1_access_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -406,14 +406,21 @@ func (x *Workspace) GetMeta() *StringMap {
 	return nil
 }
 
-// Environment is a group of data planes. One named "default" exists from the first start.
+// Environment is a group of data planes, who name it in their certificates. What they get is what its workspaces and
+// tags select, and what that needs. One named "default" exists from the first start.
 type Environment struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Id        *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
 	CreatedAt *int64                 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
 	UpdatedAt *int64                 `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3,oneof" json:"updated_at,omitempty"`
 	Tags      *StringSet             `protobuf:"bytes,4,opt,name=tags,proto3" json:"tags,omitempty"`
-	Name      *string                `protobuf:"bytes,5,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	// A label of a certificate (shared/mtls).
+	Name    *string `protobuf:"bytes,5,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	Comment *string `protobuf:"bytes,9,opt,name=comment,proto3,oneof" json:"comment,omitempty"`
+	// Names of the workspaces whose entities it may get; null for all of them.
+	Workspaces *StringSet `protobuf:"bytes,10,opt,name=workspaces,proto3" json:"workspaces,omitempty"`
+	// Services and routes that carry one of these tags are its own; null for all of its workspaces.
+	SelectTags *StringSet `protobuf:"bytes,11,opt,name=select_tags,json=selectTags,proto3" json:"select_tags,omitempty"`
 	// Base64 of 32 random bytes, sealed: key-auth keys reach this environment's data planes as fingerprints under it.
 	FingerprintKey *string `protobuf:"bytes,6,opt,name=fingerprint_key,json=fingerprintKey,proto3,oneof" json:"fingerprint_key,omitempty"`
 	// Names fingerprint_key on data planes: another key has another name.
@@ -488,6 +495,27 @@ func (x *Environment) GetName() string {
 		return *x.Name
 	}
 	return ""
+}
+
+func (x *Environment) GetComment() string {
+	if x != nil && x.Comment != nil {
+		return *x.Comment
+	}
+	return ""
+}
+
+func (x *Environment) GetWorkspaces() *StringSet {
+	if x != nil {
+		return x.Workspaces
+	}
+	return nil
+}
+
+func (x *Environment) GetSelectTags() *StringSet {
+	if x != nil {
+		return x.SelectTags
+	}
+	return nil
 }
 
 func (x *Environment) GetFingerprintKey() string {
@@ -1070,7 +1098,7 @@ const file_keepgate_config_v1_identity_proto_rawDesc = "" +
 	"\v_updated_atB\a\n" +
 	"\x05_nameB\n" +
 	"\n" +
-	"\b_comment\"\xf6\x04\n" +
+	"\b_comment\"\xd1\x06\n" +
 	"\vEnvironment\x12 \n" +
 	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
 	"\n" +
@@ -1078,16 +1106,27 @@ const file_keepgate_config_v1_identity_proto_rawDesc = "" +
 	"\n" +
 	"updated_at\x18\x03 \x01(\x03B\x06\xaa\xbb\x18\x02@\x03H\x02R\tupdatedAt\x88\x01\x01\x12=\n" +
 	"\x04tags\x18\x04 \x01(\v2\x1d.keepgate.config.v1.StringSetB\n" +
-	"\xaa\xbb\x18\x06\xba\x01\x03\x88\x01\tR\x04tags\x12$\n" +
-	"\x04name\x18\x05 \x01(\tB\v\xaa\xbb\x18\a\b\x01 \x01\x88\x01\x01H\x03R\x04name\x88\x01\x01\x127\n" +
-	"\x0ffingerprint_key\x18\x06 \x01(\tB\t\xaa\xbb\x18\x05\x10\x01\xa0\x01\x01H\x04R\x0efingerprintKey\x88\x01\x01\x12T\n" +
-	"\x12fingerprint_key_id\x18\a \x01(\tB!\xaa\xbb\x18\x1d\xa0\x01\x01\xaa\x01\x17names a key and is noneH\x05R\x10fingerprintKeyId\x88\x01\x01\x12\x81\x01\n" +
-	"\x1aformer_fingerprint_key_ids\x18\b \x01(\v2\x1f.keepgate.config.v1.StringArrayB#\xaa\xbb\x18\x1f\xa0\x01\x01\xaa\x01\x19names keys and holds noneR\x17formerFingerprintKeyIds:\x1c\xaa\xbb\x18\x18\n" +
-	"\fenvironments\"\x04name(\x01@\x01B\x05\n" +
+	"\xaa\xbb\x18\x06\xba\x01\x03\x88\x01\tR\x04tags\x12(\n" +
+	"\x04name\x18\x05 \x01(\tB\x0f\xaa\xbb\x18\v\b\x01 \x010\x01`?\x88\x01\x01H\x03R\x04name\x88\x01\x01\x12&\n" +
+	"\acomment\x18\t \x01(\tB\a\xaa\xbb\x18\x03`\x80\bH\x04R\acomment\x88\x01\x01\x12I\n" +
+	"\n" +
+	"workspaces\x18\n" +
+	" \x01(\v2\x1d.keepgate.config.v1.StringSetB\n" +
+	"\xaa\xbb\x18\x06\xba\x01\x03\x88\x01\x01R\n" +
+	"workspaces\x12J\n" +
+	"\vselect_tags\x18\v \x01(\v2\x1d.keepgate.config.v1.StringSetB\n" +
+	"\xaa\xbb\x18\x06\xba\x01\x03\x88\x01\tR\n" +
+	"selectTags\x127\n" +
+	"\x0ffingerprint_key\x18\x06 \x01(\tB\t\xaa\xbb\x18\x05\x10\x01\xa0\x01\x01H\x05R\x0efingerprintKey\x88\x01\x01\x12T\n" +
+	"\x12fingerprint_key_id\x18\a \x01(\tB!\xaa\xbb\x18\x1d\xa0\x01\x01\xaa\x01\x17names a key and is noneH\x06R\x10fingerprintKeyId\x88\x01\x01\x12\x81\x01\n" +
+	"\x1aformer_fingerprint_key_ids\x18\b \x01(\v2\x1f.keepgate.config.v1.StringArrayB#\xaa\xbb\x18\x1f\xa0\x01\x01\xaa\x01\x19names keys and holds noneR\x17formerFingerprintKeyIds:(\xaa\xbb\x18$\n" +
+	"\fenvironments\x12\fenvironments\"\x04name(\x01B\x05\n" +
 	"\x03_idB\r\n" +
 	"\v_created_atB\r\n" +
 	"\v_updated_atB\a\n" +
-	"\x05_nameB\x12\n" +
+	"\x05_nameB\n" +
+	"\n" +
+	"\b_commentB\x12\n" +
 	"\x10_fingerprint_keyB\x15\n" +
 	"\x13_fingerprint_key_id\"=\n" +
 	"\x0eFingerprintKey\x12\x0e\n" +
@@ -1217,23 +1256,25 @@ var file_keepgate_config_v1_identity_proto_depIdxs = []int32{
 	13, // 6: keepgate.config.v1.Workspace.config:type_name -> keepgate.config.v1.StringMap
 	13, // 7: keepgate.config.v1.Workspace.meta:type_name -> keepgate.config.v1.StringMap
 	11, // 8: keepgate.config.v1.Environment.tags:type_name -> keepgate.config.v1.StringSet
-	14, // 9: keepgate.config.v1.Environment.former_fingerprint_key_ids:type_name -> keepgate.config.v1.StringArray
-	11, // 10: keepgate.config.v1.JwtSecret.tags:type_name -> keepgate.config.v1.StringSet
-	12, // 11: keepgate.config.v1.JwtSecret.consumer:type_name -> keepgate.config.v1.Ref
-	11, // 12: keepgate.config.v1.Acl.tags:type_name -> keepgate.config.v1.StringSet
-	12, // 13: keepgate.config.v1.Acl.consumer:type_name -> keepgate.config.v1.Ref
-	11, // 14: keepgate.config.v1.MtlsAuthCredential.tags:type_name -> keepgate.config.v1.StringSet
-	12, // 15: keepgate.config.v1.MtlsAuthCredential.consumer:type_name -> keepgate.config.v1.Ref
-	12, // 16: keepgate.config.v1.MtlsAuthCredential.ca_certificate:type_name -> keepgate.config.v1.Ref
-	11, // 17: keepgate.config.v1.ConsumerGroup.tags:type_name -> keepgate.config.v1.StringSet
-	11, // 18: keepgate.config.v1.ConsumerGroupMember.tags:type_name -> keepgate.config.v1.StringSet
-	12, // 19: keepgate.config.v1.ConsumerGroupMember.consumer:type_name -> keepgate.config.v1.Ref
-	12, // 20: keepgate.config.v1.ConsumerGroupMember.consumer_group:type_name -> keepgate.config.v1.Ref
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	11, // 9: keepgate.config.v1.Environment.workspaces:type_name -> keepgate.config.v1.StringSet
+	11, // 10: keepgate.config.v1.Environment.select_tags:type_name -> keepgate.config.v1.StringSet
+	14, // 11: keepgate.config.v1.Environment.former_fingerprint_key_ids:type_name -> keepgate.config.v1.StringArray
+	11, // 12: keepgate.config.v1.JwtSecret.tags:type_name -> keepgate.config.v1.StringSet
+	12, // 13: keepgate.config.v1.JwtSecret.consumer:type_name -> keepgate.config.v1.Ref
+	11, // 14: keepgate.config.v1.Acl.tags:type_name -> keepgate.config.v1.StringSet
+	12, // 15: keepgate.config.v1.Acl.consumer:type_name -> keepgate.config.v1.Ref
+	11, // 16: keepgate.config.v1.MtlsAuthCredential.tags:type_name -> keepgate.config.v1.StringSet
+	12, // 17: keepgate.config.v1.MtlsAuthCredential.consumer:type_name -> keepgate.config.v1.Ref
+	12, // 18: keepgate.config.v1.MtlsAuthCredential.ca_certificate:type_name -> keepgate.config.v1.Ref
+	11, // 19: keepgate.config.v1.ConsumerGroup.tags:type_name -> keepgate.config.v1.StringSet
+	11, // 20: keepgate.config.v1.ConsumerGroupMember.tags:type_name -> keepgate.config.v1.StringSet
+	12, // 21: keepgate.config.v1.ConsumerGroupMember.consumer:type_name -> keepgate.config.v1.Ref
+	12, // 22: keepgate.config.v1.ConsumerGroupMember.consumer_group:type_name -> keepgate.config.v1.Ref
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_keepgate_config_v1_identity_proto_init() }

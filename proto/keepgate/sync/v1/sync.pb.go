@@ -10,6 +10,7 @@
 package syncv1
 
 import (
+	v1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -269,6 +270,7 @@ type StreamResponse struct {
 	//	*StreamResponse_Welcome
 	//	*StreamResponse_Chunk
 	//	*StreamResponse_Heartbeat
+	//	*StreamResponse_Command
 	Message       isStreamResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -338,6 +340,15 @@ func (x *StreamResponse) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *StreamResponse) GetCommand() *Command {
+	if x != nil {
+		if x, ok := x.Message.(*StreamResponse_Command); ok {
+			return x.Command
+		}
+	}
+	return nil
+}
+
 type isStreamResponse_Message interface {
 	isStreamResponse_Message()
 }
@@ -354,11 +365,164 @@ type StreamResponse_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,3,opt,name=heartbeat,proto3,oneof"`
 }
 
+type StreamResponse_Command struct {
+	Command *Command `protobuf:"bytes,4,opt,name=command,proto3,oneof"`
+}
+
 func (*StreamResponse_Welcome) isStreamResponse_Message() {}
 
 func (*StreamResponse_Chunk) isStreamResponse_Message() {}
 
 func (*StreamResponse_Heartbeat) isStreamResponse_Message() {}
+
+func (*StreamResponse_Command) isStreamResponse_Message() {}
+
+// Command is what a control plane asks of a data plane beside its configuration.
+type Command struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Command:
+	//
+	//	*Command_Trust
+	//	*Command_Renew
+	//	*Command_Wipe
+	Command       isCommand_Command `protobuf_oneof:"command"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Command) Reset() {
+	*x = Command{}
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Command) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Command) ProtoMessage() {}
+
+func (x *Command) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Command.ProtoReflect.Descriptor instead.
+func (*Command) Descriptor() ([]byte, []int) {
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Command) GetCommand() isCommand_Command {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *Command) GetTrust() *v1.Trust {
+	if x != nil {
+		if x, ok := x.Command.(*Command_Trust); ok {
+			return x.Trust
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRenew() *Renew {
+	if x != nil {
+		if x, ok := x.Command.(*Command_Renew); ok {
+			return x.Renew
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetWipe() *v1.SignedWipe {
+	if x != nil {
+		if x, ok := x.Command.(*Command_Wipe); ok {
+			return x.Wipe
+		}
+	}
+	return nil
+}
+
+type isCommand_Command interface {
+	isCommand_Command()
+}
+
+type Command_Trust struct {
+	// Believe these from now on; the next Report says that it is done.
+	Trust *v1.Trust `protobuf:"bytes,1,opt,name=trust,proto3,oneof"`
+}
+
+type Command_Renew struct {
+	// Get another certificate now (EnrolService.Renew).
+	Renew *Renew `protobuf:"bytes,2,opt,name=renew,proto3,oneof"`
+}
+
+type Command_Wipe struct {
+	// Erase the local store and stop serving. It may be the first message of a stream and is the last.
+	Wipe *v1.SignedWipe `protobuf:"bytes,3,opt,name=wipe,proto3,oneof"`
+}
+
+func (*Command_Trust) isCommand_Command() {}
+
+func (*Command_Renew) isCommand_Command() {}
+
+func (*Command_Wipe) isCommand_Command() {}
+
+type Renew struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why, for the log.
+	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Renew) Reset() {
+	*x = Renew{}
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Renew) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Renew) ProtoMessage() {}
+
+func (x *Renew) ProtoReflect() protoreflect.Message {
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Renew.ProtoReflect.Descriptor instead.
+func (*Renew) Descriptor() ([]byte, []int) {
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Renew) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
 
 // Position names one configuration: the state of an environment at a revision.
 type Position struct {
@@ -373,7 +537,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[2]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +549,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[2]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +562,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{2}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Position) GetEpoch() uint64 {
@@ -433,14 +597,16 @@ type Hello struct {
 	// What the data plane holds durably; absent when it holds nothing.
 	Held *Position `protobuf:"bytes,6,opt,name=held,proto3" json:"held,omitempty"`
 	// A snapshot that was cut off: the control plane may go on after `chunks` if it still has the same one.
-	Partial       *Partial `protobuf:"bytes,7,opt,name=partial,proto3" json:"partial,omitempty"`
+	Partial *Partial `protobuf:"bytes,7,opt,name=partial,proto3" json:"partial,omitempty"`
+	// Sequence of the trust that it holds; 0 for files that its operator keeps.
+	TrustSequence uint64 `protobuf:"varint,8,opt,name=trust_sequence,json=trustSequence,proto3" json:"trust_sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[3]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +618,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[3]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +631,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{3}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Hello) GetNodeId() string {
@@ -517,6 +683,13 @@ func (x *Hello) GetPartial() *Partial {
 	return nil
 }
 
+func (x *Hello) GetTrustSequence() uint64 {
+	if x != nil {
+		return x.TrustSequence
+	}
+	return 0
+}
+
 type PluginVersion struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -527,7 +700,7 @@ type PluginVersion struct {
 
 func (x *PluginVersion) Reset() {
 	*x = PluginVersion{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[4]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +712,7 @@ func (x *PluginVersion) String() string {
 func (*PluginVersion) ProtoMessage() {}
 
 func (x *PluginVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[4]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +725,7 @@ func (x *PluginVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginVersion.ProtoReflect.Descriptor instead.
 func (*PluginVersion) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{4}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PluginVersion) GetName() string {
@@ -579,7 +752,7 @@ type Partial struct {
 
 func (x *Partial) Reset() {
 	*x = Partial{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[5]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -591,7 +764,7 @@ func (x *Partial) String() string {
 func (*Partial) ProtoMessage() {}
 
 func (x *Partial) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[5]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -604,7 +777,7 @@ func (x *Partial) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Partial.ProtoReflect.Descriptor instead.
 func (*Partial) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{5}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Partial) GetTarget() *Position {
@@ -633,7 +806,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[6]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -645,7 +818,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[6]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -658,7 +831,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{6}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Welcome) GetControlPlane() string {
@@ -701,7 +874,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[7]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -713,7 +886,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[7]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -726,7 +899,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{7}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Chunk) GetKind() UpdateKind {
@@ -788,7 +961,7 @@ type Entries struct {
 
 func (x *Entries) Reset() {
 	*x = Entries{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[8]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -800,7 +973,7 @@ func (x *Entries) String() string {
 func (*Entries) ProtoMessage() {}
 
 func (x *Entries) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[8]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -813,7 +986,7 @@ func (x *Entries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entries.ProtoReflect.Descriptor instead.
 func (*Entries) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{8}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Entries) GetPuts() []*Entry {
@@ -848,7 +1021,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[9]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +1033,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[9]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +1046,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{9}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Entry) GetKind() string {
@@ -915,7 +1088,7 @@ type Placed struct {
 
 func (x *Placed) Reset() {
 	*x = Placed{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[10]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1100,7 @@ func (x *Placed) String() string {
 func (*Placed) ProtoMessage() {}
 
 func (x *Placed) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[10]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1113,7 @@ func (x *Placed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placed.ProtoReflect.Descriptor instead.
 func (*Placed) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Placed) GetWorkspace() string {
@@ -960,7 +1133,7 @@ type EntryRef struct {
 
 func (x *EntryRef) Reset() {
 	*x = EntryRef{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[11]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1145,7 @@ func (x *EntryRef) String() string {
 func (*EntryRef) ProtoMessage() {}
 
 func (x *EntryRef) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[11]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1158,7 @@ func (x *EntryRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryRef.ProtoReflect.Descriptor instead.
 func (*EntryRef) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EntryRef) GetKind() string {
@@ -1013,7 +1186,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[12]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1025,7 +1198,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[12]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1038,7 +1211,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Ack) GetPosition() *Position {
@@ -1074,7 +1247,7 @@ type Nack struct {
 
 func (x *Nack) Reset() {
 	*x = Nack{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[13]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1086,7 +1259,7 @@ func (x *Nack) String() string {
 func (*Nack) ProtoMessage() {}
 
 func (x *Nack) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[13]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1099,7 +1272,7 @@ func (x *Nack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack.ProtoReflect.Descriptor instead.
 func (*Nack) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Nack) GetPosition() *Position {
@@ -1136,7 +1309,7 @@ type Quarantined struct {
 
 func (x *Quarantined) Reset() {
 	*x = Quarantined{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[14]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1148,7 +1321,7 @@ func (x *Quarantined) String() string {
 func (*Quarantined) ProtoMessage() {}
 
 func (x *Quarantined) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[14]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1161,7 +1334,7 @@ func (x *Quarantined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantined.ProtoReflect.Descriptor instead.
 func (*Quarantined) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Quarantined) GetKind() string {
@@ -1198,15 +1371,17 @@ type Report struct {
 	// Unix seconds.
 	CertificateExpiresAt int64 `protobuf:"varint,2,opt,name=certificate_expires_at,json=certificateExpiresAt,proto3" json:"certificate_expires_at,omitempty"`
 	// At most 1000 of them.
-	Quarantined   []*Quarantined `protobuf:"bytes,3,rep,name=quarantined,proto3" json:"quarantined,omitempty"`
-	Kept          *Kept          `protobuf:"bytes,4,opt,name=kept,proto3" json:"kept,omitempty"`
+	Quarantined []*Quarantined `protobuf:"bytes,3,rep,name=quarantined,proto3" json:"quarantined,omitempty"`
+	Kept        *Kept          `protobuf:"bytes,4,opt,name=kept,proto3" json:"kept,omitempty"`
+	// As in Hello.
+	TrustSequence uint64 `protobuf:"varint,5,opt,name=trust_sequence,json=trustSequence,proto3" json:"trust_sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[15]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1218,7 +1393,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[15]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1231,7 +1406,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Report) GetReady() bool {
@@ -1262,6 +1437,13 @@ func (x *Report) GetKept() *Kept {
 	return nil
 }
 
+func (x *Report) GetTrustSequence() uint64 {
+	if x != nil {
+		return x.TrustSequence
+	}
+	return 0
+}
+
 // Kept counts the entries that the control plane could not open when it published them.
 type Kept struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1274,7 +1456,7 @@ type Kept struct {
 
 func (x *Kept) Reset() {
 	*x = Kept{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[16]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1468,7 @@ func (x *Kept) String() string {
 func (*Kept) ProtoMessage() {}
 
 func (x *Kept) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[16]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1481,7 @@ func (x *Kept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kept.ProtoReflect.Descriptor instead.
 func (*Kept) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Kept) GetEntries() uint32 {
@@ -1324,7 +1506,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[17]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1336,7 +1518,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[17]
+	mi := &file_keepgate_sync_v1_sync_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1349,30 +1531,38 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{17}
+	return file_keepgate_sync_v1_sync_proto_rawDescGZIP(), []int{19}
 }
 
 var File_keepgate_sync_v1_sync_proto protoreflect.FileDescriptor
 
 const file_keepgate_sync_v1_sync_proto_rawDesc = "" +
 	"\n" +
-	"\x1bkeepgate/sync/v1/sync.proto\x12\x10keepgate.sync.v1\"\x95\x02\n" +
+	"\x1bkeepgate/sync/v1/sync.proto\x12\x10keepgate.sync.v1\x1a\x1dkeepgate/enrol/v1/enrol.proto\"\x95\x02\n" +
 	"\rStreamRequest\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.keepgate.sync.v1.HelloH\x00R\x05hello\x12)\n" +
 	"\x03ack\x18\x02 \x01(\v2\x15.keepgate.sync.v1.AckH\x00R\x03ack\x12,\n" +
 	"\x04nack\x18\x03 \x01(\v2\x16.keepgate.sync.v1.NackH\x00R\x04nack\x122\n" +
 	"\x06report\x18\x04 \x01(\v2\x18.keepgate.sync.v1.ReportH\x00R\x06report\x12;\n" +
 	"\theartbeat\x18\x05 \x01(\v2\x1b.keepgate.sync.v1.HeartbeatH\x00R\theartbeatB\t\n" +
-	"\amessage\"\xc0\x01\n" +
+	"\amessage\"\xf7\x01\n" +
 	"\x0eStreamResponse\x125\n" +
 	"\awelcome\x18\x01 \x01(\v2\x19.keepgate.sync.v1.WelcomeH\x00R\awelcome\x12/\n" +
 	"\x05chunk\x18\x02 \x01(\v2\x17.keepgate.sync.v1.ChunkH\x00R\x05chunk\x12;\n" +
-	"\theartbeat\x18\x03 \x01(\v2\x1b.keepgate.sync.v1.HeartbeatH\x00R\theartbeatB\t\n" +
-	"\amessage\"N\n" +
+	"\theartbeat\x18\x03 \x01(\v2\x1b.keepgate.sync.v1.HeartbeatH\x00R\theartbeat\x125\n" +
+	"\acommand\x18\x04 \x01(\v2\x19.keepgate.sync.v1.CommandH\x00R\acommandB\t\n" +
+	"\amessage\"\xac\x01\n" +
+	"\aCommand\x120\n" +
+	"\x05trust\x18\x01 \x01(\v2\x18.keepgate.enrol.v1.TrustH\x00R\x05trust\x12/\n" +
+	"\x05renew\x18\x02 \x01(\v2\x17.keepgate.sync.v1.RenewH\x00R\x05renew\x123\n" +
+	"\x04wipe\x18\x03 \x01(\v2\x1d.keepgate.enrol.v1.SignedWipeH\x00R\x04wipeB\t\n" +
+	"\acommand\"\x1f\n" +
+	"\x05Renew\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"N\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x12\n" +
-	"\x04hash\x18\x03 \x01(\fR\x04hash\"\xee\x02\n" +
+	"\x04hash\x18\x03 \x01(\fR\x04hash\"\x95\x03\n" +
 	"\x05Hello\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1a\n" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12\x18\n" +
@@ -1380,7 +1570,8 @@ const file_keepgate_sync_v1_sync_proto_rawDesc = "" +
 	"\aplugins\x18\x04 \x03(\v2\x1f.keepgate.sync.v1.PluginVersionR\aplugins\x12;\n" +
 	"\x06labels\x18\x05 \x03(\v2#.keepgate.sync.v1.Hello.LabelsEntryR\x06labels\x12.\n" +
 	"\x04held\x18\x06 \x01(\v2\x1a.keepgate.sync.v1.PositionR\x04held\x123\n" +
-	"\apartial\x18\a \x01(\v2\x19.keepgate.sync.v1.PartialR\apartial\x1a9\n" +
+	"\apartial\x18\a \x01(\v2\x19.keepgate.sync.v1.PartialR\apartial\x12%\n" +
+	"\x0etrust_sequence\x18\b \x01(\x04R\rtrustSequence\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"=\n" +
@@ -1429,12 +1620,13 @@ const file_keepgate_sync_v1_sync_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xc1\x01\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xe8\x01\n" +
 	"\x06Report\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x124\n" +
 	"\x16certificate_expires_at\x18\x02 \x01(\x03R\x14certificateExpiresAt\x12?\n" +
 	"\vquarantined\x18\x03 \x03(\v2\x1d.keepgate.sync.v1.QuarantinedR\vquarantined\x12*\n" +
-	"\x04kept\x18\x04 \x01(\v2\x16.keepgate.sync.v1.KeptR\x04kept\":\n" +
+	"\x04kept\x18\x04 \x01(\v2\x16.keepgate.sync.v1.KeptR\x04kept\x12%\n" +
+	"\x0etrust_sequence\x18\x05 \x01(\x04R\rtrustSequence\":\n" +
 	"\x04Kept\x12\x18\n" +
 	"\aentries\x18\x01 \x01(\rR\aentries\x12\x18\n" +
 	"\alacking\x18\x02 \x01(\rR\alacking\"\v\n" +
@@ -1467,63 +1659,71 @@ func file_keepgate_sync_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_keepgate_sync_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_keepgate_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_keepgate_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_keepgate_sync_v1_sync_proto_goTypes = []any{
 	(UpdateKind)(0),        // 0: keepgate.sync.v1.UpdateKind
 	(NackReason)(0),        // 1: keepgate.sync.v1.NackReason
 	(*StreamRequest)(nil),  // 2: keepgate.sync.v1.StreamRequest
 	(*StreamResponse)(nil), // 3: keepgate.sync.v1.StreamResponse
-	(*Position)(nil),       // 4: keepgate.sync.v1.Position
-	(*Hello)(nil),          // 5: keepgate.sync.v1.Hello
-	(*PluginVersion)(nil),  // 6: keepgate.sync.v1.PluginVersion
-	(*Partial)(nil),        // 7: keepgate.sync.v1.Partial
-	(*Welcome)(nil),        // 8: keepgate.sync.v1.Welcome
-	(*Chunk)(nil),          // 9: keepgate.sync.v1.Chunk
-	(*Entries)(nil),        // 10: keepgate.sync.v1.Entries
-	(*Entry)(nil),          // 11: keepgate.sync.v1.Entry
-	(*Placed)(nil),         // 12: keepgate.sync.v1.Placed
-	(*EntryRef)(nil),       // 13: keepgate.sync.v1.EntryRef
-	(*Ack)(nil),            // 14: keepgate.sync.v1.Ack
-	(*Nack)(nil),           // 15: keepgate.sync.v1.Nack
-	(*Quarantined)(nil),    // 16: keepgate.sync.v1.Quarantined
-	(*Report)(nil),         // 17: keepgate.sync.v1.Report
-	(*Kept)(nil),           // 18: keepgate.sync.v1.Kept
-	(*Heartbeat)(nil),      // 19: keepgate.sync.v1.Heartbeat
-	nil,                    // 20: keepgate.sync.v1.Hello.LabelsEntry
+	(*Command)(nil),        // 4: keepgate.sync.v1.Command
+	(*Renew)(nil),          // 5: keepgate.sync.v1.Renew
+	(*Position)(nil),       // 6: keepgate.sync.v1.Position
+	(*Hello)(nil),          // 7: keepgate.sync.v1.Hello
+	(*PluginVersion)(nil),  // 8: keepgate.sync.v1.PluginVersion
+	(*Partial)(nil),        // 9: keepgate.sync.v1.Partial
+	(*Welcome)(nil),        // 10: keepgate.sync.v1.Welcome
+	(*Chunk)(nil),          // 11: keepgate.sync.v1.Chunk
+	(*Entries)(nil),        // 12: keepgate.sync.v1.Entries
+	(*Entry)(nil),          // 13: keepgate.sync.v1.Entry
+	(*Placed)(nil),         // 14: keepgate.sync.v1.Placed
+	(*EntryRef)(nil),       // 15: keepgate.sync.v1.EntryRef
+	(*Ack)(nil),            // 16: keepgate.sync.v1.Ack
+	(*Nack)(nil),           // 17: keepgate.sync.v1.Nack
+	(*Quarantined)(nil),    // 18: keepgate.sync.v1.Quarantined
+	(*Report)(nil),         // 19: keepgate.sync.v1.Report
+	(*Kept)(nil),           // 20: keepgate.sync.v1.Kept
+	(*Heartbeat)(nil),      // 21: keepgate.sync.v1.Heartbeat
+	nil,                    // 22: keepgate.sync.v1.Hello.LabelsEntry
+	(*v1.Trust)(nil),       // 23: keepgate.enrol.v1.Trust
+	(*v1.SignedWipe)(nil),  // 24: keepgate.enrol.v1.SignedWipe
 }
 var file_keepgate_sync_v1_sync_proto_depIdxs = []int32{
-	5,  // 0: keepgate.sync.v1.StreamRequest.hello:type_name -> keepgate.sync.v1.Hello
-	14, // 1: keepgate.sync.v1.StreamRequest.ack:type_name -> keepgate.sync.v1.Ack
-	15, // 2: keepgate.sync.v1.StreamRequest.nack:type_name -> keepgate.sync.v1.Nack
-	17, // 3: keepgate.sync.v1.StreamRequest.report:type_name -> keepgate.sync.v1.Report
-	19, // 4: keepgate.sync.v1.StreamRequest.heartbeat:type_name -> keepgate.sync.v1.Heartbeat
-	8,  // 5: keepgate.sync.v1.StreamResponse.welcome:type_name -> keepgate.sync.v1.Welcome
-	9,  // 6: keepgate.sync.v1.StreamResponse.chunk:type_name -> keepgate.sync.v1.Chunk
-	19, // 7: keepgate.sync.v1.StreamResponse.heartbeat:type_name -> keepgate.sync.v1.Heartbeat
-	6,  // 8: keepgate.sync.v1.Hello.plugins:type_name -> keepgate.sync.v1.PluginVersion
-	20, // 9: keepgate.sync.v1.Hello.labels:type_name -> keepgate.sync.v1.Hello.LabelsEntry
-	4,  // 10: keepgate.sync.v1.Hello.held:type_name -> keepgate.sync.v1.Position
-	7,  // 11: keepgate.sync.v1.Hello.partial:type_name -> keepgate.sync.v1.Partial
-	4,  // 12: keepgate.sync.v1.Partial.target:type_name -> keepgate.sync.v1.Position
-	0,  // 13: keepgate.sync.v1.Chunk.kind:type_name -> keepgate.sync.v1.UpdateKind
-	4,  // 14: keepgate.sync.v1.Chunk.base:type_name -> keepgate.sync.v1.Position
-	4,  // 15: keepgate.sync.v1.Chunk.target:type_name -> keepgate.sync.v1.Position
-	11, // 16: keepgate.sync.v1.Entries.puts:type_name -> keepgate.sync.v1.Entry
-	13, // 17: keepgate.sync.v1.Entries.deletes:type_name -> keepgate.sync.v1.EntryRef
-	4,  // 18: keepgate.sync.v1.Ack.position:type_name -> keepgate.sync.v1.Position
-	16, // 19: keepgate.sync.v1.Ack.quarantined:type_name -> keepgate.sync.v1.Quarantined
-	18, // 20: keepgate.sync.v1.Ack.kept:type_name -> keepgate.sync.v1.Kept
-	4,  // 21: keepgate.sync.v1.Nack.position:type_name -> keepgate.sync.v1.Position
-	1,  // 22: keepgate.sync.v1.Nack.reason:type_name -> keepgate.sync.v1.NackReason
-	16, // 23: keepgate.sync.v1.Report.quarantined:type_name -> keepgate.sync.v1.Quarantined
-	18, // 24: keepgate.sync.v1.Report.kept:type_name -> keepgate.sync.v1.Kept
-	2,  // 25: keepgate.sync.v1.SyncService.Stream:input_type -> keepgate.sync.v1.StreamRequest
-	3,  // 26: keepgate.sync.v1.SyncService.Stream:output_type -> keepgate.sync.v1.StreamResponse
-	26, // [26:27] is the sub-list for method output_type
-	25, // [25:26] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	7,  // 0: keepgate.sync.v1.StreamRequest.hello:type_name -> keepgate.sync.v1.Hello
+	16, // 1: keepgate.sync.v1.StreamRequest.ack:type_name -> keepgate.sync.v1.Ack
+	17, // 2: keepgate.sync.v1.StreamRequest.nack:type_name -> keepgate.sync.v1.Nack
+	19, // 3: keepgate.sync.v1.StreamRequest.report:type_name -> keepgate.sync.v1.Report
+	21, // 4: keepgate.sync.v1.StreamRequest.heartbeat:type_name -> keepgate.sync.v1.Heartbeat
+	10, // 5: keepgate.sync.v1.StreamResponse.welcome:type_name -> keepgate.sync.v1.Welcome
+	11, // 6: keepgate.sync.v1.StreamResponse.chunk:type_name -> keepgate.sync.v1.Chunk
+	21, // 7: keepgate.sync.v1.StreamResponse.heartbeat:type_name -> keepgate.sync.v1.Heartbeat
+	4,  // 8: keepgate.sync.v1.StreamResponse.command:type_name -> keepgate.sync.v1.Command
+	23, // 9: keepgate.sync.v1.Command.trust:type_name -> keepgate.enrol.v1.Trust
+	5,  // 10: keepgate.sync.v1.Command.renew:type_name -> keepgate.sync.v1.Renew
+	24, // 11: keepgate.sync.v1.Command.wipe:type_name -> keepgate.enrol.v1.SignedWipe
+	8,  // 12: keepgate.sync.v1.Hello.plugins:type_name -> keepgate.sync.v1.PluginVersion
+	22, // 13: keepgate.sync.v1.Hello.labels:type_name -> keepgate.sync.v1.Hello.LabelsEntry
+	6,  // 14: keepgate.sync.v1.Hello.held:type_name -> keepgate.sync.v1.Position
+	9,  // 15: keepgate.sync.v1.Hello.partial:type_name -> keepgate.sync.v1.Partial
+	6,  // 16: keepgate.sync.v1.Partial.target:type_name -> keepgate.sync.v1.Position
+	0,  // 17: keepgate.sync.v1.Chunk.kind:type_name -> keepgate.sync.v1.UpdateKind
+	6,  // 18: keepgate.sync.v1.Chunk.base:type_name -> keepgate.sync.v1.Position
+	6,  // 19: keepgate.sync.v1.Chunk.target:type_name -> keepgate.sync.v1.Position
+	13, // 20: keepgate.sync.v1.Entries.puts:type_name -> keepgate.sync.v1.Entry
+	15, // 21: keepgate.sync.v1.Entries.deletes:type_name -> keepgate.sync.v1.EntryRef
+	6,  // 22: keepgate.sync.v1.Ack.position:type_name -> keepgate.sync.v1.Position
+	18, // 23: keepgate.sync.v1.Ack.quarantined:type_name -> keepgate.sync.v1.Quarantined
+	20, // 24: keepgate.sync.v1.Ack.kept:type_name -> keepgate.sync.v1.Kept
+	6,  // 25: keepgate.sync.v1.Nack.position:type_name -> keepgate.sync.v1.Position
+	1,  // 26: keepgate.sync.v1.Nack.reason:type_name -> keepgate.sync.v1.NackReason
+	18, // 27: keepgate.sync.v1.Report.quarantined:type_name -> keepgate.sync.v1.Quarantined
+	20, // 28: keepgate.sync.v1.Report.kept:type_name -> keepgate.sync.v1.Kept
+	2,  // 29: keepgate.sync.v1.SyncService.Stream:input_type -> keepgate.sync.v1.StreamRequest
+	3,  // 30: keepgate.sync.v1.SyncService.Stream:output_type -> keepgate.sync.v1.StreamResponse
+	30, // [30:31] is the sub-list for method output_type
+	29, // [29:30] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_keepgate_sync_v1_sync_proto_init() }
@@ -1542,15 +1742,21 @@ func file_keepgate_sync_v1_sync_proto_init() {
 		(*StreamResponse_Welcome)(nil),
 		(*StreamResponse_Chunk)(nil),
 		(*StreamResponse_Heartbeat)(nil),
+		(*StreamResponse_Command)(nil),
 	}
-	file_keepgate_sync_v1_sync_proto_msgTypes[10].OneofWrappers = []any{}
+	file_keepgate_sync_v1_sync_proto_msgTypes[2].OneofWrappers = []any{
+		(*Command_Trust)(nil),
+		(*Command_Renew)(nil),
+		(*Command_Wipe)(nil),
+	}
+	file_keepgate_sync_v1_sync_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keepgate_sync_v1_sync_proto_rawDesc), len(file_keepgate_sync_v1_sync_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
