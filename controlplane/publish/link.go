@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"crypto/tls"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -25,6 +26,13 @@ type link struct {
 	server  *Server
 	session *fleet.Session
 	who     mtls.Identity
+
+	connection tls.ConnectionState
+	ended      <-chan error               // the gatekeeper says that it may no longer stay
+	trust      uint64                     // sequence of the trust that the data plane holds
+	orders     <-chan struct{}            // closes when there may be other orders
+	told       map[string]*syncv1.Command // the last order of each kind that this link was given
+
 	held    *syncv1.Position // what the data plane holds, nil for nothing
 	partial *syncv1.Partial  // a snapshot that it has the beginning of
 	flying  *flight          // begun and without a verdict, nil when none is
@@ -66,6 +74,9 @@ func converse(ctx context.Context, stream syncv1.SyncService_StreamServer) conve
 			case <-ctx.Done():
 				return
 			case message := <-c.sends:
+				if message == nil { // somebody waited for the one before
+					continue
+				}
 				if err := stream.Send(message); err != nil {
 					c.broken <- err
 					return
@@ -101,6 +112,7 @@ func (l *link) run(ctx context.Context, c conversation) error {
 	defer beat.Stop()
 	silence := time.NewTimer(3 * interval)
 	defer silence.Stop()
+	l.orders = l.order()
 	for {
 		newest, changed := l.server.publisher.environment.newest()
 		if err := l.offer(ctx, newest); err != nil {
@@ -110,11 +122,15 @@ func (l *link) run(ctx context.Context, c conversation) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case err := <-l.ended:
+			return shutOut(ctx, c, err)
 		case err := <-c.broken:
 			return err
 		case <-silence.C:
 			return status.Error(codes.DeadlineExceeded, "silent for three heartbeats")
 		case <-changed:
+		case <-l.orders:
+			l.orders = l.order()
 		case sends <- next:
 			l.sent()
 		case <-beat.C:

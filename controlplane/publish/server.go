@@ -50,6 +50,7 @@ type ServerOptions struct {
 	Heartbeat     time.Duration // default Heartbeat
 	StorageRetry  time.Duration // before an update is sent again to a node whose disk failed; default 1 min
 	Patience      time.Duration // for how long a data plane may be ahead before an operator is told; default 1 min
+	Gatekeeper    Gatekeeper    // who may link, and orders; default: certificates alone decide
 	Log           *slog.Logger  // default: discard
 }
 
@@ -63,6 +64,9 @@ func NewServer(publisher *Publisher, nodes *fleet.Fleet, guard Guard, options Se
 	}
 	if options.Patience <= 0 {
 		options.Patience = patience
+	}
+	if options.Gatekeeper == nil {
+		options.Gatekeeper = everybody{}
 	}
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
@@ -86,15 +90,25 @@ func (s *Server) Stream(stream syncv1.SyncService_StreamServer) error {
 	}
 	go func() { cancel(s.guard.Watch(ctx, connection, mtls.DataPlane)) }() // ends with ctx
 	c := converse(ctx, stream)
+	if err := s.options.Gatekeeper.Admit(ctx, connection, who); err != nil {
+		s.options.Log.Warn("a data plane was refused", "data_plane", who.String(), "why", err)
+		return outcome(ctx, stream, shutOut(ctx, c, err))
+	}
 	hello, err := helloFrom(ctx, c)
 	if err != nil {
 		return outcome(ctx, stream, err)
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.options.Gatekeeper.Watch(ctx, connection, who) }() // ends with ctx
 	session := s.fleet.Join(certificateOf(who), labelOf(ctx, hello), heldOf(hello.Held))
 	defer session.Leave()
 	s.options.Log.Info("data plane linked", "data_plane", who.String(), "hostname", cut(hello.Hostname), "version", cut(hello.Version),
 		"holds_version", hello.Held.GetVersion())
-	l := &link{server: s, session: session, who: who, held: hello.Held, partial: hello.Partial}
+	noteTrust(session, hello.TrustSequence)
+	l := &link{
+		server: s, session: session, who: who, held: hello.Held, partial: hello.Partial,
+		connection: connection, trust: hello.TrustSequence, ended: ended, told: map[string]*syncv1.Command{},
+	}
 	err = outcome(ctx, stream, l.run(ctx, c))
 	s.options.Log.Info("data plane unlinked", "data_plane", who.String(), "why", err)
 	return err
@@ -129,6 +143,13 @@ func helloFrom(ctx context.Context, c conversation) (*syncv1.Hello, error) {
 		}
 		hello.NodeId = id.String()
 		return hello, nil
+	}
+}
+
+// noteTrust tells the fleet which trust a data plane holds.
+func noteTrust(session *fleet.Session, sequence uint64) {
+	if notes, ok := any(session).(interface{ Trust(sequence uint64) }); ok {
+		notes.Trust(sequence)
 	}
 }
 

@@ -24,8 +24,18 @@ func (l *link) take(message *syncv1.StreamRequest) {
 		l.nacked(m.Nack)
 	case *syncv1.StreamRequest_Report:
 		l.session.Reported(m.Report.Ready, quarantinedOf(m.Report.Quarantined), keptOf(m.Report.Kept))
+		l.trusts(m.Report.TrustSequence)
 	default:
 		l.session.Seen()
+	}
+}
+
+// trusts notes which trust the data plane holds; another one may call for other orders.
+func (l *link) trusts(sequence uint64) {
+	if sequence != l.trust {
+		l.trust = sequence
+		noteTrust(l.session, sequence)
+		l.orders = l.order()
 	}
 }
 
