@@ -46,7 +46,8 @@ const (
 type Certificate struct {
 	Organisation, Environment, Name string
 	Serial                          string
-	Expires                         time.Time
+	Issued, Expires                 time.Time
+	Issuer                          string // common name of whoever signed it
 }
 
 // Label is what a data plane says of itself.
@@ -56,6 +57,7 @@ type Label struct {
 	IP       string            `json:"ip"`
 	Version  string            `json:"version"`
 	Labels   map[string]string `json:"labels,omitempty"`
+	Plugins  map[string]string `json:"plugins,omitempty"` // names and versions of the plugins that it has
 }
 
 // Held names the configuration a data plane holds.
@@ -86,7 +88,11 @@ type Status struct {
 	Organisation  string        `json:"-"` // columns of the row
 	Environment   string        `json:"-"`
 	Serial        string        `json:"serial"`
-	CertExpiresAt int64         `json:"cert_expires_at"` // Unix seconds
+	CertIssuedAt  int64         `json:"cert_issued_at,omitempty"` // Unix seconds
+	CertExpiresAt int64         `json:"cert_expires_at"`          // Unix seconds
+	Issuer        string        `json:"issuer,omitempty"`
+	Root          string        `json:"root,omitempty"`           // fingerprint of the authority that its certificate was verified under
+	TrustSequence uint64        `json:"trust_sequence,omitempty"` // of the trust that it holds; 0: files of its operator
 	SyncStatus    SyncStatus    `json:"sync_status"`
 	Held          Held          `json:"held"`
 	Refusal       string        `json:"refusal,omitempty"` // why it refused the newest

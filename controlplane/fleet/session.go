@@ -25,10 +25,15 @@ type Session struct {
 // Join begins a session. Of several links of one data plane the last is what the fleet shows: the others are
 // most likely links that broke without a word.
 func (f *Fleet) Join(who Certificate, says Label, held Held) *Session {
-	s := &Session{fleet: f, id: who.Name + "/" + says.NodeID, status: Status{
+	s := &Session{fleet: f, id: who.Environment + "/" + who.Name + "/" + says.NodeID}
+	says.Labels = f.proper(s.id, says.Labels)
+	s.status = Status{
 		Label: says, Name: who.Name, Organisation: who.Organisation, Environment: who.Environment,
-		Serial: who.Serial, CertExpiresAt: who.Expires.Unix(), SyncStatus: Unknown, Held: held, Linked: true,
-	}}
+		Serial: who.Serial, CertExpiresAt: who.Expires.Unix(), Issuer: who.Issuer, SyncStatus: Unknown, Held: held, Linked: true,
+	}
+	if !who.Issued.IsZero() {
+		s.status.CertIssuedAt = who.Issued.Unix()
+	}
 	s.change(func(*Status) {})
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -88,6 +93,16 @@ func (s *Session) Reported(ready bool, quarantined []Quarantined, kept Kept) {
 	s.change(func(status *Status) { status.Ready, status.Quarantined, status.Kept = ready, quarantined, kept })
 }
 
+// Trust notes the sequence of the trust that the data plane holds.
+func (s *Session) Trust(sequence uint64) {
+	s.change(func(status *Status) { status.TrustSequence = sequence })
+}
+
+// Root notes the fingerprint of the authority under which the data plane's certificate was verified.
+func (s *Session) Root(fingerprint string) {
+	s.change(func(status *Status) { status.Root = fingerprint })
+}
+
 // Seen notes a sign of life.
 func (s *Session) Seen() {
 	now := time.Now()
@@ -102,7 +117,7 @@ func (s *Session) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := s.status
-	status.Labels, status.Quarantined = maps.Clone(status.Labels), slices.Clone(status.Quarantined)
+	status.Labels, status.Plugins, status.Quarantined = maps.Clone(status.Labels), maps.Clone(status.Plugins), slices.Clone(status.Quarantined)
 	return status
 }
 

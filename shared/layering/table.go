@@ -80,7 +80,7 @@ func plan() []room {
 		{"controlplane/peer", []string{"shared/aead", "shared/mtls"}},
 		{"controlplane/peer/*", []string{"controlplane/doctor/*", "controlplane/peer", "shared/mtls", "shared/secretfile"}},
 		{"controlplane/changefeed", []string{"controlplane/record"}},
-		{"controlplane/fleet", []string{"controlplane/record"}},
+		{"controlplane/fleet", []string{"controlplane/record", "shared/settings/values"}},
 		{"controlplane/members", []string{"controlplane/record"}},
 		{"controlplane/license", []string{"controlplane/catalog", "shared/licensetext"}},
 		{"controlplane/health", []string{"shared/memguard"}},

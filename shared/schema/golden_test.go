@@ -88,9 +88,13 @@ func TestStoredForms(t *testing.T) {
 		"consumer_groups":          `"name":"g"`,
 		"consumer_group_consumers": `"consumer_group":` + ref + `,"consumer":` + ref,
 		"workspaces":               `"name":"w","comment":"c","config":{"a":"b"},"meta":{}`,
-		"environments":             `"name":"e"`,
+		"environments":             `"name":"e","comment":"c","workspaces":["default","w"],"select_tags":[],"tags":["a"]`,
 		"licenses":                 `"payload":"{\"license\":{\"payload\":{}}}"`,
 		"rbac_users":               `"name":"u","comment":"c","authority":"{}","token_hash":"` + strings.Repeat("0a", 32) + `"`,
+		"cluster_trust":            `"name":"cluster","document":"{}"`,
+		"enrolments":               `"identity":"prod/edge-1","document":"{}"`,
+		"join_tokens":              `"token_hash":"` + strings.Repeat("0a", 32) + `","document":"{}"`,
+		"keks":                     `"name":"k","document":"{}"`,
 	}
 	s := newSchema()
 	for _, e := range s.Entities() {
@@ -148,7 +152,8 @@ func TestEncryptedFieldsAreFound(t *testing.T) {
 		}
 	}
 	want := []string{
-		"certificates.key", "certificates.key_alt", "environments.fingerprint_key", "licenses.payload",
+		"certificates.key", "certificates.key_alt", "cluster_trust.document", "enrolments.document", "environments.fingerprint_key",
+		"join_tokens.token_hash", "join_tokens.document", "keks.document", "licenses.payload",
 		"rbac_users.token_hash", "rbac_users.authority",
 		"basicauth_credentials.password", "basicauth_credentials.password_check", "jwt_secrets.secret", "keyauth_credentials.key",
 	}
@@ -168,8 +173,8 @@ func TestParentsComeFirst(t *testing.T) {
 		}
 		seen[e.Table] = true
 	}
-	if len(seen) != 20 {
-		t.Errorf("%d entities, want 20", len(seen))
+	if len(seen) != 24 {
+		t.Errorf("%d entities, want 24", len(seen))
 	}
 	if e := newSchema().EntityOf(&schemav1.Field{}); e != nil {
 		t.Errorf("a message that is no entity is one of %s", e.Table)
