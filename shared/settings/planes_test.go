@@ -12,13 +12,16 @@ import (
 	"github.com/keepgate/keepgate/shared/settings"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 	"github.com/keepgate/keepgate/shared/settings/dpsettings"
+	"github.com/keepgate/keepgate/shared/settings/kmssettings"
 )
 
 //go:generate go test . -run TestReferencePage -update
 
 var update = flag.Bool("update", false, "write the reference page anew")
 
-func planes() []any { return []any{&cpsettings.ControlPlane{}, &dpsettings.DataPlane{}} }
+func planes() []any {
+	return []any{&cpsettings.ControlPlane{}, &dpsettings.DataPlane{}, &kmssettings.KMS{}}
+}
 
 func TestPlanesLoadTheirDefaults(t *testing.T) {
 	t.Parallel()
@@ -49,16 +52,16 @@ func TestEachPlaneKnowsTheOthersNames(t *testing.T) {
 // A key of our own must not pass as one of Kong's in the other binary, or its typos would only warn.
 func TestKongOnlyHoldsNoneOfOurs(t *testing.T) {
 	t.Parallel()
-	dataPlane, err := settings.Names(&dpsettings.DataPlane{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	controlPlane, err := settings.Names(&cpsettings.ControlPlane{})
-	if err != nil {
-		t.Fatal(err)
+	var names []string
+	for _, plane := range planes() {
+		own, err := settings.Names(plane)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, own...)
 	}
 	const nginx, lua = "nginx_http_", "lua_ssl_" // Kong's names that have a meaning here
-	for _, name := range append(dataPlane, controlPlane...) {
+	for _, name := range names {
 		if settings.KongOnly(name) && !strings.HasPrefix(name, nginx) && !strings.HasPrefix(name, lua) {
 			t.Errorf("%s is ours", name)
 		}
@@ -109,7 +112,7 @@ func TestReferencePage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		page.WriteString("\n## " + []string{"keepgate-cp", "keepgate-dp"}[i] + "\n" + table)
+		page.WriteString("\n## " + []string{"keepgate-cp", "keepgate-dp", "keepgate-kms"}[i] + "\n" + table)
 	}
 	const path = "../../docs/settings.md"
 	if *update {
