@@ -103,7 +103,7 @@ func (d *deletion) addChildren(e, child *schema.Entity, f *schema.ForeignKey, pa
 }
 
 // stillUsed refuses to delete what others name without a foreign key: a CA certificate in the list of a service or
-// plugin, a workspace with entities in it, the default workspace.
+// plugin, a workspace with entities in it or that an environment names, the default workspace and environment.
 func (c *Catalog) stillUsed(ctx context.Context, e *schema.Entity, row record.Row) (*Problem, error) {
 	switch e.Table {
 	case tableCACertificates:
@@ -112,7 +112,14 @@ func (c *Catalog) stillUsed(ctx context.Context, e *schema.Entity, row record.Ro
 		if row.Unique["name"] == DefaultName {
 			return violation("name", "the default workspace cannot be deleted"), nil
 		}
+		if p, err := c.namedByEnvironment(ctx, row.Unique["name"]); p != nil || err != nil {
+			return p, err
+		}
 		return c.workspaceInUse(ctx, row.ID)
+	case tableEnvironments:
+		if row.Unique["name"] == DefaultName {
+			return violation("name", "the default environment cannot be deleted"), nil
+		}
 	}
 	return nil, nil
 }
