@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 )
@@ -52,7 +53,11 @@ func read(files Files) (c contents, err error) {
 	if files.CRL == "" {
 		return c, nil
 	}
-	if c.crl, err = readFile(files.CRL, maxCRLFile); err != nil {
+	c.crl, err = readFile(files.CRL, maxCRLFile)
+	if files.CRLIfThere && errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err != nil {
 		return c, fmt.Errorf("CRL: %w", err)
 	}
 	return c, nil
@@ -81,7 +86,7 @@ func parse(files Files, c contents, now time.Time) (*trust, error) {
 	if err := t.parsePair(files, c); err != nil {
 		return nil, err
 	}
-	if files.CRL != "" {
+	if c.crl != nil {
 		if t.lists, err = parseCRLs(c.crl, t.cas); err != nil {
 			return nil, fmt.Errorf("CRL %s: %w", files.CRL, err)
 		}

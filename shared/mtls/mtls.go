@@ -45,6 +45,8 @@ type Files struct {
 	Key  string // its private key, mode 0600
 	CA   string // every trusted CA; while one replaces another, both
 	CRL  string // one CRL for each CA; "" checks no revocation
+	// CRLIfThere takes a CRL file that is missing for none: for files that the node itself keeps, whole sets at a time.
+	CRLIfThere bool
 }
 
 // Options tunes a Source. The zero value is right for production.
