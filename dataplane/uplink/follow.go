@@ -71,6 +71,8 @@ func (u *Uplink) follow(ctx context.Context, c *conversation) error {
 			answer = &syncv1.StreamRequest{Message: &syncv1.StreamRequest_Heartbeat{Heartbeat: &syncv1.Heartbeat{}}}
 		case <-report.C:
 			answer = u.report()
+		case <-u.again:
+			return errRelink
 		case <-elsewhere.C:
 			if locked {
 				u.lacking = min(2*u.lacking, longestLacking)
@@ -82,19 +84,22 @@ func (u *Uplink) follow(ctx context.Context, c *conversation) error {
 			locked = u.lookElsewhere(locked, elsewhere)
 		case message := <-received:
 			c.silence.Reset(3 * c.interval)
-			answer = u.hear(c, message, beat)
+			var err error
+			if answer, err = u.hear(c, message, beat); err != nil {
+				return err
+			}
 		}
 		if answer == nil {
 			continue
 		}
 		if err := c.stream.Send(answer); err != nil {
-			return c.sendError(ctx, err)
+			return u.sendError(ctx, c)
 		}
 		if answer.GetAck() == nil && answer.GetNack() == nil {
 			continue
 		}
 		if err := c.stream.Send(u.report()); err != nil { // a verdict changes what was reported before
-			return c.sendError(ctx, err)
+			return u.sendError(ctx, c)
 		}
 	}
 }
@@ -115,9 +120,12 @@ func (u *Uplink) lookElsewhere(before bool, elsewhere *time.Timer) (locked bool)
 	return locked
 }
 
-// hear takes one message and returns the answer that is due at once. What this build does not know counts as a
+// hear takes one message and returns the answer that is due at once, or why the link ends. What this build does not know counts as a
 // sign of life.
-func (u *Uplink) hear(c *conversation, message *syncv1.StreamResponse, beat *time.Ticker) *syncv1.StreamRequest {
+func (u *Uplink) hear(c *conversation, message *syncv1.StreamResponse, beat *time.Ticker) (*syncv1.StreamRequest, error) {
+	if command := message.GetCommand(); command != nil {
+		return u.order(c, command)
+	}
 	if welcome := message.GetWelcome(); welcome != nil {
 		if said := time.Duration(welcome.HeartbeatIntervalMs) * time.Millisecond; said > 0 {
 			c.interval = min(max(said, fastestHeartbeat), slowestHeartbeat)
@@ -126,11 +134,11 @@ func (u *Uplink) hear(c *conversation, message *syncv1.StreamResponse, beat *tim
 		c.silence.Reset(3 * c.interval)
 		u.connected.Store(true)
 		u.options.Log.Log(context.Background(), telemetry.LevelNotice, "linked to the control plane", "control_plane", welcome.ControlPlane, "version", welcome.Version)
-		return u.report()
+		return u.report(), nil
 	}
 	chunk := message.GetChunk()
 	if chunk == nil {
-		return nil
+		return nil, nil
 	}
 	in, answer := u.take(chunk)
 	if in != nil {
@@ -138,18 +146,25 @@ func (u *Uplink) hear(c *conversation, message *syncv1.StreamResponse, beat *tim
 		c.verdict = make(chan *syncv1.StreamRequest, 1)
 		go func(verdict chan<- *syncv1.StreamRequest) { verdict <- u.judge(in) }(c.verdict) // follow waits for it
 	}
-	return answer
+	return answer, nil
 }
 
-// sendError finds the status behind the io.EOF that Send answers once the other side has ended the stream.
-func (c *conversation) sendError(ctx context.Context, sendErr error) error {
-	select {
-	case err := <-c.broken:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-c.received: // what it still said does not matter
-		return sendErr
+// sendError finds the status behind the io.EOF that Send answers once the other side has ended the stream. What it
+// still said does not matter, unless it is the last order.
+func (u *Uplink) sendError(ctx context.Context, c *conversation) error {
+	for {
+		select {
+		case err := <-c.broken:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case message := <-c.received:
+			if command := message.GetCommand(); command.GetWipe() != nil {
+				if _, err := u.order(c, command); err != nil {
+					return err
+				}
+			}
+		}
 	}
 }
 
@@ -158,5 +173,6 @@ func (u *Uplink) report() *syncv1.StreamRequest {
 	quarantined, kept := u.condition()
 	return &syncv1.StreamRequest{Message: &syncv1.StreamRequest_Report{Report: &syncv1.Report{
 		Ready: ready, CertificateExpiresAt: u.node.CertificateExpires().Unix(), Quarantined: quarantined, Kept: kept,
+		TrustSequence: u.node.Orders.TrustSequence(),
 	}}}
 }

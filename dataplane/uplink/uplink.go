@@ -7,19 +7,20 @@ package uplink
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 
 	"github.com/keepgate/keepgate/dataplane/apply"
+	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 )
 
@@ -40,12 +41,22 @@ type Node struct {
 	Labels                map[string]string
 	// CertificateExpires returns when the certificate in use ends.
 	CertificateExpires func() time.Time
+	// Orders takes what the control plane asks for beside the configuration; nil refuses all of it.
+	Orders Orders
 }
 
-// Endpoint is one node of the control plane. Address is host:port.
-type Endpoint struct {
-	Address     string
-	Credentials credentials.TransportCredentials
+// Orders is who changes this node's standing in its cluster. Its methods are called one at a time, and none of them
+// waits for the network.
+type Orders interface {
+	// TrustSequence names the trust that this node holds; 0 for none that a control plane gave.
+	TrustSequence() uint64
+	// Trust takes whom to believe from now on. The node that gave it was verified as from says.
+	Trust(bundle *enrolv1.Trust, from tls.ConnectionState) error
+	// Renew gets another certificate soon.
+	Renew(reason string)
+	// Wipe erases what this node holds, when the order is proven and meant for it. Once it has returned nil the uplink
+	// links no more.
+	Wipe(order *enrolv1.SignedWipe) error
 }
 
 // Options tunes an Uplink. The zero value is right for production.
@@ -57,8 +68,12 @@ type Options struct {
 	// Lacking is how long a node may leave out entries that it cannot open and that this data plane never held, before
 	// another node is asked; default 30 s, doubled each time up to 15 min.
 	Lacking time.Duration
+	Dial    Dial         // default: straight over TCP
 	Log     *slog.Logger // default: discard
 }
+
+// Dial opens a connection to host:port.
+type Dial func(ctx context.Context, address string) (net.Conn, error)
 
 // Uplink is the link to one node of the control plane at a time.
 type Uplink struct {
@@ -67,6 +82,7 @@ type Uplink struct {
 	node      Node
 	options   Options
 	connected atomic.Bool
+	again     chan struct{} // a value: the link is to be made anew
 
 	// Touched by Run alone.
 	partial *incoming        // an update of which chunks are missing; a snapshot outlives its link
@@ -96,7 +112,21 @@ func New(endpoints []Endpoint, applier Applier, node Node, options Options) *Upl
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Uplink{endpoints: endpoints, applier: applier, node: node, options: options, lacking: options.Lacking}
+	if node.Orders == nil {
+		node.Orders = noOrders{}
+	}
+	return &Uplink{
+		endpoints: endpoints, applier: applier, node: node, options: options,
+		again: make(chan struct{}, 1), lacking: options.Lacking,
+	}
+}
+
+// Relink makes the link anew: with the certificate that the credentials have by now.
+func (u *Uplink) Relink() {
+	select {
+	case u.again <- struct{}{}:
+	default:
+	}
 }
 
 // Connected reports whether the control plane has answered on the present link.
@@ -116,8 +146,15 @@ func (u *Uplink) Run(ctx context.Context) error {
 		began := time.Now()
 		err := u.session(ctx, at)
 		linked := u.connected.Swap(false)
+		if errors.Is(err, errWiped) {
+			<-ctx.Done() // nobody wants this node, and it holds nothing
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if errors.Is(err, errRelink) {
+			untried = append([]Endpoint{at}, u.shuffled(at.Address)...)
+			continue
 		}
 		if linked && time.Since(began) > settled {
 			pause, untried = u.options.FirstPause, u.shuffled(at.Address)
@@ -157,6 +194,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 var (
+	errWiped  = errors.New("this node was shut out of its cluster")
+	errRelink = errors.New("the link is made anew with another certificate")
 	errSilent = errors.New("the control plane was silent for three heartbeats")
 	errSlow   = errors.New("the control plane did not answer in time")
 	errLocked = errors.New("this node of the control plane cannot open all that this data plane needs; asking another one")
@@ -164,10 +203,13 @@ var (
 
 // session runs one link from dialling to its end. It always returns an error, and leaves nothing running.
 func (u *Uplink) session(ctx context.Context, at Endpoint) error {
-	connection, err := grpc.NewClient("passthrough:///"+at.Address, grpc.WithTransportCredentials(at.Credentials),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)), grpc.WithNoProxy(), grpc.WithDisableServiceConfig())
+	select {
+	case <-u.again: // this link will be the new one
+	default:
+	}
+	connection, err := at.Connect(u.options.Dial)
 	if err != nil {
-		return fmt.Errorf("dialling: %w", err)
+		return err
 	}
 	defer connection.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -193,7 +235,7 @@ func (u *Uplink) session(ctx context.Context, at Endpoint) error {
 	go func() { defer close(received); c.receive(ctx) }()
 	defer func() { cancel(nil); <-received }()
 	if err := stream.Send(u.hello()); err != nil {
-		return c.sendError(ctx, err)
+		return u.sendError(ctx, c)
 	}
 	return cause(ctx, u.follow(ctx, c))
 }
@@ -209,7 +251,7 @@ func cause(ctx context.Context, err error) error {
 func (u *Uplink) hello() *syncv1.StreamRequest {
 	hello := &syncv1.Hello{
 		NodeId: u.node.ID, Hostname: u.node.Hostname, Version: u.node.Version,
-		Plugins: u.node.Plugins, Labels: u.node.Labels,
+		Plugins: u.node.Plugins, Labels: u.node.Labels, TrustSequence: u.node.Orders.TrustSequence(),
 	}
 	if state, holds := u.applier.Held(); holds {
 		hello.Held = state.Position()
