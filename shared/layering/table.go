@@ -86,7 +86,7 @@ func plan() []room {
 		{"controlplane/health", []string{"shared/memguard"}},
 		{"controlplane/certs", []string{"controlplane/record", "shared/durable", "shared/mtls"}},
 		{"controlplane/enrol/...", []string{
-			"controlplane/audit", "controlplane/catalog", "controlplane/certs", "controlplane/changefeed", "controlplane/enrol/...", "controlplane/record",
+			"controlplane/access", "controlplane/audit", "controlplane/catalog", "controlplane/certs", "controlplane/changefeed", "controlplane/enrol/...", "controlplane/record",
 			"shared/enrolment", "shared/mtls", "shared/mtls/grpccreds", "shared/schema",
 		}},
 		{"controlplane/keks", []string{"controlplane/audit", "controlplane/catalog", "controlplane/record", "shared/aead", "shared/schema"}},
@@ -95,7 +95,10 @@ func plan() []room {
 			"shared/configset", "shared/mtls", "shared/mtls/grpccreds", "shared/schema", "shared/verifier",
 		}},
 		{"controlplane/kmsservice", []string{"controlplane/keks", "shared/mtls", "shared/mtls/grpccreds"}},
-		{"controlplane/kmsplugin/...", []string{"controlplane/kmsplugin/...", "shared/memguard", "shared/mtls", "shared/mtls/grpccreds", "shared/process", "shared/settings", "shared/settings/kmssettings", "shared/telemetry"}},
+		{"controlplane/kmsplugin/...", []string{
+			"controlplane/doctor/*", "controlplane/kmsplugin/...", "shared/aead", "shared/durable", "shared/kmsclient", "shared/memguard", "shared/mtls", "shared/mtls/...", "shared/process",
+			"shared/settings", "shared/settings/kmssettings", "shared/settings/values", "shared/telemetry",
+		}},
 		{"controlplane/cmd/keepgate-kms", []string{"controlplane/kmsplugin/...", "shared/process", "shared/settings/...", "shared/telemetry"}},
 		{"controlplane/admin/...", []string{
 			"controlplane/access", "controlplane/admin/...", "controlplane/audit/...", "controlplane/catalog", "controlplane/encryption", "controlplane/enrol/...", "controlplane/fleet", "controlplane/keks",
