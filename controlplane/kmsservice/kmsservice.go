@@ -1,0 +1,123 @@
+// Package kmsservice serves keepgate.wrap.v1 to the KMS plugins of Kubernetes clusters: the network's side of
+// controlplane/keks.
+//
+// It decides who may use which KEK, and by the certificate alone: one of role kms, whose name up to the first dot is
+// the KEK's. That is looked at again on every call, so that a connection outlives no revocation.
+package kmsservice
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/keepgate/keepgate/controlplane/keks"
+	wrapv1 "github.com/keepgate/keepgate/proto/keepgate/wrap/v1"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+)
+
+// Guard says whether the peer of a connection may still stay; *mtls.Source is one.
+type Guard interface {
+	Check(cs tls.ConnectionState, allow ...mtls.Role) error
+}
+
+// Server answers for the KEKs. It is safe for concurrent use.
+type Server struct {
+	wrapv1.UnimplementedWrapServiceServer
+	keks  *keks.Keks
+	guard Guard
+}
+
+// New makes a Server and starts nothing.
+func New(k *keks.Keks, guard Guard) *Server { return &Server{keks: k, guard: guard} }
+
+// Describe implements wrapv1.WrapServiceServer.
+func (s *Server) Describe(ctx context.Context, _ *wrapv1.DescribeRequest) (*wrapv1.DescribeResponse, error) {
+	_, name, err := s.caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys, rotateEvery, err := s.keks.Keys(ctx, name)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	answer := &wrapv1.DescribeResponse{Name: name, RotateEvery: int64(rotateEvery.Seconds())}
+	for _, key := range keys {
+		answer.Keys = append(answer.Keys, &wrapv1.Key{KeyId: key.KeyID, Generation: key.Number, CreatedAt: key.CreatedAt.Unix()})
+	}
+	return answer, nil
+}
+
+// Wrap implements wrapv1.WrapServiceServer.
+func (s *Server) Wrap(ctx context.Context, r *wrapv1.WrapRequest) (*wrapv1.WrapResponse, error) {
+	defer clear(r.Plaintext)
+	by, name, err := s.caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wrapped, keyID, err := s.keks.Wrap(ctx, by, keks.Use{Name: name, UID: r.Uid, KeyID: r.KeyId, Trial: r.Canary}, r.Plaintext)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return &wrapv1.WrapResponse{Ciphertext: wrapped, KeyId: keyID}, nil
+}
+
+// Unwrap implements wrapv1.WrapServiceServer.
+func (s *Server) Unwrap(ctx context.Context, r *wrapv1.UnwrapRequest) (*wrapv1.UnwrapResponse, error) {
+	by, name, err := s.caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plaintext, err := s.keks.Unwrap(ctx, by, keks.Use{Name: name, UID: r.Uid, KeyID: r.KeyId, Trial: r.Canary}, r.Ciphertext)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return &wrapv1.UnwrapResponse{Plaintext: plaintext}, nil
+}
+
+// caller says who calls, and which KEK is theirs.
+func (s *Server) caller(ctx context.Context) (by keks.Caller, name string, err error) {
+	who, connection, err := grpccreds.PeerOf(ctx) // by its certificate, never by what it says
+	if err != nil || who.Role != mtls.KMS {
+		return by, "", status.Error(codes.PermissionDenied, "this service is for certificates of role kms")
+	}
+	if err := s.guard.Check(connection, mtls.KMS); err != nil {
+		return by, "", status.Error(codes.PermissionDenied, fault.Text(err))
+	}
+	by = keks.Caller{Organisation: who.Organisation, Identity: who.String(), Serial: who.Serial}
+	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
+		by.Client = p.Addr.String()
+	}
+	name, _, _ = strings.Cut(who.Name, ".")
+	return by, name, nil
+}
+
+// statusOf is how gRPC says what a fault says.
+func statusOf(err error) error {
+	code := codes.Internal
+	switch fault.KindOf(err) {
+	case fault.NotFound:
+		code = codes.NotFound
+	case fault.Conflict:
+		code = codes.FailedPrecondition
+	case fault.Invalid:
+		code = codes.InvalidArgument
+	case fault.Denied:
+		code = codes.PermissionDenied
+	case fault.Unavailable:
+		code = codes.Unavailable
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		code = codes.Unavailable
+	}
+	if code == codes.Internal {
+		return status.Error(code, "an unexpected error occurred; the control plane's log says more")
+	}
+	return status.Error(code, fault.Text(err))
+}
