@@ -76,7 +76,8 @@ type Applier struct {
 	compiler Compiler
 	keeper   Keeper
 
-	mu          sync.Mutex // held by Apply and Start
+	mu          sync.Mutex // held by whatever changes the state
+	over        bool       // nothing is taken any more; guarded by mu
 	state       atomic.Pointer[State]
 	quarantined atomic.Pointer[[]*syncv1.Quarantined]
 }
@@ -114,6 +115,9 @@ func (a *Applier) Start(s State) {
 func (a *Applier) Apply(u Update) *Refusal {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.over {
+		return refuse(syncv1.NackReason_NACK_REASON_STORAGE, "this node was shut out of its cluster and keeps nothing")
+	}
 	held, _ := a.Held()
 	u.Delta = held.Set.Remember(u.Delta)
 	next, refusal := a.merge(u)
@@ -126,6 +130,32 @@ func (a *Applier) Apply(u Update) *Refusal {
 	}
 	a.publish(next, install, quarantined)
 	return nil
+}
+
+// Rewrite makes the state that serves durable again, so that nothing of it rests under keys that were in use before.
+func (a *Applier) Rewrite() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	held, holds := a.Held()
+	if !holds || a.over {
+		return nil
+	}
+	for range 2 { // the one that is kept beside it too
+		if err := a.keeper.Replace(held); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// End drops the state for good: install puts in its place what says so, and no update is taken after it.
+func (a *Applier) End(install func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.over = true
+	install()
+	a.state.Store(nil)
+	a.quarantined.Store(nil)
 }
 
 // merge computes the state that the update leads to.

@@ -73,6 +73,7 @@ type Store struct {
 	standby uint64      // the generation before, kept in case the current one is damaged; 0: none; guarded by mu
 	last    uint64      // the highest generation number ever given; guarded by mu
 	report  Report      // guarded by mu
+	erased  bool        // guarded by mu
 	sealed  []string    // files that none of the keys opens, in place until there is a new snapshot; guarded by mu
 }
 
@@ -134,6 +135,9 @@ func (s *Store) Replace(state State) error {
 func (s *Store) replace(state State) error {
 	if s.lock == nil {
 		return fault.Newf(fault.Unavailable, "localstore.Replace", s.dir, "the store is closed")
+	}
+	if s.erased {
+		return fault.Newf(fault.Unavailable, "localstore.Replace", s.dir, "the store was erased")
 	}
 	if err := s.keepFolder(); err != nil {
 		return err

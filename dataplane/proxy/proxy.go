@@ -106,7 +106,9 @@ func (p *Proxy) Serve(ex *exchange.Exchange) {
 		ex.Request.BodyLimit = p.options.MaxBody
 	}
 	p.identify(ex, s)
-	if misdirected(ex, s) {
+	if s.table.Shut != nil {
+		plugin.Refuse(ex, s.table.Shut)
+	} else if misdirected(ex, s) {
 		// the client has its answer
 	} else if ex.Request.Method == "TRACE" {
 		plugin.Refuse(ex, errNotAllowed) // an upstream would show what the gateway added; nginx, and so Kong, refuses it too

@@ -24,11 +24,12 @@ type Table struct {
 	Router       *Router
 	Certificates *Certificates
 	Handshakes   *Handshakes
-	Plugins      plugin.Runtime // what the plugins of the default workspace share, and of those that have none
-	Unmatched    plugin.Plan    // the plugins that are there for all routes: responses and logs of requests without one are theirs too
-	Upstreams    []*Upstream    // by name
-	Leads        upstream.Leads // how the services are reached, for those who keep connections
-	Empty        bool           // no configuration was ever applied
+	Plugins      plugin.Runtime  // what the plugins of the default workspace share, and of those that have none
+	Unmatched    plugin.Plan     // the plugins that are there for all routes: responses and logs of requests without one are theirs too
+	Upstreams    []*Upstream     // by name
+	Leads        upstream.Leads  // how the services are reached, for those who keep connections
+	Empty        bool            // no configuration was ever applied
+	Shut         *plugin.Refusal // not nil: what every request is answered, on a node that may serve no more
 }
 
 // Route is where a request goes and what happens on the way.
@@ -98,6 +99,11 @@ func NewHolder() *Holder {
 	h := &Holder{}
 	h.Swap(&Table{Router: NewRouter(nil), Certificates: NewCertificates(nil), Empty: true})
 	return h
+}
+
+// NewShut makes the table of a node that may serve no more: it knows nothing, and answers every request with a refusal.
+func NewShut(answer *plugin.Refusal) *Table {
+	return &Table{Router: NewRouter(nil), Certificates: NewCertificates(nil), Empty: true, Shut: answer}
 }
 
 // Current returns the table to serve by. A request keeps the one it began with.
