@@ -1,6 +1,7 @@
 package mtls
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -13,7 +14,7 @@ var errUnwired = errors.New("mtls: the configuration for this client was not ask
 // Server returns the configuration of a listening side that accepts the given roles; none accepts nobody.
 // It follows the files: every handshake uses the trust of its moment.
 func (s *Source) Server(allow ...Role) *tls.Config {
-	d := demand{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, roles: slices.Clone(allow)}
+	d := demand{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, roles: slices.Clone(allow), responders: true}
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		ClientAuth:             tls.RequireAndVerifyClientCert,
@@ -31,10 +32,14 @@ func (s *Source) Server(allow ...Role) *tls.Config {
 
 func (s *Source) serverNow(d demand) *tls.Config {
 	t := s.trust.Load()
+	auth := tls.RequireAndVerifyClientCert
+	if s.options.Mode == Shared {
+		auth = tls.RequireAnyClientCert // nobody has signed it but itself: VerifyConnection compares it
+	}
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		Certificates:           []tls.Certificate{t.pair},
-		ClientAuth:             tls.RequireAndVerifyClientCert,
+		ClientAuth:             auth,
 		ClientCAs:              t.roots,
 		SessionTicketsDisabled: true,
 		VerifyConnection:       s.verifier(d),
@@ -42,8 +47,11 @@ func (s *Source) serverNow(d demand) *tls.Config {
 }
 
 // Client returns the configuration of a dialling side that expects a peer of one role. With a serverName
-// the peer's certificate must also carry that DNS name or IP address.
+// the peer's certificate must also carry that DNS name or IP address; under [Shared] it is always [SharedName].
 func (s *Source) Client(serverName string, expect Role) *tls.Config {
+	if s.options.Mode == Shared {
+		serverName = SharedName
+	}
 	d := demand{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, serverName: serverName, roles: []Role{expect}}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
@@ -60,5 +68,11 @@ func (s *Source) Client(serverName string, expect Role) *tls.Config {
 }
 
 func (s *Source) verifier(d demand) func(tls.ConnectionState) error {
-	return func(cs tls.ConnectionState) error { return s.trust.Load().verify(cs, d, time.Now()) }
+	return func(cs tls.ConnectionState) error {
+		seen, err := s.trust.Load().verify(cs, d, time.Now())
+		if err != nil || !d.responders {
+			return err
+		}
+		return s.ask(context.Background(), seen, awaited)
+	}
 }

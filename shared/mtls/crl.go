@@ -21,8 +21,9 @@ func issuerOf(ca *x509.Certificate) issuer {
 	return issuer(h.Sum(nil))
 }
 
-// revocations is one verified CRL.
+// revocations is what one CRL says.
 type revocations struct {
+	raw        []byte
 	name       string
 	rawIssuer  []byte
 	number     *big.Int
@@ -31,36 +32,37 @@ type revocations struct {
 	serials    map[string]time.Time // by SerialText: revoked when
 }
 
-// parseCRLs reads one CRL for every CA, each signed by that CA. A CA without a CRL would make its leaves
-// unrevocable without anyone seeing it, so it is refused here.
-func parseCRLs(data []byte, cas []*x509.Certificate) (map[issuer]*revocations, error) {
+// list is a CRL that was read; who signed it is to be seen. Its entries are in the revocations alone.
+type list struct {
+	*revocations
+	signed *x509.RevocationList
+}
+
+func parseLists(data []byte) ([]*list, error) {
 	encoded, err := splitCRLs(data)
 	if err != nil {
 		return nil, err
 	}
-	lists := make(map[issuer]*revocations)
+	lists := make([]*list, len(encoded))
 	for i, der := range encoded {
-		list, err := x509.ParseRevocationList(der)
+		parsed, err := x509.ParseRevocationList(der)
 		if err != nil {
 			return nil, fmt.Errorf("CRL %d: %w", i+1, err)
 		}
-		ca := signer(list, cas)
-		if ca == nil {
-			return nil, fmt.Errorf("CRL %d, by %s: not signed by any of the CAs", i+1, shown(list.Issuer.String()))
-		}
-		if list.Number == nil {
-			return nil, fmt.Errorf("CRL %d, by %s: it has no number", i+1, shown(list.Issuer.String()))
-		}
-		if known := lists[issuerOf(ca)]; known == nil || known.number.Cmp(list.Number) < 0 {
-			lists[issuerOf(ca)] = newRevocations(list)
-		}
-	}
-	for _, ca := range cas {
-		if lists[issuerOf(ca)] == nil {
-			return nil, fmt.Errorf("CA %s has no CRL in it: append that CA's CRL", shown(ca.Subject.String()))
+		if lists[i], err = newList(parsed); err != nil {
+			return nil, fmt.Errorf("CRL %d, %w", i+1, err)
 		}
 	}
 	return lists, nil
+}
+
+func newList(parsed *x509.RevocationList) (*list, error) {
+	if parsed.Number == nil {
+		return nil, fmt.Errorf("by %s: it has no number", shown(parsed.Issuer.String()))
+	}
+	signed := *parsed
+	signed.RevokedCertificateEntries = nil
+	return &list{newRevocations(parsed), &signed}, nil
 }
 
 // splitCRLs takes PEM blocks, or the DER of a single CRL, as many CAs publish it.
@@ -97,7 +99,7 @@ func signer(list *x509.RevocationList, cas []*x509.Certificate) *x509.Certificat
 
 func newRevocations(list *x509.RevocationList) *revocations {
 	r := &revocations{
-		name: list.Issuer.String(), rawIssuer: list.RawIssuer, number: list.Number,
+		raw: list.Raw, name: list.Issuer.String(), rawIssuer: list.RawIssuer, number: list.Number,
 		thisUpdate: list.ThisUpdate, nextUpdate: list.NextUpdate,
 		serials: make(map[string]time.Time, len(list.RevokedCertificateEntries)),
 	}
@@ -141,6 +143,9 @@ func (t *trust) checkRevocation(chain []*x509.Certificate) error {
 	for i, cert := range slices.Backward(chain[:len(chain)-1]) { // from above: of a CA that was revoked no list is wanted
 		list := t.lists[issuerOf(chain[i+1])]
 		if list == nil {
+			if t.doesWithout(chain, i) {
+				continue
+			}
 			return refuse(RevocationUnknown, chain[0],
 				"there is no CRL of its issuer %s: add that CA to the CA file and its CRL to the CRL file", shown(cert.Issuer.String()))
 		}
@@ -149,6 +154,18 @@ func (t *trust) checkRevocation(chain []*x509.Certificate) error {
 		}
 	}
 	return nil
+}
+
+// doesWithout says that the issuer of chain[i] needs no list: the files name none for it; it issues to data planes
+// alone, and what became of those is the registry's to know; or it is the next CA of the cluster, which a node that
+// was away has to take by the signature of the one before.
+func (t *trust) doesWithout(chain []*x509.Certificate, i int) bool {
+	issuer := chain[i+1]
+	if _, unlisted := t.unlisted[issuerOf(issuer)]; unlisted {
+		return true
+	}
+	between := i == 0 && len(chain) > 2
+	return between && (isEdge(issuer) || t.options.CrossSigned)
 }
 
 // checkProgress refuses lists that are older than those in use: putting back an old file must not bring

@@ -34,8 +34,8 @@ func TestOpenRefuses(t *testing.T) {
 		spoil func(t *testing.T, files *mtls.Files)
 		says  string
 	}{
-		"no certificate configured": {func(_ *testing.T, f *mtls.Files) { f.Cert = "" }, "all needed"},
-		"no CA configured":          {func(_ *testing.T, f *mtls.Files) { f.CA = "" }, "all needed"},
+		"no certificate configured": {func(_ *testing.T, f *mtls.Files) { f.Cert = "" }, "cluster certificate and key must be provided to use Hybrid mode"},
+		"no CA configured":          {func(_ *testing.T, f *mtls.Files) { f.CA = "" }, "a CA is needed with mode pki"},
 		"certificate missing":       {func(_ *testing.T, f *mtls.Files) { f.Cert += ".not" }, "no such file"},
 		"CRL configured but missing": {
 			func(_ *testing.T, f *mtls.Files) { f.CRL += ".not" }, "CRL: open",

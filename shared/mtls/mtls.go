@@ -49,8 +49,16 @@ type Files struct {
 	CRLIfThere bool
 }
 
-// Options tunes a Source. The zero value is right for production.
+// Options tunes a Source. The zero value is right for production, with certificates that name identities.
 type Options struct {
+	Mode        Mode     // default PKI
+	Role        Role     // who this side is; needed in other modes, where its certificate may not say so
+	CommonNames []string // with CheckCN: those of data planes; none: the parent domain of the own one
+	CrossSigned bool     // a peer may be of a CA that a believed one has signed and of which there is no CRL yet
+
+	Responders Responders // asked about clients that connect, and again while they stay; default nobody
+	Optional   bool       // a client may be here of whom no responder knows
+
 	Poll time.Duration // how often Run looks at the files; default 2 s, spread by a fifth
 	Log  *slog.Logger  // default: discard
 }
@@ -62,6 +70,7 @@ type Source struct {
 	trust   atomic.Pointer[trust]
 
 	mu      sync.Mutex          // serialises loading
+	bundle  Bundle              // guarded by mu
 	problem string              // why the files were refused last; guarded by mu
 	told    map[string]struct{} // notices already logged for this trust; guarded by mu
 }
@@ -76,6 +85,15 @@ func OpenWith(files Files, options Options) (*Source, error) {
 	}
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
+	}
+	if options.Mode == "" {
+		options.Mode = PKI
+	}
+	if err := options.check(files); err != nil {
+		return nil, invalid("mtls.Open", "cluster_mtls", err)
+	}
+	if options.Mode == Shared {
+		files.CA = "" // nobody has signed what is compared
 	}
 	s := &Source{files: files, options: options}
 	if err := s.Reload(); err != nil {

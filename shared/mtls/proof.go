@@ -99,6 +99,7 @@ type believedKey struct {
 type believedChain struct {
 	key          believedKey
 	leaf         *x509.Certificate
+	chains       [][]*x509.Certificate
 	since, until time.Time // outside of it the chain is verified again
 }
 
@@ -115,11 +116,12 @@ func (t *trust) believe(chain []byte, certs [][]byte, at Moment, now time.Time) 
 			return nil, unproven(nil, "certificate %d: %v", i+1, err)
 		}
 	}
-	since, until, err := t.verifyProof(parsed, at, now)
+	seen, err := t.verifyProof(parsed, at, now)
 	if err != nil {
 		return nil, err
 	}
-	return &believedChain{key, parsed[0], since, until}, nil
+	seen.key = key
+	return seen, nil
 }
 
 func (b *believed) find(key believedKey, now time.Time) *believedChain {

@@ -27,6 +27,8 @@ const (
 	WrongRole         Reason = "wrong role"
 	WrongOrganisation Reason = "wrong organisation"
 	WrongServerName   Reason = "wrong server name"
+	WrongCommonName   Reason = "wrong common name"
+	NotShared         Reason = "not the shared certificate"
 	WrongUsage        Reason = "wrong key usage"
 	BadChain          Reason = "bad chain"
 	NotTLS            Reason = "not TLS"

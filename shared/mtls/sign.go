@@ -42,6 +42,9 @@ const (
 // bytes: ECDSA, RSA-PSS (salt as long as the hash) or Ed25519, as the key is.
 func (s *Source) Sign(context string, message []byte) (proof []byte, err error) {
 	t := s.trust.Load()
+	if s.options.Mode == Shared {
+		return nil, invalid("mtls.Sign", s.files.Cert, errShared)
+	}
 	chain, err := encodeChain(t.pair.Certificate)
 	if err != nil {
 		return nil, invalid("mtls.Sign", s.files.Cert, err)
@@ -61,18 +64,22 @@ func (s *Source) Proven(context string, message, proof []byte, at Moment, roles 
 		return Identity{}, unproven(nil, "%v", err)
 	}
 	t := s.trust.Load()
-	found, err := t.believe(chain, certs, at, time.Now())
+	if s.options.Mode == Shared {
+		return Identity{}, unproven(nil, "%v", errShared)
+	}
+	seen, err := t.believe(chain, certs, at, time.Now())
 	if err != nil {
 		return Identity{}, err
 	}
-	if err := t.checkIdentity(found.leaf, roles); err != nil {
+	id, err := t.checkIdentity(seen.chains, demand{roles: roles})
+	if err != nil {
 		return Identity{}, err
 	}
-	if err := checkSignature(found.leaf, signedDigest(context, chain, message), signature); err != nil {
-		return Identity{}, unproven(found.leaf, "%v", err)
+	if err := checkSignature(seen.leaf, signedDigest(context, chain, message), signature); err != nil {
+		return Identity{}, unproven(seen.leaf, "%v", err)
 	}
-	t.believed.keep(found)
-	return identityOf(found.leaf)
+	t.believed.keep(seen)
+	return id, nil
 }
 
 // Believes says whether the chain of a proof is one that Proven(…, Now, …) has verified before, so that
@@ -81,6 +88,9 @@ func (s *Source) Believes(proof []byte) bool {
 	chain, _, _, err := decodeProof(proof)
 	return err == nil && s.trust.Load().believed.find(believedKey{sha256.Sum256(chain), Now}, time.Now()) != nil
 }
+
+// errShared says why nobody's word counts whose certificate everybody has.
+var errShared = errors.New("a shared certificate proves nothing about who said something")
 
 // signedDigest binds what is signed to its use and to the very chain it came with. The label begins with its length, which no TLS 1.3
 // CertificateVerify (RFC 8446 §4.4.3: 64 spaces first) and no certificate begins with.
@@ -141,12 +151,12 @@ func checkSignature(leaf *x509.Certificate, digest, signature []byte) error {
 	return fmt.Errorf("a key of type %T signs nothing", leaf.PublicKey)
 }
 
-// verifyProof is verifyChain for a signature. It returns the time until which, and since when, the answer
+// verifyProof is verifyChain for a signature. What it returns says until which time, and since when, the answer
 // holds without asking again.
-func (t *trust) verifyProof(certs []*x509.Certificate, at Moment, now time.Time) (since, until time.Time, err error) {
+func (t *trust) verifyProof(certs []*x509.Certificate, at Moment, now time.Time) (*believedChain, error) {
 	leaf := certs[0]
 	if leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
-		return since, until, refuse(WrongUsage, leaf, "its key usage does not allow signatures")
+		return nil, refuse(WrongUsage, leaf, "its key usage does not allow signatures")
 	}
 	d := demand{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}
 	chains, err := t.verifyChain(certs, d, now)
@@ -158,13 +168,13 @@ func (t *trust) verifyProof(certs []*x509.Certificate, at Moment, now time.Time)
 		}
 	}
 	if err != nil {
-		return since, until, err
+		return nil, err
 	}
-	if at == Ever {
-		return since, now.AddDate(100, 0, 0), nil // for as long as this trust is in use
+	seen := &believedChain{leaf: leaf, chains: chains, until: now.AddDate(100, 0, 0)} // for as long as this trust is in use
+	if at == Now {
+		seen.since, seen.until = validWindow(chains)
 	}
-	since, until = validWindow(chains)
-	return since, until, nil
+	return seen, nil
 }
 
 // moments are the times at which a chain that was whole once was whole: the beginning of any of its

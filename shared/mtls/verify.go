@@ -1,9 +1,11 @@
 package mtls
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -19,22 +21,35 @@ type demand struct {
 	usages     []x509.ExtKeyUsage // one of them
 	serverName string             // "" does not check names
 	roles      []Role             // empty refuses everybody
+	responders bool               // are asked too
 }
 
-// verify is the whole policy. It trusts nothing that crypto/tls did before: it runs on resumed sessions
-// and on live streams too, against the trust of this moment.
-func (t *trust) verify(cs tls.ConnectionState, d demand, now time.Time) error {
+// found is what a verification has shown.
+type found struct {
+	identity Identity
+	chains   [][]*x509.Certificate // the shortest first; none under a shared certificate
+}
+
+// verify is the whole policy but for what responders say. It trusts nothing that crypto/tls did before: it runs on
+// resumed sessions and on live streams too, against the trust of this moment.
+func (t *trust) verify(cs tls.ConnectionState, d demand, now time.Time) (found, error) {
 	if len(cs.PeerCertificates) == 0 {
-		return refuse(NoCertificate, nil, "the peer sent no certificate")
+		return found{}, refuse(NoCertificate, nil, "the peer sent no certificate")
 	}
 	leaf := cs.PeerCertificates[0]
 	if cs.Version < tls.VersionTLS13 {
-		return refuse(WrongTLSVersion, leaf, "%s, but only TLS 1.3 is spoken here", tls.VersionName(cs.Version))
+		return found{}, refuse(WrongTLSVersion, leaf, "%s, but only TLS 1.3 is spoken here", tls.VersionName(cs.Version))
 	}
-	if _, err := t.verifyChain(cs.PeerCertificates, d, now); err != nil {
-		return err
+	if t.options.Mode == Shared {
+		id, err := t.verifyShared(leaf, d, now)
+		return found{identity: id}, err
 	}
-	return t.checkIdentity(leaf, d.roles)
+	chains, err := t.verifyChain(cs.PeerCertificates, d, now)
+	if err != nil {
+		return found{}, err
+	}
+	id, err := t.checkIdentity(chains, d)
+	return found{id, chains}, err
 }
 
 // verifyChain checks the leaf that comes first in certs, with what follows it as intermediates: trust, key
@@ -52,28 +67,53 @@ func (t *trust) verifyChain(certs []*x509.Certificate, d demand, now time.Time) 
 		CurrentTime:   now,
 	})
 	if err != nil {
-		return nil, denied(chainRefusal(leaf, err, now))
+		return nil, denied(t.explainChain(certs, err, now))
+	}
+	if chains = slices.DeleteFunc(chains, func(chain []*x509.Certificate) bool { return !t.current(chain) }); len(chains) == 0 {
+		return nil, refuse(UnknownCA, leaf, "a CA above it was retired: it needs a certificate of the CA that signs now")
 	}
 	for _, chain := range chains {
 		if err := t.checkRevocation(chain); err != nil {
 			return nil, err
 		}
 	}
+	slices.SortStableFunc(chains, func(a, b []*x509.Certificate) int { return len(a) - len(b) })
 	return chains, nil
 }
 
-func (t *trust) checkIdentity(leaf *x509.Certificate, roles []Role) error {
-	id, err := identityOf(leaf)
-	if err != nil {
-		return err
+// explainChain says of a CA that was known here that it is retired.
+func (t *trust) explainChain(certs []*x509.Certificate, err error, now time.Time) *Refusal {
+	refusal := chainRefusal(certs[0], err, now)
+	if refusal.Reason != UnknownCA {
+		return refusal
 	}
-	if !slices.Contains(roles, id.Role) {
-		return refuse(WrongRole, leaf, "role %s, but only %s may be here", id.Role, roles)
+	if named(certs[0], SharedName) {
+		refusal.Detail += fmt.Sprintf("; a certificate of this name is that of cluster_mtls = shared, and this side has %s", t.options.Mode)
+	}
+	for _, ca := range t.retiredCAs {
+		if slices.ContainsFunc(certs, func(cert *x509.Certificate) bool { return cert.CheckSignatureFrom(ca) == nil }) {
+			refusal.Detail = fmt.Sprintf("its CA %s was retired: it needs a certificate of the CA that signs now", shown(ca.Subject.String()))
+		}
+	}
+	return refusal
+}
+
+// checkIdentity asks who holds a certificate whose chains were verified.
+func (t *trust) checkIdentity(chains [][]*x509.Certificate, d demand) (Identity, error) {
+	leaf := chains[0][0]
+	id, err := t.identify(leaf, d)
+	if err != nil {
+		return Identity{}, err
 	}
 	if id.Organisation != t.identity.Organisation {
-		return refuse(WrongOrganisation, leaf, "organisation %q, but this is %q", id.Organisation, t.identity.Organisation)
+		return Identity{}, refuse(WrongOrganisation, leaf, "organisation %q, but this is %q", id.Organisation, t.identity.Organisation)
 	}
-	return nil
+	for _, chain := range chains {
+		if err := checkConstraints(chain, id.Role); err != nil {
+			return Identity{}, err
+		}
+	}
+	return id, nil
 }
 
 // identityOf is IdentityOf with a typed refusal.
@@ -92,8 +132,40 @@ func identityOf(leaf *x509.Certificate) (Identity, error) {
 // stay: an expired, revoked or no longer trusted one is refused. The roles are those given to Server, or
 // the one given to Client.
 func (s *Source) Check(cs tls.ConnectionState, allow ...Role) error {
+	seen, err := s.look(cs, allow)
+	if err != nil {
+		return err
+	}
+	return s.ask(context.Background(), seen, held)
+}
+
+// look is Check without what responders say.
+func (s *Source) look(cs tls.ConnectionState, allow []Role) (found, error) {
 	// The handshake has checked the key usage for its side, and a certificate does not change.
-	return s.trust.Load().verify(cs, demand{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, roles: allow}, time.Now())
+	d := demand{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, roles: allow}
+	if s.options.Mode == CheckCN {
+		d.serverName = cs.ServerName // what made a server without an identity the control plane
+	}
+	return s.trust.Load().verify(cs, d, time.Now())
+}
+
+// PeerOf returns who is at the other end of a connection that this Source's configurations accepted.
+func (s *Source) PeerOf(cs tls.ConnectionState) (Identity, error) {
+	seen, err := s.look(cs, Roles())
+	return seen.identity, err
+}
+
+// Root returns the CA, trusted by itself, under which the peer of a connection verifies now. Of several, as while one
+// CA replaces another, it is the one with the shortest way to it. Under a shared certificate it is that.
+func (s *Source) Root(cs tls.ConnectionState) (*x509.Certificate, error) {
+	seen, err := s.look(cs, Roles())
+	switch {
+	case err != nil:
+		return nil, err
+	case len(seen.chains) == 0:
+		return cs.PeerCertificates[0], nil
+	}
+	return seen.chains[0][len(seen.chains[0])-1], nil
 }
 
 func disconnected(err error) bool {

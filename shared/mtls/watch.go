@@ -3,16 +3,23 @@ package mtls
 import (
 	"context"
 	"crypto/tls"
-	"maps"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"time"
+
+	"github.com/keepgate/keepgate/shared/lifecycle"
 )
 
-// Run looks at the files again and again until ctx ends. Only a whole, checked set replaces the one in
-// use; why a set was refused is logged once.
+// Run looks at the files again and again until ctx ends, and runs the responders. Only a whole, checked set
+// replaces the one in use; why a set was refused is logged once.
 func (s *Source) Run(ctx context.Context) error {
+	if s.options.Responders == nil {
+		return s.follow(ctx)
+	}
+	return lifecycle.Run(ctx,
+		lifecycle.Part{Name: "certificate files", Run: s.follow}, lifecycle.Part{Name: "responders", Run: s.options.Responders.Run})
+}
+
+func (s *Source) follow(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -84,7 +91,11 @@ func (s *Source) load(now time.Time) error {
 	if old != nil && old.digest == found.digest() {
 		return nil
 	}
-	next, err := parse(s.files, found, now)
+	p, err := parse(s.files, found, &s.options)
+	if err != nil {
+		return invalid(op, subject, err)
+	}
+	next, err := combine(s.files, p, s.bundle, &s.options, now)
 	if err != nil {
 		return invalid(op, subject, err)
 	}
@@ -93,14 +104,21 @@ func (s *Source) load(now time.Time) error {
 			return invalid(op, subject, err)
 		}
 	}
-	s.trust.Store(next)
-	s.told = make(map[string]struct{})
+	s.replace(old, next)
 	if old != nil {
-		close(old.changed)
 		s.options.Log.Info("cluster certificates reloaded", "identity", next.identity.String(),
 			"serial", next.identity.Serial, "expires", stamp(next.identity.NotAfter), "revoked", next.revoked())
 	}
 	return nil
+}
+
+// replace runs under mu.
+func (s *Source) replace(old, next *trust) {
+	s.trust.Store(next)
+	s.told = make(map[string]struct{})
+	if old != nil {
+		close(old.changed)
+	}
 }
 
 // Changed returns a channel that is closed when another set of certificates or CRLs takes over. Ask for
@@ -117,25 +135,18 @@ func (s *Source) Watch(ctx context.Context, cs tls.ConnectionState, allow ...Rol
 			return err
 		}
 		// At least a second: the clock of the timer and that of the check need not agree.
-		expiry := time.NewTimer(max(time.Until(cs.PeerCertificates[0].NotAfter), 0) + time.Second)
+		pause := max(time.Until(cs.PeerCertificates[0].NotAfter), 0) + time.Second
+		if s.options.Responders != nil {
+			pause = min(pause, askAgain)
+		}
+		again := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
-			expiry.Stop()
+			again.Stop()
 			return context.Cause(ctx)
 		case <-changed:
-			expiry.Stop()
-		case <-expiry.C:
+			again.Stop()
+		case <-again.C:
 		}
 	}
-}
-
-func (t *trust) sorted() []*revocations {
-	return slices.SortedFunc(maps.Values(t.lists), func(a, b *revocations) int { return strings.Compare(a.name, b.name) })
-}
-
-func (t *trust) revoked() (n int) {
-	for _, list := range t.lists {
-		n += len(list.serials)
-	}
-	return n
 }

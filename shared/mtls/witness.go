@@ -1,7 +1,6 @@
 package mtls
 
 import (
-	"crypto/x509"
 	"slices"
 	"time"
 )
@@ -12,28 +11,28 @@ type Witness struct{ trust *trust }
 
 // OpenWitness reads the certificates of the trusted CAs and, unless that is "", their CRLs.
 func OpenWitness(ca, crl string) (*Witness, error) {
-	t := &trust{}
+	p := &papers{configured: crl != ""}
 	data, err := readFile(ca, maxFile)
 	if err != nil {
 		return nil, invalid("mtls.OpenWitness", ca, err)
 	}
-	if t.cas, err = parseCAs(data); err != nil {
+	if p.cas, err = parseCAs(data); err != nil {
 		return nil, invalid("mtls.OpenWitness", ca, err)
 	}
-	t.roots = x509.NewCertPool()
-	for _, cert := range t.cas {
-		t.roots.AddCert(cert)
+	if crl != "" {
+		if data, err = readFile(crl, maxCRLFile); err != nil {
+			return nil, invalid("mtls.OpenWitness", crl, err)
+		}
+		if p.lists, err = parseLists(data); err != nil {
+			return nil, invalid("mtls.OpenWitness", crl, err)
+		}
 	}
-	if crl == "" {
-		return &Witness{t}, nil
-	}
-	if data, err = readFile(crl, maxCRLFile); err != nil {
+	t := &trust{papers: p, options: &Options{Mode: PKI}}
+	files := Files{CA: ca, CRL: crl}
+	t.gatherAuthorities(files, Bundle{})
+	if err := t.gatherLists(files, Bundle{}); err != nil {
 		return nil, invalid("mtls.OpenWitness", crl, err)
 	}
-	if t.lists, err = parseCRLs(data, t.cas); err != nil {
-		return nil, invalid("mtls.OpenWitness", crl, err)
-	}
-	t.fallen = fallenCAs(t.cas, t.lists)
 	return &Witness{t}, nil
 }
 
@@ -44,20 +43,25 @@ func (w *Witness) Proven(context string, message, proof []byte, at Moment, roles
 	if err != nil {
 		return Identity{}, unproven(nil, "%v", err)
 	}
-	found, err := w.trust.believe(chain, certs, at, time.Now())
+	seen, err := w.trust.believe(chain, certs, at, time.Now())
 	if err != nil {
 		return Identity{}, err
 	}
-	id, err := identityOf(found.leaf)
+	id, err := identityOf(seen.leaf)
 	if err != nil {
 		return Identity{}, err
 	}
 	if !slices.Contains(roles, id.Role) {
-		return Identity{}, refuse(WrongRole, found.leaf, "role %s, but only %s may say this", id.Role, roles)
+		return Identity{}, refuse(WrongRole, seen.leaf, "role %s, but only %s may say this", id.Role, roles)
 	}
-	if err := checkSignature(found.leaf, signedDigest(context, chain, message), signature); err != nil {
-		return Identity{}, unproven(found.leaf, "%v", err)
+	for _, chain := range seen.chains {
+		if err := checkConstraints(chain, id.Role); err != nil {
+			return Identity{}, err
+		}
 	}
-	w.trust.believed.keep(found)
+	if err := checkSignature(seen.leaf, signedDigest(context, chain, message), signature); err != nil {
+		return Identity{}, unproven(seen.leaf, "%v", err)
+	}
+	w.trust.believed.keep(seen)
 	return id, nil
 }

@@ -23,6 +23,7 @@ var errNoTLS = errors.New("the connection is not one of this package's")
 func Client(source *mtls.Source, serverName string, expect mtls.Role) credentials.TransportCredentials {
 	return &client{
 		TransportCredentials: credentials.NewTLS(source.Client(serverName, expect)),
+		source:               source,
 		serverName:           serverName,
 	}
 }
@@ -34,16 +35,22 @@ func PeerOf(ctx context.Context) (mtls.Identity, tls.ConnectionState, error) {
 	if !ok {
 		return mtls.Identity{}, tls.ConnectionState{}, fault.New(fault.Denied, op, "peer", errNoTLS)
 	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	info, ok := p.AuthInfo.(peerInfo)
 	if !ok {
 		return mtls.Identity{}, tls.ConnectionState{}, fault.New(fault.Denied, op, "peer", errNoTLS)
 	}
-	id, err := mtls.PeerOf(info.State)
-	return id, info.State, err
+	return info.identity, info.State, nil
+}
+
+// peerInfo is a connection with who is at its other end: under cluster_mtls = shared the certificate alone does not say.
+type peerInfo struct {
+	credentials.TLSInfo
+	identity mtls.Identity
 }
 
 type client struct {
 	credentials.TransportCredentials
+	source     *mtls.Source
 	serverName string
 }
 
@@ -56,9 +63,18 @@ func (c *client) ClientHandshake(ctx context.Context, authority string, conn net
 	if err != nil && ctx.Err() == nil {
 		return nil, nil, mtls.Explain(err)
 	}
-	return secured, info, err
+	state, ok := info.(credentials.TLSInfo)
+	if err != nil || !ok {
+		return secured, info, err
+	}
+	who, err := c.source.PeerOf(state.State)
+	if err != nil {
+		_ = secured.Close()
+		return nil, nil, mtls.Explain(err)
+	}
+	return secured, peerInfo{state, who}, nil
 }
 
 func (c *client) Clone() credentials.TransportCredentials {
-	return &client{TransportCredentials: c.TransportCredentials.Clone(), serverName: c.serverName}
+	return &client{c.TransportCredentials.Clone(), c.source, c.serverName}
 }

@@ -49,10 +49,11 @@ func Server(source *mtls.Source, log *slog.Logger, allow ...mtls.Role) credentia
 		}
 		return now, err
 	}
-	return &server{config, log, rate.NewLimiter(refusalsPerSecond, refusalBurst), new(atomic.Int64)}
+	return &server{source, config, log, rate.NewLimiter(refusalsPerSecond, refusalBurst), new(atomic.Int64)}
 }
 
 type server struct {
+	source   *mtls.Source
 	config   *tls.Config
 	log      *slog.Logger
 	pace     *rate.Limiter
@@ -67,16 +68,20 @@ func (s *server) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, 
 	if err == nil && state.NegotiatedProtocol != protocol {
 		err = errNoHTTP2
 	}
+	var who mtls.Identity
+	if err == nil {
+		who, err = s.source.PeerOf(state)
+	}
 	if err != nil {
-		s.refused(raw.RemoteAddr(), err)
+		s.refused(raw.RemoteAddr(), s.source.Explain(err, state))
 		linger(raw)
 		_ = conn.Close()
 		return nil, nil, err
 	}
-	return conn, credentials.TLSInfo{
+	return conn, peerInfo{credentials.TLSInfo{
 		State:          state,
 		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-	}, nil
+	}, who}, nil
 }
 
 // linger lets the client read the alert. A client of TLS 1.3 is already sending when it is refused, and
@@ -89,12 +94,11 @@ func linger(raw net.Conn) {
 	_, _ = io.CopyN(io.Discard, raw, lingerBytes) // whatever ends it, the connection is closed next
 }
 
-func (s *server) refused(remote net.Addr, err error) {
+func (s *server) refused(remote net.Addr, refusal *mtls.Refusal) {
 	if !s.pace.Allow() {
 		s.silenced.Add(1)
 		return
 	}
-	refusal := mtls.Explain(err)
 	attrs := []any{"remote", remote.String(), "reason", string(refusal.Reason), "detail", refusal.Detail, "subject", refusal.Subject}
 	if silenced := s.silenced.Swap(0); silenced > 0 {
 		attrs = append(attrs, "not_logged", silenced)
