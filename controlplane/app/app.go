@@ -17,6 +17,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/changefeed"
 	"github.com/keepgate/keepgate/controlplane/fleet"
+	"github.com/keepgate/keepgate/controlplane/keks"
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/kms"
 	"github.com/keepgate/keepgate/controlplane/keyring/vault"
@@ -62,6 +63,7 @@ type plane struct {
 	publisher    *publish.Publisher
 	fleet        *fleet.Fleet
 	links        *links // nil without a cluster certificate
+	keks         *keks.Keks
 }
 
 // Run runs the control plane until ctx ends.
@@ -142,6 +144,7 @@ func (p *plane) build(ctx context.Context) error {
 	p.reencryption(cipher)
 	p.licenses = license.New(p.catalog, license.Given{Data: p.settings.License.Data, Path: p.settings.License.Path}, license.Options{Log: p.log})
 	p.licenses.Load(ctx)
+	p.openKeks()
 	p.fleet = fleet.New(p.store, fleet.Options{PurgeDelay: p.settings.Cluster.PurgeDelay, Log: p.log})
 	return nil
 }
@@ -167,6 +170,7 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 		{Name: "publisher", Run: p.publishing},
 		{Name: "fleet", Run: p.fleet.Run},
 		{Name: "licenses", Run: p.licenses.Run},
+		{Name: "KEKs", Run: p.keks.Run},
 	}
 	parts = append(parts, p.peers.parts()...)
 	parts = append(parts, p.providers.parts()...)

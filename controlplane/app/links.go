@@ -9,8 +9,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/keepgate/keepgate/controlplane/kmsservice"
 	"github.com/keepgate/keepgate/controlplane/publish"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
+	wrapv1 "github.com/keepgate/keepgate/proto/keepgate/wrap/v1"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/mtls"
@@ -24,6 +26,7 @@ type links struct {
 	source  *mtls.Source
 	listens []net.Listener
 	server  *publish.Server
+	wrap    wrapv1.WrapServiceServer
 	log     *slog.Logger
 }
 
@@ -35,6 +38,7 @@ func newLinks(p *plane) (*links, error) {
 	}
 	l := &links{source: source, log: p.log}
 	l.server = publish.NewServer(p.publisher, p.fleet, source, publish.ServerOptions{Name: p.hostname, Version: version.Text, Log: p.log})
+	l.wrap = kmsservice.New(p.keks, source)
 	for _, at := range p.settings.Cluster.Listen {
 		socket, err := listen("cluster_listen", at.Address)
 		if err != nil {
@@ -64,11 +68,12 @@ func clusterSource(c settings.Cluster, log *slog.Logger) (*mtls.Source, error) {
 // Run serves until ctx ends.
 func (l *links) Run(ctx context.Context) error {
 	server := grpc.NewServer(
-		grpc.Creds(grpccreds.Server(l.source, l.log, mtls.DataPlane)),
+		grpc.Creds(grpccreds.Server(l.source, l.log, mtls.DataPlane, mtls.KMS)),
 		grpc.ConnectionTimeout(10*time.Second),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)
 	syncv1.RegisterSyncServiceServer(server, l.server)
+	wrapv1.RegisterWrapServiceServer(server, l.wrap)
 	parts := []lifecycle.Part{
 		{Name: "cluster certificates", Run: l.source.Run},
 		{Name: "stop", Run: func(ctx context.Context) error {

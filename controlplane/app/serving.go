@@ -132,8 +132,10 @@ func (n node) Keyring() string { return fault.Text(n.plane.providers.writable())
 // Plugins are the KMS plugins of the configuration.
 func (n node) Plugins() health.Plugins { return n.plane.providers.checks() }
 
-// Collectors are the metrics of encryption.
-func (n node) Collectors() []prometheus.Collector { return n.plane.providers.collectors() }
+// Collectors are the metrics of encryption, and of the keys of Kubernetes clusters.
+func (n node) Collectors() []prometheus.Collector {
+	return append(n.plane.providers.collectors(), n.plane.keks.Collector())
+}
 
 func (n node) Kept() (rows int, keys map[string]int) {
 	kept := n.plane.publisher.Kept()
