@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keepgate/keepgate/dataplane/pkitest"
+	"github.com/keepgate/keepgate/shared/pkitest"
 )
 
 func TestWhoIsLetIn(t *testing.T) {

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
-	"github.com/keepgate/keepgate/dataplane/pkitest"
 	"github.com/keepgate/keepgate/dataplane/plugin/mtlsauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/plugintest"
+	"github.com/keepgate/keepgate/shared/pkitest"
 )
 
 // fixed makes the same certificate each time: the suite looks for certain bytes in what the plugin keeps, and random ones

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/keepgate/keepgate/dataplane/pkitest"
+	"github.com/keepgate/keepgate/shared/pkitest"
 )
 
 // attribute is one part of a name in a test: its type, the tag of its value, and the value.

@@ -12,13 +12,13 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
-	"github.com/keepgate/keepgate/dataplane/pkitest"
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/plugin/acl"
 	"github.com/keepgate/keepgate/dataplane/plugin/basicauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/keyauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/mtlsauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/plugintest"
+	"github.com/keepgate/keepgate/shared/pkitest"
 	"github.com/keepgate/keepgate/shared/verifier"
 )
 

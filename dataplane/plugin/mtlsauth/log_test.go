@@ -8,10 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/keepgate/keepgate/dataplane/pkitest"
 	"github.com/keepgate/keepgate/dataplane/plugin/mtlsauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/plugintest"
 	pluginv1 "github.com/keepgate/keepgate/proto/keepgate/plugin/v1"
+	"github.com/keepgate/keepgate/shared/pkitest"
 )
 
 // Reasons are for operators alone.

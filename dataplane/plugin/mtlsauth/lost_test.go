@@ -8,10 +8,10 @@ import (
 	"github.com/keepgate/keepgate/dataplane/compile"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
-	"github.com/keepgate/keepgate/dataplane/pkitest"
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/plugin/mtlsauth"
 	"github.com/keepgate/keepgate/dataplane/upstream"
+	"github.com/keepgate/keepgate/shared/pkitest"
 )
 
 // damage is what befalls one entity on its way to the gate.

@@ -20,8 +20,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keepgate/keepgate/dataplane/plugin"
-	"github.com/keepgate/keepgate/dataplane/revocation"
 	pluginv1 "github.com/keepgate/keepgate/proto/keepgate/plugin/v1"
+	"github.com/keepgate/keepgate/shared/revocation"
 )
 
 const (

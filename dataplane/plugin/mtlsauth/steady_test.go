@@ -12,12 +12,12 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
-	"github.com/keepgate/keepgate/dataplane/pkitest"
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/plugin/mtlsauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/plugintest"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	pluginv1 "github.com/keepgate/keepgate/proto/keepgate/plugin/v1"
+	"github.com/keepgate/keepgate/shared/pkitest"
 )
 
 // direct is an instance without a gate around it.

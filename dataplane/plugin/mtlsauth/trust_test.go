@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keepgate/keepgate/dataplane/pkitest"
+	"github.com/keepgate/keepgate/shared/pkitest"
 )
 
 const aliceAndBob = "consumers: [{username: alice}, {username: bob}]"

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/keepgate/keepgate/dataplane/revocation"
+	"github.com/keepgate/keepgate/shared/revocation"
 )
 
 const (

@@ -16,8 +16,10 @@ const (
 	Skip Mode = iota
 	// IgnoreErrors refuses what is known to be revoked, and lets pass what is not known.
 	IgnoreErrors
-	// Strict refuses what is not known to be good.
+	// Strict refuses what is not known to be good, and waits to know.
 	Strict
+	// StrictNow refuses what is not known to be good at once.
+	StrictNow
 )
 
 // ErrRevoked is the reason of a refusal that somebody has stated.
@@ -44,8 +46,11 @@ func (r *Room) Chain(verified []*x509.Certificate, settings Settings) *Chain {
 		cert, issuer := verified[i], verified[i+1]
 		c.links = append(c.links, link{
 			cert: cert, issuer: issuer, serial: serialOf(cert.SerialNumber),
-			ocsp: r.source(settings, ofOCSP, cert, issuer), crl: r.source(settings, ofCRL, cert, issuer),
+			ocsp: r.source(settings, ofOCSP, cert, issuer),
 		})
+		if !settings.NoLists {
+			c.links[i].crl = r.source(settings, ofCRL, cert, issuer)
+		}
 	}
 	return c
 }
@@ -61,6 +66,8 @@ func (c *Chain) Check(ctx context.Context, mode Mode, now time.Time) error {
 		return nil
 	case d.state == revoked:
 		return d.revoked()
+	case mode == StrictNow:
+		return d.unknown()
 	}
 	return c.await(ctx)
 }
@@ -74,6 +81,10 @@ type doubt struct {
 
 func (d doubt) revoked() error {
 	return fmt.Errorf("%w: serial number %s", ErrRevoked, hexOf(d.cert.SerialNumber))
+}
+
+func (d doubt) unknown() error {
+	return fmt.Errorf("its revocation status is not known: serial number %s: %w", hexOf(d.cert.SerialNumber), d.why())
 }
 
 // look asks for all certificates at once, so that what is missing is fetched at once. It returns the first that is
@@ -128,7 +139,7 @@ func (c *Chain) await(ctx context.Context) error {
 		case d.state == revoked:
 			return d.revoked()
 		case d.pending == nil:
-			return fmt.Errorf("its revocation status is not known: serial number %s: %w", hexOf(d.cert.SerialNumber), d.why())
+			return d.unknown()
 		}
 		select {
 		case <-d.pending:

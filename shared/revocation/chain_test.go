@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keepgate/keepgate/dataplane/pkitest"
-	"github.com/keepgate/keepgate/dataplane/revocation"
+	"github.com/keepgate/keepgate/shared/pkitest"
+	"github.com/keepgate/keepgate/shared/revocation"
 )
 
 func TestIntermediatesAreCheckedToo(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keepgate/keepgate/dataplane/pkitest"
-	"github.com/keepgate/keepgate/dataplane/revocation"
+	"github.com/keepgate/keepgate/shared/pkitest"
+	"github.com/keepgate/keepgate/shared/revocation"
 )
 
 // patience is how long something that must happen may take on a busy machine.

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/crypto/ocsp"
 	"pgregory.net/rapid"
 
-	"github.com/keepgate/keepgate/dataplane/pkitest"
+	"github.com/keepgate/keepgate/shared/pkitest"
 )
 
 func TestSerialNumbersAreFound(t *testing.T) {

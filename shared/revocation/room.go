@@ -37,12 +37,13 @@ const (
 	sweepEvery  = 5 * time.Second
 )
 
-// Settings say how what an instance of a plugin asks for is fetched. Equal settings share what was fetched.
+// Settings say how what somebody asks for is fetched. Equal settings share what was fetched.
 type Settings struct {
 	Timeout    time.Duration // of one fetch, and of waiting for it
 	Refresh    time.Duration // how old an answer gets before a newer one is looked for; failures are kept at most so long
 	HTTPProxy  string        // host:port for http addresses, "" for none
 	HTTPSProxy string        // host:port for https addresses, "" for none
+	NoLists    bool          // only responders are asked
 }
 
 // Options tunes a Room. The zero value is right for production.

@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/keepgate/keepgate/dataplane/pkitest"
-	"github.com/keepgate/keepgate/dataplane/revocation"
+	"github.com/keepgate/keepgate/shared/pkitest"
+	"github.com/keepgate/keepgate/shared/revocation"
 )
 
 const (

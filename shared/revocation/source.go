@@ -143,7 +143,7 @@ func (s *source) fetch(ctx context.Context) {
 
 // timeout leaves a certificate that has a list too half of the time to look there.
 func (s *source) timeout() time.Duration {
-	if s.kind == ofOCSP && len(usable(s.cert.CRLDistributionPoints)) > 0 {
+	if s.kind == ofOCSP && !s.settings.NoLists && len(usable(s.cert.CRLDistributionPoints)) > 0 {
 		return s.settings.Timeout / 2
 	}
 	return s.settings.Timeout

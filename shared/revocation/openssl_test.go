@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 
-	"github.com/keepgate/keepgate/dataplane/pkitest"
+	"github.com/keepgate/keepgate/shared/pkitest"
 )
 
 const opensslConfig = `[ca]

@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 
-	"github.com/keepgate/keepgate/dataplane/pkitest"
-	"github.com/keepgate/keepgate/dataplane/revocation"
+	"github.com/keepgate/keepgate/shared/pkitest"
+	"github.com/keepgate/keepgate/shared/revocation"
 )
 
 // world is an authority with a client, and who else a test may need.
