@@ -152,7 +152,7 @@ func TestEncryptedFieldsAreFound(t *testing.T) {
 		}
 	}
 	want := []string{
-		"certificates.key", "certificates.key_alt", "cluster_trust.document", "enrolments.document", "environments.fingerprint_key",
+		"certificates.key", "certificates.key_alt", "cluster_trust.document", "enrolments.document", "environments.fingerprint_key", "environments.previous_fingerprint_key",
 		"join_tokens.token_hash", "join_tokens.document", "keks.document", "licenses.payload",
 		"rbac_users.token_hash", "rbac_users.authority",
 		"basicauth_credentials.password", "basicauth_credentials.password_check", "jwt_secrets.secret", "keyauth_credentials.key",

@@ -95,6 +95,7 @@ CREATE TABLE environments (
     generation bigint NOT NULL,
     "name" text,
     "fingerprint_key" text,
+    "previous_fingerprint_key" text,
     tags text[],
     body text NOT NULL
 ) WITH (fillfactor = 50);

@@ -88,6 +88,7 @@ CREATE TABLE environments (
     generation integer NOT NULL,
     "name" text,
     "fingerprint_key" text,
+    "previous_fingerprint_key" text,
     tags text,
     body text NOT NULL
 ) STRICT;

@@ -425,6 +425,9 @@ type Environment struct {
 	FingerprintKey *string `protobuf:"bytes,6,opt,name=fingerprint_key,json=fingerprintKey,proto3,oneof" json:"fingerprint_key,omitempty"`
 	// Names fingerprint_key on data planes: another key has another name.
 	FingerprintKeyId *string `protobuf:"bytes,7,opt,name=fingerprint_key_id,json=fingerprintKeyId,proto3,oneof" json:"fingerprint_key_id,omitempty"`
+	// The key before it, while data planes change over to the new one: they get both until all of them have the new one.
+	PreviousFingerprintKey   *string `protobuf:"bytes,12,opt,name=previous_fingerprint_key,json=previousFingerprintKey,proto3,oneof" json:"previous_fingerprint_key,omitempty"`
+	PreviousFingerprintKeyId *string `protobuf:"bytes,13,opt,name=previous_fingerprint_key_id,json=previousFingerprintKeyId,proto3,oneof" json:"previous_fingerprint_key_id,omitempty"`
 	// Keys that were lost for good, by name, newest first: data planes go on with them for credentials that nobody can
 	// open to fingerprint them anew.
 	FormerFingerprintKeyIds *StringArray `protobuf:"bytes,8,opt,name=former_fingerprint_key_ids,json=formerFingerprintKeyIds,proto3" json:"former_fingerprint_key_ids,omitempty"`
@@ -528,6 +531,20 @@ func (x *Environment) GetFingerprintKey() string {
 func (x *Environment) GetFingerprintKeyId() string {
 	if x != nil && x.FingerprintKeyId != nil {
 		return *x.FingerprintKeyId
+	}
+	return ""
+}
+
+func (x *Environment) GetPreviousFingerprintKey() string {
+	if x != nil && x.PreviousFingerprintKey != nil {
+		return *x.PreviousFingerprintKey
+	}
+	return ""
+}
+
+func (x *Environment) GetPreviousFingerprintKeyId() string {
+	if x != nil && x.PreviousFingerprintKeyId != nil {
+		return *x.PreviousFingerprintKeyId
 	}
 	return ""
 }
@@ -1098,7 +1115,7 @@ const file_keepgate_config_v1_identity_proto_rawDesc = "" +
 	"\v_updated_atB\a\n" +
 	"\x05_nameB\n" +
 	"\n" +
-	"\b_comment\"\xf7\a\n" +
+	"\b_comment\"\xe5\t\n" +
 	"\vEnvironment\x12 \n" +
 	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
 	"\n" +
@@ -1118,7 +1135,9 @@ const file_keepgate_config_v1_identity_proto_rawDesc = "" +
 	"\xaa\xbb\x18\x06\xba\x01\x03\x88\x01\tR\n" +
 	"selectTags\x127\n" +
 	"\x0ffingerprint_key\x18\x06 \x01(\tB\t\xaa\xbb\x18\x05\x10\x01\xa0\x01\x01H\x05R\x0efingerprintKey\x88\x01\x01\x12T\n" +
-	"\x12fingerprint_key_id\x18\a \x01(\tB!\xaa\xbb\x18\x1d\xa0\x01\x01\xaa\x01\x17names a key and is noneH\x06R\x10fingerprintKeyId\x88\x01\x01\x12\x81\x01\n" +
+	"\x12fingerprint_key_id\x18\a \x01(\tB!\xaa\xbb\x18\x1d\xa0\x01\x01\xaa\x01\x17names a key and is noneH\x06R\x10fingerprintKeyId\x88\x01\x01\x12H\n" +
+	"\x18previous_fingerprint_key\x18\f \x01(\tB\t\xaa\xbb\x18\x05\x10\x01\xa0\x01\x01H\aR\x16previousFingerprintKey\x88\x01\x01\x12e\n" +
+	"\x1bprevious_fingerprint_key_id\x18\r \x01(\tB!\xaa\xbb\x18\x1d\xa0\x01\x01\xaa\x01\x17names a key and is noneH\bR\x18previousFingerprintKeyId\x88\x01\x01\x12\x81\x01\n" +
 	"\x1aformer_fingerprint_key_ids\x18\b \x01(\v2\x1f.keepgate.config.v1.StringArrayB#\xaa\xbb\x18\x1f\xa0\x01\x01\xaa\x01\x19names keys and holds noneR\x17formerFingerprintKeyIds:(\xaa\xbb\x18$\n" +
 	"\fenvironments\x12\fenvironments\"\x04name(\x01B\x05\n" +
 	"\x03_idB\r\n" +
@@ -1128,7 +1147,9 @@ const file_keepgate_config_v1_identity_proto_rawDesc = "" +
 	"\n" +
 	"\b_commentB\x12\n" +
 	"\x10_fingerprint_keyB\x15\n" +
-	"\x13_fingerprint_key_id\"=\n" +
+	"\x13_fingerprint_key_idB\x1b\n" +
+	"\x19_previous_fingerprint_keyB\x1e\n" +
+	"\x1c_previous_fingerprint_key_id\"=\n" +
 	"\x0eFingerprintKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\x03key\x18\x02 \x01(\fB\t\xaa\xbb\x18\x05\x10\x01\xa0\x01\x02R\x03key\"\xba\x05\n" +
