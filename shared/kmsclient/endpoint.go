@@ -16,12 +16,12 @@ const maxSocketName = 107
 //	unix:///run/kms.sock   a socket file
 //	unix:///@name          an abstract socket of Linux, which has no owner and no mode
 func CheckEndpoint(endpoint string) error {
-	_, err := socketOf(endpoint)
+	_, err := SocketOf(endpoint)
 	return err
 }
 
-// socketOf returns the address that an endpoint stands for: a path, or "@name".
-func socketOf(endpoint string) (string, error) {
+// SocketOf returns the address that an endpoint stands for, a path or "@name", and refuses what [CheckEndpoint] does.
+func SocketOf(endpoint string) (string, error) {
 	refuse := func(format string, args ...any) (string, error) {
 		return "", fault.Newf(fault.Invalid, "kmsclient.CheckEndpoint", "", "endpoint: "+format, args...)
 	}

@@ -50,7 +50,7 @@ func newLink(o Options) (*link, error) {
 		return nil, err
 	}
 	l := &link{options: o}
-	if l.socket, err = socketOf(o.Endpoint); err != nil {
+	if l.socket, err = SocketOf(o.Endpoint); err != nil {
 		return nil, err
 	}
 	l.wire, err = l.newWire()
