@@ -17,6 +17,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/cli/doctorcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/encryptioncmd"
 	"github.com/keepgate/keepgate/controlplane/cli/fleetcmd"
+	"github.com/keepgate/keepgate/controlplane/cli/kekcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/keyringcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/nodescmd"
 	"github.com/keepgate/keepgate/controlplane/cli/rbaccmd"
@@ -65,7 +66,7 @@ func Root(plane Plane) (*cobra.Command, error) {
 	ring, ringErr := keyringcmd.Command(plane.Rehearse)
 	doctor, doctorErr := doctorcmd.Command(plane.Doctor)
 	encryption, encryptionErr := encryptioncmd.Command()
-	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), doctor, encryption, fleetcmd.Command(), nodescmd.Command(), rbaccmd.Command(), ring)
+	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), doctor, encryption, fleetcmd.Command(), kekcmd.Command(), nodescmd.Command(), rbaccmd.Command(), ring)
 	return root, errors.Join(err, databaseErr, ringErr, doctorErr, encryptionErr)
 }
 
