@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/keepgate/keepgate/controlplane/admin"
+	adminkeks "github.com/keepgate/keepgate/controlplane/admin/keks"
 	"github.com/keepgate/keepgate/controlplane/admin/keys"
 	"github.com/keepgate/keepgate/controlplane/admin/metrics"
 	"github.com/keepgate/keepgate/controlplane/admin/nodes"
@@ -103,7 +104,7 @@ func (p *plane) rooms() []admin.Room {
 	if p.reencrypt != nil {
 		job = p.reencrypt
 	}
-	return []admin.Room{keys.New(k), nodes.New(n), reencryption.New(job, p.catalog.Workspace), p.providers.room(), metrics.New(health.Metrics(node{p}, version.Text))}
+	return []admin.Room{keys.New(k), nodes.New(n), reencryption.New(job, p.catalog.Workspace), adminkeks.New(p.keks), p.providers.room(), metrics.New(health.Metrics(node{p}, version.Text))}
 }
 
 // configuration is the effective settings as GET / shows them: secrets are hidden already.

@@ -40,7 +40,7 @@ func Admit(caller access.Caller, action access.Action, pattern string, entities 
 		return nil
 	case first == "rbac":
 		allowed = caller.Users()
-	case first == "keyring":
+	case first == "keyring", first == "kms":
 		allowed = caller.Keyring()
 	case first == "audit":
 		allowed = caller.Journal()
