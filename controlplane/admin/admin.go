@@ -8,7 +8,6 @@
 package admin
 
 import (
-	"context"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -22,7 +21,6 @@ import (
 	"github.com/keepgate/keepgate/controlplane/admin/rbac"
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
 	"github.com/keepgate/keepgate/controlplane/catalog"
-	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/shared/schema"
 	"github.com/keepgate/keepgate/shared/secret"
@@ -47,19 +45,13 @@ type Room interface{ Mount(t *rest.Table) }
 // Level is the log's level, by Kong's names: debug, info, notice, warn, error, crit, alert, emerg.
 type Level = node.Level
 
-// Deps is what the API stands on. All of it is needed but the keyring.
+// Deps is what the API stands on. All of it is needed but what says otherwise.
 type Deps struct {
 	Catalog Catalog
 	Keyring interface{ Status() keyring.Status } // nil: keyring_enabled is off; mind that a nil *keyring.Ring is not a nil interface
 	Rooms   []Room                               // further parts of the API
-	Fleet   interface {
-		List(ctx context.Context) ([]fleet.Status, error)
-	}
-	// Newest is what data planes should hold; not ok before the database was read.
-	Newest func() (epoch, version uint64, hash string, ok bool)
-	// AcceptRestore raises the epoch and lets the publisher read everything again.
-	AcceptRestore func(ctx context.Context) (epoch uint64, err error)
-	License       node.License // nil: there is none
+	Fleet   node.Fleet
+	License node.License // nil: there is none
 	// DatabaseWarnings say what is not as it should be with the way to the database; nil: nothing can be.
 	DatabaseWarnings func() []string
 	Level            Level
@@ -79,7 +71,6 @@ type Options struct {
 	HeaderNames    string         // keepgate (default), kong or both
 	AllowedHosts   []string
 	AllowedOrigins []string
-	PurgeDelay     time.Duration // of the fleet
 }
 
 // Server is the Admin API. It is safe for concurrent use.
@@ -106,13 +97,12 @@ func New(deps Deps, options Options) (*Server, error) {
 	s := &Server{deps: deps, options: options, table: rest.NewTable(), guard: g, counts: counts{begun: time.Now()}}
 	entity := deps.Catalog.Schema()
 	about := node.Deps{
-		Catalog: deps.Catalog, Schema: entity, Fleet: deps.Fleet, Newest: deps.Newest, AcceptRestore: deps.AcceptRestore,
-		Level: deps.Level, Connections: s.counts.read, Keyring: deps.Keyring, License: deps.License,
+		Catalog: deps.Catalog, Schema: entity, Fleet: deps.Fleet, Level: deps.Level, Connections: s.counts.read, Keyring: deps.Keyring, License: deps.License,
 		DatabaseWarnings: deps.DatabaseWarnings,
 	}
 	s.node = node.New(about, node.Facts{
 		Version: options.Version, NodeID: options.NodeID, Hostname: options.Hostname,
-		Configuration: configuration(options.Configuration, deps.Access != nil), PurgeDelay: options.PurgeDelay,
+		Configuration: configuration(options.Configuration, deps.Access != nil),
 	})
 	s.node.Mount(s.table)
 	if deps.Journal != nil {

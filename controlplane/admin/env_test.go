@@ -14,8 +14,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/keepgate/keepgate/controlplane/admin"
+	"github.com/keepgate/keepgate/controlplane/admin/dataplanes"
 	"github.com/keepgate/keepgate/controlplane/admin/keys"
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/encryption"
@@ -97,11 +99,9 @@ func newEnvWith(t testing.TB, keeper keyring.Keeper, options admin.Options) *env
 	level := &testLevel{name: "notice"}
 	e.deps = admin.Deps{
 		Catalog: e.catalog, Fleet: e.fleet, Level: level, Log: log, Token: secret.Take([]byte(testToken)),
-		Wake:          func() { e.woken.Add(1) },
-		Newest:        func() (uint64, uint64, string, bool) { return 1, 2, "abc", true },
-		AcceptRestore: func(context.Context) (uint64, error) { return 7, nil },
+		Wake: func() { e.woken.Add(1) },
 	}
-	e.deps.Rooms = []admin.Room{e.keys()}
+	e.deps.Rooms = []admin.Room{e.keys(), e.dataPlanes()}
 	if e.ring != nil {
 		e.deps.Keyring = e.ring
 	}
@@ -110,6 +110,18 @@ func newEnvWith(t testing.TB, keeper keyring.Keeper, options admin.Options) *env
 	}
 	e.serve(options)
 	return e
+}
+
+// dataPlanes is the fleet's part of the API.
+func (e *env) dataPlanes() admin.Room {
+	return dataplanes.New(dataplanes.Deps{
+		Fleet: e.fleet, Version: "0.2.1", PurgeDelay: time.Hour,
+		Newest: func(string) (dataplanes.Position, bool) {
+			return dataplanes.Position{Epoch: 1, Version: 2, Hash: "abc"}, true
+		},
+		AcceptRestore: func(context.Context) (uint64, error) { return 7, nil },
+		Plugin:        func(string) (string, bool) { return "", false },
+	})
 }
 
 // keys is the keyring's part of the API, over the ring of now.

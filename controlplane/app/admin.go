@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 
@@ -60,7 +59,7 @@ func (p *plane) adminAPI(ctx context.Context) (*admin.Server, error) {
 		p.log.Warn(notice)
 	}
 	deps := admin.Deps{
-		Catalog: p.catalog, Fleet: p.fleet, Newest: p.newest, AcceptRestore: p.acceptRestore, Level: logLevel{p.level},
+		Catalog: p.catalog, Fleet: p.fleet, Level: logLevel{p.level},
 		Wake: func() { p.peers.committed(); p.licenses.Wake() }, Journal: p.peers.journal, Token: token, Log: p.log, Rooms: p.rooms(), License: p.licenses,
 	}
 	if p.ring != nil {
@@ -74,7 +73,7 @@ func (p *plane) adminAPI(ctx context.Context) (*admin.Server, error) {
 	}
 	return admin.New(deps, admin.Options{
 		Version: version.Text, NodeID: p.id, Hostname: p.hostname, Configuration: p.configuration(), HeaderNames: s.Admin.HeaderNames,
-		AllowedHosts: s.Admin.AllowedHosts, AllowedOrigins: s.Admin.AllowedOrigins, PurgeDelay: s.Cluster.PurgeDelay,
+		AllowedHosts: s.Admin.AllowedHosts, AllowedOrigins: s.Admin.AllowedOrigins,
 	})
 }
 
@@ -104,7 +103,7 @@ func (p *plane) rooms() []admin.Room {
 	if p.reencrypt != nil {
 		job = p.reencrypt
 	}
-	return []admin.Room{keys.New(k), nodes.New(n), reencryption.New(job, p.catalog.Workspace), adminkeks.New(p.keks), p.providers.room(), metrics.New(health.Metrics(node{p}, version.Text))}
+	return []admin.Room{keys.New(k), nodes.New(n), p.fleetRoom(), reencryption.New(job, p.catalog.Workspace), adminkeks.New(p.keks), p.providers.room(), metrics.New(health.Metrics(node{p}, version.Text))}
 }
 
 // configuration is the effective settings as GET / shows them: secrets are hidden already.
@@ -114,11 +113,6 @@ func (p *plane) configuration() map[string]any {
 		shown[setting.Key] = setting.Value
 	}
 	return shown
-}
-
-func (p *plane) newest() (epoch, number uint64, hash string, ok bool) {
-	epoch, number, sum, ok := p.publisher.Current(publish.DefaultEnvironment)
-	return epoch, number, hex.EncodeToString(sum[:]), ok
 }
 
 // acceptRestore tells data planes that the database's history began anew.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/doctor"
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
+	"github.com/keepgate/keepgate/controlplane/publish"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/process"
 )
@@ -54,7 +55,7 @@ func (p *plane) joinable(ctx context.Context) error {
 	if err := doctor.Join(ctx, p.links.source); err != nil {
 		return err
 	}
-	if _, _, _, ok := p.newest(); !ok {
+	if _, ok := p.newest(publish.DefaultEnvironment); !ok {
 		return errors.New("there is no configuration to give it yet")
 	}
 	return nil

@@ -20,16 +20,6 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
-// SyncStatus says how a data plane stands to the configuration that it should hold.
-type SyncStatus string
-
-const (
-	Unknown SyncStatus = "unknown" // linked, and has not answered yet
-	Normal  SyncStatus = "normal"  // holds the newest that it was sent
-	Refused SyncStatus = "refused" // refused the newest; serves what it had
-	Ahead   SyncStatus = "ahead"   // holds more than the database ever had: was it restored?
-)
-
 // persistEvery is how often a quiet data plane's row is renewed.
 const persistEvery = 30 * time.Second
 

@@ -25,8 +25,9 @@ const (
 	Heartbeat = 10 * time.Second
 	// helloTimeout is how long a data plane may take to say what it holds.
 	helloTimeout = 10 * time.Second
-	// maxLabels bounds how many labels of a data plane are kept.
-	maxLabels = 64
+	// maxPlugins bounds how many plugins of a data plane are noted, maxWord how long their names and versions may be.
+	maxPlugins = 256
+	maxWord    = 64
 )
 
 // Guard says who is at the other end of a connection and for how long that holds; mtls.Source is one.
@@ -100,7 +101,7 @@ func (s *Server) Stream(stream syncv1.SyncService_StreamServer) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.options.Gatekeeper.Watch(ctx, connection, who) }() // ends with ctx
-	session := s.fleet.Join(certificateOf(who), labelOf(ctx, hello), heldOf(hello.Held))
+	session := s.fleet.Join(certificateOf(who, connection), labelOf(ctx, hello), heldOf(hello.Held))
 	defer session.Leave()
 	s.options.Log.Info("data plane linked", "data_plane", who.String(), "hostname", cut(hello.Hostname), "version", cut(hello.Version),
 		"holds_version", hello.Held.GetVersion())
@@ -153,19 +154,26 @@ func noteTrust(session *fleet.Session, sequence uint64) {
 	}
 }
 
-func certificateOf(who mtls.Identity) fleet.Certificate {
-	return fleet.Certificate{
+func certificateOf(who mtls.Identity, connection tls.ConnectionState) fleet.Certificate {
+	c := fleet.Certificate{
 		Organisation: who.Organisation, Environment: who.Environment, Name: who.Name,
 		Serial: who.Serial, Expires: who.NotAfter,
 	}
+	if len(connection.PeerCertificates) > 0 {
+		leaf := connection.PeerCertificates[0]
+		c.Issued, c.Issuer = leaf.NotBefore, cut(leaf.Issuer.CommonName)
+	}
+	return c
 }
 
 func labelOf(ctx context.Context, hello *syncv1.Hello) fleet.Label {
-	label := fleet.Label{NodeID: hello.NodeId, Hostname: cut(hello.Hostname), Version: cut(hello.Version)}
-	if len(hello.Labels) <= maxLabels {
-		label.Labels = maps.Clone(hello.Labels)
-		for name, value := range label.Labels {
-			label.Labels[name] = cut(value)
+	label := fleet.Label{NodeID: hello.NodeId, Hostname: cut(hello.Hostname), Version: cut(hello.Version), Labels: maps.Clone(hello.Labels)}
+	if len(hello.Plugins) <= maxPlugins {
+		label.Plugins = make(map[string]string, len(hello.Plugins))
+		for _, p := range hello.Plugins {
+			if len(p.GetName()) <= maxWord && len(p.GetVersion()) <= maxWord {
+				label.Plugins[p.GetName()] = p.GetVersion()
+			}
 		}
 	}
 	if other, ok := peer.FromContext(ctx); ok {

@@ -1,5 +1,4 @@
-// Package node is what the Admin API says of this control plane node and of the data planes: GET /, /status,
-// /clustering, the log level.
+// Package node is what the Admin API says of this control plane node: GET /, /status, the license, the log level.
 package node
 
 import (
@@ -8,7 +7,6 @@ import (
 	"os"
 	"runtime"
 	"strconv"
-	"time"
 
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
 	"github.com/keepgate/keepgate/controlplane/catalog"
@@ -28,21 +26,21 @@ type Catalog interface {
 	Workspace(ctx context.Context, name string) (id string, err error)
 }
 
+// Fleet is all data planes; *fleet.Fleet is one.
+type Fleet interface {
+	List(ctx context.Context) ([]fleet.Status, error)
+}
+
 // Deps is what the node is known by.
 type Deps struct {
 	Catalog Catalog
 	Schema  *schema.Schema
 	Keyring interface{ Status() keyring.Status } // nil: the keyring is off
 	License License                              // nil: there is none
-	Fleet   interface {
-		List(ctx context.Context) ([]fleet.Status, error)
-	}
-	// Newest is what data planes should hold; not ok before the database was read.
-	Newest func() (epoch, version uint64, hash string, ok bool)
-	// AcceptRestore tells data planes that the database's history began anew, and returns the new epoch.
-	AcceptRestore func(ctx context.Context) (epoch uint64, err error)
-	Level         Level
-	Connections   func() Connections
+	Fleet   Fleet
+	Level   Level
+	// Connections counts what the listeners have seen.
+	Connections func() Connections
 	// DatabaseWarnings say what is not as it should be with the way to the database; nil: nothing can be.
 	DatabaseWarnings func() []string
 }
@@ -54,7 +52,6 @@ type Connections struct{ Accepted, Active, Requests uint64 }
 type Facts struct {
 	Version, NodeID, Hostname string
 	Configuration             map[string]any // effective settings without secrets; "database" is among them
-	PurgeDelay                time.Duration  // how long a data plane that is gone stays listed
 }
 
 // API answers for the node.
@@ -75,9 +72,6 @@ func (a *API) Mount(t *rest.Table) {
 		return rest.JSON(http.StatusOK, map[string]any{"data": t.Patterns()}), nil
 	})
 	t.Handle("GET", "/license/report", a.licenseReport)
-	t.Handle("GET", "/clustering/data-planes", a.dataPlanes)
-	t.Handle("GET", "/clustering/status", a.clusteringStatus)
-	t.Handle("POST", "/clustering/accept-restore", a.acceptRestore)
 	t.Handle("GET", "/debug/node/log-level", a.logLevel)
 	t.Handle("PUT", "/debug/node/log-level/{level}", a.setLogLevel)
 }

@@ -49,6 +49,9 @@ func Admit(caller access.Caller, action access.Action, pattern string, entities 
 		if e, found := entities.Entity(second); !allowed && found && e.Workspaced && !e.Internal { // how one row of the workspace rests
 			allowed, err = there(action)
 		}
+	case first == "clustering" && admits(second): // for super-admins alone
+	case first == "environments":
+		allowed = action == access.Read && caller.May(access.Read, access.Everywhere)
 	case first == "clustering", first == "metrics", first == "license", first == "debug":
 		allowed = action == access.Read && (caller.May(access.Read, access.Everywhere) || caller.Keyring())
 	case first == "workspaces":
@@ -86,6 +89,12 @@ func open(first, second string, action access.Action) bool {
 		return action == access.Read && (second == "enabled" || second == "schema")
 	}
 	return false
+}
+
+// admits reports whether a path below /clustering is about who may be a data plane: whoever lets one in has it given all of an
+// environment's secrets.
+func admits(second string) bool {
+	return second == "authorities" || second == "enrolments" || second == "join-tokens"
 }
 
 // workspaced reports whether a path begins with a collection whose entities belong to workspaces.

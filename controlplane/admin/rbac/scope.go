@@ -55,7 +55,7 @@ func (s *Scope) allow(ctx context.Context, action access.Action, table, workspac
 		allowed = caller.Anywhere(access.Read) // every workspace may refer to them
 	case table == tableAuthorities || action == access.Read:
 		allowed = caller.May(action, access.Everywhere)
-	default: // workspaces, licenses
+	default: // workspaces, environments, licenses
 		allowed = caller.Super()
 	}
 	if allowed {

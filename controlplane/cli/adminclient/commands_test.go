@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/controlplane/admin"
+	"github.com/keepgate/keepgate/controlplane/admin/dataplanes"
 	"github.com/keepgate/keepgate/controlplane/admin/keys"
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/cli/adminclient"
@@ -71,10 +72,13 @@ func newKeep(t *testing.T) *keep {
 	nodes.Join(fleet.Certificate{Name: "edge-1", Environment: "default"}, fleet.Label{NodeID: "n1", Hostname: "host-1"}, fleet.Held{Version: 3})
 	server, err := admin.New(admin.Deps{
 		Catalog: c, Keyring: ring, Fleet: nodes, Log: slog.New(slog.DiscardHandler), Wake: func() {},
-		Newest:        func() (uint64, uint64, string, bool) { return 1, 3, "", true },
-		AcceptRestore: func(context.Context) (uint64, error) { return 9, nil },
 		Rooms: []admin.Room{keys.New(keys.Deps{
 			Ring: ring, Courier: courier(t), Usage: store.CountSealed, Reveal: true, Wake: func() {}, Log: slog.New(slog.DiscardHandler),
+		}), dataplanes.New(dataplanes.Deps{
+			Fleet: nodes, Version: "1",
+			Newest:        func(string) (dataplanes.Position, bool) { return dataplanes.Position{Epoch: 1, Version: 3}, true },
+			Plugin:        func(string) (string, bool) { return "", false },
+			AcceptRestore: func(context.Context) (uint64, error) { return 9, nil },
 		})},
 	}, admin.Options{Version: "1"})
 	if err != nil {

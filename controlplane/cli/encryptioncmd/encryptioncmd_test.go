@@ -87,8 +87,6 @@ func serve(t *testing.T) (url string) {
 	})
 	server, err := admin.New(admin.Deps{
 		Catalog: entities, Fleet: fleet.New(store, fleet.Options{}), Log: slog.New(slog.DiscardHandler), Wake: func() {}, Rooms: []admin.Room{room},
-		Newest:        func() (uint64, uint64, string, bool) { return 1, 3, "", true },
-		AcceptRestore: func(context.Context) (uint64, error) { return 9, nil },
 	}, admin.Options{Version: "1"})
 	if err != nil {
 		t.Fatal(err)

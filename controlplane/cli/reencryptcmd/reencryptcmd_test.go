@@ -66,8 +66,7 @@ func newKeep(t *testing.T) *keep {
 	job := reencrypt.New(store, c, cipher, "a", reencrypt.Options{Save: time.Millisecond, Poll: time.Millisecond})
 	server, err := admin.New(admin.Deps{
 		Catalog: c, Fleet: fleet.New(store, fleet.Options{}), Log: slog.New(slog.DiscardHandler), Wake: func() {},
-		Rooms:  []admin.Room{reencryption.New(job, c.Workspace)},
-		Newest: func() (uint64, uint64, string, bool) { return 1, 1, "", true },
+		Rooms: []admin.Room{reencryption.New(job, c.Workspace)},
 	}, admin.Options{Version: "1"})
 	must(t, err)
 	listening := httptest.NewServer(server)
