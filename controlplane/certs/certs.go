@@ -11,6 +11,10 @@
 //	root.key     its private key, mode 0600; needed only to renew or to replace ca.crt: to be kept elsewhere
 //	chain.crt    ca.crt and root.crt: whom nodes and servers believe
 //
+// Where the CA follows another one (init --after), there is one more:
+//
+//	cross.crt    the former CA's word for ca.crt as the authority of control planes; they show it beside their own
+//
 // A certificate is in issued.json before anyone holds it, so that whatever the CA has signed can be
 // revoked by its name. Every change writes the CRL anew, which keeps its nextUpdate ahead, and keeps every
 // serial that the CRL on disk already has: an old issued.json brings no revoked certificate back.
@@ -43,6 +47,7 @@ const (
 	rootFile  = "root.crt"
 	rootKey   = "root.key"
 	chainFile = "chain.crt"
+	crossFile = "cross.crt"
 	keyFile   = "ca.key"
 	crlFile   = "crl.pem"
 	indexFile = "issued.json"
@@ -84,6 +89,8 @@ type Options struct {
 	Intermediate bool          // a root, and below it the CA that issues
 	RootName     string        // common names, for people
 	Name         string
+
+	after *Authority // vouches for it; nil: nobody
 }
 
 // Create makes a CA in a folder that has none.
@@ -121,7 +128,7 @@ func Create(dir, organisation string, options Options) (*Authority, error) {
 
 func create(dir, organisation string, options Options) (*Authority, error) {
 	const op = "certs.Create"
-	for _, name := range []string{caFile, keyFile, crlFile, indexFile, rootFile, rootKey, chainFile} {
+	for _, name := range []string{caFile, keyFile, crlFile, indexFile, rootFile, rootKey, chainFile, crossFile} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
 			if _, err := os.Lstat(filepath.Join(dir, caFile)); err == nil {
 				return nil, fault.Newf(fault.Conflict, op, dir, "%s is there already: nothing was changed; for another CA name another folder", caFile)
@@ -136,6 +143,9 @@ func create(dir, organisation string, options Options) (*Authority, error) {
 	// ca.crt comes last: a folder without it is no CA yet.
 	if err == nil {
 		err = a.save(now)
+	}
+	if err == nil && options.after != nil {
+		err = a.vouch(options.after)
 	}
 	if err == nil && a.root != nil {
 		err = replace(filepath.Join(dir, chainFile), 0o644, append(encode("CERTIFICATE", a.cert.Raw), encode("CERTIFICATE", a.root.Raw)...))

@@ -56,8 +56,8 @@ func TestCA(t *testing.T) {
 	t.Parallel()
 	authority, dir := create(t)
 	ca := authority.Certificate()
-	if !ca.IsCA || !ca.MaxPathLenZero || ca.KeyUsage != x509.KeyUsageCertSign|x509.KeyUsageCRLSign {
-		t.Errorf("CA: IsCA %v, path length zero %v, usage %v", ca.IsCA, ca.MaxPathLenZero, ca.KeyUsage)
+	if !ca.IsCA || ca.MaxPathLen != 1 || ca.KeyUsage != x509.KeyUsageCertSign|x509.KeyUsageCRLSign {
+		t.Errorf("CA: IsCA %v, path length %d, usage %v", ca.IsCA, ca.MaxPathLen, ca.KeyUsage)
 	}
 	if years := time.Until(ca.NotAfter).Hours() / 24 / 365; years < 9.9 || years > 10.1 {
 		t.Errorf("the CA is valid for %.1f years, want 10", years)

@@ -48,11 +48,11 @@ func (a *Authority) authority(file, name string, valid time.Duration, now time.T
 	}
 	template := &x509.Certificate{
 		SerialNumber: newSerial(), Subject: pkix.Name{Organization: []string{a.index.Organisation}, CommonName: name},
-		NotBefore: now.Add(-backdated), NotAfter: now.Add(valid), IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, // it signs leaves only
+		NotBefore: now.Add(-backdated), NotAfter: now.Add(valid), IsCA: true, BasicConstraintsValid: true, MaxPathLen: 1, // leaves, and authorities that sign leaves (edge.go, cross.go)
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	if file == rootKey {
-		template.MaxPathLen, template.MaxPathLenZero = 1, false
+		template.MaxPathLen = 2
 	}
 	if above == nil {
 		above, signer = template, key

@@ -45,7 +45,7 @@ func (e Entry) identity(organisation string) mtls.Identity {
 // validate says what keeps an entry from being one of this CA's.
 func (e Entry) validate(organisation string) error {
 	id := e.identity(organisation)
-	if !Plain(e.Role) {
+	if !Plain(e.Role) && !AboveLeaves(e.Role) {
 		return id.Validate()
 	}
 	if e.Environment != "" {

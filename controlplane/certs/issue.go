@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -73,19 +74,26 @@ func (a *Authority) Sign(request []byte, spec Spec) (Issued, error) {
 }
 
 func (a *Authority) certify(op string, public crypto.PublicKey, spec Spec, keyMadeHere bool) (Issued, error) {
-	now, subject := time.Now(), "certificate/"+spec.Name
-	template, notices, err := a.template(&spec, now)
+	template, notices, err := a.template(&spec, time.Now())
 	if err != nil {
-		return Issued{}, fault.New(fault.Invalid, op, subject, err)
+		return Issued{}, fault.New(fault.Invalid, op, "certificate/"+spec.Name, err)
 	}
+	entry := Entry{Role: spec.Role, Environment: spec.Environment, Name: spec.Name, KeyMadeHere: keyMadeHere}
+	return a.sign(op, public, template, entry, notices)
+}
+
+// sign signs a template for what the entry names. The entry is durable before the certificate is handed out.
+func (a *Authority) sign(op string, public crypto.PublicKey, template *x509.Certificate, entry Entry, notices []string) (Issued, error) {
+	now, subject := time.Now(), "certificate/"+entry.Name
 	digest, err := KeySHA256(public)
+	if err == nil {
+		err = entry.validate(a.index.Organisation)
+	}
 	if err != nil {
 		return Issued{}, fault.New(fault.Invalid, op, subject, err)
 	}
-	entry := Entry{
-		Serial: mtls.SerialText(template.SerialNumber), Role: spec.Role, Environment: spec.Environment, Name: spec.Name,
-		NotBefore: template.NotBefore.Unix(), NotAfter: template.NotAfter.Unix(), KeySHA256: digest, KeyMadeHere: keyMadeHere,
-	}
+	entry.Serial, entry.KeySHA256 = mtls.SerialText(template.SerialNumber), digest
+	entry.NotBefore, entry.NotAfter = template.NotBefore.Unix(), template.NotAfter.Unix()
 	more, err := a.compare(entry, now)
 	if err != nil {
 		return Issued{}, fault.New(fault.Conflict, op, subject, err)
@@ -94,17 +102,31 @@ func (a *Authority) certify(op string, public crypto.PublicKey, spec Spec, keyMa
 	if err != nil {
 		return Issued{}, fault.New(fault.Internal, op, subject, fmt.Errorf("signing: %w", err))
 	}
+	above, err := a.above(entry.Role)
+	if err != nil {
+		return Issued{}, fault.New(fault.Corrupt, op, subject, err)
+	}
 	a.index.Certificates = append(a.index.Certificates, entry)
 	if err := a.save(now); err != nil {
 		return Issued{}, fault.New(fault.Internal, op, subject, err)
 	}
 	id := entry.identity(a.index.Organisation)
 	id.Serial, id.NotAfter = entry.Serial, template.NotAfter
-	certPEM := encode("CERTIFICATE", der)
-	if a.root != nil { // whoever knows the root alone has to be shown what is between
-		certPEM = append(certPEM, encode("CERTIFICATE", a.cert.Raw)...)
+	return Issued{CertPEM: append(encode("CERTIFICATE", der), above...), Identity: id, KeySHA: digest, Notices: append(notices, more...)}, nil
+}
+
+// above is what the holder of a certificate shows with it: the CA, to those who know the root alone, and of control planes the word of
+// the CA before, to those who know that one alone.
+func (a *Authority) above(role mtls.Role) (pemText []byte, err error) {
+	if a.root != nil {
+		pemText = encode("CERTIFICATE", a.cert.Raw)
 	}
-	return Issued{CertPEM: certPEM, Identity: id, KeySHA: digest, Notices: append(notices, more...)}, nil
+	path := filepath.Join(a.dir, crossFile)
+	if role != mtls.ControlPlane || !present(path) {
+		return pemText, nil
+	}
+	chain, err := a.readCross(path)
+	return append(pemText, chain...), err
 }
 
 // template fills spec's defaults in and makes the certificate of it.
