@@ -190,9 +190,10 @@ type WrapRequest struct {
 	Uid string `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
 	// Under which key. Empty: the current one.
 	KeyId string `protobuf:"bytes,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
-	// 1 to 1024 bytes.
+	// 1 to 982 bytes, so that the ciphertext is not longer than what Kubernetes takes.
 	Plaintext []byte `protobuf:"bytes,3,opt,name=plaintext,proto3" json:"plaintext,omitempty"`
-	// A trial whose result nobody keeps: counted, and not in the journal.
+	// A trial whose result nobody keeps: counted, and not in the journal. What it wraps opens in trials alone, and it may
+	// name any key that unwraps.
 	Canary        bool `protobuf:"varint,4,opt,name=canary,proto3" json:"canary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -310,11 +311,12 @@ func (x *WrapResponse) GetKeyId() string {
 }
 
 type UnwrapRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Uid           string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
-	KeyId         string                 `protobuf:"bytes,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
-	Ciphertext    []byte                 `protobuf:"bytes,3,opt,name=ciphertext,proto3" json:"ciphertext,omitempty"`
-	Canary        bool                   `protobuf:"varint,4,opt,name=canary,proto3" json:"canary,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Uid        string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
+	KeyId      string                 `protobuf:"bytes,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Ciphertext []byte                 `protobuf:"bytes,3,opt,name=ciphertext,proto3" json:"ciphertext,omitempty"`
+	// Opens what a canary wrapped, and nothing else.
+	Canary        bool `protobuf:"varint,4,opt,name=canary,proto3" json:"canary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

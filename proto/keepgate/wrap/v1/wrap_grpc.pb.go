@@ -33,8 +33,9 @@ const (
 // WrapService is served on the cluster's listener to certificates of role kms. Which KEK a caller may use follows from
 // its certificate alone: the name before the first dot ("prod" and "prod.master-1" use the KEK "prod").
 //
-// Errors: NOT_FOUND no such KEK or key_id · FAILED_PRECONDITION the key was retired · INVALID_ARGUMENT bad size or a
-// ciphertext that is not this KEK's · UNAVAILABLE the keyring or the database does not answer · PERMISSION_DENIED.
+// Errors: NOT_FOUND no such KEK or key_id · FAILED_PRECONDITION the key was retired, or was replaced more than three
+// minutes ago and wraps no more, or the KEK has ended · INVALID_ARGUMENT bad size or a ciphertext that is not this KEK's ·
+// UNAVAILABLE the keyring or the database does not answer · PERMISSION_DENIED.
 type WrapServiceClient interface {
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
 	Wrap(ctx context.Context, in *WrapRequest, opts ...grpc.CallOption) (*WrapResponse, error)
@@ -86,8 +87,9 @@ func (c *wrapServiceClient) Unwrap(ctx context.Context, in *UnwrapRequest, opts 
 // WrapService is served on the cluster's listener to certificates of role kms. Which KEK a caller may use follows from
 // its certificate alone: the name before the first dot ("prod" and "prod.master-1" use the KEK "prod").
 //
-// Errors: NOT_FOUND no such KEK or key_id · FAILED_PRECONDITION the key was retired · INVALID_ARGUMENT bad size or a
-// ciphertext that is not this KEK's · UNAVAILABLE the keyring or the database does not answer · PERMISSION_DENIED.
+// Errors: NOT_FOUND no such KEK or key_id · FAILED_PRECONDITION the key was retired, or was replaced more than three
+// minutes ago and wraps no more, or the KEK has ended · INVALID_ARGUMENT bad size or a ciphertext that is not this KEK's ·
+// UNAVAILABLE the keyring or the database does not answer · PERMISSION_DENIED.
 type WrapServiceServer interface {
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
 	Wrap(context.Context, *WrapRequest) (*WrapResponse, error)
