@@ -132,12 +132,15 @@ func (p *plane) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.catalog = catalog.New(p.store, entities, counting{cipher, p.providers.operations()}, catalog.Options{Log: p.log})
+	p.catalog = catalog.New(p.store, entities, counting{cipher, p.providers.operations()}, catalog.Options{Log: p.log, OneEnvironment: oneEnvironment(p.settings.Cluster)})
 	if err := p.loadBlob(ctx); err != nil {
 		return err
 	}
 	if err := p.catalog.Start(ctx); err != nil {
 		return fmt.Errorf("starting the catalog: %w", err)
+	}
+	if err := p.checkEnvironments(ctx); err != nil {
+		return err
 	}
 	p.feed = changefeed.New(p.store, changefeed.Options{Poll: p.settings.Database.UpdateFrequency})
 	p.publisher = publish.New(p.store, p.feed, p.catalog, entities, p.log)

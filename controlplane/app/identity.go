@@ -62,6 +62,9 @@ func peerFiles(s cpsettings.ControlPlane) (files mtls.Files, ok bool) {
 	if p.Cert != "" || p.Key != "" || p.CACert != "" {
 		return mtls.Files{Cert: p.Cert, Key: p.Key, CA: p.CACert, CRL: p.CRL}, true
 	}
+	if !namesNode(c) {
+		return mtls.Files{}, false
+	}
 	return mtls.Files{Cert: c.Cert, Key: c.Key, CA: c.CACert, CRL: c.CRL}, c.Cert != "" || c.Key != "" || c.CACert != ""
 }
 
@@ -88,6 +91,9 @@ func openPeer(s cpsettings.ControlPlane, node, hostname string, log *slog.Logger
 	}
 	if role := source.Identity().Role; role != mtls.ControlPlane {
 		return nil, fault.Newf(fault.Invalid, "app.Run", "peer_cert", "it is a certificate of role %s; issue one of role control-plane", role)
+	}
+	if err := notShared(s.Cluster, source); err != nil {
+		return nil, err
 	}
 	p.source = source
 	return p, nil

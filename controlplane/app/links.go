@@ -13,11 +13,9 @@ import (
 	"github.com/keepgate/keepgate/controlplane/publish"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	wrapv1 "github.com/keepgate/keepgate/proto/keepgate/wrap/v1"
-	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
-	"github.com/keepgate/keepgate/shared/settings"
 	"github.com/keepgate/keepgate/shared/version"
 )
 
@@ -32,7 +30,7 @@ type links struct {
 
 // newLinks opens the sockets for data planes; nil when no cluster certificate is configured.
 func newLinks(p *plane) (*links, error) {
-	source, err := clusterSource(p.settings.Cluster.Cluster, p.log)
+	source, err := clusterSource(p.settings.Cluster, p.log)
 	if err != nil || source == nil {
 		return nil, err
 	}
@@ -48,21 +46,6 @@ func newLinks(p *plane) (*links, error) {
 	}
 	p.links = l
 	return l, nil
-}
-
-// clusterSource reads the cluster certificates; nil when none are configured.
-func clusterSource(c settings.Cluster, log *slog.Logger) (*mtls.Source, error) {
-	if c.Cert == "" && c.Key == "" && c.CACert == "" {
-		return nil, nil
-	}
-	source, err := mtls.OpenWith(mtls.Files{Cert: c.Cert, Key: c.Key, CA: c.CACert, CRL: c.CRL}, mtls.Options{Log: log})
-	if err != nil {
-		return nil, err
-	}
-	if role := source.Identity().Role; role != mtls.ControlPlane {
-		return nil, fault.Newf(fault.Invalid, "app.Run", "cluster_cert", "it is a certificate of role %s; issue one of role control-plane", role)
-	}
-	return source, nil
 }
 
 // Run serves until ctx ends.

@@ -68,7 +68,7 @@ func (p *plane) join(ctx context.Context) (err error) {
 		return fmt.Errorf("opening the journal: %w", err)
 	}
 	n.members = members.New(p.store, proves, n.cluster, n.say, members.Options{
-		Sole: !shared || strategyOf(p.settings) == "local", Log: p.log,
+		Sole: !shared || strategyOf(p.settings) == "local" || soleByTrust(p.settings), SoleBecause: whySole(p.settings), Log: p.log,
 	})
 	if shared {
 		if err := n.open(ctx); err != nil {

@@ -42,6 +42,8 @@ type Cipher interface {
 type Options struct {
 	Log    *slog.Logger // default: discard
 	Hashes int          // passwords hashed at once, each takes 19 MiB; default: half of the processors, at least one
+
+	OneEnvironment string // why there may be none but the default one; "" lets there be others
 }
 
 // Catalog reads and writes entities. It is safe for concurrent use.

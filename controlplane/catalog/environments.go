@@ -23,6 +23,9 @@ func (c *Catalog) checkEnvironment(ctx context.Context, e *schema.Entity, m prot
 	if e.Table != tableEnvironments {
 		return nil, nil
 	}
+	if because := c.options.OneEnvironment; because != "" && text(m, "name") != "default" {
+		return violation("name", because), nil
+	}
 	if text(m, fieldFingerprintKey) == "" {
 		newFingerprintKey(m)
 	}

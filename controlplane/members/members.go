@@ -79,7 +79,9 @@ type Options struct {
 	Every time.Duration // between renewals; default 5 s
 	Lasts time.Duration // a lease that was not renewed for so long is over; default 15 s
 	Sole  bool          // this node shares the database with no other
-	Log   *slog.Logger  // default: discard
+
+	SoleBecause string       // ends the sentence of a refusal; default: that only keyring_strategy = cluster lets nodes run together
+	Log         *slog.Logger // default: discard
 }
 
 func (o Options) withDefaults() Options {
@@ -88,6 +90,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Lasts == 0 {
 		o.Lasts = 15 * time.Second
+	}
+	if o.SoleBecause == "" {
+		o.SoleBecause = "only nodes that share their keyring (keyring_strategy = cluster) run together on a database"
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -77,6 +77,5 @@ func (m *Members) refusal(op string, other reading) error {
 	if host == "" {
 		host = "another host"
 	}
-	return fault.Newf(fault.Conflict, op, "database", "control plane node %s on %s is using it; only nodes that share their keyring "+
-		"(keyring_strategy = cluster) run together on a database", other.said.Node, host)
+	return fault.Newf(fault.Conflict, op, "database", "control plane node %s on %s is using it; %s", other.said.Node, host, m.options.SoleBecause)
 }

@@ -24,11 +24,18 @@ func clusterSource(c dpsettings.Cluster, log *slog.Logger) (*mtls.Source, error)
 	if err := checkAddresses(c.ControlPlane); err != nil {
 		return nil, fault.New(fault.Invalid, op, "cluster_control_plane", err)
 	}
-	if c.Cert == "" || c.Key == "" || c.CACert == "" {
+	mode := mtls.Mode(c.MTLS)
+	switch {
+	case mode == mtls.Shared && (c.Cert == "" || c.Key == ""):
+		return nil, fault.Newf(fault.Invalid, op, "cluster_cert", "with cluster_mtls = shared set cluster_cert and cluster_cert_key to the very pair that the control plane has")
+	case mode != mtls.Shared && (c.Cert == "" || c.Key == "" || c.CACert == ""):
 		return nil, fault.Newf(fault.Invalid, op, "cluster_cert",
 			"set cluster_cert, cluster_cert_key and cluster_ca_cert%s", requestHint)
 	}
-	source, err := mtls.OpenWith(mtls.Files{Cert: c.Cert, Key: c.Key, CA: c.CACert, CRL: c.CRL}, mtls.Options{Log: log})
+	// The next authority of the cluster is believed by the signature of the one that this node knows: it may have been
+	// away while the one replaced the other.
+	source, err := mtls.OpenWith(mtls.Files{Cert: c.Cert, Key: c.Key, CA: c.CACert, CRL: c.CRL},
+		mtls.Options{Mode: mode, Role: mtls.DataPlane, CrossSigned: true, Log: log})
 	if err != nil {
 		hint := ""
 		if absent(c.Cert) || absent(c.Key) {

@@ -63,6 +63,9 @@ func (b Bundle) digest() [sha256.Size]byte {
 // Authorities returns the CAs of the CA file, without what was told by Believe.
 func (s *Source) Authorities() []*x509.Certificate { return slices.Clone(s.trust.Load().papers.cas) }
 
+// Certificate returns this side's own certificate.
+func (s *Source) Certificate() *x509.Certificate { return s.trust.Load().pair.Leaf }
+
 // List returns the newest CRL of a CA that is in use, in DER, and whether there is one.
 func (s *Source) List(ca *x509.Certificate) (der []byte, found bool) {
 	list := s.trust.Load().lists[issuerOf(ca)]

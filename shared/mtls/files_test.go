@@ -35,7 +35,7 @@ func TestOpenRefuses(t *testing.T) {
 		says  string
 	}{
 		"no certificate configured": {func(_ *testing.T, f *mtls.Files) { f.Cert = "" }, "cluster certificate and key must be provided to use Hybrid mode"},
-		"no CA configured":          {func(_ *testing.T, f *mtls.Files) { f.CA = "" }, "a CA is needed with mode pki"},
+		"no CA configured":          {func(_ *testing.T, f *mtls.Files) { f.CA = "" }, "cluster_mtls = pki needs the certificates of the CAs"},
 		"certificate missing":       {func(_ *testing.T, f *mtls.Files) { f.Cert += ".not" }, "no such file"},
 		"CRL configured but missing": {
 			func(_ *testing.T, f *mtls.Files) { f.CRL += ".not" }, "CRL: open",

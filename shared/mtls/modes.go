@@ -40,17 +40,17 @@ func (o *Options) check(files Files) error {
 	case files.Cert == "" || files.Key == "":
 		return errors.New("cluster certificate and key must be provided to use Hybrid mode")
 	case o.Mode != PKI && o.Mode != CheckCN && o.Mode != Shared:
-		return fmt.Errorf("mode %q is not one of pki, pki_check_cn, shared", string(o.Mode))
+		return fmt.Errorf("cluster_mtls = %s is not one of pki, pki_check_cn, shared", o.Mode)
 	case o.Mode != PKI && o.Role != ControlPlane && o.Role != DataPlane:
-		return fmt.Errorf("mode %s is for the two planes, not for role %q", o.Mode, string(o.Role))
+		return fmt.Errorf("cluster_mtls = %s is for the two planes, not for role %q", o.Mode, string(o.Role))
 	case o.Mode != Shared && files.CA == "":
-		return fmt.Errorf("a CA is needed with mode %s: whose certificates are believed", o.Mode)
+		return fmt.Errorf("cluster_mtls = %s needs the certificates of the CAs that are believed (cluster_ca_cert)", o.Mode)
 	case o.Mode == Shared && files.CRL != "":
-		return errors.New("mode shared can revoke nothing, but a CRL is given: take it out, or use mode pki")
+		return errors.New("cluster_mtls = shared can revoke nothing: take cluster_crl out, or set cluster_mtls = pki")
 	case o.Mode == Shared && o.Responders != nil:
-		return errors.New("mode shared can revoke nothing, but responders are to be asked: leave that off, or use mode pki")
+		return errors.New("cluster_mtls = shared can revoke nothing: set cluster_ocsp = off, or cluster_mtls = pki")
 	case o.Mode != CheckCN && len(o.CommonNames) > 0:
-		return fmt.Errorf("common names are given, but mode %s looks at none: take them out, or use mode pki_check_cn", o.Mode)
+		return fmt.Errorf("cluster_mtls = %s looks at no common names: take cluster_allowed_common_names out, or set cluster_mtls = pki_check_cn", o.Mode)
 	}
 	return nil
 }
@@ -165,8 +165,8 @@ func (s *Source) Mode() Mode { return s.options.Mode }
 
 // verifyShared is the policy of Shared: the very same certificate, and in time.
 func (t *trust) verifyShared(leaf *x509.Certificate, d demand, now time.Time) (Identity, error) {
-	role := DataPlane
-	if t.options.Role == DataPlane {
+	role := DataPlane // the certificate does not say
+	if t.options.Role == DataPlane || slices.Equal(d.roles, []Role{ControlPlane}) {
 		role = ControlPlane
 	}
 	if !bytes.Equal(leaf.Raw, t.pair.Leaf.Raw) { // what Kong compares is the SHA-256 of both
