@@ -24,7 +24,8 @@ import (
 const persistEvery = 30 * time.Second
 
 const (
-	saveEvery   = time.Second
+	saveEvery = time.Second
+	// forgetEvery is how often rows are dropped at most; a short purge delay is more often looked after.
 	forgetEvery = time.Hour
 	// lastSave bounds writing the rows at the end.
 	lastSave = 2 * time.Second
@@ -134,7 +135,7 @@ func New(store Store, options Options) *Fleet {
 func (f *Fleet) Run(ctx context.Context) error {
 	save := time.NewTicker(saveEvery)
 	defer save.Stop()
-	forget := time.NewTicker(forgetEvery)
+	forget := time.NewTicker(min(forgetEvery, f.options.PurgeDelay))
 	defer forget.Stop()
 	f.forget(ctx)
 	for {
@@ -242,8 +243,12 @@ func (f *Fleet) List(ctx context.Context) ([]Status, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading data planes: %w", err)
 	}
-	all := map[string]Status{}
+	all := make(map[string]Status, len(nodes))
+	purged := time.Now().Add(-f.options.PurgeDelay).Unix()
 	for _, node := range nodes {
+		if node.Seen < purged { // dropped at the next occasion
+			continue
+		}
 		status := Status{SyncStatus: Unknown}
 		if err := json.Unmarshal(node.Body, &status); err != nil {
 			return nil, fmt.Errorf("reading data plane %s: %w", node.ID, err)
@@ -252,7 +257,7 @@ func (f *Fleet) List(ctx context.Context) ([]Status, error) {
 		all[node.ID] = status
 	}
 	for _, s := range f.sessions() {
-		if status := s.Status(); status.Linked || status.LastSeen >= all[s.id].LastSeen {
+		if status := s.Status(); status.Linked || status.LastSeen >= max(all[s.id].LastSeen, purged) {
 			all[s.id] = status
 		}
 	}

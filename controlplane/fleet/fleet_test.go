@@ -41,8 +41,11 @@ func (d *database) PutNode(ctx context.Context, node record.Node) error {
 	if d.away.Load() {
 		return fault.Newf(fault.Unavailable, "test", "database", "away")
 	}
-	d.writes.Add(1)
-	return d.Store.PutNode(ctx, node)
+	err := d.Store.PutNode(ctx, node)
+	if err == nil {
+		d.writes.Add(1)
+	}
+	return err
 }
 
 // start runs a fleet; stop ends it and waits.
