@@ -140,6 +140,8 @@ func plan() []room {
 		}},
 		{"dataplane/localstore", []string{"shared/aead", "shared/configset", "shared/durable", "shared/localkeys"}},
 		{"dataplane/apply", []string{"dataplane/compile", "dataplane/localstore", "dataplane/table", "shared/configset", "shared/localkeys", "shared/schema"}},
+		{"dataplane/tunnel", nil},
+		{"dataplane/enrol", []string{"shared/durable", "shared/enrolment", "shared/mtls", "shared/telemetry"}},
 		{"dataplane/uplink", []string{"dataplane/apply", "shared/configset", "shared/mtls", "shared/mtls/grpccreds", "shared/telemetry"}},
 		{"dataplane/grpcweb", []string{"dataplane/exchange"}},
 		{"dataplane/proxy", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/healthcheck", "dataplane/grpcweb", "dataplane/http1/client", "dataplane/plugin", "dataplane/table", "dataplane/upstream"}},
@@ -149,7 +151,7 @@ func plan() []room {
 		{"dataplane/accesslog", []string{"dataplane/exchange", "dataplane/redact"}},
 		{"dataplane/logrecord", []string{"dataplane/exchange", "dataplane/plugin", "dataplane/redact", "shared/plugins", "shared/schema"}},
 		{"dataplane/cli/...", []string{
-			"dataplane/cli/...", "dataplane/localstore", "shared/configset", "shared/durable", "shared/localkeys", "shared/mtls", "shared/process", "shared/settings/...", "shared/telemetry",
+			"dataplane/cli/...", "dataplane/enrol", "dataplane/localstore", "dataplane/tunnel", "shared/configset", "shared/durable", "shared/enrolment", "shared/localkeys", "shared/mtls", "shared/process", "shared/settings/...", "shared/telemetry",
 		}},
 		{"dataplane/app", []string{"dataplane/...", "shared/..."}},
 		{"dataplane/cmd/*", []string{"dataplane/app", "dataplane/cli", "shared/process", "shared/settings/...", "shared/telemetry"}},

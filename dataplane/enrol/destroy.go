@@ -1,0 +1,60 @@
+package enrol
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/keepgate/keepgate/shared/durable"
+)
+
+// destroy removes what is chosen of the folder, and goes on where something fails.
+func (f *Folder) destroy(chosen func(name string) bool) error {
+	entries, err := os.ReadDir(f.dir)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, entry := range entries {
+		if entry.IsDir() && chosen(entry.Name()) {
+			failures = append(failures, f.destroyFolder(filepath.Join(f.dir, entry.Name())))
+		}
+	}
+	return errors.Join(append(failures, f.on.SyncDir(f.dir))...)
+}
+
+// destroyFolder overwrites the keys of a generation and removes it.
+func (f *Folder) destroyFolder(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	failures := []error{err}
+	for _, entry := range entries {
+		path := filepath.Join(dir, entry.Name())
+		if entry.Name() == keyName || strings.HasPrefix(entry.Name(), keyName) && strings.HasSuffix(entry.Name(), durable.TemporarySuffix) {
+			failures = append(failures, overwrite(path))
+		}
+		failures = append(failures, f.on.Remove(path))
+	}
+	return errors.Join(append(failures, f.on.Remove(dir))...)
+}
+
+// overwrite writes zeros over a key, and sees them down.
+func overwrite(path string) (err error) {
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	if _, err := file.Write(make([]byte, min(info.Size(), maxKept))); err != nil {
+		return err
+	}
+	return file.Sync()
+}
