@@ -16,6 +16,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/admin"
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/changefeed"
+	"github.com/keepgate/keepgate/controlplane/enrol/authority"
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/keks"
 	"github.com/keepgate/keepgate/controlplane/keyring"
@@ -62,7 +63,8 @@ type plane struct {
 	feed         *changefeed.Feed
 	publisher    *publish.Publisher
 	fleet        *fleet.Fleet
-	links        *links // nil without a cluster certificate
+	links        *links                 // nil without a cluster certificate
+	authorities  *authority.Authorities // as links
 	keks         *keks.Keks
 }
 

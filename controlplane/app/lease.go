@@ -25,6 +25,9 @@ func (n *peers) say() members.Say {
 	if p.ring != nil {
 		say.Sequence, say.Holds, say.Joined = p.ring.Presence()
 	}
+	if trust := n.trust.Load(); trust != nil {
+		say.Trust = trust.say()
+	}
 	for name, ring := range n.rings.all() {
 		var said members.Ring
 		said.Sequence, said.Holds, said.Joined = ring.Presence()

@@ -42,6 +42,7 @@ type peers struct {
 	started  time.Time
 	changed  chan struct{}               // this node's ring has changed, and nobody was told yet
 	rings    rings                       // beside the keyring
+	trust    atomic.Pointer[trusting]    // nil: no data planes are served here
 	chains   atomic.Pointer[members.Say] // what this node reads and writes, for its lease; nil: nothing was said yet
 }
 

@@ -54,9 +54,16 @@ type Say struct {
 	Joined             bool     `json:"joined"`             // the node once held every usable key
 	CertificateExpires int64    `json:"certificate_expires,omitempty"`
 
+	Trust  *Trust              `json:"trust,omitempty"`  // whom it believes on its listener for data planes; nil: it has none
 	Rings  map[string]Ring     `json:"rings,omitempty"`  // by name
 	Reads  map[string][]string `json:"reads,omitempty"`  // prefixes of the marks that it reads, by table; "*": other tables
 	Writes map[string]string   `json:"writes,omitempty"` // the one that it writes
+}
+
+// Trust is what a node says of whom it believes.
+type Trust struct {
+	Sequence uint64   `json:"sequence"`        // of the document that it goes by
+	Roots    []string `json:"roots,omitempty"` // fingerprints of the authorities under which its own certificate is believed
 }
 
 // Ring is what a node says of a ring of keys beside the keyring.

@@ -267,4 +267,3 @@ func (d *document) family(id string) (ids []string) {
 	}
 	return ids
 }
-

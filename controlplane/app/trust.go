@@ -1,0 +1,88 @@
+package app
+
+import (
+	"context"
+	"crypto/x509"
+	"sync"
+
+	"github.com/keepgate/keepgate/controlplane/certs"
+	"github.com/keepgate/keepgate/controlplane/enrol/authority"
+	"github.com/keepgate/keepgate/controlplane/members"
+	"github.com/keepgate/keepgate/shared/mtls"
+)
+
+const tableTrust = "cluster_trust"
+
+// openTrust makes what this node knows of whom the planes believe, and reads it, so that nobody links before.
+func (p *plane) openTrust(ctx context.Context, source *mtls.Source) {
+	p.authorities = authority.New(authority.Deps{
+		Store: p.store, Catalog: p.catalog, Journal: p.peers.journal, Files: source, Organisation: source.Identity().Organisation,
+		Sealing: p.seals(tableTrust), ControlPlanes: p.believingControlPlanes, DataPlanes: p.believingDataPlanes,
+		Believe: func(authorities, retired []*x509.Certificate, lists []*x509.RevocationList) error {
+			return source.Believe(mtls.Bundle{Authorities: authorities, Retired: retired, Lists: lists})
+		},
+	}, authority.Options{Linked: p.fleet.Linked, Changed: p.peers.committed, Log: p.log})
+	_ = p.authorities.Load(ctx) // told in the log, and tried again
+	p.peers.trust.Store(&trusting{authorities: p.authorities, source: source, file: p.settings.Cluster.Cert})
+}
+
+// trusting is what a lease says of whom this node believes.
+type trusting struct {
+	authorities *authority.Authorities
+	source      *mtls.Source
+	file        string // of the cluster certificate
+
+	mu    sync.Mutex
+	of    *x509.Certificate // guarded by mu; what Roots were looked up for
+	after uint64            // guarded by mu
+	roots []string          // guarded by mu
+}
+
+func (t *trusting) say() *members.Trust {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	own, sequence := t.source.Certificate(), t.authorities.Sequence()
+	if own != t.of || sequence != t.after {
+		t.of, t.after, t.roots = own, sequence, t.authorities.Under(t.chain(own))
+	}
+	return &members.Trust{Sequence: sequence, Roots: t.roots}
+}
+
+// chain is the own certificate with what its file holds beside it.
+func (t *trusting) chain(own *x509.Certificate) []*x509.Certificate {
+	chain := []*x509.Certificate{own}
+	found, err := certs.ReadFile(t.file)
+	if err != nil {
+		return chain // it is being replaced at this moment
+	}
+	for _, one := range found {
+		if cert, ok := one.(*x509.Certificate); ok {
+			chain = append(chain, cert)
+		}
+	}
+	return chain
+}
+
+// believingControlPlanes are the nodes that live and serve data planes.
+func (p *plane) believingControlPlanes(ctx context.Context) (holders []authority.Holder, err error) {
+	live, err := p.peers.members.Live(ctx)
+	for _, m := range live {
+		if m.Trust != nil {
+			holders = append(holders, authority.Holder{Name: m.Name, Sequence: m.Trust.Sequence, Roots: m.Trust.Roots})
+		}
+	}
+	return holders, err
+}
+
+// believingDataPlanes are those that were seen within the purge delay.
+func (p *plane) believingDataPlanes(ctx context.Context) (holders []authority.Holder, err error) {
+	all, err := p.fleet.List(ctx)
+	for _, d := range all {
+		holder := authority.Holder{Name: d.Environment + "/" + d.Name, Sequence: d.TrustSequence}
+		if d.Root != "" {
+			holder.Roots = []string{d.Root}
+		}
+		holders = append(holders, holder)
+	}
+	return holders, err
+}
