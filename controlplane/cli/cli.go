@@ -66,7 +66,7 @@ func Root(plane Plane) (*cobra.Command, error) {
 	ring, ringErr := keyringcmd.Command(plane.Rehearse)
 	doctor, doctorErr := doctorcmd.Command(plane.Doctor)
 	encryption, encryptionErr := encryptioncmd.Command()
-	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), doctor, encryption, fleetcmd.Command(), kekcmd.Command(), nodescmd.Command(), rbaccmd.Command(), ring)
+	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), doctor, encryption, fleetcmd.Command(), certscmd.HybridCommand(), kekcmd.Command(), nodescmd.Command(), rbaccmd.Command(), ring)
 	return root, errors.Join(err, databaseErr, ringErr, doctorErr, encryptionErr)
 }
 

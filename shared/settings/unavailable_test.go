@@ -17,23 +17,17 @@ func TestPromisesThatAreNotKeptStop(t *testing.T) {
 		refused bool
 		warns   bool
 	}{
-		"cluster_mtls = pki":                       {},
-		"cluster_mtls = shared":                    {refused: true},
-		"cluster_mtls = pki_check_cn":              {refused: true},
-		"cluster_ocsp = optional":                  {refused: true},
-		"cluster_ocsp =":                           {warns: true},
-		"cluster_allowed_common_names = a.example": {refused: true},
-		"fips = on":                                {refused: true},
-		"lua_ssl_protocols = TLSv1.3":              {refused: true},
-		"lua_ssl_protocols = TLSv1.2 TLSv1.3":      {},
-		"lua_ssl_protocols = TLSv1.1 TLSv1.2":      {warns: true},
-		"pg_max_concurrent_queries = 5":            {refused: true},
-		"pg_max_concurrent_queries = 0":            {},
-		"pg_semaphore_timeout = 100":               {refused: true},
-		"pg_ro_backlog = 16":                       {refused: true},
-		"audit_log = on":                           {warns: true}, // the other plane's
-		"status_listen = 127.0.0.1:0 ssl":          {refused: true},
-		"status_listen = 127.0.0.1:0":              {},
+		"fips = on":                           {refused: true},
+		"lua_ssl_protocols = TLSv1.3":         {refused: true},
+		"lua_ssl_protocols = TLSv1.2 TLSv1.3": {},
+		"lua_ssl_protocols = TLSv1.1 TLSv1.2": {warns: true},
+		"pg_max_concurrent_queries = 5":       {refused: true},
+		"pg_max_concurrent_queries = 0":       {},
+		"pg_semaphore_timeout = 100":          {refused: true},
+		"pg_ro_backlog = 16":                  {refused: true},
+		"audit_log = on":                      {warns: true}, // the other plane's
+		"status_listen = 127.0.0.1:0 ssl":     {refused: true},
+		"status_listen = 127.0.0.1:0":         {},
 	}
 	for line, test := range tests {
 		for _, file := range []string{"kong.conf", "keepgate.conf"} {

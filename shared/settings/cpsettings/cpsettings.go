@@ -55,8 +55,8 @@ type Cluster struct {
 	Listen      values.Listen `key:"cluster_listen" default:"0.0.0.0:8005" help:"Where data planes and keepgate-kms connect. It always speaks mutual TLS."`
 	Advertise   []string      `key:"cluster_advertise" help:"The host:port under which data planes reach cluster_listen, of every node: keepgate-cp fleet invite names them. Empty means this host's name and the port of cluster_listen."`
 	PurgeDelay  time.Duration `key:"cluster_data_plane_purge_delay" default:"14d" unit:"s" min:"60s" help:"How long a data plane that is gone stays in the list."`
-	CommonNames []string      `key:"cluster_allowed_common_names" help:"With cluster_mtls = pki_check_cn: the common names that a data plane's certificate may have. Empty means any below the same parent domain as that of cluster_cert."`
-	OCSP        string        `key:"cluster_ocsp" default:"off" oneof:"on|off|optional" help:"Ask the responder that a data plane's certificate names whether it was revoked; optional lets a node in when nobody answers. Not with cluster_mtls = shared."`
+	CommonNames []string      `key:"cluster_allowed_common_names" help:"With cluster_mtls = pki_check_cn: the common names that a data plane's certificate may have. Empty means those whose parent domain is that of the common name of cluster_cert."`
+	OCSP        string        `key:"cluster_ocsp" default:"off" oneof:"on|off|optional" help:"Ask the responder that a data plane's certificate names (OCSP) whether it was revoked: on lets nobody in of whom it is not known, optional lets in when nobody answers. Not with cluster_mtls = shared."`
 	Validity    time.Duration `key:"cluster_certificate_validity" default:"30d" unit:"s" min:"30s" help:"How long the certificates are valid that data planes get by joining; they renew them when two thirds have passed."`
 	KMSAudit    bool          `key:"kms_audit" default:"on" help:"Write every wrap and unwrap for Kubernetes into the journal before it is answered."`
 }
