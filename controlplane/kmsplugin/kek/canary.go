@@ -68,7 +68,7 @@ func (f *Follower) tryNext(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	if fault.KindOf(err) == fault.Unavailable && f.ask(ctx) != nil {
+	if fault.KindOf(err) == fault.Unavailable && f.Ask(ctx) != nil {
 		f.settle(id, time.Time{}, nil) // nobody is there, which is told already; nothing was tried
 		return
 	}
@@ -114,6 +114,9 @@ func (f *Follower) settle(id string, began time.Time, err error) {
 		}
 	}
 }
+
+// Try tries the current key, now, for one who asks by hand.
+func (f *Follower) Try(ctx context.Context) error { return f.try(ctx, f.Verdict().Current.ID) }
 
 // try wraps a random secret under a key, unwraps it again and compares.
 func (f *Follower) try(ctx context.Context, id string) error {

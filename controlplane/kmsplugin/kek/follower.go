@@ -99,7 +99,7 @@ func New(cp ControlPlane, name string, options Options) *Follower {
 // Run follows until ctx ends.
 func (f *Follower) Run(ctx context.Context) error {
 	for {
-		if f.ask(ctx) == nil {
+		if f.Ask(ctx) == nil {
 			f.tryNext(ctx)
 		}
 		f.tell(time.Now())
@@ -149,8 +149,8 @@ func (f *Follower) Knows(ctx context.Context, id string) (bool, error) {
 	return false, err
 }
 
-// ask asks the control plane for the keys, now.
-func (f *Follower) ask(ctx context.Context) error {
+// Ask asks the control plane for the keys, now. Run does that by itself.
+func (f *Follower) Ask(ctx context.Context) error {
 	f.asking.Lock()
 	defer f.asking.Unlock()
 	return f.askLocked(ctx)
