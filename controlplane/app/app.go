@@ -16,7 +16,9 @@ import (
 	"github.com/keepgate/keepgate/controlplane/admin"
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/changefeed"
+	"github.com/keepgate/keepgate/controlplane/enrol"
 	"github.com/keepgate/keepgate/controlplane/enrol/authority"
+	"github.com/keepgate/keepgate/controlplane/enrol/nodes"
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/keks"
 	"github.com/keepgate/keepgate/controlplane/keyring"
@@ -64,7 +66,9 @@ type plane struct {
 	publisher    *publish.Publisher
 	fleet        *fleet.Fleet
 	links        *links                 // nil without a cluster certificate
-	authorities  *authority.Authorities // as links
+	authorities  *authority.Authorities // as links, and nil under cluster_mtls = shared
+	registry     *nodes.Registry        // who may link
+	enrolments   *enrol.Service         // who may join
 	keks         *keks.Keks
 }
 
@@ -167,7 +171,7 @@ func (p *plane) identify() (err error) {
 
 // run serves. What needs the database ends before it is closed.
 func (p *plane) run(ctx context.Context, instance *process.Instance) error {
-	links, err := newLinks(p)
+	links, err := newLinks(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -176,6 +180,11 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 		{Name: "fleet", Run: p.fleet.Run},
 		{Name: "licenses", Run: p.licenses.Run},
 		{Name: "KEKs", Run: p.keks.Run},
+		{Name: "who may link", Run: p.registry.Run},
+		{Name: "join tokens", Run: p.enrolments.Run},
+	}
+	if p.authorities != nil {
+		parts = append(parts, lifecycle.Part{Name: "whom the planes believe", Run: p.authorities.Run})
 	}
 	parts = append(parts, p.peers.parts()...)
 	parts = append(parts, p.providers.parts()...)

@@ -9,8 +9,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/keepgate/keepgate/controlplane/enrol"
 	"github.com/keepgate/keepgate/controlplane/kmsservice"
 	"github.com/keepgate/keepgate/controlplane/publish"
+	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	wrapv1 "github.com/keepgate/keepgate/proto/keepgate/wrap/v1"
 	"github.com/keepgate/keepgate/shared/lifecycle"
@@ -26,16 +28,27 @@ type links struct {
 	server  *publish.Server
 	wrap    wrapv1.WrapServiceServer
 	log     *slog.Logger
+
+	enrolments *enrol.Service
 }
 
 // newLinks opens the sockets for data planes; nil when no cluster certificate is configured.
-func newLinks(p *plane) (*links, error) {
+func newLinks(ctx context.Context, p *plane) (*links, error) {
 	source, err := clusterSource(p.settings.Cluster, p.log)
-	if err != nil || source == nil {
+	if err != nil {
 		return nil, err
 	}
-	l := &links{source: source, log: p.log}
-	l.server = publish.NewServer(p.publisher, p.fleet, source, publish.ServerOptions{Name: p.hostname, Version: version.Text, Log: p.log})
+	if source != nil && source.Mode() != mtls.Shared {
+		p.openTrust(ctx, source)
+	}
+	p.openEnrolment(source)
+	if source == nil {
+		return nil, nil
+	}
+	l := &links{source: source, log: p.log, enrolments: p.enrolments}
+	l.server = publish.NewServer(p.publisher, p.fleet, source, publish.ServerOptions{
+		Name: p.hostname, Version: version.Text, Log: p.log, Gatekeeper: gatekeeper{source, p.registry, p.authorities},
+	})
 	l.wrap = kmsservice.New(p.keks, source)
 	for _, at := range p.settings.Cluster.Listen {
 		socket, err := listen("cluster_listen", at.Address)
@@ -51,12 +64,13 @@ func newLinks(p *plane) (*links, error) {
 // Run serves until ctx ends.
 func (l *links) Run(ctx context.Context) error {
 	server := grpc.NewServer(
-		grpc.Creds(grpccreds.Server(l.source, l.log, mtls.DataPlane, mtls.KMS)),
+		grpc.Creds(grpccreds.Joinable(l.source, l.log, func(conn net.Conn) { l.enrolments.Serve(ctx, conn) }, mtls.DataPlane, mtls.KMS)),
 		grpc.ConnectionTimeout(10*time.Second),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)
 	syncv1.RegisterSyncServiceServer(server, l.server)
 	wrapv1.RegisterWrapServiceServer(server, l.wrap)
+	enrolv1.RegisterEnrolServiceServer(server, l.enrolments)
 	parts := []lifecycle.Part{
 		{Name: "cluster certificates", Run: l.source.Run},
 		{Name: "stop", Run: func(ctx context.Context) error {

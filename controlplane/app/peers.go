@@ -161,8 +161,19 @@ func (n *peers) sayHead(head []byte) {
 
 // committed tells this node's and the other nodes' readers that the history has gone on.
 func (n *peers) committed() {
-	n.plane.feed.Wake()
+	n.wakeReaders()
 	n.hint(topicHistory)
+}
+
+// wakeReaders tells whoever follows what is committed.
+func (n *peers) wakeReaders() {
+	n.plane.feed.Wake()
+	if n.plane.registry != nil {
+		n.plane.registry.Wake()
+	}
+	if n.plane.authorities != nil {
+		n.plane.authorities.Wake()
+	}
 }
 
 // parts are what runs for this node among others.
@@ -178,7 +189,7 @@ func (n *peers) parts() []lifecycle.Part {
 	if n.peer == nil {
 		return parts
 	}
-	n.peer.On(topicHistory, n.plane.feed.Wake)
+	n.peer.On(topicHistory, n.wakeReaders)
 	n.peer.Hear(topicHeads, func(from mtls.Identity, node string, body []byte) { n.journal.Heard(from.String(), node, body) })
 	if n.plane.ring != nil {
 		n.peer.Exchange(n.plane.ring)

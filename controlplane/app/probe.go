@@ -35,5 +35,5 @@ func Check(s cpsettings.ControlPlane) error {
 	if adminErr == nil {
 		_, adminErr = clientAuthorities(s.Admin)
 	}
-	return errors.Join(append(errs, admin.CheckListen(adminListeners(s.Admin), s.Admin.EnforceRBAC), checkAccess(s.Admin), keeperErr, checkProviders(s), courierErr, checkTLS(s.Database), checkPeers(s), clusterErr, adminErr)...)
+	return errors.Join(append(errs, admin.CheckListen(adminListeners(s.Admin), s.Admin.EnforceRBAC), checkAccess(s.Admin), keeperErr, checkProviders(s), courierErr, checkTLS(s.Database), checkPeers(s), clusterErr, checkAdvertised(s.Cluster.Advertise), adminErr)...)
 }

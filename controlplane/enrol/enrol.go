@@ -48,8 +48,8 @@ type Authority interface {
 	// Certify makes a certificate of an identity and a public key: DER, the leaf first. It is fault.Unavailable, and says
 	// what to do, while nobody can sign.
 	Certify(who mtls.Identity, public crypto.PublicKey, validity time.Duration) (chain [][]byte, leaf *x509.Certificate, err error)
-	// Signs says why Certify would fail now, nil when it would not.
-	Signs() error
+	// Ready says why Certify would fail now, nil when it would not.
+	Ready() error
 	// Bundle is whom data planes are to believe; nil: what they have goes on to count.
 	Bundle() (*enrolv1.Trust, <-chan struct{})
 }

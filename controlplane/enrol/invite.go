@@ -49,7 +49,7 @@ func (s *Service) Invite(ctx context.Context, in Invitation) (text secret.Bytes,
 	if err := s.mayJoin(ctx, op, in.Environment, in.Name); err != nil {
 		return text, made, err
 	}
-	if err := s.authority.Signs(); err != nil { // the data plane would be told so an hour later
+	if err := s.authority.Ready(); err != nil { // the data plane would be told so an hour later
 		return text, made, err
 	}
 	root, err := s.options.Root()

@@ -154,7 +154,7 @@ func (s *Service) prepare(ctx context.Context, j *joining, t Token) (again *enro
 	if err := j.request.asksFor(j.who); err != nil {
 		return nil, refuse("%s", err)
 	}
-	if err := s.authority.Signs(); err != nil {
+	if err := s.authority.Ready(); err != nil {
 		return nil, later("%s", fault.Text(err))
 	}
 	return nil, nil
@@ -179,10 +179,19 @@ func (s *Service) repeated(ctx context.Context, j *joining, t Token) (*enrolv1.I
 	return s.answer(t.Used.Chain), nil
 }
 
+// answer is a certificate with whom to believe. Lists of revoked certificates that are too long for a frame are left
+// out, under a sequence which says that the whole is still to be told.
 func (s *Service) answer(chain [][]byte) *enrolv1.Issued {
 	trust, _ := s.authority.Bundle()
-	return &enrolv1.Issued{Chain: chain, Trust: trust}
+	issued := &enrolv1.Issued{Chain: chain, Trust: trust}
+	if proto.Size(issued) > enrolment.MaxFrame-frameRoom && trust.GetSequence() > 0 {
+		issued.Trust = &enrolv1.Trust{Sequence: trust.GetSequence() - 1, Authorities: trust.GetAuthorities()}
+	}
+	return issued
 }
+
+// frameRoom is left to what stands around an answer.
+const frameRoom = 1 << 10
 
 // issue certifies the key. The certificate goes on record, and the token is used up, before anyone holds it.
 func (s *Service) issue(ctx context.Context, j *joining) (*enrolv1.Issued, error) {

@@ -106,6 +106,11 @@ func (s *Server) Stream(stream syncv1.SyncService_StreamServer) error {
 	s.options.Log.Info("data plane linked", "data_plane", who.String(), "hostname", cut(hello.Hostname), "version", cut(hello.Version),
 		"holds_version", hello.Held.GetVersion())
 	noteTrust(session, hello.TrustSequence)
+	if rooted, ok := s.options.Gatekeeper.(interface {
+		Root(cs tls.ConnectionState) string
+	}); ok {
+		session.Root(rooted.Root(connection)) // who has to stay believed for this one's sake
+	}
 	l := &link{
 		server: s, session: session, who: who, held: hello.Held, partial: hello.Partial,
 		connection: connection, trust: hello.TrustSequence, ended: ended, told: map[string]*syncv1.Command{},

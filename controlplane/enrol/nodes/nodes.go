@@ -61,6 +61,7 @@ type Journal interface {
 type Options struct {
 	Signer     enrolment.Signer // signs wipes; nil: revoked data planes are cut without an order
 	Journal    Journal          // nil: nothing is recorded
+	Refusal    func() error     // why nobody can be revoked here, as the settings are; nil: they can
 	Committed  func()           // hints that something was committed
 	PurgeDelay time.Duration    // how long a document stays after its last certificate has expired; default 14 days
 	Look       time.Duration    // default lookEvery

@@ -84,6 +84,11 @@ func (r *Registry) JoinedWith(token string) string {
 // need not have issued. It is recorded first, and holds on this node when Revoke returns.
 func (r *Registry) Revoke(ctx context.Context, who mtls.Identity, reason string, seen ...Certificate) (Document, error) {
 	const op = "nodes.Revoke"
+	if r.options.Refusal != nil {
+		if err := r.options.Refusal(); err != nil {
+			return Document{}, err
+		}
+	}
 	who.Role, who.Serial = mtls.DataPlane, ""
 	if err := who.Validate(); err != nil {
 		return Document{}, fault.New(fault.Invalid, op, "data plane", err)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -37,24 +38,35 @@ var (
 
 // Server returns the credentials of a gRPC server that accepts the given roles. A nil log discards.
 func Server(source *mtls.Source, log *slog.Logger, allow ...mtls.Role) credentials.TransportCredentials {
+	return Joinable(source, log, nil, allow...)
+}
+
+// Joinable is Server, which also hands over to join the connections of nodes that have no certificate yet: those that
+// offer mtls.JoinProtocol and nothing else. They get no further, whatever they say. join owns the connection and is
+// waited for.
+func Joinable(source *mtls.Source, log *slog.Logger, join func(net.Conn), allow ...mtls.Role) credentials.TransportCredentials {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	config := source.Server(allow...)
 	current := config.GetConfigForClient
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if join != nil && slices.Equal(hello.SupportedProtos, []string{mtls.JoinProtocol}) {
+			return source.JoinConfig(), nil
+		}
 		now, err := current(hello)
 		if err == nil {
 			now.NextProtos = []string{protocol}
 		}
 		return now, err
 	}
-	return &server{source, config, log, rate.NewLimiter(refusalsPerSecond, refusalBurst), new(atomic.Int64)}
+	return &server{source, config, join, log, rate.NewLimiter(refusalsPerSecond, refusalBurst), new(atomic.Int64)}
 }
 
 type server struct {
 	source   *mtls.Source
 	config   *tls.Config
+	join     func(net.Conn) // nil: nobody can join
 	log      *slog.Logger
 	pace     *rate.Limiter
 	silenced *atomic.Int64 // refusals not logged since the last one that was
@@ -65,6 +77,10 @@ func (s *server) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, 
 	conn := tls.Server(raw, s.config)
 	err := conn.Handshake()
 	state := conn.ConnectionState()
+	if err == nil && s.join != nil && state.NegotiatedProtocol == mtls.JoinProtocol {
+		s.join(conn)
+		return nil, nil, credentials.ErrConnDispatched
+	}
 	if err == nil && state.NegotiatedProtocol != protocol {
 		err = errNoHTTP2
 	}
