@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/keepgate/keepgate/dataplane/apply"
 	"github.com/keepgate/keepgate/dataplane/compile"
@@ -28,8 +27,6 @@ import (
 	"github.com/keepgate/keepgate/dataplane/upstream"
 	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/memguard"
-	"github.com/keepgate/keepgate/shared/mtls"
-	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
 	"github.com/keepgate/keepgate/shared/nodeid"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/process"
@@ -45,7 +42,6 @@ type plane struct {
 	settings dpsettings.DataPlane
 	log      *slog.Logger
 	nodeID   string
-	source   *mtls.Source
 	store    *localstore.Store
 	names    *dns.Names
 	pools    *upstream.Pools
@@ -54,7 +50,9 @@ type plane struct {
 	kinds    []plugin.Kind
 	metrics  *status.Metrics
 	applier  *apply.Applier
-	uplink   *uplink.Uplink
+	uplink   *uplink.Uplink // nil on a node that was shut out
+
+	belonging belonging
 }
 
 // Run runs the data plane until ctx ends.
@@ -71,8 +69,10 @@ func Run(ctx context.Context, instance *process.Instance, s dpsettings.DataPlane
 		return err
 	}
 	err = p.run(ctx, instance)
-	if closeErr := p.store.Close(); err == nil && closeErr != nil {
-		err = fmt.Errorf("closing the local store: %w", closeErr)
+	if p.store != nil {
+		if closeErr := p.store.Close(); err == nil && closeErr != nil {
+			err = fmt.Errorf("closing the local store: %w", closeErr)
+		}
 	}
 	if err == nil {
 		p.notice("stopped")
@@ -87,15 +87,34 @@ func (p *plane) notice(message string, args ...any) {
 
 // open makes the parts and serves from the local store what it holds.
 func (p *plane) open() (err error) {
-	if p.source, err = clusterSource(p.settings.Cluster, p.log); err != nil {
+	if err := p.belong(); err != nil {
 		return err
 	}
 	if p.nodeID, err = nodeid.Load(filepath.Join(p.settings.Process.Prefix, "node.id")); err != nil {
 		return err
 	}
+	if p.belonging.wiped != nil {
+		if err := p.build(); err != nil {
+			return err
+		}
+		p.endBefore()
+		return nil
+	}
+	return p.serveHeld()
+}
+
+// serveHeld opens the local store and serves what it holds.
+func (p *plane) serveHeld() error {
+	var others []string
+	var err error
+	if p.belonging.joined {
+		if others, err = p.belonging.folder.OtherKeys(); err != nil {
+			return err
+		}
+	}
 	var held apply.Opened
 	var found localstore.State
-	if p.store, found, err = openStore(p.settings, p.source, held.Verify, p.log); err != nil {
+	if p.store, found, err = openStore(p.settings, p.belonging.source, others, held.Verify, p.log); err != nil {
 		return err
 	}
 	adviseOnKeys(p.store.Report(), p.log)
@@ -108,6 +127,7 @@ func (p *plane) open() (err error) {
 		p.notice("serving from the local store", "version", found.Version, "epoch", found.Epoch, "entities", held.Set.Len(),
 			"store", report.Status.String(), "sealed", string(report.Mode), "quarantined", len(p.applier.Quarantined()))
 	}
+	p.tidy()
 	return nil
 }
 
@@ -117,7 +137,7 @@ func (p *plane) build() error {
 	if err := p.balance(); err != nil {
 		return err
 	}
-	roots, err := trustedRoots(s.Upstream.Trusted)
+	roots, err := s.Upstream.Roots()
 	if err != nil {
 		return err
 	}
@@ -137,19 +157,10 @@ func (p *plane) build() error {
 		Roots: roots, Depth: s.Upstream.VerifyDepth, HTTP2: s.Upstream.HTTP2,
 	})
 	p.applier = apply.New(&tableCompiler{compiler: compiler, tables: p.tables, pools: p.pools, log: p.log}, apply.NewStoreKeeper(p.store, p.entities, p.log))
-	hostname, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("asking for the host name: %w", err)
+	if p.belonging.member == nil {
+		return nil
 	}
-	var nodes []uplink.Endpoint
-	for _, address := range s.Cluster.ControlPlane {
-		nodes = append(nodes, uplink.Endpoint{Address: address, Credentials: grpccreds.Client(p.source, serverName(s.Cluster, address), mtls.ControlPlane)})
-	}
-	p.uplink = uplink.New(nodes, p.applier, uplink.Node{
-		ID: p.nodeID, Hostname: hostname, Version: version.Text, Plugins: pluginVersions(), Labels: s.Cluster.Labels,
-		CertificateExpires: func() time.Time { return p.source.Identity().NotAfter },
-	}, uplink.Options{Log: p.log})
-	return nil
+	return p.link()
 }
 
 // run serves until ctx ends. The listeners drain before what they need stops.
@@ -159,12 +170,11 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 		return err
 	}
 	parts := []lifecycle.Part{
-		{Name: "cluster certificates", Run: p.source.Run},
 		{Name: "names", Run: p.names.Run},
 		{Name: "health checks", Run: healthcheck.New(checked{p.tables}, p.log).Run},
 		{Name: "upstream connections", Run: p.pools.Run},
-		{Name: "control plane link", Run: p.uplink.Run},
 	}
+	parts = append(parts, p.linked()...)
 	parts = append(parts, lifecycle.Part{Name: "proxy", Run: front.Run})
 	return p.besidePlugins(ctx, func(ctx context.Context) error { return lifecycle.Run(ctx, parts...) })
 }

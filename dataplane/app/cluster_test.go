@@ -97,7 +97,7 @@ func TestASealedStoreSaysWhatToDo(t *testing.T) {
 		var log bytes.Buffer
 		s.Cluster.PreviousKey = step.previous
 		var held apply.Opened
-		store, _, err := openStore(s, step.source, held.Verify, slog.New(slog.NewTextHandler(&log, nil)))
+		store, _, err := openStore(s, step.source, nil, held.Verify, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}

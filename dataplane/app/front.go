@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/dataplane/accesslog"
+	"github.com/keepgate/keepgate/dataplane/enrol"
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1"
 	"github.com/keepgate/keepgate/dataplane/listener"
@@ -137,9 +138,7 @@ func (f *front) reload(ctx context.Context) error {
 			return ctx.Err()
 		case <-f.instance.Reloads():
 		}
-		if err := f.plane.source.Reload(); err != nil {
-			f.plane.log.Error("the cluster certificates on disk are not usable; going on with those in use", "error", err)
-		}
+		f.plane.reread()
 		f.fallback.reload(f.plane.log)
 		if err := f.plane.pools.Reload(); err != nil {
 			f.plane.log.Error("the certificate for upstreams on disk is not usable; going on with the one in use", "error", err)
@@ -180,11 +179,16 @@ func (c *counted) Serve(ex *exchange.Exchange) {
 type node struct{ front *front }
 
 func (n node) Ready() string {
+	if n.Cluster().Wiped != nil {
+		return "this data plane was shut out of its cluster"
+	}
 	if _, holds := n.front.plane.applier.Held(); !holds {
 		return "no configuration available (empty configuration present)"
 	}
 	return ""
 }
+
+func (n node) Cluster() enrol.Status { return n.front.plane.standing() }
 
 func (n node) ConfigurationHash() string {
 	state, holds := n.front.plane.applier.Held()

@@ -9,14 +9,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keepgate/keepgate/dataplane/plugin"
+	"github.com/keepgate/keepgate/dataplane/status"
 )
 
 // measure shows at /metrics what the plugins and the node's certificate have to say.
 func (p *plane) measure() error {
-	expiry := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "kong_data_plane_cluster_cert_expiry_timestamp", Help: "When the certificate towards the control plane expires, in Unix seconds.",
-	}, func() float64 { return float64(p.source.Identity().NotAfter.Unix()) })
-	if err := p.metrics.Register(expiry); err != nil {
+	if err := p.metrics.Register(status.NewMembership(p.standing)); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	for _, kind := range p.kinds {

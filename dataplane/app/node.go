@@ -1,11 +1,9 @@
 package app
 
 import (
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 
 	"github.com/keepgate/keepgate/dataplane/localstore"
 	"github.com/keepgate/keepgate/dataplane/upstream"
@@ -21,8 +19,9 @@ import (
 // storeKeyLabel separates the local store's keys from whatever else is derived from the cluster key.
 const storeKeyLabel = "localstore"
 
-// openStore opens the local store under keys derived from this node's cluster key.
-func openStore(s dpsettings.DataPlane, source *mtls.Source, verify func(localstore.State) error, log *slog.Logger) (*localstore.Store, localstore.State, error) {
+// openStore opens the local store under keys derived from this node's cluster key. Others are files of keys that it may
+// be sealed by as well.
+func openStore(s dpsettings.DataPlane, source *mtls.Source, others []string, verify func(localstore.State) error, log *slog.Logger) (*localstore.Store, localstore.State, error) {
 	mode, err := localstore.ParseMode(s.Store.Encryption)
 	if err != nil {
 		return nil, localstore.State{}, err
@@ -30,7 +29,7 @@ func openStore(s dpsettings.DataPlane, source *mtls.Source, verify func(localsto
 	if mode == localstore.Off {
 		log.Warn("declarative_config_encryption_mode is off: the configuration, secrets included, lies on this disk in clear")
 	}
-	keys, err := storeKeys(source, s.Cluster.PreviousKey)
+	keys, err := storeKeys(source, append(others, previousKeys(s.Cluster)...))
 	if err != nil {
 		return nil, localstore.State{}, err
 	}
@@ -40,51 +39,35 @@ func openStore(s dpsettings.DataPlane, source *mtls.Source, verify func(localsto
 	})
 }
 
-func storeKeys(source *mtls.Source, previous string) (*localkeys.Ring, error) {
+func storeKeys(source *mtls.Source, others []string) (*localkeys.Ring, error) {
 	current, err := source.DeriveKey(storeKeyLabel, 32)
 	if err != nil {
 		return nil, fmt.Errorf("deriving the local store's key: %w", err)
 	}
-	var older []secret.Bytes
-	if previous != "" {
-		key, err := mtls.DeriveKeyFile(previous, storeKeyLabel, 32)
-		if err != nil {
-			return nil, fmt.Errorf("cluster_cert_key_previous: %w", err)
-		}
-		older = append(older, key)
+	older, err := olderKeys(others)
+	if err != nil {
+		return nil, err
 	}
 	return localkeys.New(current, older...)
 }
 
-// trustedRoots reads the authorities for upstream certificates; nil means the system's alone.
-func trustedRoots(trusted []string) (*x509.CertPool, error) {
-	pool := x509.NewCertPool()
-	files := 0
-	for _, name := range trusted {
-		if name == "system" {
-			system, err := x509.SystemCertPool()
-			if err != nil {
-				return nil, fmt.Errorf("reading the system's authorities: %w", err)
-			}
-			pool = system
-			if files > 0 {
-				return nil, fault.Newf(fault.Invalid, "app.Run", "ssl_trusted_certificate", "put the word system first")
-			}
-			continue
-		}
-		files++
-		text, err := os.ReadFile(name)
+func olderKeys(files []string) (older []secret.Bytes, err error) {
+	for _, file := range files {
+		key, err := mtls.DeriveKeyFile(file, storeKeyLabel, 32)
 		if err != nil {
-			return nil, fmt.Errorf("ssl_trusted_certificate: %w", err)
+			return nil, fmt.Errorf("a key before this node's own: %w", err)
 		}
-		if !pool.AppendCertsFromPEM(text) {
-			return nil, fault.Newf(fault.Invalid, "app.Run", "ssl_trusted_certificate", "%s holds no PEM certificate", name)
-		}
+		older = append(older, key)
 	}
-	if files == 0 {
-		return nil, nil
+	return older, nil
+}
+
+// previousKeys are those that the operator names.
+func previousKeys(c dpsettings.Cluster) []string {
+	if c.PreviousKey == "" {
+		return nil
 	}
-	return pool, nil
+	return []string{c.PreviousKey}
 }
 
 // identify gives the node its own certificate for upstreams, if it has one.

@@ -93,6 +93,9 @@ func newMember(folder *Folder, source *mtls.Source, certFile string, joined bool
 // OnRenewal has relink called when another certificate is in use. It is for the time before Run.
 func (m *Member) OnRenewal(relink func()) { m.relink = relink }
 
+// Ended is closed once this node was shut out.
+func (m *Member) Ended() <-chan struct{} { return m.ended }
+
 // TrustSequence names the bundle that this node believes by; 0 where an operator's files say whom to believe.
 func (m *Member) TrustSequence() uint64 {
 	if !m.joined {

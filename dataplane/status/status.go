@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/keepgate/keepgate/dataplane/enrol"
 	"github.com/keepgate/keepgate/shared/memguard"
 )
 
@@ -26,6 +27,8 @@ type Node interface {
 	Connections() (accepted, open, active int64)
 	// Requests counts requests since the start.
 	Requests() int64
+	// Cluster is how the node stands in its cluster.
+	Cluster() enrol.Status
 }
 
 // Handler serves the endpoints. Without upstreams it shows none.
@@ -70,6 +73,7 @@ func showStatus(w http.ResponseWriter, r *http.Request, node Node) {
 		},
 		"configuration_hash": hash[:min(len(hash), 32)],
 		"memory_protection":  memguard.Look(),
+		"cluster":            clusterDocument(node.Cluster()),
 	})
 }
 

@@ -6,7 +6,11 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/keepgate/keepgate/dataplane/enrol"
 	"github.com/keepgate/keepgate/dataplane/status"
 	"github.com/keepgate/keepgate/shared/memguard"
 )
@@ -17,6 +21,14 @@ func (n node) Ready() string                             { return n.why }
 func (node) ConfigurationHash() string                   { return strings.Repeat("ab", 32) }
 func (node) Connections() (accepted, open, active int64) { return 9, 3, 1 }
 func (node) Requests() int64                             { return 42 }
+func (node) Cluster() enrol.Status                       { return standing() }
+
+func standing() enrol.Status {
+	return enrol.Status{
+		Identity: "keepgate://data-plane/acme/prod/edge-1", Environment: "prod", Serial: "0a", Joined: true,
+		Expires: time.Unix(2_000_000_000, 0), TrustSequence: 7, RenewedAt: time.Unix(1_900_000_000, 0), RenewalFailures: 3, RenewalProblem: "nobody answers",
+	}
+}
 
 func get(t *testing.T, h http.Handler, target string) (int, string) {
 	t.Helper()
@@ -50,6 +62,18 @@ func TestEndpoints(t *testing.T) {
 	if now := memguard.Look(); shown.Memory.CoreDumps != now.CoreDumps || shown.Memory.Warnings == nil {
 		t.Errorf("the memory's protection: %+v, want %+v", shown.Memory, now)
 	}
+	var cluster struct{ Cluster map[string]any }
+	if err := json.Unmarshal([]byte(body), &cluster); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"identity": "keepgate://data-plane/acme/prod/edge-1", "environment": "prod", "certificate_source": "joined", "certificate_serial": "0a",
+		"certificate_expires_at": "2033-05-18T03:33:20Z", "trust_sequence": 7.0, "last_renewal_at": "2030-03-17T17:46:40Z", "next_renewal_at": nil,
+		"renewal_failures": 3.0, "renewal_problem": "nobody answers", "trust_problem": nil, "advice": nil, "revoked": nil,
+	}
+	if diff := cmp.Diff(want, cluster.Cluster); diff != "" {
+		t.Errorf("cluster (-want +got):\n%s", diff)
+	}
 	if code, _ := get(t, up, "/status?unit=x"); code != 400 {
 		t.Errorf("a wrong unit: %d", code)
 	}
@@ -61,11 +85,18 @@ func TestEndpoints(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	m := status.NewMetrics("n1", "1.0")
+	shut := standing()
+	shut.Wiped = &enrol.Wiped{}
+	if err := m.Register(status.NewMembership(func() enrol.Status { return shut })); err != nil {
+		t.Fatal(err)
+	}
 	code, body := get(t, status.Handler(node{}, m, nil), "/metrics")
 	for _, want := range []string{
 		`kong_nginx_connections_total{node_id="n1",state="waiting",subsystem="http"} 2`, `kong_nginx_requests_total{node_id="n1",subsystem="http"} 42`,
 		`kong_nginx_timers{state="running"} 0`, "kong_datastore_reachable 1", "kong_nginx_metric_errors_total 0", `kong_memory_workers_lua_vms_bytes{kong_subsystem="http",node_id="n1",pid="`,
 		`kong_node_info{node_id="n1",version="1.0"} 1`, `keepgate_node_info{node_id="n1",version="1.0"} 1`, "go_goroutines",
+		"kong_data_plane_cluster_cert_expiry_timestamp 2e+09", "keepgate_cluster_certificate_renewed_timestamp 1.9e+09", "keepgate_cluster_certificate_renewal_failures_total 3",
+		"keepgate_cluster_trust_sequence 7", "keepgate_cluster_revoked 1",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%d: %s is missing", code, want)

@@ -74,6 +74,26 @@ func New(server secret.Bytes, options Options) (*Proxy, error) {
 	return p, nil
 }
 
+// Through is how the control plane is reached by the settings cluster_use_proxy, proxy_server and
+// proxy_server_ssl_verify; nil is straight.
+func Through(use bool, server secret.Bytes, roots func() (*x509.CertPool, error), insecure bool) (func(context.Context, string) (net.Conn, error), error) {
+	switch {
+	case !use:
+		return nil, nil
+	case server.Len() == 0:
+		return nil, fault.New(fault.Invalid, "tunnel.Through", "cluster_use_proxy", errors.New("set proxy_server to http://host:port too"))
+	}
+	pool, err := roots()
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := New(server, Options{Roots: pool, Insecure: insecure})
+	if err != nil {
+		return nil, err
+	}
+	return proxy.Dial, nil
+}
+
 func refuse(why string) error {
 	return fault.New(fault.Invalid, "tunnel.New", "proxy_server", errors.New(why))
 }

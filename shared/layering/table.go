@@ -146,7 +146,7 @@ func plan() []room {
 		{"dataplane/grpcweb", []string{"dataplane/exchange"}},
 		{"dataplane/proxy", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/healthcheck", "dataplane/grpcweb", "dataplane/http1/client", "dataplane/plugin", "dataplane/table", "dataplane/upstream"}},
 		{"dataplane/listener", []string{"dataplane/exchange", "dataplane/nowait", "dataplane/table", "shared/mtls", "shared/settings/values"}},
-		{"dataplane/status", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/table", "shared/memguard", "shared/schema"}},
+		{"dataplane/status", []string{"dataplane/balancer", "dataplane/enrol", "dataplane/exchange", "dataplane/table", "shared/memguard", "shared/schema"}},
 		{"dataplane/redact", []string{"dataplane/exchange"}},
 		{"dataplane/accesslog", []string{"dataplane/exchange", "dataplane/redact"}},
 		{"dataplane/logrecord", []string{"dataplane/exchange", "dataplane/plugin", "dataplane/redact", "shared/plugins", "shared/schema"}},

@@ -1,0 +1,177 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+
+	"github.com/keepgate/keepgate/dataplane/enrol"
+	"github.com/keepgate/keepgate/dataplane/localstore"
+	"github.com/keepgate/keepgate/dataplane/plugin"
+	"github.com/keepgate/keepgate/dataplane/table"
+	"github.com/keepgate/keepgate/dataplane/upstream"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/localkeys"
+	"github.com/keepgate/keepgate/shared/mtls"
+)
+
+// belonging is who this node is in its cluster, or that it is nobody there any more.
+type belonging struct {
+	folder *enrol.Folder
+	joined bool          // the identity is the folder's, and not files that an operator keeps
+	source *mtls.Source  // nil where there is no identity left
+	member *enrol.Member // nil where this node was shut out before it started
+	wiped  *enrol.Wiped  // not nil: it was
+}
+
+// belong reads who this node is. Nothing that it holds is touched before that is known.
+func (p *plane) belong() (err error) {
+	c := p.settings.Cluster
+	b := &p.belonging
+	b.folder = enrol.At(c.Enrolment)
+	b.joined = c.Cert == "" && c.Key == "" && mtls.Mode(c.MTLS) != mtls.Shared
+	serial := ""
+	if !b.joined {
+		if b.source, err = clusterSource(c, p.log); err != nil {
+			return err
+		}
+		serial = b.source.Identity().Serial
+	} else if err := checkAddresses(c.ControlPlane); err != nil {
+		return fault.New(fault.Invalid, "app.Run", "cluster_control_plane", err)
+	}
+	standing, err := b.folder.Look(serial)
+	if err != nil {
+		return fmt.Errorf("looking whether this node was shut out: %w", err)
+	}
+	if b.wiped = standing.Wiped; b.wiped != nil {
+		return nil
+	}
+	if b.joined {
+		if b.source, err = joinedSource(b.folder, standing, p.log); err != nil {
+			return err
+		}
+	}
+	options := enrol.Options{Log: p.log}
+	if b.joined {
+		b.member = enrol.Joined(b.folder, b.source, holdings{p}, options)
+	} else {
+		b.member = enrol.Appointed(b.folder, b.source, c.Cert, holdings{p}, options)
+	}
+	return nil
+}
+
+func joinedSource(folder *enrol.Folder, standing enrol.Standing, log *slog.Logger) (*mtls.Source, error) {
+	const op = "app.Run"
+	if !standing.Joined {
+		return nil, fault.Newf(fault.Invalid, op, "cluster_cert",
+			"this node has no certificate: join (keepgate-dp join, with the line that keepgate-cp fleet invite prints), or set cluster_cert, cluster_cert_key and cluster_ca_cert%s", requestHint)
+	}
+	source, err := folder.Open(log)
+	if err != nil {
+		return nil, fmt.Errorf("reading what this node joined with, in %s (to join anew: keepgate-dp join --again): %w", folder.Dir(), err)
+	}
+	if role := source.Identity().Role; role != mtls.DataPlane {
+		return nil, fault.Newf(fault.Invalid, op, "cluster_enrolment", "it is a certificate of role %s", role)
+	}
+	return source, nil
+}
+
+// endBefore is for a node that was shut out before this start: what is left of it is erased, and it serves nothing.
+func (p *plane) endBefore() {
+	w := *p.belonging.wiped
+	p.log.Error("this node was shut out of its cluster and serves nothing", "identity", w.Identity, "reason", w.Reason, "advice", w.Advice(p.belonging.joined))
+	if err := enrol.End(p.belonging.folder, holdings{p}, p.belonging.joined, w); err != nil {
+		p.log.Error("not all could be erased; what is left is erased at the next start", "error", err)
+	}
+}
+
+// tidy destroys keys that the local store needs no longer, where a renewal was cut short.
+func (p *plane) tidy() {
+	if status := p.store.Report().Status; !p.belonging.joined || status == localstore.Unopenable {
+		return
+	}
+	others, err := p.belonging.folder.OtherKeys()
+	if err == nil && len(others) > 0 {
+		err = p.applier.Rewrite()
+	}
+	if err == nil {
+		err = p.belonging.folder.Prune()
+	}
+	if err != nil {
+		p.log.Warn("keys of former certificates stay until the next start", "error", err)
+	}
+}
+
+// holdings is what this node keeps under its key: the local store, and what it serves.
+type holdings struct{ p *plane }
+
+// Rewrap implements [enrol.Holdings].
+func (h holdings) Rewrap(key string, former []string) error {
+	current, err := mtls.DeriveKeyFile(key, storeKeyLabel, 32)
+	if err != nil {
+		return err
+	}
+	older, err := olderKeys(append(former, previousKeys(h.p.settings.Cluster)...))
+	if err != nil {
+		return err
+	}
+	ring, err := localkeys.New(current, older...)
+	if err != nil {
+		return err
+	}
+	h.p.store.Rekey(ring)
+	return h.p.applier.Rewrite()
+}
+
+// Erase implements [enrol.Holdings].
+func (h holdings) Erase(enrol.Wiped) error {
+	p := h.p
+	shut := table.NewShut(&plugin.Refusal{Status: 503, Message: "this data plane was shut out of its cluster"})
+	p.applier.End(func() {
+		p.tables.Swap(shut)
+		p.pools.Follow(upstream.Leads{})
+	})
+	defer debug.FreeOSMemory() // what the tables held is gone for good that much sooner
+	if p.store == nil {
+		return localstore.Erase(p.settings.Store.Folder)
+	}
+	return p.store.Erase()
+}
+
+// follow runs the source until this node is nobody any more: what it reads is gone then.
+func (p *plane) follow(ctx context.Context) error {
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() {
+		select {
+		case <-p.belonging.member.Ended():
+			stop()
+		case <-ctx.Done():
+		}
+	})
+	err := p.belonging.source.Run(reading)
+	<-ctx.Done()
+	return err
+}
+
+// standing is how this node stands in its cluster.
+func (p *plane) standing() enrol.Status {
+	if b := p.belonging; b.member == nil {
+		return enrol.Status{Identity: b.wiped.Identity, Joined: b.joined, Wiped: b.wiped, Advice: b.wiped.Advice(b.joined)}
+	}
+	return p.belonging.member.Status()
+}
+
+// reread has the source look at its files now.
+func (p *plane) reread() {
+	if p.belonging.member == nil || p.belonging.member.Status().Wiped != nil {
+		return
+	}
+	if err := p.belonging.source.Reload(); err != nil {
+		p.log.Error("the cluster certificates on disk are not usable; going on with those in use", "error", err)
+	}
+}
