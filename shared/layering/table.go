@@ -91,8 +91,9 @@ func plan() []room {
 			"shared/enrolment", "shared/mtls", "shared/mtls/grpccreds", "shared/schema",
 		}},
 		{"controlplane/keks", []string{"controlplane/audit", "controlplane/catalog", "controlplane/record", "shared/aead", "shared/schema"}},
+		{"controlplane/publish/selection", nil},
 		{"controlplane/publish", []string{
-			"controlplane/catalog", "controlplane/changefeed", "controlplane/fleet", "controlplane/record",
+			"controlplane/catalog", "controlplane/changefeed", "controlplane/fleet", "controlplane/publish/selection", "controlplane/record",
 			"shared/configset", "shared/mtls", "shared/mtls/grpccreds", "shared/schema", "shared/verifier",
 		}},
 		{"controlplane/kmsservice", []string{"controlplane/keks", "shared/mtls", "shared/mtls/grpccreds"}},
