@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"sync"
 
+	"github.com/keepgate/keepgate/controlplane/admin"
+	"github.com/keepgate/keepgate/controlplane/admin/authorities"
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/controlplane/enrol/authority"
 	"github.com/keepgate/keepgate/controlplane/members"
@@ -18,12 +20,23 @@ func (p *plane) openTrust(ctx context.Context, source *mtls.Source) {
 	p.authorities = authority.New(authority.Deps{
 		Store: p.store, Catalog: p.catalog, Journal: p.peers.journal, Files: source, Organisation: source.Identity().Organisation,
 		Sealing: p.seals(tableTrust), ControlPlanes: p.believingControlPlanes, DataPlanes: p.believingDataPlanes,
-		Believe: func(authorities, retired []*x509.Certificate, lists []*x509.RevocationList) error {
-			return source.Believe(mtls.Bundle{Authorities: authorities, Retired: retired, Lists: lists})
+		Believe: func(believed, retired []*x509.Certificate, lists []*x509.RevocationList) error {
+			return source.Believe(mtls.Bundle{Authorities: believed, Retired: retired, Lists: lists})
 		},
-	}, authority.Options{Linked: p.fleet.Linked, Changed: p.peers.committed, Log: p.log})
+	}, authority.Options{Linked: p.fleet.Linked, Changed: p.peers.committed, Taken: p.peers.announce, Log: p.log})
 	_ = p.authorities.Load(ctx) // told in the log, and tried again
 	p.peers.trust.Store(&trusting{authorities: p.authorities, source: source, file: p.settings.Cluster.Cert})
+}
+
+// trustRoom is the part of the Admin API for whom the planes believe.
+func (p *plane) trustRoom() admin.Room {
+	if p.authorities != nil {
+		return authorities.New(p.authorities, "")
+	}
+	if p.links != nil {
+		return authorities.New(nil, "with cluster_mtls = shared all data planes have the same certificate; set cluster_mtls = pki")
+	}
+	return authorities.New(nil, "data planes cannot connect to this node; set cluster_cert, cluster_cert_key and cluster_ca_cert")
 }
 
 // trusting is what a lease says of whom this node believes.

@@ -82,6 +82,7 @@ type Options struct {
 	Poll    time.Duration // how often the row is looked at without a hint; default 2 s
 	Linked  func() int    // data planes that are linked to this node, over which renewals are spread; default: one
 	Changed func()        // is called after this node has changed the document
+	Taken   func()        // is called when this node goes by another document
 	Log     *slog.Logger  // default: discard
 }
 
@@ -109,6 +110,9 @@ func New(deps Deps, options Options) *Authorities {
 	}
 	if options.Changed == nil {
 		options.Changed = func() {}
+	}
+	if options.Taken == nil {
+		options.Taken = func() {}
 	}
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)

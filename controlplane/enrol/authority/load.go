@@ -138,6 +138,7 @@ func (a *Authorities) take(next *state) {
 	before := a.state.Swap(next)
 	if before.over != next.over {
 		before.end()
+		a.options.Taken()
 	}
 }
 

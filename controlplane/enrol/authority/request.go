@@ -38,7 +38,7 @@ func (a *Authorities) Request(ctx context.Context, by *x509.Certificate, force b
 	what := act{op, "authority.request", "authority/" + Fingerprint(by), forced(force)}
 	var asked edge
 	err := a.change(ctx, what, func(d *document, now time.Time) error {
-		if err := a.mayCertify(ctx, op, d, Fingerprint(by), force); err != nil {
+		if err := a.mayCertify(ctx, op, d, d.above(by), force); err != nil {
 			return err
 		}
 		if pending := d.edge(Pending); pending != nil {
@@ -62,6 +62,20 @@ func (a *Authorities) Request(ctx context.Context, by *x509.Certificate, force b
 	}
 	text, err := certs.EdgeRequest(key, a.deps.Organisation, asked.Name)
 	return Request{asked.Name, text}, err
+}
+
+// above is the fingerprint of a CA, or of the one above it where the document does not name it.
+func (d *document) above(ca *x509.Certificate) string {
+	id := Fingerprint(ca)
+	if d.root(id) != nil {
+		return id
+	}
+	for _, r := range d.Roots {
+		if r.State != Retired && ca.CheckSignatureFrom(r.cert) == nil {
+			return r.id
+		}
+	}
+	return id
 }
 
 func forced(force bool) []string {
