@@ -3,9 +3,15 @@ package keks_test
 import (
 	"context"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/keepgate/keepgate/controlplane/audit"
 	"github.com/keepgate/keepgate/controlplane/catalog"
@@ -29,6 +35,7 @@ type node struct {
 	path    string
 	store   *sqlite.Store
 	ring    *keyring.Ring // nil: the keyring is off
+	cipher  *encryption.Cipher
 	catalog *catalog.Catalog
 	journal *audit.Journal
 	keks    *keks.Keks
@@ -65,11 +72,10 @@ func openNode(t testing.TB, path, id string, keeper keyring.Keeper) *node {
 		}
 		chains = encryption.FromSettings(n.ring, encryption.Options{})
 	}
-	cipher, err := encryption.New(ctx, n.store, chains)
-	if err != nil {
+	if n.cipher, err = encryption.New(ctx, n.store, chains); err != nil {
 		t.Fatal(err)
 	}
-	n.catalog = catalog.New(n.store, entities(), cipher, catalog.Options{})
+	n.catalog = catalog.New(n.store, entities(), n.cipher, catalog.Options{})
 	if n.journal, err = audit.Open(ctx, n.store, id, audit.Options{Cluster: "test"}); err != nil {
 		t.Fatal(err)
 	}
@@ -173,4 +179,21 @@ func (l *logged) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return string(l.text)
+}
+
+func options(log *logged) keks.Options {
+	return keks.Options{Poll: time.Hour, Log: slog.New(slog.NewTextHandler(log, nil))}
+}
+
+// gathered is the metrics as Prometheus reads them.
+func gathered(t testing.TB, k *keks.Keks) string {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(k.Collector())
+	recorder := httptest.NewRecorder()
+	promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError}).ServeHTTP(recorder, httptest.NewRequest("GET", "/metrics", http.NoBody))
+	if recorder.Code != http.StatusOK {
+		t.Fatal(recorder.Body.String())
+	}
+	return recorder.Body.String()
 }

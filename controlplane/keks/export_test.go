@@ -1,0 +1,23 @@
+package keks
+
+import (
+	"context"
+	"errors"
+)
+
+// Look does once what Run does at every look at the database.
+func (k *Keks) Look(ctx context.Context) error {
+	return errors.Join(k.look(ctx, true), k.heal(ctx), k.rotateDue(ctx))
+}
+
+// Known is what this node knows without asking.
+func (k *Keks) Known() []Status { return k.known() }
+
+// DocumentOf reads a document, and returns what encode makes of it.
+func DocumentOf(name, text string) (again string, err error) {
+	d, err := decode(name, text)
+	if err != nil {
+		return "", err
+	}
+	return d.encode()
+}
