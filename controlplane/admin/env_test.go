@@ -119,6 +119,8 @@ func (e *env) dataPlanes() admin.Room {
 		Newest: func(string) (dataplanes.Position, bool) {
 			return dataplanes.Position{Epoch: 1, Version: 2, Hash: "abc"}, true
 		},
+		Head:          e.store.Head,
+		Published:     func() uint64 { return 5 },
 		AcceptRestore: func(context.Context) (uint64, error) { return 7, nil },
 		Plugin:        func(string) (string, bool) { return "", false },
 	})

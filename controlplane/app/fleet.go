@@ -11,7 +11,7 @@ import (
 // fleetRoom is the part of the Admin API that shows the data planes.
 func (p *plane) fleetRoom() admin.Room {
 	return dataplanes.New(dataplanes.Deps{
-		Fleet: p.fleet, Newest: p.newest, Plugin: p.pluginVersion, AcceptRestore: p.acceptRestore, Enrolled: p.enrolled,
+		Fleet: p.fleet, Newest: p.newest, Head: p.store.Head, Published: p.publisher.Seen, Plugin: p.pluginVersion, AcceptRestore: p.acceptRestore, Enrolled: p.enrolled,
 		Version: version.Text, PurgeDelay: p.settings.Cluster.PurgeDelay,
 	})
 }

@@ -35,6 +35,9 @@ type Deps struct {
 	// Newest is what an environment's data planes should hold; not ok before the database was read, or when there is no
 	// such environment.
 	Newest func(environment string) (p Position, ok bool)
+	// Head reads the newest revision from the database; Published is the newest that data planes are offered.
+	Head      func(ctx context.Context) (uint64, error)
+	Published func() uint64
 	// Lag is how far behind that a data plane is; not ok when nothing is known. nil: it is not known of any.
 	Lag func(environment string, held fleet.Held) (lag fleet.Lag, ok bool)
 	// Enrolled is what is on record, by "<environment>/<name>". nil: nothing is.

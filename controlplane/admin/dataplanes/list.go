@@ -1,6 +1,7 @@
 package dataplanes
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -67,10 +68,20 @@ func (a *API) list(r *rest.Request) (rest.Answer, error) {
 		}
 	}
 	body["data"], body["environments"] = data, environments
+	if body["revision"], err = a.revision(r.Context()); err != nil {
+		return rest.Answer{}, err
+	}
 	if p, ok := a.deps.Newest(f.of()); ok {
 		body["newest"] = p
 	}
 	return rest.JSON(http.StatusOK, body), nil
+}
+
+// revision says how far the database is and how far this node has read it, for those who wait for what they have just written.
+func (a *API) revision(ctx context.Context) (map[string]uint64, error) {
+	published := a.deps.Published()
+	database, err := a.deps.Head(ctx)
+	return map[string]uint64{"database": database, "published": published}, err
 }
 
 func afterOf(query url.Values) (*key, error) {

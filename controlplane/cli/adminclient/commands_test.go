@@ -78,6 +78,8 @@ func newKeep(t *testing.T) *keep {
 			Fleet: nodes, Version: "1",
 			Newest:        func(string) (dataplanes.Position, bool) { return dataplanes.Position{Epoch: 1, Version: 3}, true },
 			Plugin:        func(string) (string, bool) { return "", false },
+			Head:          store.Head,
+			Published:     func() uint64 { return 1 << 20 },
 			AcceptRestore: func(context.Context) (uint64, error) { return 9, nil },
 		})},
 	}, admin.Options{Version: "1"})
