@@ -3,6 +3,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/dataplane/cli/certscmd"
+	"github.com/keepgate/keepgate/dataplane/cli/joincmd"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/settings/dpsettings"
@@ -20,6 +22,12 @@ const long = `keepgate-dp is Keepgate's data plane: it receives its configuratio
 its own disk, and serves traffic with or without the control plane.
 
 A first run. The key is made here and never leaves this machine:
+
+  keepgate-cp fleet invite --environment prod             # on the control plane: prints the next line
+  keepgate-dp join --control-plane cp.example:8005 --token kgj1.…
+  keepgate-dp run --cluster-control-plane cp.example:8005
+
+Or with files that are issued and renewed by hand:
 
   keepgate-dp certs request --name edge-1 --dir certs     # makes a key and a certificate request
   keepgate-cp certs sign …                                # on the control plane, with that request
@@ -39,8 +47,9 @@ func Root(run process.Main[dpsettings.DataPlane], probe func(dpsettings.DataPlan
 	}
 	daemon, err := program.Commands()
 	root.AddCommand(daemon...)
-	root.AddCommand(certscmd.Command())
-	return root, err
+	join, joinErr := joincmd.Command()
+	root.AddCommand(join, certscmd.Command())
+	return root, errors.Join(err, joinErr)
 }
 
 // Main runs the command line of this process and returns its exit status.

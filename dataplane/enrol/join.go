@@ -22,13 +22,16 @@ import (
 type Wish struct {
 	Token    enrolment.Token
 	Nodes    []string // of the control plane, host:port
-	Dial     func(ctx context.Context, address string) (net.Conn, error)
+	Dial     Dial
 	Name     string // "" leaves it to the token, or to the control plane
 	Hostname string
 	Version  string
 	Again    bool          // replace an enrolment that is alive
 	Pause    time.Duration // between rounds over the nodes while one of them asks for patience; default 1 s
 }
+
+// Dial opens a connection to host:port.
+type Dial = func(ctx context.Context, address string) (net.Conn, error)
 
 // Result is what came of a join.
 type Result struct {
@@ -145,7 +148,7 @@ func ask(ctx context.Context, wish Wish, request []byte) (string, *enrolment.Ans
 			if ok && !refused.Again {
 				return node, nil, fmt.Errorf("%s: %w%s", node, err, Remedy(err))
 			}
-			patience = patience || ok
+			patience = patience || ok || errors.Is(err, enrolment.ErrUnanswered)
 			failures = append(failures, fmt.Errorf("%s: %w%s", node, err, Remedy(err)))
 		}
 		if !patience {

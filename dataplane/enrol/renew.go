@@ -155,8 +155,8 @@ func (m *Member) next(held material, issued *enrolv1.Issued) material {
 	next.record.RenewedAt = time.Now().Unix()
 	former := append([]string{m.source.Identity().Serial}, held.record.FormerSerials...)
 	next.record.FormerSerials = former[:min(len(former), maxFormer)]
-	if issued.GetTrust() == nil {
-		return next
+	if issued.GetTrust() == nil || issued.GetTrust().GetSequence() < held.record.TrustSequence {
+		return next // what does not fit into an answer is told over the link
 	}
 	merged, err := merge(held.bundle(), issued.GetTrust())
 	if err != nil {

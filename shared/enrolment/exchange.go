@@ -13,6 +13,10 @@ import (
 	"github.com/keepgate/keepgate/shared/mtls"
 )
 
+// ErrUnanswered means that the token was said, and no answer came. The same key may be asked for again: a control plane
+// that has certified it hands over the same certificate.
+var ErrUnanswered = errors.New("the control plane did not answer")
+
 // Refused is what the control plane said instead of a certificate.
 type Refused struct {
 	Reason string
@@ -55,7 +59,7 @@ func Exchange(ctx context.Context, dial func(context.Context) (net.Conn, error),
 	answer.TLS = conn.ConnectionState()
 	var response enrolv1.JoinResponse
 	if err := say(conn, token, request, &response); err != nil {
-		return nil, fmt.Errorf("asking for a certificate: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrUnanswered, err)
 	}
 	if refusal := response.GetRefusal(); refusal != nil {
 		return nil, &Refused{Reason: refusal.GetReason(), Again: refusal.GetAgain()}

@@ -152,7 +152,7 @@ func plan() []room {
 		{"dataplane/accesslog", []string{"dataplane/exchange", "dataplane/redact"}},
 		{"dataplane/logrecord", []string{"dataplane/exchange", "dataplane/plugin", "dataplane/redact", "shared/plugins", "shared/schema"}},
 		{"dataplane/cli/...", []string{
-			"dataplane/cli/...", "dataplane/enrol", "dataplane/localstore", "dataplane/tunnel", "shared/configset", "shared/durable", "shared/enrolment", "shared/localkeys", "shared/mtls", "shared/process", "shared/settings/...", "shared/telemetry",
+			"dataplane/cli/...", "dataplane/enrol", "dataplane/localstore", "dataplane/tunnel", "shared/configset", "shared/durable", "shared/enrolment", "shared/localkeys", "shared/mtls", "shared/process", "shared/secretfile", "shared/settings/...", "shared/telemetry",
 		}},
 		{"dataplane/app", []string{"dataplane/...", "shared/..."}},
 		{"dataplane/cmd/*", []string{"dataplane/app", "dataplane/cli", "shared/process", "shared/settings/...", "shared/telemetry"}},
