@@ -214,6 +214,9 @@ func open(dir string) (*Authority, error) {
 // Close lets other processes change the folder.
 func (a *Authority) Close() error { return unlock(a.lock) }
 
+// Organisation is whose cluster the CA is for.
+func (a *Authority) Organisation() string { return a.index.Organisation }
+
 // Root returns the certificate above the CA's, nil where there is none.
 func (a *Authority) Root() *x509.Certificate { return a.root }
 

@@ -3,12 +3,10 @@ package certs
 import (
 	"bytes"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
 
-	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
 )
 
@@ -36,7 +34,7 @@ func (a *Authority) vouch(former *Authority) error {
 	if !now.Before(end) {
 		return fmt.Errorf("the CA in %s expired %s", former.dir, stamp(former.cert.NotAfter))
 	}
-	if !former.cert.MaxPathLenZero && former.cert.MaxPathLen < 1 || former.cert.MaxPathLenZero {
+	if former.cert.MaxPathLenZero {
 		return fmt.Errorf("the CA in %s may not make authorities below itself", former.dir)
 	}
 	template := &x509.Certificate{
@@ -44,12 +42,15 @@ func (a *Authority) vouch(former *Authority) error {
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign, SubjectKeyId: a.cert.SubjectKeyId,
 		PermittedDNSDomainsCritical: true, PermittedURIDomains: []string{string(mtls.ControlPlane)},
 	}
-	issued, err := former.sign("certs.CreateAfter", a.cert.PublicKey, template, Entry{Role: Cross, Name: "cross-" + digest[:crossNameLength]}, nil)
+	issued, err := former.sign("certs.CreateAfter", a.cert.PublicKey, template, Entry{Role: Cross, Name: crossName(digest)}, nil)
 	if err != nil {
 		return err
 	}
 	return replace(filepath.Join(a.dir, crossFile), 0o644, issued.CertPEM)
 }
+
+// crossName names the authority whose key has a digest.
+func crossName(digest string) string { return "cross-" + digest[:crossNameLength] }
 
 // readCross reads the former CA's word for this one.
 func (a *Authority) readCross(path string) (pemText []byte, err error) {
@@ -70,17 +71,11 @@ func (a *Authority) readCross(path string) (pemText []byte, err error) {
 	return pemText, nil
 }
 
-// Cross returns the former CA's word for this one; nil where none follows another.
-func (a *Authority) Cross() (*x509.Certificate, error) { return crossOf(a.dir) }
-
+// crossOf reads the former CA's word for the one in a folder; nil where that follows none.
 func crossOf(dir string) (*x509.Certificate, error) {
 	path := filepath.Join(dir, crossFile)
 	if !present(path) {
 		return nil, nil
 	}
-	cert, err := ReadCertificate(path)
-	if err != nil {
-		return nil, fault.New(fault.Corrupt, "certs.Cross", path, errors.Unwrap(err))
-	}
-	return cert, nil
+	return ReadCertificate(path)
 }

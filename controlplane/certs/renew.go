@@ -17,7 +17,7 @@ func (a *Authority) Renew(cert *x509.Certificate, valid time.Duration) (Issued, 
 	serial := mtls.SerialText(cert.SerialNumber)
 	subject := "certificate/" + serial
 	if cert.IsCA {
-		return Issued{}, fault.Newf(fault.Invalid, op, subject, "it is an authority's: keepgate-cp certs authority renew renews the CA and its root")
+		return Issued{}, fault.Newf(fault.Invalid, op, subject, "it is an authority's: keepgate-cp certs authority renew renews the CA and its root, keepgate-cp fleet authority create makes another edge authority")
 	}
 	if err := cert.CheckSignatureFrom(a.cert); err != nil {
 		return Issued{}, fault.Newf(fault.Invalid, op, subject, "it is not of this CA: %w", err)
@@ -48,6 +48,10 @@ func entryOf(cert *x509.Certificate) (Entry, error) {
 	}
 	id, err := mtls.IdentityOf(cert)
 	switch {
+	case cert.IsCA && CheckEdge(cert) == nil:
+		entry.Role = Edge
+	case cert.IsCA && slices.Equal(mtls.ConstrainedTo(cert), []mtls.Role{mtls.ControlPlane}):
+		entry.Role, entry.Name = Cross, crossName(digest)
 	case err == nil:
 		entry.Role, entry.Environment, entry.Name = id.Role, id.Environment, id.Name
 	case len(cert.URIs) > 0 || len(cert.ExtKeyUsage) != 1:

@@ -16,6 +16,7 @@ import (
 type Folder struct {
 	CA           *x509.Certificate
 	Root         *x509.Certificate // above CA; nil where there is none
+	Cross        *x509.Certificate // the CA before, on this one; nil where it follows none
 	Organisation string
 	Certificates []Entry // in the order of issue
 	CRL          *x509.RevocationList
@@ -36,6 +37,9 @@ func Read(dir string) (Folder, error) {
 	folder := Folder{CA: cert, Organisation: listed.Organisation, Certificates: listed.Certificates}
 	if root, err := readCertificate(filepath.Join(dir, rootFile)); err == nil {
 		folder.Root = root
+	}
+	if folder.Cross, err = crossOf(dir); err != nil {
+		return Folder{}, err
 	}
 	switch list, _, err := (&Authority{dir: dir, cert: cert, root: folder.Root}).readCRL(); {
 	case err != nil:

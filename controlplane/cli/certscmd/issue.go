@@ -2,6 +2,7 @@ package certscmd
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ const controlPlaneName = "control-plane"
 func initCommand(dir *string) *cobra.Command {
 	var (
 		organisation string
+		after        string
 		days         int
 		withCP       bool
 		cp           leaf
@@ -28,8 +30,12 @@ func initCommand(dir *string) *cobra.Command {
 		Long: "Make the CA: ca.crt, which nodes are given, ca.key, which signs and stays here, and crl.pem, an empty list of revoked\n" +
 			"certificates.\n\n" +
 			"With --intermediate the CA that signs stands below a root (root.crt, root.key), and nodes are given chain.crt, which\n" +
-			"holds both. The root's key is needed again for certs authority alone: take it off this machine and put it away.",
+			"holds both. The root's key is needed again for certs authority alone: take it off this machine and put it away.\n\n" +
+			"With --after the CA is to replace the one in another folder, of the same organisation. The former one signs cross.crt, which\n" +
+			"control planes with certificates of the new CA show too, so that nodes which believe the former one alone go on linking.\n" +
+			"What to do then: keepgate-cp fleet authority --help.",
 		Example: "  keepgate-cp certs init --with-control-plane --dns cp.example.com\n" +
+			"  keepgate-cp certs init --dir certs-2 --after certs\n" +
 			"  keepgate-cp certs init --intermediate --root-name root.example.com --name intermediate.example.com",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -48,14 +54,17 @@ func initCommand(dir *string) *cobra.Command {
 			if err := absent(certPath, keyPath); withCP && err != nil {
 				return err
 			}
-			authority, err := certs.Create(*dir, organisation, options)
+			authority, err := initialised(cmd, *dir, organisation, after, options)
 			if err != nil {
 				return err
 			}
 			paths := certs.PathsIn(*dir)
 			say(cmd, "CA            %s", paths.CA)
 			say(cmd, "CRL           %s", paths.CRL)
-			say(cmd, "organisation  %s", organisation)
+			say(cmd, "organisation  %s", authority.Organisation())
+			if after != "" {
+				say(cmd, "the CA before vouches for it in %s", filepath.Join(*dir, "cross.crt"))
+			}
 			if withCP {
 				err = issueControlPlane(cmd, authority, cp, certPath, keyPath)
 			}
@@ -67,6 +76,7 @@ func initCommand(dir *string) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&organisation, "organisation", "default", "stands in every certificate of this CA")
+	cmd.Flags().StringVar(&after, "after", "", "the folder of the CA that this one is to replace")
 	cmd.Flags().IntVar(&days, "days", 3650, "how long the CA is valid")
 	cmd.Flags().BoolVar(&withCP, "with-control-plane", false, "also make the control plane's own key and certificate")
 	cmd.Flags().BoolVar(&options.Intermediate, "intermediate", false, "make a root, and below it the CA that signs")
@@ -74,6 +84,21 @@ func initCommand(dir *string) *cobra.Command {
 	cmd.Flags().StringVar(&options.RootName, "root-name", "", `the root's common name (default "Keepgate cluster root CA")`)
 	cp.names(cmd)
 	return cmd
+}
+
+// initialised makes a CA, after another one where a folder of one is given.
+func initialised(cmd *cobra.Command, dir, organisation, after string, options certs.Options) (made *certs.Authority, err error) {
+	if after == "" {
+		return certs.Create(dir, organisation, options)
+	}
+	err = withAuthority(after, func(former *certs.Authority) error {
+		if cmd.Flags().Changed("organisation") && organisation != former.Organisation() {
+			return fmt.Errorf("--organisation %s: the CA in %s is of %s, and nodes of one do not believe the other's", organisation, after, former.Organisation())
+		}
+		made, err = certs.CreateAfter(former, dir, options)
+		return err
+	})
+	return made, err
 }
 
 func issueControlPlane(cmd *cobra.Command, authority *certs.Authority, cp leaf, certPath, keyPath string) error {

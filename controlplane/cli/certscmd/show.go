@@ -46,6 +46,9 @@ func showFolder(cmd *cobra.Command, dir string) error {
 	if folder.Root != nil {
 		say(cmd, "root          %s, expires %s%s", folder.Root.Subject, stamp(folder.Root.NotAfter), past(folder.Root.NotAfter, now))
 	}
+	if folder.Cross != nil {
+		say(cmd, "follows       %s, which vouches for it until %s%s", folder.Cross.Issuer, stamp(folder.Cross.NotAfter), past(folder.Cross.NotAfter, now))
+	}
 	if folder.CRL == nil {
 		warn(cmd, "%s", folder.CRLProblem)
 	} else {
@@ -105,6 +108,8 @@ func showCertificate(cmd *cobra.Command, cert *x509.Certificate) {
 		say(cmd, "identity      %s", id)
 	} else if role := plainRole(cert); role != "" {
 		say(cmd, "role          %s", role)
+	} else if roles := mtls.ConstrainedTo(cert); cert.IsCA && len(roles) > 0 {
+		say(cmd, "authority     for %v alone", roles)
 	} else if !cert.IsCA {
 		warn(cmd, "no node would be let in with it: %v", err)
 	}
