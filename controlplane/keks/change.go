@@ -53,14 +53,13 @@ func (k *Keks) Create(ctx context.Context, name string, rotateEvery time.Duratio
 	if _, err := k.catalog.Insert(ctx, catalog.Address{Table: table}, schema.Document{fieldName: name, fieldDoc: text}); err != nil {
 		return c, k.outcome(err, op, name)
 	}
-	k.committed()
-	return Changed{Name: name, KeyID: g.KeyID}, k.reread(ctx)
+	return Changed{Name: name, KeyID: g.KeyID}, k.settle(ctx, nil, op, name)
 }
 
 // begin makes a new key of a KEK that has ended.
 func (k *Keks) begin(ctx context.Context, name string, rotateEvery time.Duration) (c Changed, err error) {
 	const op = "keks.Create"
-	_, err = k.change(ctx, name, func(d *document) error {
+	err = k.change(ctx, name, func(d *document) error {
 		if d.active() != nil {
 			return fault.Newf(fault.Conflict, op, "kek/"+name, "there is a KEK %q already", name)
 		}
@@ -86,7 +85,7 @@ func (k *Keks) rotate(ctx context.Context, name string, due func(active *generat
 	if err := k.options.Sealing(); err != nil {
 		return c, fault.New(fault.Invalid, op, "kek/"+name, err)
 	}
-	_, err = k.change(ctx, name, func(d *document) error {
+	err = k.change(ctx, name, func(d *document) error {
 		was, now := d.active(), time.Now()
 		switch {
 		case was == nil:
@@ -129,7 +128,7 @@ func (k *Keks) SetRotateEvery(ctx context.Context, name string, period time.Dura
 	if err := checkPeriod(period); err != nil {
 		return fault.New(fault.Invalid, op, "kek/"+name, err)
 	}
-	_, err := k.change(ctx, name, func(d *document) error {
+	err := k.change(ctx, name, func(d *document) error {
 		if d.RotateEvery = int64(period / time.Second); d.active() == nil {
 			return fault.Newf(fault.Conflict, op, "kek/"+name, "KEK %q has ended", name)
 		}
@@ -142,7 +141,7 @@ func (k *Keks) SetRotateEvery(ctx context.Context, name string, period time.Dura
 // also before objects can have been rewritten.
 func (k *Keks) Retire(ctx context.Context, name, keyID string, early bool) error {
 	const op = "keks.Retire"
-	_, err := k.change(ctx, name, func(d *document) error {
+	err := k.change(ctx, name, func(d *document) error {
 		g, now := d.find(keyID), time.Now()
 		switch {
 		case g == nil:
@@ -164,7 +163,7 @@ func (k *Keks) Retire(ctx context.Context, name, keyID string, early bool) error
 // End destroys all keys of a KEK, of a cluster that is no more. Its name and its tombstones stay.
 func (k *Keks) End(ctx context.Context, name string) error {
 	const op = "keks.End"
-	_, err := k.change(ctx, name, func(d *document) error {
+	err := k.change(ctx, name, func(d *document) error {
 		now, ended := time.Now().Unix(), false
 		for _, g := range d.Generations {
 			if g.State == Active {
@@ -189,7 +188,10 @@ func (k *Keks) settle(ctx context.Context, err error, op, name string) error {
 		return k.outcome(err, op, name)
 	}
 	k.committed()
-	return k.reread(ctx)
+	if err := k.reread(ctx); err != nil { // the change stands, and Run reads again
+		k.options.Log.WarnContext(ctx, "what was just changed of a KEK is not read yet", "kek", name, "error", err)
+	}
+	return nil
 }
 
 // outcome gives the catalog's refusals our words.

@@ -163,18 +163,21 @@ func (k *Keks) restore(ctx context.Context, name string, held *kek) error {
 		_, err = k.catalog.Insert(ctx, catalog.Address{Table: table}, schema.Document{fieldName: name, fieldDoc: text})
 		return err
 	}
-	_, err := k.change(ctx, name, func(d *document) error {
+	return k.change(ctx, name, func(d *document) error {
 		if !d.merge(held.doc) {
 			return nil
 		}
 		return k.journal.Record(ctx, "kek.restore", "kek/"+name, "key_ids", d.keyIDs())
 	})
-	return err
 }
 
+// errRefused ends a change that edit does not want. The catalog would take a conflict for somebody who was faster.
+var errRefused = errors.New("refused")
+
 // change edits the document of a KEK by compare-and-set; edit is asked anew when somebody was faster.
-func (k *Keks) change(ctx context.Context, name string, edit func(d *document) error) (after *document, err error) {
-	_, err = k.catalog.Change(ctx, catalog.Address{Table: table, Key: name}, func(present proto.Message) (schema.Document, error) {
+func (k *Keks) change(ctx context.Context, name string, edit func(d *document) error) error {
+	var refusal error
+	_, err := k.catalog.Change(ctx, catalog.Address{Table: table, Key: name}, func(present proto.Message) (schema.Document, error) {
 		row, ok := present.(*configv1.Kek)
 		if !ok {
 			return nil, fault.New(fault.Internal, "keks.Change", table, nil)
@@ -183,14 +186,16 @@ func (k *Keks) change(ctx context.Context, name string, edit func(d *document) e
 		if err != nil {
 			return nil, fault.New(fault.Corrupt, "keks.Change", table+"/"+row.GetId(), err)
 		}
-		if err := edit(d); err != nil {
-			return nil, err
+		if refusal = edit(d); refusal != nil {
+			return nil, errRefused
 		}
-		after = d
 		text, err := d.encode()
 		return schema.Document{fieldDoc: text}, err
 	})
-	return after, err
+	if refusal != nil {
+		return refusal
+	}
+	return err
 }
 
 // committed shows a change that was just written, here and to the other nodes.
