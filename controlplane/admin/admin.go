@@ -109,14 +109,14 @@ func New(deps Deps, options Options) (*Server, error) {
 		s.decisions.Journal = deps.Journal
 		journal.New(deps.Journal).Mount(s.table)
 	}
-	for _, room := range deps.Rooms {
-		room.Mount(s.table)
-	}
 	if deps.Access != nil {
 		deps.Access.Mount(s.table)
 	}
 	declare.New(deps.Catalog, entity, deps.Wake).Mount(s.table)
 	entities.New(deps.Catalog, entity, deps.Wake).Mount(s.table)
+	for _, room := range deps.Rooms { // last: what a room says of its paths counts
+		room.Mount(s.table)
+	}
 	return s, nil
 }
 

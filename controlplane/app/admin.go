@@ -103,7 +103,7 @@ func (p *plane) rooms() []admin.Room {
 	if p.reencrypt != nil {
 		job = p.reencrypt
 	}
-	return []admin.Room{keys.New(k), nodes.New(n), p.fleetRoom(), p.trustRoom(), p.enrolmentRoom(), reencryption.New(job, p.catalog.Workspace), adminkeks.New(p.keks), p.providers.room(), metrics.New(health.Metrics(node{p}, version.Text))}
+	return []admin.Room{keys.New(k), nodes.New(n), p.fleetRoom(), p.environmentRoom(), p.trustRoom(), p.enrolmentRoom(), reencryption.New(job, p.catalog.Workspace), adminkeks.New(p.keks), p.providers.room(), metrics.New(health.Metrics(node{p}, version.Text))}
 }
 
 // configuration is the effective settings as GET / shows them: secrets are hidden already.

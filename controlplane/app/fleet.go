@@ -5,6 +5,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/admin"
 	"github.com/keepgate/keepgate/controlplane/admin/dataplanes"
+	"github.com/keepgate/keepgate/controlplane/admin/environments"
 	"github.com/keepgate/keepgate/shared/version"
 )
 
@@ -13,6 +14,17 @@ func (p *plane) fleetRoom() admin.Room {
 	return dataplanes.New(dataplanes.Deps{
 		Fleet: p.fleet, Newest: p.newest, Head: p.store.Head, Published: p.publisher.Seen, Plugin: p.pluginVersion, AcceptRestore: p.acceptRestore, Enrolled: p.enrolled,
 		Version: version.Text, PurgeDelay: p.settings.Cluster.PurgeDelay,
+	})
+}
+
+// environmentRoom is the part of the Admin API that knows environments beyond their rows.
+func (p *plane) environmentRoom() admin.Room {
+	return environments.New(environments.Deps{
+		Catalog: p.catalog, Fleet: p.fleet, Enrolled: p.registry.Enrolled, Wake: p.peers.committed,
+		Revoked: func(environment, name string) bool {
+			d, found := p.registry.Find(environment, name)
+			return found && d.RevokedAt > 0 && len(d.Certificates) == 0
+		},
 	})
 }
 

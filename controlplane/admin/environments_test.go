@@ -1,0 +1,126 @@
+package admin_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/keepgate/keepgate/controlplane/admin"
+	"github.com/keepgate/keepgate/controlplane/admin/environments"
+	"github.com/keepgate/keepgate/controlplane/fleet"
+)
+
+// newEnvironments is the Admin API with environments' own room.
+func newEnvironments(t *testing.T) (e *env, deps *environments.Deps) {
+	t.Helper()
+	e = newEnv(t)
+	deps = &environments.Deps{Catalog: e.catalog, Fleet: e.fleet, Wake: func() { e.woken.Add(1) }}
+	deps.Enrolled = func(environment string) []string {
+		if environment == "enrolled" {
+			return []string{"asleep"}
+		}
+		return nil
+	}
+	deps.Revoked = func(_, name string) bool { return name == "revoked" }
+	e.deps.Rooms = append(e.deps.Rooms, environments.New(*deps))
+	e.serve(admin.Options{Version: "1"})
+	return e, deps
+}
+
+func TestEnvironments(t *testing.T) {
+	t.Parallel()
+	e, _ := newEnvironments(t)
+	e.made("/workspaces", `{"name":"team"}`)
+	made := e.made("/environments", `{"name":"prod","workspaces":["default","team"],"select_tags":["prod"],"comment":"what customers see"}`)
+	want := map[string]any{
+		"name": "prod", "workspaces": []any{"default", "team"}, "select_tags": []any{"prod"}, "comment": "what customers see", "tags": nil,
+		"id": made["id"], "created_at": made["created_at"], "updated_at": made["updated_at"],
+	}
+	if diff := cmp.Diff(want, made); diff != "" {
+		t.Errorf("made (-want +got):\n%s", diff)
+	}
+	for name, test := range map[string]struct {
+		method, path, body string
+		status             int
+		says               string
+	}{
+		"by name":               {"GET", "/environments/prod", "", 200, `"name":"prod"`},
+		"by id":                 {"GET", "/environments/" + id(made), "", 200, `"name":"prod"`},
+		"all":                   {"GET", "/environments", "", 200, `"name":"default"`},
+		"by a PUT":              {"PUT", "/environments/lab", `{"select_tags":[]}`, 200, `"select_tags":[]`},
+		"of a form":             {"POST", "/environments", "name=formed&workspaces=team&select_tags=a&select_tags=b", 201, `"select_tags":["a","b"]`},
+		"no label":              {"POST", "/environments", `{"name":"a b"}`, 400, "data planes name their environment in their certificates"},
+		"empty":                 {"POST", "/environments", `{"name":""}`, 400, "name"},
+		"a workspace not there": {"POST", "/environments", `{"name":"x","workspaces":["nope"]}`, 400, "no such workspace: nope"},
+		"its key":               {"POST", "/environments", `{"name":"x","fingerprint_key":"x"}`, 400, "unknown field"},
+		"another name":          {"PATCH", "/environments/default", `{"name":"other"}`, 400, "name"},
+		"in the schema":         {"GET", "/schemas/environments", "", 200, "select_tags"},
+		"checked":               {"POST", "/schemas/environments/validate", `{"name":"-"}`, 400, "first a letter or digit"},
+		"not in a file":         {"POST", "/config", "{\"config\":\"_format_version: '3.0'\\nenvironments:\\n- name: x\"}", 400, "environments"},
+		"the default one":       {"DELETE", "/environments/default", "", 400, "the default environment cannot be deleted"},
+		"one that is not there": {"DELETE", "/environments/none", "", 204, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := e.do(test.method, test.path, bodyTypeOf(test.body), test.body)
+			if a.status != test.status || !strings.Contains(a.text, test.says) {
+				t.Errorf("%d %s, want %d %q", a.status, a.text, test.status, test.says)
+			}
+		})
+	}
+	if a := e.patch("/environments/prod", `{"select_tags":null,"workspaces":null}`); a.status != 200 || !strings.Contains(a.text, `"workspaces":null`) {
+		t.Errorf("select all again: %d %s", a.status, a.text)
+	}
+	for _, path := range []string{"/environments", "/environments/prod", "/environments/default"} {
+		if a := e.get(path); strings.Contains(a.text, "fingerprint") {
+			t.Errorf("GET %s shows of the key: %s", path, a.text)
+		}
+	}
+}
+
+func bodyTypeOf(body string) string {
+	if body == "" {
+		return ""
+	}
+	return bodyType(body)
+}
+
+// TestAnEnvironmentWithDataPlanesStays: they would be refused from then on, and belong to another of that name.
+func TestAnEnvironmentWithDataPlanesStays(t *testing.T) {
+	t.Parallel()
+	e, _ := newEnvironments(t)
+	for _, name := range []string{"prod", "enrolled", "shut", "free"} {
+		e.made("/environments", `{"name":"`+name+`"}`)
+	}
+	join := func(name, environment string) *fleet.Session {
+		return e.fleet.Join(fleet.Certificate{Name: name, Environment: environment, Expires: time.Now().Add(time.Hour)}, fleet.Label{NodeID: name}, fleet.Held{})
+	}
+	linked := join("edge-1", "prod")
+	join("revoked", "prod") // and still linked
+	cut := join("revoked", "shut")
+	cut.Leave()
+	if a := e.do("DELETE", "/environments/prod", "", ""); a.status != 400 || a.tree(t)["code"] != 4.0 ||
+		!strings.Contains(a.text, "still has data planes: edge-1, revoked; revoke them (keepgate-cp fleet revoke NAME --environment prod)") {
+		t.Errorf("linked: %d %s", a.status, a.text)
+	}
+	linked.Leave()
+	if a := e.do("DELETE", "/environments/prod?force=1", "", ""); a.status != 400 || !strings.Contains(a.text, "edge-1") {
+		t.Errorf("known: %d %s", a.status, a.text)
+	}
+	if a := e.do("DELETE", "/environments/enrolled", "", ""); a.status != 400 || !strings.Contains(a.text, "asleep") {
+		t.Errorf("enrolled: %d %s", a.status, a.text)
+	}
+	woken := e.woken.Load()
+	for _, name := range []string{"shut", "free"} {
+		if a := e.do("DELETE", "/environments/"+name, "", ""); a.status != 204 {
+			t.Errorf("%s: %d %s", name, a.status, a.text)
+		}
+		if a := e.get("/environments/" + name); a.status != 404 {
+			t.Errorf("%s after it: %d", name, a.status)
+		}
+	}
+	if e.woken.Load() != woken+2 {
+		t.Error("nobody was told of the deletions")
+	}
+}
