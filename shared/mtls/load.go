@@ -17,6 +17,7 @@ type papers struct {
 	digest     [sha256.Size]byte // of the files it was read from
 	pair       tls.Certificate
 	identity   Identity
+	assumed    bool // the certificate names no identity
 	cas        []*x509.Certificate
 	lists      []*list
 	configured bool   // CRLs are
@@ -75,6 +76,8 @@ func parse(files Files, c contents, o *Options) (*papers, error) {
 	if p.identity, err = o.self(p.pair.Leaf); err != nil {
 		return nil, fmt.Errorf("certificate %s: %w", files.Cert, err)
 	}
+	_, named := IdentityOf(p.pair.Leaf)
+	p.assumed = named != nil
 	if o.Mode == Shared {
 		return p, nil
 	}

@@ -79,6 +79,14 @@ func (o *Options) self(leaf *x509.Certificate) (Identity, error) {
 	return id, nil
 }
 
+// otherSide is the role of a peer whose certificate does not say.
+func (o *Options) otherSide(d demand) Role {
+	if o.Role == DataPlane || slices.Equal(d.roles, []Role{ControlPlane}) {
+		return ControlPlane
+	}
+	return DataPlane
+}
+
 // assumed is the identity of a certificate that names none.
 func (o *Options) assumed(leaf *x509.Certificate, role Role, organisation, name string) Identity {
 	id := Identity{Role: role, Organisation: organisation, Name: name, Serial: SerialText(leaf.SerialNumber), NotAfter: leaf.NotAfter}
@@ -121,18 +129,17 @@ func (t *trust) identify(leaf *x509.Certificate, d demand) (Identity, error) {
 
 // assume is for a certificate that names no identity under CheckCN.
 func (t *trust) assume(leaf *x509.Certificate, d demand) (Identity, error) {
-	role := DataPlane
-	if slices.Equal(d.roles, []Role{ControlPlane}) {
-		if d.serverName == "" {
-			return Identity{}, refuse(NoIdentity, leaf, "%v, and no server name is asked of it", errNoIdentity)
-		}
-		role = ControlPlane
+	role := t.options.otherSide(d)
+	if role == ControlPlane && d.serverName == "" && !d.linked {
+		return Identity{}, refuse(NoIdentity, leaf, "%v, and no server name is asked of it", errNoIdentity)
 	}
 	id := t.options.assumed(leaf, role, t.identity.Organisation, leaf.Subject.CommonName)
-	if role == ControlPlane {
-		id.Name = d.serverName
+	err := id.Validate()
+	if err != nil && role == ControlPlane { // what it is called is told to people alone
+		id.Name = string(ControlPlane)
+		err = id.Validate()
 	}
-	if err := id.Validate(); err != nil {
+	if err != nil {
 		return Identity{}, refuse(NoIdentity, leaf, "%v, and its common name cannot be a node's: %v", errNoIdentity, err)
 	}
 	return id, nil
@@ -165,10 +172,7 @@ func (s *Source) Mode() Mode { return s.options.Mode }
 
 // verifyShared is the policy of Shared: the very same certificate, and in time.
 func (t *trust) verifyShared(leaf *x509.Certificate, d demand, now time.Time) (Identity, error) {
-	role := DataPlane // the certificate does not say
-	if t.options.Role == DataPlane || slices.Equal(d.roles, []Role{ControlPlane}) {
-		role = ControlPlane
-	}
+	role := t.options.otherSide(d)
 	if !bytes.Equal(leaf.Raw, t.pair.Leaf.Raw) { // what Kong compares is the SHA-256 of both
 		if role == ControlPlane {
 			return Identity{}, refuse(NotShared, leaf, "control plane presented incorrect server certificate during handshake (digest does not match the certificate of this data plane): with cluster_mtls = shared both planes have the same cluster_cert, and the same cluster_mtls")

@@ -22,6 +22,7 @@ type demand struct {
 	serverName string             // "" does not check names
 	roles      []Role             // empty refuses everybody
 	responders bool               // are asked too
+	linked     bool               // the handshake has passed
 }
 
 // found is what a verification has shown.
@@ -84,11 +85,11 @@ func (t *trust) verifyChain(certs []*x509.Certificate, d demand, now time.Time) 
 // explainChain says of a CA that was known here that it is retired.
 func (t *trust) explainChain(certs []*x509.Certificate, err error, now time.Time) *Refusal {
 	refusal := chainRefusal(certs[0], err, now)
+	if named(certs[0], SharedName) && (refusal.Reason == UnknownCA || refusal.Reason == WrongServerName) {
+		refusal.Detail += fmt.Sprintf("; a certificate of this name is that of cluster_mtls = shared, and this side has %s", t.options.Mode)
+	}
 	if refusal.Reason != UnknownCA {
 		return refusal
-	}
-	if named(certs[0], SharedName) {
-		refusal.Detail += fmt.Sprintf("; a certificate of this name is that of cluster_mtls = shared, and this side has %s", t.options.Mode)
 	}
 	for _, ca := range t.retiredCAs {
 		if slices.ContainsFunc(certs, func(cert *x509.Certificate) bool { return cert.CheckSignatureFrom(ca) == nil }) {
@@ -105,7 +106,8 @@ func (t *trust) checkIdentity(chains [][]*x509.Certificate, d demand) (Identity,
 	if err != nil {
 		return Identity{}, err
 	}
-	if id.Organisation != t.identity.Organisation {
+	// A data plane whose certificate names no identity is of the organisation of its control plane.
+	if id.Organisation != t.identity.Organisation && !(t.assumed && id.Role == ControlPlane) {
 		return Identity{}, refuse(WrongOrganisation, leaf, "organisation %q, but this is %q", id.Organisation, t.identity.Organisation)
 	}
 	for _, chain := range chains {
@@ -141,11 +143,8 @@ func (s *Source) Check(cs tls.ConnectionState, allow ...Role) error {
 
 // look is Check without what responders say.
 func (s *Source) look(cs tls.ConnectionState, allow []Role) (found, error) {
-	// The handshake has checked the key usage for its side, and a certificate does not change.
-	d := demand{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, roles: allow}
-	if s.options.Mode == CheckCN {
-		d.serverName = cs.ServerName // what made a server without an identity the control plane
-	}
+	// The handshake has checked the key usage for its side, and the server's name. A certificate does not change.
+	d := demand{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, roles: allow, linked: true}
 	return s.trust.Load().verify(cs, d, time.Now())
 }
 

@@ -37,6 +37,8 @@ type Leaf struct {
 	DNS       []string
 	IPs       []net.IP
 	KeyUsage  x509.KeyUsage // digitalSignature
+	CN        string        // the identity's name
+	OCSP      []string      // addresses of responders
 	Key       crypto.Signer // a new EC P-256 key
 }
 
@@ -50,24 +52,55 @@ type Pair struct {
 // NewCA makes a CA.
 func NewCA(t testing.TB, name string) *CA {
 	t.Helper()
-	return newCA(t, name, nil)
+	return newCA(t, name, nil, nil, nil)
 }
 
-// Intermediate makes a CA below ca.
-func (ca *CA) Intermediate(t testing.TB, name string) *CA {
+// Intermediate makes a CA below ca. Each edit changes its certificate before it is signed.
+func (ca *CA) Intermediate(t testing.TB, name string, edits ...func(*x509.Certificate)) *CA {
 	t.Helper()
-	return newCA(t, name, ca)
+	return newCA(t, name, ca, nil, edits)
 }
 
-func newCA(t testing.TB, name string, parent *CA) *CA {
+// Edge makes a CA below ca that may issue to data planes alone.
+func (ca *CA) Edge(t testing.TB, name string) *CA {
 	t.Helper()
-	key, _, err := mtls.NewKey()
-	must(t, err)
+	return ca.Intermediate(t, name, OnlyTo(mtls.DataPlane))
+}
+
+// OnlyTo constrains a CA to roles.
+func OnlyTo(roles ...mtls.Role) func(*x509.Certificate) {
+	return func(template *x509.Certificate) {
+		template.PermittedDNSDomainsCritical, template.MaxPathLenZero = true, true
+		for _, role := range roles {
+			template.PermittedURIDomains = append(template.PermittedURIDomains, string(role))
+		}
+	}
+}
+
+// Cross makes another certificate for the name and key of a CA, signed by ca.
+func (ca *CA) Cross(t testing.TB, of *CA) *CA {
+	t.Helper()
+	return newCA(t, of.Cert.Subject.CommonName, ca, of.key, nil)
+}
+
+// Key is the CA's private key.
+func (ca *CA) Key() crypto.Signer { return ca.key }
+
+func newCA(t testing.TB, name string, parent *CA, key crypto.Signer, edits []func(*x509.Certificate)) *CA {
+	t.Helper()
+	if key == nil {
+		var err error
+		key, _, err = mtls.NewKey()
+		must(t, err)
+	}
 	template := &x509.Certificate{
 		SerialNumber: serial(t), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+	for _, edit := range edits {
+		edit(template)
 	}
 	issuer, signer := template, key
 	if parent != nil {
@@ -91,7 +124,7 @@ func (ca *CA) Issue(t testing.TB, leaf Leaf) Pair {
 		must(t, err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: serial(t), Subject: pkix.Name{CommonName: leaf.Identity.Name},
+		SerialNumber: serial(t), Subject: pkix.Name{CommonName: leaf.CN}, OCSPServer: leaf.OCSP,
 		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
 		KeyUsage: leaf.KeyUsage, ExtKeyUsage: leaf.Usages,
 		DNSNames: leaf.DNS, IPAddresses: leaf.IPs, BasicConstraintsValid: true,
@@ -125,6 +158,9 @@ func (l Leaf) withDefaults() Leaf {
 	}
 	if id.Name == "" {
 		id.Name = "node-1"
+	}
+	if l.CN == "" {
+		l.CN = id.Name
 	}
 	if l.URIs == nil {
 		l.URIs = []string{id.String()}
@@ -175,6 +211,20 @@ func (ca *CA) Files(t testing.TB, pair Pair) mtls.Files {
 	Write(t, files.CA, ca.PEM)
 	Write(t, files.CRL, ca.CRL(t, 1, time.Now().Add(time.Hour)))
 	return files
+}
+
+// SharedFiles writes the pair of cluster_mtls = shared into a folder of the test.
+func SharedFiles(t testing.TB) (mtls.Files, Pair) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	self := &CA{Cert: &x509.Certificate{SerialNumber: serial(t), Subject: pkix.Name{CommonName: mtls.SharedName}}, key: key}
+	pair := self.Issue(t, Leaf{CN: mtls.SharedName, URIs: []string{}, Key: key, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}})
+	dir := t.TempDir()
+	files := mtls.Files{Cert: filepath.Join(dir, "cluster.crt"), Key: filepath.Join(dir, "cluster.key")}
+	Write(t, files.Cert, pair.CertPEM)
+	Write(t, files.Key, pair.KeyPEM)
+	return files, pair
 }
 
 // Source opens an identity made from leaf.

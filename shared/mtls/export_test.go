@@ -1,0 +1,13 @@
+package mtls
+
+import "crypto"
+
+// ProofBy signs by any key with any chain, as a forger would.
+func ProofBy(key crypto.PrivateKey, context string, message []byte, certs ...[]byte) ([]byte, error) {
+	chain, err := encodeChain(certs)
+	if err != nil {
+		return nil, err
+	}
+	signature, err := signDigest(key, signedDigest(context, chain, message))
+	return appendSignature(chain, signature), err
+}
