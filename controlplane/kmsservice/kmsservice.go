@@ -2,12 +2,12 @@
 // controlplane/keks.
 //
 // It decides who may use which KEK, and by the certificate alone: one of role kms, whose name up to the first dot is
-// the KEK's. That is looked at again on every call, so that a connection outlives no revocation.
+// the KEK's. That is looked at again while it calls (guard.go), so that a connection outlives no revocation.
 package kmsservice
 
 import (
 	"context"
-	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"strings"
 
@@ -22,20 +22,17 @@ import (
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
 )
 
-// Guard says whether the peer of a connection may still stay; *mtls.Source is one.
-type Guard interface {
-	Check(cs tls.ConnectionState, allow ...mtls.Role) error
-}
-
 // Server answers for the KEKs. It is safe for concurrent use.
 type Server struct {
 	wrapv1.UnimplementedWrapServiceServer
-	keks  *keks.Keks
-	guard Guard
+	keks   *keks.Keks
+	checks *checks
 }
 
 // New makes a Server and starts nothing.
-func New(k *keks.Keks, guard Guard) *Server { return &Server{keks: k, guard: guard} }
+func New(k *keks.Keks, guard Guard) *Server {
+	return &Server{keks: k, checks: &checks{guard: guard, kept: map[*x509.Certificate]checked{}}}
+}
 
 // Describe implements wrapv1.WrapServiceServer.
 func (s *Server) Describe(ctx context.Context, _ *wrapv1.DescribeRequest) (*wrapv1.DescribeResponse, error) {
@@ -87,7 +84,7 @@ func (s *Server) caller(ctx context.Context) (by keks.Caller, name string, err e
 	if err != nil || who.Role != mtls.KMS {
 		return by, "", status.Error(codes.PermissionDenied, "this service is for certificates of role kms")
 	}
-	if err := s.guard.Check(connection, mtls.KMS); err != nil {
+	if err := s.checks.check(connection); err != nil {
 		return by, "", status.Error(codes.PermissionDenied, fault.Text(err))
 	}
 	by = keks.Caller{Organisation: who.Organisation, Identity: who.String(), Serial: who.Serial}

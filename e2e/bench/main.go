@@ -29,14 +29,15 @@ type effort struct {
 	secrets    int
 	windows    int
 	peerRounds int
+	wraps      int
 }
 
 func full() effort {
-	return effort{rounds: 15, perRun: 3 * time.Second, changes: 200, entities: []int{10_000, 100_000}, idle: 10_000, benchCount: "5", secrets: 1_000_000, windows: 20, peerRounds: 7}
+	return effort{rounds: 15, perRun: 3 * time.Second, changes: 200, entities: []int{10_000, 100_000}, idle: 10_000, benchCount: "5", secrets: 1_000_000, windows: 20, peerRounds: 7, wraps: 5000}
 }
 
 func quick() effort {
-	return effort{rounds: 3, perRun: 2 * time.Second, changes: 50, entities: []int{10_000}, idle: 1000, benchCount: "1", secrets: 300_000, windows: 6, peerRounds: 2}
+	return effort{rounds: 3, perRun: 2 * time.Second, changes: 50, entities: []int{10_000}, idle: 1000, benchCount: "1", secrets: 300_000, windows: 6, peerRounds: 2, wraps: 1000}
 }
 
 // section is one part of the run.
@@ -50,6 +51,7 @@ func sections() []section {
 	return []section{
 		{"code", codeFigures},
 		{"kms", kmsFigures},
+		{"wrap", wrapFigures},
 		{"size", sizeFigures},
 		{"proxy", proxyFigures},
 		{"peers", peerFigures},
@@ -62,7 +64,7 @@ func sections() []section {
 
 func main() {
 	out := flag.String("json", "", "also write the figures to this file")
-	only := flag.String("only", "", "run only these sections, as code,proxy: code, kms, size, proxy, peers, idle, change, apply, reencrypt")
+	only := flag.String("only", "", "run only these sections, as code,proxy: code, kms, wrap, size, proxy, peers, idle, change, apply, reencrypt")
 	grpcAddress := flag.String("serve-grpc", "", "be the gRPC service behind the proxies, at this address; for the program itself")
 	flag.Parse()
 	if *grpcAddress != "" {
