@@ -18,7 +18,7 @@ type Role string
 const (
 	Viewer       Role = "viewer"        // read entities
 	Editor       Role = "editor"        // change entities, push and export the configuration
-	KeyringAdmin Role = "keyring-admin" // the keyring, re-encryption and the journal
+	KeyringAdmin Role = "keyring-admin" // the keyring, re-encryption, Kubernetes clusters' keys and the journal
 	SuperAdmin   Role = "super-admin"   // everything: workspaces, users, licenses, the nodes
 )
 
