@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/changefeed"
 	"github.com/keepgate/keepgate/controlplane/encryption"
+	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
 	"github.com/keepgate/keepgate/controlplane/record"
@@ -39,6 +41,7 @@ type env struct {
 	keys      *losing
 	catalog   *catalog.Catalog
 	feed      *changefeed.Feed
+	fleet     *fleet.Fleet
 	publisher *Publisher
 	ws        string
 	stop      func() // ends Run
@@ -76,7 +79,8 @@ func (e *env) open() {
 	e.ws, err = e.catalog.Workspace(ctx, "")
 	e.must(err)
 	e.feed = changefeed.New(e.store, changefeed.Options{Poll: 20 * time.Millisecond})
-	e.publisher = New(e.store, e.feed, e.catalog, testSchema(), slog.New(slog.DiscardHandler))
+	e.fleet = fleet.New(e.store, fleet.Options{})
+	e.publisher = New(e.store, e.feed, e.catalog, e.fleet, testSchema(), slog.New(slog.DiscardHandler))
 }
 
 // losing is a ring that keys can be taken from. It outlives restarts.
@@ -178,6 +182,16 @@ func (e *env) insert(table, body string) {
 	e.feed.Wake()
 }
 
+// checks has plugins check credentials on some route: without one consumers and credentials reach nobody.
+func (e *env) checks(plugins ...string) {
+	e.t.Helper()
+	e.insert("services", `{"name":"checked","host":"backend.example"}`)
+	e.insertBelow("services", "checked", "routes", `{"name":"checked","paths":["/checked"]}`)
+	for _, name := range plugins {
+		e.insert("plugins", fmt.Sprintf(`{"name":%q}`, name))
+	}
+}
+
 func (e *env) insertBelow(parent, key, table, body string) {
 	e.t.Helper()
 	at := e.at(table, "")
@@ -217,7 +231,7 @@ func (e *env) caughtUp() *version {
 	e.eventually("the publisher shows the newest revision", func() bool {
 		head, err := e.store.Head(e.t.Context())
 		e.must(err)
-		v, _ = e.publisher.environment.newest()
+		v, _ = e.publisher.environments.of(DefaultEnvironment).newest()
 		return v != nil && e.publisher.Seen() == head
 	})
 	return v

@@ -41,13 +41,19 @@ func (v *version) content(p *syncv1.Position) bool {
 	return p != nil && p.Epoch == v.epoch && string(p.Hash) == string(hash[:])
 }
 
+// same reports whether v and other are in all things the same.
+func (v *version) same(other *version) bool {
+	return v.epoch == other.epoch && v.number == other.number && v.set.Hash() == other.set.Hash() && v.emptied == other.emptied
+}
+
 // environment is the newest version of a group of data planes, and the way to wait for the next.
 type environment struct {
 	mu      sync.Mutex
 	current *version                    // guarded by mu; nil until the first snapshot of the database was read
+	gone    bool                        // guarded by mu; there is no such environment, or no more
 	known   map[configset.Hash]*version // guarded by mu: current and up to kept earlier ones
 	order   []*version                  // guarded by mu: as they came, oldest first; known has the last of each hash
-	changed chan struct{}               // guarded by mu; closed when current changes
+	changed chan struct{}               // guarded by mu; closed when current or gone changes
 }
 
 func newEnvironment() *environment {
@@ -58,15 +64,20 @@ func newEnvironment() *environment {
 func (e *environment) set(v *version) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	hash := v.set.Hash()
+	if e.current != nil && e.current.same(v) {
+		return
+	}
+	hash, again := v.set.Hash(), false
 	if e.current != nil {
-		if e.current.epoch == v.epoch && e.current.number == v.number && e.current.set.Hash() == hash && e.current.emptied == v.emptied {
-			return
-		}
+		again = e.current.set.Hash() == hash && e.current.epoch == v.epoch // under another number: nothing more to remember
 		e.current.forget()
 	}
 	e.known[hash] = v
-	e.order = append(e.order, v)
+	if again {
+		e.order[len(e.order)-1] = v
+	} else {
+		e.order = append(e.order, v)
+	}
 	if len(e.order) > kept+1 {
 		oldest := e.order[0]
 		if hash := oldest.set.Hash(); e.known[hash] == oldest { // else it came again later
@@ -76,8 +87,21 @@ func (e *environment) set(v *version) {
 		e.order = e.order[1:]
 	}
 	e.current = v
+	e.wake()
+}
+
+// wake tells those who wait. The caller holds mu.
+func (e *environment) wake() {
 	close(e.changed)
 	e.changed = make(chan struct{})
+}
+
+// end says that there is no such environment.
+func (e *environment) end() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.gone = true
+	e.wake()
 }
 
 // newest returns the current version, nil before there is one, and a channel that closes when it changes.
@@ -85,6 +109,13 @@ func (e *environment) newest() (*version, <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.current, e.changed
+}
+
+// ended reports whether there is no such environment.
+func (e *environment) ended() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.gone
 }
 
 // held returns the version that a data plane says it holds, if it is one that this environment remembers.

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/keepgate/keepgate/controlplane/record"
-	"github.com/keepgate/keepgate/shared/configset"
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
@@ -56,75 +55,86 @@ func newer(batch []record.Revision, seen uint64) []record.Revision {
 	return batch
 }
 
-// advance brings the environment to the end of the batch, or further: rows are read one by one as they are now,
+// advance brings the environments to the end of the batch, or further: rows are read one by one as they are now,
 // so whatever changed them again since must be shown whole as well. The rows of also are read with those that changed.
+// After an error everything has to be read again.
 func (p *Publisher) advance(ctx context.Context, batch []record.Revision, also ...record.Ref) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	current, _ := p.environment.newest()
-	set, taken := current.set, map[record.Ref]bool{}
-	number, emptied := p.number, p.emptied
+	taken := map[record.Ref]bool{}
 	for range settleRounds {
 		refs := latest(batch, also...)
 		also = nil
-		if len(refs) > manyRows && len(refs) > set.Len()/4 {
+		if len(refs) > manyRows && len(refs) > len(p.state.forms)/4 {
 			return reread(fmt.Sprintf("%d rows changed at once", len(refs)))
 		}
-		var err error
-		if set, err = p.read(ctx, set, refs); err != nil {
+		if err := p.read(ctx, refs); err != nil {
 			return err
 		}
-		c := p.wire.concernOf(batch)
-		if number = max(number, c.number); c.moved {
-			emptied = c.meant
-		}
+		p.number(batch)
 		for _, ref := range refs {
 			taken[ref] = true
 		}
 		last := batch[len(batch)-1].Number
+		var err error
 		if batch, err = p.store.History(ctx, last, historyLimit); err != nil {
 			return fmt.Errorf("reading history after revision %d: %w", last, err)
 		}
 		if !slices.ContainsFunc(latest(batch), func(ref record.Ref) bool { return taken[ref] }) {
-			p.number, p.emptied = number, emptied
-			p.publish(set, last)
+			p.publish(last)
 			return nil
 		}
 	}
 	return reread("the rows change faster than they are read one by one")
 }
 
-// read renews the entries of the given rows.
-func (p *Publisher) read(ctx context.Context, set configset.Set, refs []record.Ref) (configset.Set, error) {
+// read takes in the given rows as they are now.
+func (p *Publisher) read(ctx context.Context, refs []record.Ref) error {
+	w := p.state.wire
+	readings := make([]reading, 0, len(refs))
 	for _, ref := range refs {
-		if p.wire.concerns(ref) {
-			return set, reread(ref.Table + "/" + ref.ID + " changes what every entry looks like")
+		if w.concerns(ref) {
+			return reread(ref.Table + "/" + ref.ID + " changes what every entry comes to")
+		}
+		if ref.Table != tableWorkspaces && !w.travels(ref.Table) {
+			continue
 		}
 		row, err := p.store.Get(ctx, ref.Table, ref.Workspace, ref.ID)
+		gone := fault.KindOf(err) == fault.NotFound
 		switch {
-		case fault.KindOf(err) == fault.NotFound:
+		case err != nil && !gone:
+			return fmt.Errorf("reading %s/%s: %w", ref.Table, ref.ID, err)
+		case ref.Table == tableWorkspaces && (gone || w.incomplete):
+			return reread("environments have other workspaces")
+		case ref.Table == tableWorkspaces:
+		case gone:
 			p.stuck.remove(ref)
-			set = set.Delete(ref.Table, ref.ID)
-			continue
-		case err != nil:
-			return set, fmt.Errorf("reading %s/%s: %w", ref.Table, ref.ID, err)
+			readings = append(readings, reading{ref: ref, gone: true})
+		default:
+			readings = append(readings, p.open(ctx, row))
 		}
-		entry, travels, err := p.wire.entry(ctx, row)
-		switch {
-		case ctx.Err() != nil:
-			return set, ctx.Err() // which may be why it did not open
-		case err == nil:
-			p.stuck.remove(ref)
-		case p.stuck.add(ref, causeOf(err)):
-			p.log.Error("a row does not open; data planes keep the form that they have of it",
-				"row", row.Table+"/"+row.ID, "subject", fault.SubjectOf(err), "error", err)
-		}
-		if travels {
-			set = set.Put(entry)
+		if ctx.Err() != nil {
+			return ctx.Err() // which may be why something did not open
 		}
 	}
-	return set, nil
+	p.take(readings)
+	return nil
+}
+
+// open reads one row that travels.
+func (p *Publisher) open(ctx context.Context, row record.Row) reading {
+	ref := refOf(row)
+	form, facts, err := p.state.wire.form(ctx, row, p.state.facts(ref))
+	switch {
+	case ctx.Err() != nil:
+	case err == nil:
+		p.stuck.remove(ref)
+	case p.stuck.add(ref, causeOf(err)):
+		p.log.Error("a row does not open; data planes keep the form that they have of it",
+			"row", row.Table+"/"+row.ID, "subject", fault.SubjectOf(err), "error", err)
+	}
+	return reading{ref: ref, form: form, facts: facts, err: err}
 }
 
 // latest names every row of the batch once, and those of also.

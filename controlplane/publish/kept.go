@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/keepgate/keepgate/controlplane/record"
-	"github.com/keepgate/keepgate/shared/configset"
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
@@ -80,19 +79,4 @@ func causeOf(err error) string {
 		return id
 	}
 	return ""
-}
-
-// withFormer returns set with the names of lost fingerprint keys while they may be needed.
-func (p *Publisher) withFormer(set configset.Set) configset.Set {
-	needed := p.stuck.tables[tableKeyauth] > 0
-	for _, id := range p.wire.former {
-		_, there := set.Get(tableFingerprintKeys, id)
-		switch {
-		case needed && !there:
-			set = set.Put(configset.Entry{Kind: tableFingerprintKeys, ID: id, Kept: true})
-		case !needed && there:
-			set = set.Delete(tableFingerprintKeys, id)
-		}
-	}
-	return set
 }

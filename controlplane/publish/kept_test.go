@@ -38,15 +38,16 @@ func saysNothing(body []byte) bool {
 func TestARowThatStopsToOpenIsKept(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
+	e.checks("basic-auth")
 	e.insert("consumers", `{"username":"bob"}`)
 	e.insertBelow("consumers", "bob", "basicauth_credentials", `{"username":"bob","password":"one"}`)
 	e.run()
 	good := e.caughtUp()
 	ref := record.Ref{Table: "basicauth_credentials", ID: id(e, good.set, "basicauth_credentials")}
 	sealed := damage(e, ref, strange)
-	e.insert("consumers", `{"username":"carol"}`)
+	e.insert("services", `{"name":"carol","host":"carol.example"}`)
 	v := e.caughtUp()
-	if !isKept(v, ref.Table, ref.ID) || count(v.set, "consumers") != 2 {
+	if !isKept(v, ref.Table, ref.ID) || count(v.set, "services") != 2 {
 		t.Error("a row that does not open is not kept, or stops another")
 	}
 	if kept := e.publisher.Kept(); kept.Rows != 1 || kept.Keys["00000000"] != 1 {
@@ -64,7 +65,7 @@ func TestARowThatStopsToOpenIsKept(t *testing.T) {
 	// It opens again, and no revision says so.
 	e.sql("UPDATE basicauth_credentials SET password = ? WHERE id = ?", sealed, ref.ID)
 	e.eventually("the row is tried again", func() bool {
-		v, _ := e.publisher.environment.newest()
+		v, _ := e.publisher.environments.of(DefaultEnvironment).newest()
 		now, _ := v.set.Get(ref.Table, ref.ID)
 		return !now.Kept && bytes.Contains(now.Body, []byte("robert"))
 	})
@@ -91,12 +92,13 @@ func (b *busy) Get(ctx context.Context, table, workspace, id string) (record.Row
 func TestARowThatOpensAgainIsPublishedUnderWrites(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
+	e.checks("basic-auth")
 	e.insert("consumers", `{"username":"bob"}`)
 	e.insertBelow("consumers", "bob", "basicauth_credentials", `{"username":"bob","password":"one"}`)
 	writes := 0
 	store := &busy{Store: e.publisher.store, write: func() {
 		writes++
-		e.insert("consumers", fmt.Sprintf(`{"username":"carol-%d"}`, writes))
+		e.insert("services", fmt.Sprintf(`{"name":"carol-%d","host":"carol.example"}`, writes))
 	}}
 	e.publisher.store = store
 	e.run()
@@ -107,7 +109,7 @@ func TestARowThatOpensAgainIsPublishedUnderWrites(t *testing.T) {
 	e.sql("UPDATE basicauth_credentials SET password = ? WHERE id = ?", sealed, ref.ID)
 	e.eventually("the row is published again", func() bool { return e.publisher.Kept().Rows == 0 })
 	e.stop()
-	v, _ := e.publisher.environment.newest()
+	v, _ := e.publisher.environments.of(DefaultEnvironment).newest()
 	if now, _ := v.set.Get(ref.Table, ref.ID); now.Kept || !bytes.Contains(now.Body, []byte("robert")) {
 		t.Errorf("the row is published as kept: %v", now.Kept)
 	}
@@ -116,6 +118,7 @@ func TestARowThatOpensAgainIsPublishedUnderWrites(t *testing.T) {
 func TestAStartWithoutAKeyPublishesTheRest(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
+	e.checks("basic-auth")
 	e.insert("consumers", `{"username":"bob"}`)
 	e.insertBelow("consumers", "bob", "basicauth_credentials", `{"username":"bob","password":"one"}`)
 	e.run()
@@ -134,7 +137,7 @@ func TestAStartWithoutAKeyPublishesTheRest(t *testing.T) {
 		t.Errorf("a damaged row is not kept, kept is %+v", e.publisher.Kept())
 	}
 	e.delete("consumers", "bob") // and its credential: for that no key is needed
-	if v := e.caughtUp(); v.set.Len() != 1 || e.publisher.Kept().Rows != 0 {
+	if v := e.caughtUp(); count(v.set, "consumers")+count(v.set, ref.Table) != 0 || e.publisher.Kept().Rows != 0 {
 		t.Errorf("%d entries after the deletion, kept is %+v", v.set.Len(), e.publisher.Kept())
 	}
 }
@@ -142,6 +145,7 @@ func TestAStartWithoutAKeyPublishesTheRest(t *testing.T) {
 func TestAStartWithoutTheKeyring(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
+	e.checks("key-auth")
 	e.insert("consumers", `{"username":"bob"}`)
 	e.insertBelow("consumers", "bob", "keyauth_credentials", `{"key":"a-key"}`)
 	e.run()
@@ -149,17 +153,17 @@ func TestAStartWithoutTheKeyring(t *testing.T) {
 	e.must(os.Rename(e.key, e.key+".away"))
 	e.again()
 	e.run()
-	e.insert("consumers", `{"username":"carol"}`)
+	e.insert("services", `{"name":"carol","host":"carol.example"}`)
 	v := e.caughtUp()
 	if !isKept(v, "keyauth_credentials", id(e, before.set, "keyauth_credentials")) || !isKept(v, tableFingerprintKeys, id(e, before.set, tableFingerprintKeys)) ||
-		count(v.set, "consumers") != 2 || v.set.Len() != before.set.Len()+1 {
+		count(v.set, "services") != 2 || v.set.Len() != before.set.Len()+1 {
 		t.Fatal("a start without the keyring does not keep what it sealed, or stops the rest")
 	}
 	e.must(os.Rename(e.key+".away", e.key))
 	e.must(e.ring.Reload(t.Context()))
 	e.feed.Wake()
 	e.eventually("all opens again", func() bool { return e.publisher.Kept().Rows == 0 })
-	e.delete("consumers", "carol")
+	e.delete("services", "carol")
 	if v := e.caughtUp(); v.set.Hash() != before.set.Hash() {
 		t.Error("the configuration is another one after the keyring came back")
 	}
@@ -169,6 +173,7 @@ func TestAStartWithoutTheKeyring(t *testing.T) {
 func TestALostFingerprintKeyIsKeptByName(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
+	e.checks("key-auth")
 	e.insert("consumers", `{"username":"bob"}`)
 	e.insertBelow("consumers", "bob", "keyauth_credentials", `{"key":"first"}`)
 	e.run()

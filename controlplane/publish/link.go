@@ -23,9 +23,10 @@ const (
 // link is one stream after its hello. Its fields are run's goroutine's alone; two more goroutines send and
 // receive, so that neither a slow peer nor a large snapshot delays heartbeats, verdicts or the end.
 type link struct {
-	server  *Server
-	session *fleet.Session
-	who     mtls.Identity
+	server      *Server
+	environment *environment
+	session     *fleet.Session
+	who         mtls.Identity
 
 	connection tls.ConnectionState
 	ended      <-chan error               // the gatekeeper says that it may no longer stay
@@ -114,7 +115,10 @@ func (l *link) run(ctx context.Context, c conversation) error {
 	defer silence.Stop()
 	l.orders = l.order()
 	for {
-		newest, changed := l.server.publisher.environment.newest()
+		newest, changed := l.environment.newest()
+		if l.environment.ended() {
+			return errNoEnvironment(l.who)
+		}
 		if err := l.offer(ctx, newest); err != nil {
 			return err
 		}
@@ -230,7 +234,7 @@ func (l *link) ahead(ctx context.Context, newest *version) bool {
 // update returns what leads the data plane to v: a delta from what it holds where that is remembered, the rest
 // of a snapshot that it has the beginning of, else a whole snapshot.
 func (l *link) update(v *version) (chunks []*syncv1.StreamResponse, whole bool, err error) {
-	if base := l.server.publisher.environment.held(l.held); base != nil && base.epoch == v.epoch && !l.whole {
+	if base := l.environment.held(l.held); base != nil && base.epoch == v.epoch && !l.whole {
 		chunks, err = v.deltaFrom(base)
 		return chunks, false, err
 	}

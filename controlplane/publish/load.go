@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"iter"
 	"runtime"
-	"slices"
 	"sync"
 
+	"github.com/keepgate/keepgate/controlplane/publish/selection"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/configset"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -16,7 +16,7 @@ import (
 // load reads everything once.
 func (p *Publisher) load(ctx context.Context) error {
 	p.asked.Store(false)
-	if err := p.wire.catalog.Start(ctx); err != nil {
+	if err := p.catalog.Start(ctx); err != nil {
 		p.log.Warn("what every database has could not be made", "error", err) // what there is can be published all the same
 	}
 	epoch, err := readEpoch(ctx, p.store)
@@ -27,19 +27,31 @@ func (p *Publisher) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.wire.begin(ctx, rows); err != nil {
-		return err
-	}
-	number, meant, err := p.newestConcern(ctx, revision)
+	w, lost, err := newWire(ctx, p.catalog, p.schema, rows)
 	if err != nil {
 		return err
 	}
-	set := p.form(ctx, rows)
+	for _, name := range lost {
+		p.log.Error("an environment cannot be read; its data planes keep what they have", "environment", name)
+	}
+	s := p.form(ctx, w, rows)
 	if ctx.Err() != nil {
 		return ctx.Err() // which may be why rows did not open
 	}
-	p.epoch, p.number, p.emptied = epoch, number, meant
-	p.publish(set, revision)
+	if err := p.newestConcerns(ctx, s, revision); err != nil {
+		return err
+	}
+	names := make([]string, len(w.environments))
+	for i, e := range w.environments {
+		names[i] = e.selects.Name
+	}
+	for i, one := range p.environments.settle(names, lost) {
+		s.shown[i].environment = one
+	}
+	p.mu.Lock()
+	p.state, p.epoch = s, epoch
+	p.mu.Unlock()
+	p.publish(revision)
 	return nil
 }
 
@@ -63,23 +75,72 @@ func (p *Publisher) readAll(ctx context.Context) (revision uint64, rows []record
 // openAtOnce is how many rows one goroutine opens before it takes more.
 const openAtOnce = 512
 
-// formed is what became of a row.
-type formed struct {
-	entry   configset.Entry
-	travels bool
-	err     error
+// form makes the sets of all rows that travel.
+func (p *Publisher) form(ctx context.Context, w *wire, rows []record.Row) *state {
+	readings := p.openAll(ctx, w, rows)
+	p.stuck = newStuck()
+	var why error
+	for _, e := range w.environments {
+		if e.locked != nil && e.row.ID != "" {
+			p.stuck.add(e.row, causeOf(e.locked))
+			why = e.locked
+		}
+	}
+	s := &state{wire: w, forms: make(map[selection.Ref]*form, len(readings))}
+	facts, selects := make([]selection.Row, 0, len(readings)), make([]selection.Environment, len(w.environments))
+	for i := range readings {
+		r := &readings[i]
+		if r.form == nil {
+			continue
+		}
+		s.keep(r.facts.Ref, r.form)
+		facts = append(facts, r.facts)
+		if r.err != nil {
+			p.stuck.add(r.ref, causeOf(r.err))
+			why = r.err
+		}
+	}
+	if kept := p.stuck.count(); kept.Rows > 0 {
+		p.log.Error("rows do not open; data planes keep the form that they have of them", "rows", kept.Rows, "keys", kept.Keys,
+			"one_subject", fault.SubjectOf(why), "one_error", why)
+	}
+	for i, e := range w.environments {
+		selects[i] = e.selects
+	}
+	s.selection = selection.New(selects, w.home)
+	s.selection.Update(facts, nil)
+	for i, e := range w.environments {
+		s.shown = append(s.shown, &shown{set: configset.Of(func(yield func(configset.Entry) bool) {
+			for j := range facts {
+				if s.selection.Held(i, facts[j].Ref) && !yield(s.forms[facts[j].Ref].in(i)) {
+					return
+				}
+			}
+			for _, entry := range e.entries(false) {
+				if !yield(entry) {
+					return
+				}
+			}
+		})})
+	}
+	return s
 }
 
-// form makes the set of all rows.
-func (p *Publisher) form(ctx context.Context, rows []record.Row) configset.Set {
-	all := make([]formed, len(rows))
+// openAll opens the rows that travel; others have no form.
+func (p *Publisher) openAll(ctx context.Context, w *wire, rows []record.Row) []reading {
+	all := make([]reading, len(rows))
 	parts := make(chan int)
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for from := range parts {
 				for i := from; i < min(from+openAtOnce, len(rows)); i++ {
-					all[i].entry, all[i].travels, all[i].err = p.wire.entry(ctx, rows[i])
+					if !w.travels(rows[i].Table) {
+						continue
+					}
+					r := &all[i]
+					r.ref = refOf(rows[i])
+					r.form, r.facts, r.err = w.form(ctx, rows[i], p.state.facts(r.ref))
 				}
 			}
 		})
@@ -89,40 +150,22 @@ func (p *Publisher) form(ctx context.Context, rows []record.Row) configset.Set {
 	}
 	close(parts)
 	workers.Wait()
-	p.stuck = newStuck()
-	why := p.wire.locked
-	if why != nil && p.wire.row.ID != "" {
-		p.stuck.add(p.wire.row, causeOf(why))
-	}
-	for i, one := range all {
-		if one.err != nil {
-			p.stuck.add(refOf(rows[i]), causeOf(one.err))
-			why = one.err
-		}
-	}
-	if kept := p.stuck.count(); kept.Rows > 0 {
-		p.log.Error("rows do not open; data planes keep the form that they have of them", "rows", kept.Rows, "keys", kept.Keys,
-			"one_subject", fault.SubjectOf(why), "one_error", why)
-	}
-	keys := p.wire.keys()
-	return configset.Of(func(yield func(configset.Entry) bool) {
-		for i := range all {
-			if all[i].travels && !yield(all[i].entry) {
-				return
+	return all
+}
+
+// publish makes what is shown now, at a revision, what data planes are offered.
+func (p *Publisher) publish(revision uint64) {
+	p.kept.Store(p.stuck.count())
+	for i, one := range p.state.shown {
+		set := one.set
+		if p.stuck.tables[tableKeyauth] > 0 { // some of these may have been made under a key that was lost
+			for _, entry := range p.state.wire.environments[i].entries(true) {
+				if _, there := set.Get(entry.Kind, entry.ID); !there {
+					set = set.Put(entry)
+				}
 			}
 		}
-		slices.Values(keys)(yield)
-	})
-}
-
-func refOf(row record.Row) record.Ref {
-	return record.Ref{Table: row.Table, Workspace: row.Workspace, ID: row.ID}
-}
-
-// publish makes set, which shows the database at a revision, what data planes are offered.
-func (p *Publisher) publish(set configset.Set, revision uint64) {
-	set = p.withFormer(set)
-	p.kept.Store(p.stuck.count())
-	p.environment.set(&version{epoch: p.epoch, number: p.number, set: set, emptied: p.emptied && bare(set), packer: p.packer})
+		one.environment.set(&version{epoch: p.epoch, number: one.number, set: set, emptied: p.emptied(one, set), packer: p.packer})
+	}
 	p.seen.Store(revision)
 }

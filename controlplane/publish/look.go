@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/record"
-	"github.com/keepgate/keepgate/shared/configset"
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
@@ -35,23 +34,25 @@ func (p *Publisher) lookAround(ctx context.Context, idle bool) error {
 	if retry {
 		p.tried = p.looked
 	}
-	if p.wire.fingerprint == nil {
+	if p.state.wire.locked() {
 		if retry {
-			if err := p.wire.catalog.Start(ctx); err != nil {
+			if err := p.catalog.Start(ctx); err != nil {
 				p.log.Warn("what every database has could not be made", "error", err)
 			}
 		}
-		if p.wire.opens(ctx, p.store) {
-			return reread("the environment's fingerprint key opens again")
+		if p.state.wire.opens(ctx, p.store) {
+			return reread("an environment's fingerprint key opens again")
 		}
+	}
+	if retry {
+		p.endKeyChanges(ctx)
 	}
 	return p.heal(ctx, retry)
 }
 
 // heal publishes rows that open again.
 func (p *Publisher) heal(ctx context.Context, retry bool) error {
-	var healed []configset.Entry
-	var refs []record.Ref
+	var healed []reading
 	others := map[record.Ref]string{} // rows that do not open for another reason than before
 	for cause, rows := range p.stuck.rows {
 		if cause == "" && !retry {
@@ -59,7 +60,7 @@ func (p *Publisher) heal(ctx context.Context, retry bool) error {
 		}
 		tries := 0
 		for ref := range rows { // another order each time
-			if p.wire.concerns(ref) {
+			if p.state.wire.concerns(ref) {
 				continue // that is looked at by itself
 			}
 			if tries++; cause == "" && tries > tryAtOnce {
@@ -72,7 +73,7 @@ func (p *Publisher) heal(ctx context.Context, retry bool) error {
 			if err != nil {
 				return nil // the database is away
 			}
-			entry, _, err := p.wire.entry(ctx, row)
+			form, facts, err := p.state.wire.form(ctx, row, p.state.facts(ref))
 			if err != nil && cause != "" && causeOf(err) == cause {
 				break // the key is still missing, for all of them
 			}
@@ -83,7 +84,7 @@ func (p *Publisher) heal(ctx context.Context, retry bool) error {
 			if len(rows) > manyRows && cause != "" {
 				return reread(fmt.Sprintf("key %s is back and %d rows waited for it", cause, len(rows)))
 			}
-			refs, healed = append(refs, ref), append(healed, entry)
+			healed = append(healed, reading{ref: ref, form: form, facts: facts})
 		}
 	}
 	for ref, cause := range others {
@@ -93,6 +94,10 @@ func (p *Publisher) heal(ctx context.Context, retry bool) error {
 		p.kept.Store(p.stuck.count())
 		return nil
 	}
+	return p.showHealed(ctx, healed)
+}
+
+func (p *Publisher) showHealed(ctx context.Context, healed []reading) error {
 	head, err := p.store.Head(ctx)
 	if err != nil {
 		return nil // the database is away
@@ -102,15 +107,17 @@ func (p *Publisher) heal(ctx context.Context, retry bool) error {
 		if err != nil {
 			return nil // following says so
 		}
+		refs := make([]record.Ref, 0, len(healed))
+		for _, r := range healed {
+			refs = append(refs, r.ref)
+		}
 		return p.advance(ctx, batch, refs...)
 	}
-	current, _ := p.environment.newest()
-	set := current.set
-	for i, ref := range refs {
-		p.stuck.remove(ref)
-		set = set.Put(healed[i])
+	for _, r := range healed {
+		p.stuck.remove(r.ref)
 	}
-	p.log.Info("rows open again", "rows", len(refs), "still_kept", len(p.stuck.causes))
-	p.publish(set, p.Seen())
+	p.take(healed)
+	p.log.Info("rows open again", "rows", len(healed), "still_kept", len(p.stuck.causes))
+	p.publish(p.Seen())
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 func TestGroupsAndTokenSecretsTravel(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
+	e.checks("jwt")
 	e.insert("consumers", `{"username":"bob"}`)
 	e.insert("consumer_groups", `{"name":"gold"}`)
 	e.insert("consumer_group_consumers", `{"consumer":{"username":"bob"},"consumer_group":{"name":"gold"}}`)

@@ -27,13 +27,13 @@ type neighbour struct {
 
 func (e *env) neighbour(poll time.Duration) *neighbour {
 	feed := changefeed.New(e.store, changefeed.Options{Poll: poll})
-	p := &neighbour{publisher: New(e.store, feed, e.catalog, testSchema(), slog.New(slog.DiscardHandler)), feed: feed, versions: map[uint64]configset.Hash{}}
+	p := &neighbour{publisher: New(e.store, feed, e.catalog, e.fleet, testSchema(), slog.New(slog.DiscardHandler)), feed: feed, versions: map[uint64]configset.Hash{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = p.publisher.Run(ctx) })
 	parts.Go(func() {
 		for ctx.Err() == nil {
-			v, changed := p.publisher.environment.newest()
+			v, changed := p.publisher.environments.of(DefaultEnvironment).newest()
 			if v != nil {
 				p.mu.Lock()
 				if before, known := p.versions[v.number]; known && before != v.set.Hash() {
@@ -58,7 +58,7 @@ func (p *neighbour) caughtUp(e *env) *version {
 	e.eventually("another node's publisher shows the newest revision", func() bool {
 		head, err := e.store.Head(e.t.Context())
 		e.must(err)
-		v, _ = p.publisher.environment.newest()
+		v, _ = p.publisher.environments.of(DefaultEnvironment).newest()
 		return v != nil && p.publisher.Seen() == head
 	})
 	return v
@@ -67,6 +67,7 @@ func (p *neighbour) caughtUp(e *env) *version {
 func TestNodesPublishTheSameVersions(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
+	e.checks("key-auth")
 	a, b := e.neighbour(5*time.Millisecond), e.neighbour(20*time.Millisecond)
 	var writers sync.WaitGroup
 	for w := range uint64(3) {
@@ -178,6 +179,7 @@ func TestARaisedEpochReachesTheOtherNodes(t *testing.T) {
 func TestNodesWithDifferentKeysAgreeInTheEnd(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
+	e.checks("basic-auth")
 	e.insert("consumers", `{"username":"bob"}`)
 	e.insertBelow("consumers", "bob", "basicauth_credentials", `{"username":"bob","password":"one"}`)
 	full := e.neighbour(5 * time.Millisecond).caughtUp(e)

@@ -41,17 +41,20 @@ import (
 	"context"
 	"iter"
 	"log/slog"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/configset"
 	"github.com/keepgate/keepgate/shared/schema"
 )
 
-// DefaultEnvironment is the one environment that exists without being made.
+// DefaultEnvironment is the environment that exists without being made.
 const DefaultEnvironment = "default"
 
 // Pauses between two attempts to read everything.
@@ -77,52 +80,65 @@ type Feed interface {
 
 // Catalog opens the secrets of a stored row.
 type Catalog interface {
-	// Start makes what every database has, the environment among it, as far as the keyring allows now.
+	// Start makes what every database has, the default environment among it, as far as the keyring allows now.
 	Start(ctx context.Context) error
 	// Open returns what can be read also where a secret does not open: fault.Unavailable with the subject "key/<id>"
 	// while the key is missing.
 	Open(ctx context.Context, row record.Row) (proto.Message, error)
+	// DropPreviousFingerprintKey ends the change of an environment's fingerprint key.
+	DropPreviousFingerprintKey(ctx context.Context, environment, id string) error
+}
+
+// Nodes are the data planes; controlplane/fleet has them.
+type Nodes interface {
+	List(ctx context.Context) ([]fleet.Status, error)
 }
 
 // Publisher keeps the newest configuration of every environment.
 type Publisher struct {
-	store       Store
-	feed        Feed
-	wire        *wire
-	log         *slog.Logger
-	environment *environment
-	packer      *packer
-	seen        atomic.Uint64        // revision that environment shows
-	kept        atomic.Pointer[Kept] // what of it does not open
-	asked       atomic.Bool          // to read everything again
+	store        Store
+	feed         Feed
+	catalog      Catalog
+	nodes        Nodes
+	schema       *schema.Schema
+	log          *slog.Logger
+	environments *environments
+	packer       *packer
+	seen         atomic.Uint64        // revision that the environments show
+	kept         atomic.Pointer[Kept] // what of it does not open
+	asked        atomic.Bool          // to read everything again
+
+	mu    sync.RWMutex
+	state *state // changed by Run alone, under mu; nil before the database was read
 
 	// Touched by Run alone.
-	epoch   uint64
-	number  uint64    // newest revision that concerned data planes
-	emptied bool      // it only deleted
-	stuck   *stuck    // rows that do not open
-	looked  time.Time // when what no revision tells was last looked for
-	tried   time.Time // when that was done for what is not waiting for a key
+	epoch  uint64
+	stuck  *stuck    // rows that do not open
+	looked time.Time // when what no revision tells was last looked for
+	tried  time.Time // when that was done for what is not waiting for a key
 }
 
 // New makes a Publisher and starts nothing.
-func New(store Store, feed Feed, catalog Catalog, entities *schema.Schema, log *slog.Logger) *Publisher {
+func New(store Store, feed Feed, catalog Catalog, nodes Nodes, entities *schema.Schema, log *slog.Logger) *Publisher {
 	return &Publisher{
-		store: store, feed: feed, wire: &wire{catalog: catalog, schema: entities}, log: log,
-		environment: newEnvironment(), packer: newPacker(), stuck: newStuck(),
+		store: store, feed: feed, catalog: catalog, nodes: nodes, schema: entities, log: log,
+		environments: newEnvironments(), packer: newPacker(), stuck: newStuck(),
 	}
 }
 
 // Seen returns the newest revision that data planes are offered.
 func (p *Publisher) Seen() uint64 { return p.seen.Load() }
 
+// Environments returns the names of all environments; none before the database was read.
+func (p *Publisher) Environments() []string { return p.environments.names() }
+
 // Current returns epoch, version and hash of what an environment's data planes should hold, and false before
 // the database was read or for an unknown environment.
 func (p *Publisher) Current(environment string) (epoch, number uint64, hash configset.Hash, ok bool) {
-	if environment != DefaultEnvironment {
+	if !slices.Contains(p.environments.names(), environment) {
 		return 0, 0, configset.Hash{}, false
 	}
-	v, _ := p.environment.newest()
+	v, _ := p.environments.of(environment).newest()
 	if v == nil {
 		return 0, 0, configset.Hash{}, false
 	}

@@ -86,6 +86,7 @@ func TestALargeUpdateGoesInChunks(t *testing.T) {
 func TestOnlyWhatAGateNeedsLeaves(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
+	e.checks("key-auth", "basic-auth")
 	e.insert("consumers", `{"username":"bob"}`)
 	e.insertBelow("consumers", "bob", "keyauth_credentials", `{"key":"CANARY-api-key"}`)
 	e.insertBelow("consumers", "bob", "basicauth_credentials", `{"username":"bob","password":"CANARY-password"}`)

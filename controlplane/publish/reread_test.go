@@ -11,27 +11,27 @@ import (
 func TestWhenFollowingIsNotEnoughEverythingIsReadAgain(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	e.insert("consumers", `{"username":"bob"}`)
+	e.insert("services", `{"name":"bob","host":"h"}`)
 	e.run()
 	start := e.caughtUp()
 	e.stop()
 	for i := range 5 {
-		e.insert("consumers", fmt.Sprintf(`{"username":"c%d"}`, i))
+		e.insert("services", fmt.Sprintf(`{"name":"c%d","host":"h"}`, i))
 	}
 	head, err := e.store.Head(t.Context())
 	e.must(err)
 	e.must(e.store.Trim(t.Context(), head))
 	e.run() // begins with a load; history is followed from there
-	if v := e.caughtUp(); count(v.set, "consumers") != 6 {
-		t.Errorf("%d consumers after the history was trimmed", count(v.set, "consumers"))
+	if v := e.caughtUp(); count(v.set, "services") != 6 {
+		t.Errorf("%d services after the history was trimmed", count(v.set, "services"))
 	}
 	// A restored backup: the same database at an earlier revision.
-	e.sql("DELETE FROM consumers WHERE username = 'c4'")
+	e.sql("DELETE FROM services WHERE name = 'c4'")
 	e.sql("DELETE FROM changes WHERE revision >= ?", head)
 	e.sql("UPDATE revision SET number = ?", head-1)
 	e.eventually("the rewound database shows", func() bool {
-		v, _ := e.publisher.environment.newest()
-		return e.publisher.Seen() == head-1 && v.number == head-1 && count(v.set, "consumers") == 5
+		v, _ := e.publisher.environments.of(DefaultEnvironment).newest()
+		return e.publisher.Seen() == head-1 && v.number == head-1 && count(v.set, "services") == 5
 	})
 	ahead, err := e.publisher.ahead(t.Context(), start.epoch, head)
 	if err != nil || !ahead {
@@ -43,7 +43,7 @@ func TestWhenFollowingIsNotEnoughEverythingIsReadAgain(t *testing.T) {
 	epoch, err := RaiseEpoch(t.Context(), e.store)
 	e.must(err)
 	e.eventually("the raised epoch shows", func() bool {
-		v, _ := e.publisher.environment.newest()
+		v, _ := e.publisher.environments.of(DefaultEnvironment).newest()
 		return v.epoch == epoch && epoch > start.epoch
 	})
 }
@@ -56,8 +56,8 @@ func TestManyRowsAtOnceAreReadAtOnce(t *testing.T) {
 	var batch record.Batch
 	template := func(i int) record.Row {
 		return record.Row{
-			Table: "consumers", Workspace: e.ws, ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i),
-			Unique: map[string]string{"username": fmt.Sprint("u", i)}, Body: []byte(`{"created_at":1,"updated_at":1}`),
+			Table: "services", Workspace: e.ws, ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i),
+			Unique: map[string]string{"name": fmt.Sprint("u", i)}, Body: []byte(`{"host":"h","created_at":1,"updated_at":1}`),
 		}
 	}
 	for i := range manyRows + 200 {
@@ -65,8 +65,8 @@ func TestManyRowsAtOnceAreReadAtOnce(t *testing.T) {
 	}
 	_, err := e.store.Apply(t.Context(), batch)
 	e.must(err)
-	if v := e.caughtUp(); count(v.set, "consumers") != manyRows+200 {
-		t.Errorf("%d consumers", count(v.set, "consumers"))
+	if v := e.caughtUp(); count(v.set, "services") != manyRows+200 {
+		t.Errorf("%d services", count(v.set, "services"))
 	}
 }
 
@@ -77,9 +77,9 @@ func TestAnEmptyConfigurationSaysWhetherItIsMeant(t *testing.T) {
 	if v := e.caughtUp(); !bare(v.set) || v.emptied {
 		t.Error("a new database says that its emptiness is meant")
 	}
-	e.insert("consumers", `{"username":"bob"}`)
+	e.insert("services", `{"name":"bob","host":"h"}`)
 	full := e.caughtUp()
-	e.delete("consumers", "bob")
+	e.delete("services", "bob")
 	v := e.caughtUp()
 	delta, err := v.deltaFrom(full)
 	e.must(err)
@@ -95,12 +95,12 @@ func TestAnEmptyConfigurationSaysWhetherItIsMeant(t *testing.T) {
 	if v = e.caughtUp(); !v.emptied {
 		t.Error("a restart forgets that the emptiness is meant")
 	}
-	e.insert("consumers", `{"username":"bob"}`)
+	e.insert("services", `{"name":"bob","host":"h"}`)
 	if v = e.caughtUp(); bare(v.set) || v.emptied {
 		t.Error("a configuration with an entity claims to be empty")
 	}
 	e.stop()
-	e.sql("DELETE FROM consumers")
+	e.sql("DELETE FROM services")
 	e.again()
 	e.run()
 	if v = e.caughtUp(); !bare(v.set) || v.emptied {

@@ -85,9 +85,10 @@ func (s *Server) Stream(stream syncv1.SyncService_StreamServer) error {
 	if err != nil || who.Role != mtls.DataPlane {
 		return status.Error(codes.PermissionDenied, "the stream is for data planes")
 	}
-	if who.Environment != DefaultEnvironment {
+	environment := s.publisher.environments.of(who.Environment)
+	if environment == nil {
 		s.options.Log.Warn("a data plane of an unknown environment was refused", "data_plane", who.String(), "environment", who.Environment)
-		return status.Errorf(codes.PermissionDenied, "there is no environment %q", who.Environment)
+		return errNoEnvironment(who)
 	}
 	go func() { cancel(s.guard.Watch(ctx, connection, mtls.DataPlane)) }() // ends with ctx
 	c := converse(ctx, stream)
@@ -105,19 +106,23 @@ func (s *Server) Stream(stream syncv1.SyncService_StreamServer) error {
 	defer session.Leave()
 	s.options.Log.Info("data plane linked", "data_plane", who.String(), "hostname", cut(hello.Hostname), "version", cut(hello.Version),
 		"holds_version", hello.Held.GetVersion())
-	noteTrust(session, hello.TrustSequence)
+	session.Trust(hello.TrustSequence)
 	if rooted, ok := s.options.Gatekeeper.(interface {
 		Root(cs tls.ConnectionState) string
 	}); ok {
 		session.Root(rooted.Root(connection)) // who has to stay believed for this one's sake
 	}
 	l := &link{
-		server: s, session: session, who: who, held: hello.Held, partial: hello.Partial,
+		server: s, environment: environment, session: session, who: who, held: hello.Held, partial: hello.Partial,
 		connection: connection, trust: hello.TrustSequence, ended: ended, told: map[string]*syncv1.Command{},
 	}
 	err = outcome(ctx, stream, l.run(ctx, c))
 	s.options.Log.Info("data plane unlinked", "data_plane", who.String(), "why", err)
 	return err
+}
+
+func errNoEnvironment(who mtls.Identity) error {
+	return status.Errorf(codes.PermissionDenied, "there is no environment %q", who.Environment)
 }
 
 // outcome tells a data plane that may no longer stay why.
@@ -149,13 +154,6 @@ func helloFrom(ctx context.Context, c conversation) (*syncv1.Hello, error) {
 		}
 		hello.NodeId = id.String()
 		return hello, nil
-	}
-}
-
-// noteTrust tells the fleet which trust a data plane holds.
-func noteTrust(session *fleet.Session, sequence uint64) {
-	if notes, ok := any(session).(interface{ Trust(sequence uint64) }); ok {
-		notes.Trust(sequence)
 	}
 }
 

@@ -34,7 +34,7 @@ func (l *link) take(message *syncv1.StreamRequest) {
 func (l *link) trusts(sequence uint64) {
 	if sequence != l.trust {
 		l.trust = sequence
-		noteTrust(l.session, sequence)
+		l.session.Trust(sequence)
 		l.orders = l.order()
 	}
 }

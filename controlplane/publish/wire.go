@@ -1,9 +1,7 @@
 package publish
 
 import (
-	"cmp"
 	"context"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -11,71 +9,126 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/controlplane/publish/selection"
 	"github.com/keepgate/keepgate/controlplane/record"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/configset"
-	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/schema"
-	"github.com/keepgate/keepgate/shared/secret"
-	"github.com/keepgate/keepgate/shared/verifier"
 )
 
 const (
 	tableEnvironments = "environments"
 	tableWorkspaces   = "workspaces"
+	tableServices     = "services"
+	tableRoutes       = "routes"
 	tableKeyauth      = "keyauth_credentials"
-	// tableFingerprintKeys is the kind of the entry that carries the environment's key; no such table exists.
+	// tableFingerprintKeys is the kind of the entry that carries an environment's key; no such table exists.
 	tableFingerprintKeys = "fingerprint_keys"
 )
 
-// wire makes the form in which entities of one environment travel. It is safe for concurrent use but for begin.
+// wire makes the form in which entities travel. It is safe for concurrent use.
 type wire struct {
-	catalog Catalog
-	schema  *schema.Schema
-
-	row         record.Ref              // of the environment; no ID: there is none yet
-	fingerprint *verifier.Fingerprinter // nil: the environment's key does not open
-	locked      error                   // why not
-	key         configset.Entry         // carries the key; no row stands for it
-	former      []string                // names of keys before it that were lost
-	home        string                  // id of the default workspace
+	catalog      Catalog
+	schema       *schema.Schema
+	home         string  // id of the default workspace
+	environments []*keys // by name
+	incomplete   bool    // some environment names a workspace that is not there
 }
 
-// begin finds the environment among the rows and opens its fingerprint key. A key that does not open is no error.
-func (w *wire) begin(ctx context.Context, rows []record.Row) error {
-	*w = wire{catalog: w.catalog, schema: w.schema}
-	w.locked = fault.Newf(fault.Unavailable, "publish", "environment/"+DefaultEnvironment, "there is no such environment yet")
-	for _, row := range rows {
-		if row.Table == tableWorkspaces && row.Unique["name"] == catalog.DefaultName {
-			w.home = row.ID
-		}
-		if row.Table != tableEnvironments || row.Unique["name"] != DefaultEnvironment {
-			continue
-		}
-		opened, err := w.catalog.Open(ctx, row)
-		environment, ok := opened.(*configv1.Environment)
-		if !ok {
-			return fmt.Errorf("environment %q cannot be read: %w", DefaultEnvironment, err)
-		}
-		id := cmp.Or(environment.GetFingerprintKeyId(), environment.GetId())
-		w.row, w.locked = refOf(row), err
-		w.former = environment.GetFormerFingerprintKeyIds().GetValues()
-		w.key = configset.Entry{Kind: tableFingerprintKeys, ID: id, Kept: err != nil}
-		if err != nil {
-			return nil
-		}
-		key, err := base64.StdEncoding.DecodeString(environment.GetFingerprintKey())
-		if err != nil || len(key) != 32 {
-			return fmt.Errorf("the fingerprint key of environment %q is not 32 bytes in base64", DefaultEnvironment)
-		}
-		w.key.Body, err = proto.MarshalOptions{Deterministic: true}.Marshal(&configv1.FingerprintKey{Id: w.key.ID, Key: key})
-		if err != nil {
-			return fmt.Errorf("encoding the fingerprint key: %w", err)
-		}
-		w.fingerprint = verifier.NewFingerprinter(secret.Take(key))
+// form is a row as it travels.
+type form struct {
+	ref       record.Ref
+	entry     configset.Entry
+	different []configset.Entry // by environment, where they get it in different forms; else nil
+}
+
+// in returns the form for one environment.
+func (f *form) in(environment int) configset.Entry {
+	if f.different != nil {
+		return f.different[environment]
 	}
-	return nil
+	return f.entry
+}
+
+// travels reports whether rows of a table reach data planes.
+func (w *wire) travels(table string) bool {
+	entity, known := w.schema.Entity(table)
+	return known && entity.Travels()
+}
+
+// form returns the form in which a row of a table that travels does so, and what counts of it. With an error, which says
+// why the row does not open, it is the form that has data planes keep what they have.
+func (w *wire) form(ctx context.Context, row record.Row, before selection.Row) (*form, selection.Row, error) {
+	f := &form{ref: refOf(row), entry: configset.Entry{Kind: row.Table, ID: row.ID}}
+	entity, err := w.catalog.Open(ctx, row)
+	facts := w.facts(row, entity, before)
+	if err == nil {
+		if credential, ok := entity.(*configv1.KeyauthCredential); ok {
+			return f, facts, w.fingerprinted(f, row, credential)
+		}
+		f.entry.Body, err = w.encode(entity)
+	}
+	if err != nil {
+		f.entry.Kept, f.entry.Body = true, w.readable(entity)
+	}
+	placed, placeErr := w.place(f.entry.Body, row)
+	if placeErr != nil {
+		return f, facts, placeErr
+	}
+	f.entry.Body = placed
+	return f, facts, err
+}
+
+// fingerprinted makes the forms of an API key: a fingerprint under each key of each environment.
+func (w *wire) fingerprinted(f *form, row record.Row, credential *configv1.KeyauthCredential) (why error) {
+	key := credential.GetKey()
+	credential.Key = nil
+	f.different = make([]configset.Entry, len(w.environments))
+	for i, e := range w.environments {
+		entry := f.entry
+		body, err := w.printed(e, credential, key)
+		if err != nil {
+			entry.Kept, why = true, firstOf(why, err)
+		}
+		if entry.Body, err = w.place(body, row); err != nil {
+			return err
+		}
+		f.different[i] = entry
+	}
+	return why
+}
+
+func (w *wire) printed(e *keys, credential *configv1.KeyauthCredential, key string) ([]byte, error) {
+	if e.current.printer == nil {
+		return nil, e.locked
+	}
+	if key == "" {
+		return nil, errors.New("the credential has no key")
+	}
+	credential.Fingerprints = nil
+	for _, under := range [...]fingerprintKey{e.current, e.previous} {
+		if under.printer != nil {
+			sum := under.printer.Sum(tableKeyauth, "key", key)
+			credential.Fingerprints = append(credential.Fingerprints, hex.EncodeToString(sum[:]))
+		}
+	}
+	return w.encode(credential)
+}
+
+func firstOf(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+func (w *wire) encode(entity proto.Message) ([]byte, error) {
+	body, err := w.schema.Wire(w.schema.EntityOf(entity), entity)
+	if err != nil {
+		return nil, fmt.Errorf("encoding: %w", err)
+	}
+	return body, nil
 }
 
 // place appends to the form of an entity which workspace it belongs to: data planes keep workspaces apart.
@@ -87,78 +140,11 @@ func (w *wire) place(body []byte, row record.Row) ([]byte, error) {
 	if workspace == w.home {
 		workspace = catalog.DefaultName
 	}
-	return proto.MarshalOptions{Deterministic: true}.MarshalAppend(body, &syncv1.Placed{Workspace: &workspace})
-}
-
-// opens reports whether the environment's key opens by now.
-func (w *wire) opens(ctx context.Context, store Store) bool {
-	if w.row.ID == "" {
-		return false // a revision tells when it is made
-	}
-	row, err := store.Get(ctx, w.row.Table, w.row.Workspace, w.row.ID)
-	if err != nil {
-		return false
-	}
-	_, err = w.catalog.Open(ctx, row)
-	return err == nil
-}
-
-// keys are the entries that no row stands for.
-func (w *wire) keys() []configset.Entry {
-	if w.key.ID == "" {
-		return nil
-	}
-	return []configset.Entry{w.key}
-}
-
-// concerns reports whether a changed row changes the form of all others.
-func (w *wire) concerns(ref record.Ref) bool { return ref.Table == tableEnvironments }
-
-// travels reports whether rows of a table reach data planes.
-func (w *wire) travels(table string) bool {
-	entity, known := w.schema.Entity(table)
-	return known && entity.Travels()
-}
-
-// entry returns the form in which a row travels; false for rows that never do. With an error, which says why the row
-// does not open, it is the form that has data planes keep what they have.
-func (w *wire) entry(ctx context.Context, row record.Row) (configset.Entry, bool, error) {
-	if !w.travels(row.Table) {
-		return configset.Entry{}, false, nil
-	}
-	entry := configset.Entry{Kind: row.Table, ID: row.ID}
-	entity, err := w.catalog.Open(ctx, row)
-	if err == nil {
-		entry.Body, err = w.body(entity)
-	}
-	if err != nil {
-		entry.Kept, entry.Body = true, w.readable(entity)
-	}
-	placed, placeErr := w.place(entry.Body, row)
-	if placeErr != nil {
-		return entry, true, fmt.Errorf("encoding: %w", placeErr)
-	}
-	entry.Body = placed
-	return entry, true, err
-}
-
-func (w *wire) body(entity proto.Message) ([]byte, error) {
-	if credential, ok := entity.(*configv1.KeyauthCredential); ok {
-		if w.fingerprint == nil {
-			return nil, w.locked
-		}
-		if credential.GetKey() == "" {
-			return nil, errors.New("the credential has no key")
-		}
-		sum := w.fingerprint.Sum(tableKeyauth, "key", credential.GetKey())
-		credential.Fingerprints = []string{hex.EncodeToString(sum[:])}
-		credential.Key = nil
-	}
-	body, err := w.schema.Wire(w.schema.EntityOf(entity), entity)
+	placed, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(body, &syncv1.Placed{Workspace: &workspace})
 	if err != nil {
 		return nil, fmt.Errorf("encoding: %w", err)
 	}
-	return body, nil
+	return placed, nil
 }
 
 // readable is what a data plane that never held the entity needs of it to refuse what it protects: of a plugin, where it
@@ -169,9 +155,13 @@ func (w *wire) readable(entity proto.Message) []byte {
 		return nil
 	}
 	plugin.Config = nil
-	body, err := w.schema.Wire(w.schema.EntityOf(plugin), plugin)
+	body, err := w.encode(plugin)
 	if err != nil {
 		return nil // then it closes more
 	}
 	return body
+}
+
+func refOf(row record.Row) record.Ref {
+	return record.Ref{Table: row.Table, Workspace: row.Workspace, ID: row.ID}
 }

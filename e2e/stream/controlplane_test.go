@@ -194,8 +194,8 @@ func (cp *controlPlane) start() {
 	cp.must(err)
 	quiet := slog.New(slog.DiscardHandler)
 	cp.feed = changefeed.New(cp.store, changefeed.Options{Poll: cp.poll})
-	cp.publisher = publish.New(cp.store, cp.feed, cp.catalog, entities(), quiet)
 	cp.fleet = fleet.New(cp.store, fleet.Options{})
+	cp.publisher = publish.New(cp.store, cp.feed, cp.catalog, cp.fleet, entities(), quiet)
 	cp.run(quiet)
 }
 

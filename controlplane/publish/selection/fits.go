@@ -73,7 +73,7 @@ func (s *Selection) fitAgain(n *node) (changed bool) {
 	}
 	for e := range s.environments {
 		environment, now := &s.environments[e], flags(0)
-		if environment.covers(n.row.Workspace) {
+		if environment.Covers(n.row.Workspace) {
 			if environment.Tags == nil || s.chooses(e, &n.row) {
 				now = own | tagged
 			} else if !chosen || n.row.Table == tableAuthorities {
@@ -95,7 +95,7 @@ func (s *Selection) fitAgain(n *node) (changed bool) {
 // chooses reports whether an environment selects a row by one of its tags.
 func (s *Selection) chooses(e int, r *Row) bool {
 	environment := &s.environments[e]
-	return len(environment.Tags) > 0 && len(r.Tags) > 0 && environment.covers(r.Workspace) &&
+	return len(environment.Tags) > 0 && len(r.Tags) > 0 && environment.Covers(r.Workspace) &&
 		slices.ContainsFunc(r.Tags, func(tag string) bool { return slices.Contains(environment.Tags, tag) })
 }
 

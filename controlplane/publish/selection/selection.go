@@ -67,7 +67,8 @@ type Environment struct {
 	Tags       []string // nil for all
 }
 
-func (e *Environment) covers(workspace string) bool {
+// Covers reports whether an environment may get entities of a workspace.
+func (e *Environment) Covers(workspace string) bool {
 	return e.Workspaces == nil || workspace == "" || slices.Contains(e.Workspaces, workspace)
 }
 
@@ -150,6 +151,14 @@ func (s *Selection) Update(puts []Row, deletes []Ref) []Flip {
 func (s *Selection) Held(environment int, ref Ref) bool {
 	n := s.nodes[ref]
 	return n != nil && n.flags[environment]&held != 0
+}
+
+// Row returns what a row counts as; nothing when it is not there.
+func (s *Selection) Row(ref Ref) Row {
+	if n := s.nodes[ref]; n != nil {
+		return n.row
+	}
+	return Row{}
 }
 
 // put takes a row in.

@@ -1,0 +1,124 @@
+package publish
+
+import (
+	"net"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/keepgate/keepgate/controlplane/publish/selection"
+	"github.com/keepgate/keepgate/controlplane/record"
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
+)
+
+// checks returns the table of the credentials that a plugin checks, "" where it checks none.
+func checks(plugin string) string {
+	switch plugin {
+	case "basic-auth":
+		return "basicauth_credentials"
+	case "jwt":
+		return "jwt_secrets"
+	case "key-auth":
+		return tableKeyauth
+	case "mtls-auth":
+		return "mtls_auth_credentials"
+	}
+	return ""
+}
+
+// facts is what counts of a row for who holds it. All of it is in clear, so that rows which do not open are selected as
+// ever. entity is nil where the row cannot be read at all: then what it was known to be before counts on, beside what
+// stands in the row's columns.
+func (w *wire) facts(row record.Row, entity proto.Message, before selection.Row) selection.Row {
+	facts := selection.Row{Ref: selection.Ref{Table: row.Table, ID: row.ID}, Workspace: row.Workspace, Tags: slices.Clone(row.Tags)}
+	if known, ok := w.schema.Entity(row.Table); ok {
+		for _, f := range known.Foreign {
+			if id := row.Foreign[f.Field.Name]; id != "" {
+				facts.Parents = append(facts.Parents, selection.Ref{Table: f.Table, ID: id})
+			}
+		}
+	}
+	switch m := entity.(type) {
+	case nil:
+		before.Ref, before.Workspace, before.Tags, before.Parents = facts.Ref, facts.Workspace, facts.Tags, facts.Parents
+		return before
+	case *configv1.Service:
+		facts.Host = strings.ToLower(m.GetHost())
+		facts.Authorities = m.GetCaCertificates().GetValues()
+	case *configv1.Route:
+		facts.Names, facts.TLS = namesOf(m), overTLS(m.GetProtocols().GetValues())
+	case *configv1.Plugin:
+		w.needsOf(m, &facts)
+	case *configv1.Consumer:
+		facts.Name = m.GetUsername()
+	case *configv1.Upstream:
+		facts.Name = strings.ToLower(m.GetName())
+	case *configv1.Sni:
+		facts.Name = strings.ToLower(m.GetName())
+	}
+	return facts
+}
+
+// namesOf are the hosts and server names that a route lists, each once.
+func namesOf(m *configv1.Route) (names []string) {
+	for _, host := range m.GetHosts().GetValues() {
+		if bare, _, err := net.SplitHostPort(host); err == nil {
+			host = bare
+		}
+		names = append(names, plainName(host))
+	}
+	for _, name := range m.GetSnis().GetValues() {
+		names = append(names, plainName(name))
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func plainName(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
+
+func overTLS(protocols []string) bool {
+	return len(protocols) == 0 || slices.ContainsFunc(protocols, func(p string) bool { return p == "https" || p == "grpcs" || p == "tls" })
+}
+
+// needsOf reads what a plugin's configuration calls for. It is not encrypted; a plugin that this program does not know
+// calls for nothing.
+func (w *wire) needsOf(m *configv1.Plugin, facts *selection.Row) {
+	known, ok := w.schema.Plugin(m.GetName())
+	if !ok {
+		return
+	}
+	config := known.Config.New()
+	if proto.Unmarshal(m.GetConfig(), config.Interface()) != nil {
+		return
+	}
+	facts.Authorities = listIn(config, "ca_certificates")
+	for _, field := range []protoreflect.Name{"anonymous", "default_consumer"} {
+		if d := config.Descriptor().Fields().ByName(field); d != nil && config.Get(d).String() != "" {
+			facts.Consumers = append(facts.Consumers, config.Get(d).String())
+		}
+	}
+	if m.Enabled != nil && !m.GetEnabled() {
+		return
+	}
+	facts.Checks = checks(m.GetName())
+	if d := config.Descriptor().Fields().ByName("consumer_by"); d != nil {
+		skip := config.Descriptor().Fields().ByName("skip_consumer_lookup")
+		facts.Finds = (skip == nil || !config.Get(skip).Bool()) && (!config.Has(d) || len(listIn(config, "consumer_by")) > 0)
+	}
+}
+
+// listIn returns the strings of a list in a wrapper.
+func listIn(m protoreflect.Message, field protoreflect.Name) (values []string) {
+	d := m.Descriptor().Fields().ByName(field)
+	if d == nil || d.Message() == nil || !m.Has(d) {
+		return nil
+	}
+	wrapper := m.Get(d).Message()
+	list := wrapper.Get(wrapper.Descriptor().Fields().ByName("values")).List()
+	for i := range list.Len() {
+		values = append(values, list.Get(i).String())
+	}
+	return values
+}

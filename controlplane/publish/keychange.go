@@ -1,0 +1,107 @@
+package publish
+
+import (
+	"context"
+	"encoding/hex"
+	"slices"
+
+	"github.com/keepgate/keepgate/controlplane/fleet"
+	"github.com/keepgate/keepgate/shared/configset"
+	"github.com/keepgate/keepgate/shared/fault"
+)
+
+// KeyChange says how far an environment has changed over to another fingerprint key.
+type KeyChange struct {
+	ID       string   // names the key
+	Previous string   // names the key before it; "" when all have changed over
+	Waiting  []string // names of data planes that do not hold the new key yet
+}
+
+// FingerprintKey says which fingerprint key an environment has, and who still waits for it. It is fault.NotFound when
+// there is no such environment, or the database was not read yet.
+func (p *Publisher) FingerprintKey(ctx context.Context, environment string) (KeyChange, error) {
+	p.mu.RLock()
+	e, shownTo := p.find(environment)
+	p.mu.RUnlock()
+	if e == nil {
+		return KeyChange{}, fault.Newf(fault.NotFound, "publish.FingerprintKey", "environment/"+environment, "there is no such environment")
+	}
+	change := KeyChange{ID: e.current.entry.ID, Previous: e.previous.entry.ID}
+	if change.Previous == "" {
+		return change, nil
+	}
+	nodes, err := p.nodes.List(ctx)
+	if err != nil {
+		return change, err
+	}
+	change.Waiting = waiting(nodes, environment, shownTo, change.ID)
+	return change, nil
+}
+
+// find returns an environment, nil when there is none of that name. The caller holds mu.
+func (p *Publisher) find(name string) (*keys, *environment) {
+	if p.state == nil {
+		return nil, nil
+	}
+	for i, e := range p.state.wire.environments {
+		if e.selects.Name == name {
+			return e, p.state.shown[i].environment
+		}
+	}
+	return nil, nil
+}
+
+// waiting names the data planes of an environment that do not hold a fingerprint key. Those that hold nothing wait for
+// nothing: what they get first has it.
+func waiting(nodes []fleet.Status, name string, environment *environment, key string) (names []string) {
+	for _, node := range nodes {
+		if node.Environment != name || node.Held.Hash == "" {
+			continue
+		}
+		if !environment.gave(node.Held, key) && !slices.Contains(names, node.Name) {
+			names = append(names, node.Name)
+		}
+	}
+	return names
+}
+
+// gave reports whether a configuration that a data plane holds has a fingerprint key.
+func (e *environment) gave(h fleet.Held, key string) bool {
+	sum, err := hex.DecodeString(h.Hash)
+	if err != nil || len(sum) != len(configset.Hash{}) {
+		return false
+	}
+	e.mu.Lock()
+	v := e.known[configset.Hash(sum)]
+	e.mu.Unlock()
+	if v == nil || v.epoch != h.Epoch {
+		return false
+	}
+	entry, found := v.set.Get(tableFingerprintKeys, key)
+	return found && !entry.Kept
+}
+
+// endKeyChanges drops the previous fingerprint keys of environments whose data planes all hold the new one. While
+// credentials do not open the previous one stays: it is what their last form was made under.
+func (p *Publisher) endKeyChanges(ctx context.Context) {
+	if p.stuck.tables[tableKeyauth] > 0 {
+		return
+	}
+	for _, e := range p.state.wire.environments {
+		if e.previous.entry.ID == "" || e.locked != nil {
+			continue
+		}
+		change, err := p.FingerprintKey(ctx, e.selects.Name)
+		if err == nil && len(change.Waiting) > 0 {
+			continue
+		}
+		if err == nil {
+			err = p.catalog.DropPreviousFingerprintKey(ctx, e.selects.Name, change.Previous)
+		}
+		if err != nil {
+			p.log.Warn("the previous fingerprint key of an environment stays for now", "environment", e.selects.Name, "error", err)
+			continue
+		}
+		p.log.Info("every data plane has the new fingerprint key; the previous one was dropped", "environment", e.selects.Name, "key", change.ID)
+	}
+}

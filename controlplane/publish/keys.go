@@ -1,0 +1,169 @@
+package publish
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/controlplane/publish/selection"
+	"github.com/keepgate/keepgate/controlplane/record"
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
+	"github.com/keepgate/keepgate/shared/configset"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/schema"
+	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/verifier"
+)
+
+// keys is an environment as the database has it: what it selects, and the keys that its data planes are given.
+type keys struct {
+	selects selection.Environment
+	row     record.Ref // no ID: there is none yet
+
+	current  fingerprintKey
+	previous fingerprintKey // while data planes change over to current; no entry.ID else
+	former   []string       // names of keys before them that were lost
+	locked   error          // why one of them does not open
+}
+
+// fingerprintKey is a key under which API keys leave as fingerprints.
+type fingerprintKey struct {
+	entry   configset.Entry         // carries it; no row stands for it. No ID: there is no such key
+	printer *verifier.Fingerprinter // nil: it does not open
+}
+
+// newWire finds the environments among the rows and opens their keys. A key that does not open is no error; environments
+// that cannot be read at all are named in lost.
+func newWire(ctx context.Context, from Catalog, entities *schema.Schema, rows []record.Row) (w *wire, lost []string, err error) {
+	w = &wire{catalog: from, schema: entities}
+	workspaces, standard := map[string]string{}, false
+	for _, row := range rows {
+		if row.Table == tableWorkspaces {
+			workspaces[row.Unique["name"]] = row.ID
+		}
+	}
+	w.home = workspaces[catalog.DefaultName]
+	for _, row := range rows {
+		if row.Table != tableEnvironments {
+			continue
+		}
+		standard = standard || row.Unique["name"] == DefaultEnvironment
+		opened, err := from.Open(ctx, row)
+		environment, ok := opened.(*configv1.Environment)
+		if !ok {
+			lost = append(lost, row.Unique["name"])
+			continue
+		}
+		e, err := keysOf(environment, row, err)
+		if err != nil {
+			return nil, nil, err
+		}
+		w.selectFor(e, environment, workspaces)
+		w.environments = append(w.environments, e)
+	}
+	if !standard {
+		w.environments = append(w.environments, &keys{
+			selects: selection.Environment{Name: DefaultEnvironment},
+			locked:  fault.Newf(fault.Unavailable, "publish", "environment/"+DefaultEnvironment, "there is no such environment yet"),
+		})
+	}
+	slices.SortFunc(w.environments, func(a, b *keys) int { return strings.Compare(a.selects.Name, b.selects.Name) })
+	return w, lost, nil
+}
+
+// keysOf reads the keys of an environment, which did not open for the reason given, if any.
+func keysOf(environment *configv1.Environment, row record.Row, why error) (e *keys, err error) {
+	e = &keys{row: refOf(row), locked: why, former: environment.GetFormerFingerprintKeyIds().GetValues()}
+	e.current, err = fingerprintKeyOf(cmp.Or(environment.GetFingerprintKeyId(), environment.GetId()), environment.GetFingerprintKey())
+	if err == nil && environment.GetPreviousFingerprintKeyId() != "" {
+		e.previous, err = fingerprintKeyOf(environment.GetPreviousFingerprintKeyId(), environment.GetPreviousFingerprintKey())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the fingerprint key of environment %q: %w", environment.GetName(), err)
+	}
+	if e.locked == nil && e.current.printer == nil {
+		e.locked = fault.Newf(fault.Unavailable, "publish", "environment/"+environment.GetName(), "it has no fingerprint key")
+	}
+	return e, nil
+}
+
+func fingerprintKeyOf(id, text string) (fingerprintKey, error) {
+	k := fingerprintKey{entry: configset.Entry{Kind: tableFingerprintKeys, ID: id, Kept: text == ""}}
+	if text == "" {
+		return k, nil
+	}
+	key, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(key) != 32 {
+		return k, fmt.Errorf("it is not 32 bytes in base64")
+	}
+	k.entry.Body, err = proto.MarshalOptions{Deterministic: true}.Marshal(&configv1.FingerprintKey{Id: id, Key: key})
+	if err != nil {
+		return k, fmt.Errorf("encoding it: %w", err)
+	}
+	k.printer = verifier.NewFingerprinter(secret.Take(key))
+	return k, nil
+}
+
+// selectFor reads what an environment selects.
+func (w *wire) selectFor(e *keys, environment *configv1.Environment, workspaces map[string]string) {
+	e.selects.Name = environment.GetName()
+	if environment.Workspaces != nil {
+		e.selects.Workspaces = []string{}
+		for _, name := range environment.GetWorkspaces().GetValues() {
+			if id, found := workspaces[name]; found {
+				e.selects.Workspaces = append(e.selects.Workspaces, id)
+			} else {
+				w.incomplete = true
+			}
+		}
+	}
+	if environment.SelectTags != nil {
+		e.selects.Tags = append([]string{}, environment.GetSelectTags().GetValues()...)
+	}
+}
+
+// entries are those that no row stands for. Names of lost keys are among them as long as they may be needed.
+func (e *keys) entries(former bool) (list []configset.Entry) {
+	for _, k := range [...]fingerprintKey{e.current, e.previous} {
+		if k.entry.ID != "" {
+			list = append(list, k.entry)
+		}
+	}
+	if former {
+		for _, id := range e.former {
+			list = append(list, configset.Entry{Kind: tableFingerprintKeys, ID: id, Kept: true})
+		}
+	}
+	return list
+}
+
+// concerns reports whether a changed row changes what all others come to.
+func (w *wire) concerns(ref record.Ref) bool { return ref.Table == tableEnvironments }
+
+// opens reports whether a key that did not open does by now.
+func (w *wire) opens(ctx context.Context, store Store) bool {
+	for _, e := range w.environments {
+		if e.locked == nil || e.row.ID == "" { // a revision tells when it is made
+			continue
+		}
+		row, err := store.Get(ctx, e.row.Table, e.row.Workspace, e.row.ID)
+		if err != nil {
+			return false
+		}
+		if _, err = w.catalog.Open(ctx, row); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// locked reports whether some environment's key does not open.
+func (w *wire) locked() bool {
+	return slices.ContainsFunc(w.environments, func(e *keys) bool { return e.locked != nil })
+}
