@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,17 @@ func newEnvironments(t *testing.T) (e *env, deps *environments.Deps) {
 			return []string{"asleep"}
 		}
 		return nil
+	}
+	changing := map[string]string{}
+	deps.RotateKey = func(ctx context.Context, environment string) error {
+		changing[environment] = "before"
+		return e.catalog.RotateFingerprintKey(ctx, environment)
+	}
+	deps.KeyOf = func(_ context.Context, environment string) (environments.Key, error) {
+		if changing[environment] == "" {
+			return environments.Key{ID: "now"}, nil
+		}
+		return environments.Key{ID: "now", Previous: changing[environment], Waiting: []string{"edge-1"}}, nil
 	}
 	deps.Revoked = func(_, name string) bool { return name == "revoked" }
 	e.deps.Rooms = append(e.deps.Rooms, environments.New(*deps))
@@ -58,7 +70,7 @@ func TestEnvironments(t *testing.T) {
 		"another name":          {"PATCH", "/environments/default", `{"name":"other"}`, 400, "name"},
 		"in the schema":         {"GET", "/schemas/environments", "", 200, "select_tags"},
 		"checked":               {"POST", "/schemas/environments/validate", `{"name":"-"}`, 400, "first a letter or digit"},
-		"not in a file":         {"POST", "/config", "{\"config\":\"_format_version: '3.0'\\nenvironments:\\n- name: x\"}", 400, "environments"},
+		"not in a file":         {"POST", "/config", "{\"config\":\"_format_version: '3.0'\\nenvironments:\\n- name: x\"}", 400, "environments are the installation's and stand in no file"},
 		"the default one":       {"DELETE", "/environments/default", "", 400, "the default environment cannot be deleted"},
 		"one that is not there": {"DELETE", "/environments/none", "", 204, ""},
 	} {
@@ -84,6 +96,30 @@ func bodyTypeOf(body string) string {
 		return ""
 	}
 	return bodyType(body)
+}
+
+func TestAFingerprintKeyIsChanged(t *testing.T) {
+	t.Parallel()
+	e, _ := newEnvironments(t)
+	made := e.made("/environments", `{"name":"prod"}`)
+	if a := e.get("/environments/prod/fingerprint-key"); a.status != 200 || a.text != `{"environment":"prod","key_id":"now","rotating":false,"waiting_for":[]}` {
+		t.Errorf("before: %d %s", a.status, a.text)
+	}
+	if a := e.do("POST", "/environments/"+id(made)+"/fingerprint-key/rotate", "", ""); a.status != 202 || a.tree(t)["environment"] != "prod" {
+		t.Fatalf("rotate: %d %s", a.status, a.text)
+	}
+	if a := e.get("/environments/prod/fingerprint-key"); a.status != 200 || !strings.Contains(a.text, `"previous_key_id":"before","rotating":true,"waiting_for":["edge-1"]`) {
+		t.Errorf("under way: %d %s", a.status, a.text)
+	}
+	if a := e.do("POST", "/environments/prod/fingerprint-key/rotate", "", ""); a.status != 400 || !strings.Contains(a.text, "being changed already") {
+		t.Errorf("another meanwhile: %d %s", a.status, a.text)
+	}
+	for _, method := range []string{"GET /environments/none/fingerprint-key", "POST /environments/none/fingerprint-key/rotate"} {
+		verb, path, _ := strings.Cut(method, " ")
+		if a := e.do(verb, path, "", ""); a.status != 404 {
+			t.Errorf("%s: %d %s", method, a.status, a.text)
+		}
+	}
 }
 
 // TestAnEnvironmentWithDataPlanesStays: they would be refused from then on, and belong to another of that name.

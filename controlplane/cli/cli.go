@@ -16,6 +16,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/cli/databasecmd"
 	"github.com/keepgate/keepgate/controlplane/cli/doctorcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/encryptioncmd"
+	"github.com/keepgate/keepgate/controlplane/cli/environmentcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/fleetcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/kekcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/keyringcmd"
@@ -66,7 +67,7 @@ func Root(plane Plane) (*cobra.Command, error) {
 	ring, ringErr := keyringcmd.Command(plane.Rehearse)
 	doctor, doctorErr := doctorcmd.Command(plane.Doctor)
 	encryption, encryptionErr := encryptioncmd.Command()
-	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), doctor, encryption, fleetcmd.Command(), certscmd.HybridCommand(), kekcmd.Command(), nodescmd.Command(), rbaccmd.Command(), ring)
+	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), doctor, encryption, fleetcmd.Command(), certscmd.HybridCommand(), kekcmd.Command(), environmentcmd.Command(), nodescmd.Command(), rbaccmd.Command(), ring)
 	return root, errors.Join(err, databaseErr, ringErr, doctorErr, encryptionErr)
 }
 

@@ -24,6 +24,8 @@ func (p *parser) names(e *schema.Entity) []string {
 // unknown says why a key at the top cannot be used.
 func (p *parser) unknown(key string) string {
 	switch key {
+	case "environments":
+		return "environments are the installation's and stand in no file; see keepgate-cp environments"
 	case "_konnect", "filter_chains", "rbac_roles", "service_packages", "vaults", "licenses", "keys",
 		"key_sets", "partials", "custom_entities", "cloned_plugins", "custom_plugins", "hmacauth_credentials",
 		"oauth2_credentials", "workspaces":

@@ -41,7 +41,12 @@ type Deps struct {
 	Enrolled func(environment string) []string
 	// Revoked reports whether a data plane was shut out. nil: nobody was.
 	Revoked func(environment, name string) bool
-	Wake    func() // hints that something was committed
+	// RotateKey gives an environment another fingerprint key; the one before stays until all of its data planes have the new one.
+	// nil: keys are not changed here.
+	RotateKey func(ctx context.Context, environment string) error
+	// KeyOf says which fingerprint key an environment has. It is fault.NotFound before the database was read.
+	KeyOf func(ctx context.Context, environment string) (Key, error)
+	Wake  func() // hints that something was committed
 }
 
 // API answers for environments.
@@ -53,6 +58,10 @@ func New(deps Deps) *API { return &API{deps} }
 // Mount adds all paths. The one to delete by takes the place of package entities'.
 func (a *API) Mount(t *rest.Table) {
 	t.Handle("DELETE", "/environments/{environments}", a.remove)
+	if a.deps.RotateKey != nil {
+		t.Handle("GET", "/environments/{environments}/fingerprint-key", a.key)
+		t.Handle("POST", "/environments/{environments}/fingerprint-key/rotate", a.rotate)
+	}
 }
 
 // find reads the environment of a path, by name or id.
