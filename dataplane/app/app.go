@@ -15,6 +15,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/apply"
 	"github.com/keepgate/keepgate/dataplane/compile"
 	"github.com/keepgate/keepgate/dataplane/dns"
+	"github.com/keepgate/keepgate/dataplane/enrol"
 	"github.com/keepgate/keepgate/dataplane/healthcheck"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
@@ -53,6 +54,7 @@ type plane struct {
 	uplink   *uplink.Uplink // nil on a node that was shut out
 
 	belonging belonging
+	disk      enrol.FS // another one in tests alone
 }
 
 // Run runs the data plane until ctx ends.
@@ -64,7 +66,7 @@ func Run(ctx context.Context, instance *process.Instance, s dpsettings.DataPlane
 	log := telemetry.NewLogger(os.Stderr, telemetry.Options{Level: level, JSON: s.Process.LogFormat == "json"})
 	loaded.Log(log)
 	memguard.Look().Log(log)
-	p := &plane{settings: s, log: log, tables: table.NewHolder()}
+	p := &plane{settings: s, log: log, tables: table.NewHolder(), disk: enrol.Disk{}}
 	if err := p.open(); err != nil {
 		return err
 	}
@@ -114,7 +116,7 @@ func (p *plane) serveHeld() error {
 	}
 	var held apply.Opened
 	var found localstore.State
-	if p.store, found, err = openStore(p.settings, p.belonging.source, others, held.Verify, p.log); err != nil {
+	if p.store, found, err = openStore(p.settings, p.belonging.source, others, localstore.Options{Verify: held.Verify, Log: p.log, FS: p.disk}); err != nil {
 		return err
 	}
 	adviseOnKeys(p.store.Report(), p.log)

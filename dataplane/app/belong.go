@@ -30,7 +30,7 @@ type belonging struct {
 func (p *plane) belong() (err error) {
 	c := p.settings.Cluster
 	b := &p.belonging
-	b.folder = enrol.At(c.Enrolment)
+	b.folder = enrol.AtOn(p.disk, c.Enrolment)
 	b.joined = c.Cert == "" && c.Key == "" && mtls.Mode(c.MTLS) != mtls.Shared
 	serial := ""
 	if !b.joined {

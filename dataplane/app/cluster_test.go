@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/keepgate/keepgate/dataplane/apply"
+	"github.com/keepgate/keepgate/dataplane/enrol"
 	"github.com/keepgate/keepgate/dataplane/localstore"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
@@ -44,7 +45,7 @@ func TestWhatCouldNeverLinkIsRefusedBeforeTheStoreIsTouched(t *testing.T) {
 			}
 			_, files, _ := ca.Source(t, mtlstest.Leaf{Identity: identity})
 			prefix := t.TempDir()
-			p := &plane{log: slog.New(slog.DiscardHandler)}
+			p := &plane{log: slog.New(slog.DiscardHandler), disk: enrol.Disk{}}
 			p.settings.Process.Prefix = prefix
 			p.settings.Store = dpsettings.Store{Folder: filepath.Join(prefix, "store"), Encryption: "on"}
 			c := &p.settings.Cluster
@@ -97,7 +98,7 @@ func TestASealedStoreSaysWhatToDo(t *testing.T) {
 		var log bytes.Buffer
 		s.Cluster.PreviousKey = step.previous
 		var held apply.Opened
-		store, _, err := openStore(s, step.source, nil, held.Verify, slog.New(slog.NewTextHandler(&log, nil)))
+		store, _, err := openStore(s, step.source, nil, localstore.Options{Verify: held.Verify, Log: slog.New(slog.NewTextHandler(&log, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}

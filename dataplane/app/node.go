@@ -2,7 +2,6 @@ package app
 
 import (
 	"fmt"
-	"log/slog"
 	"net"
 
 	"github.com/keepgate/keepgate/dataplane/localstore"
@@ -21,22 +20,21 @@ const storeKeyLabel = "localstore"
 
 // openStore opens the local store under keys derived from this node's cluster key. Others are files of keys that it may
 // be sealed by as well.
-func openStore(s dpsettings.DataPlane, source *mtls.Source, others []string, verify func(localstore.State) error, log *slog.Logger) (*localstore.Store, localstore.State, error) {
-	mode, err := localstore.ParseMode(s.Store.Encryption)
-	if err != nil {
+func openStore(s dpsettings.DataPlane, source *mtls.Source, others []string, options localstore.Options) (*localstore.Store, localstore.State, error) {
+	var err error
+	if options.Mode, err = localstore.ParseMode(s.Store.Encryption); err != nil {
 		return nil, localstore.State{}, err
 	}
-	if mode == localstore.Off {
-		log.Warn("declarative_config_encryption_mode is off: the configuration, secrets included, lies on this disk in clear")
+	if options.Mode == localstore.Off {
+		options.Log.Warn("declarative_config_encryption_mode is off: the configuration, secrets included, lies on this disk in clear")
 	}
 	keys, err := storeKeys(source, append(others, previousKeys(s.Cluster)...))
 	if err != nil {
 		return nil, localstore.State{}, err
 	}
 	who := source.Identity()
-	return localstore.Open(s.Store.Folder, localstore.Options{
-		Mode: mode, Keys: keys, Node: who.Organisation + "/" + who.Environment, Verify: verify, Log: log,
-	})
+	options.Keys, options.Node = keys, who.Organisation+"/"+who.Environment
+	return localstore.Open(s.Store.Folder, options)
 }
 
 func storeKeys(source *mtls.Source, others []string) (*localkeys.Ring, error) {

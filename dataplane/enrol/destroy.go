@@ -1,6 +1,7 @@
 package enrol
 
 import (
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
@@ -10,17 +11,34 @@ import (
 	"github.com/keepgate/keepgate/shared/durable"
 )
 
-// destroy removes what is chosen of the folder, and goes on where something fails.
+// destroy removes what is chosen of the folder, and goes on where something fails. A generation loses its name first,
+// so that nobody finds half of one.
 func (f *Folder) destroy(chosen func(name string) bool) error {
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {
 		return err
 	}
 	var failures []error
+	var doomed []string
 	for _, entry := range entries {
-		if entry.IsDir() && chosen(entry.Name()) {
-			failures = append(failures, f.destroyFolder(filepath.Join(f.dir, entry.Name())))
+		name := entry.Name()
+		if !entry.IsDir() || !chosen(name) {
+			continue
 		}
+		path := filepath.Join(f.dir, name)
+		if _, whole := numberOf(name); whole {
+			gone := filepath.Join(f.dir, partPrefix+rand.Text())
+			if err := f.on.Rename(path, gone); err == nil {
+				path = gone
+			} else {
+				failures = append(failures, err)
+			}
+		}
+		doomed = append(doomed, path)
+	}
+	failures = append(failures, f.on.SyncDir(f.dir))
+	for _, path := range doomed {
+		failures = append(failures, f.destroyFolder(path))
 	}
 	return errors.Join(append(failures, f.on.SyncDir(f.dir))...)
 }

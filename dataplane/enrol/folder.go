@@ -46,7 +46,7 @@ const (
 	recordName  = "enrolment.json"
 	wipedName   = "wiped.json"
 	lockName    = "lock"
-	newPrefix   = ".new-"
+	partPrefix  = ".part-" // of a folder that is not a generation yet, or not any more
 )
 
 // FS is what this package does to a disk; only tests have another one than [Disk].
@@ -207,7 +207,7 @@ func (f *Folder) Prune() error {
 		}
 		return f.destroy(func(name string) bool {
 			number, ok := numberOf(name)
-			return ok && number != current || strings.HasPrefix(name, newPrefix)
+			return ok && number != current || strings.HasPrefix(name, partPrefix)
 		})
 	})
 }

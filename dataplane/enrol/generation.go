@@ -53,7 +53,7 @@ func (f *Folder) add(m material, check func(*mtls.Source) error) (number int, er
 	if len(numbers) > 0 {
 		number = numbers[len(numbers)-1] + 1
 	}
-	dir := filepath.Join(f.dir, newPrefix+rand.Text())
+	dir := filepath.Join(f.dir, partPrefix+rand.Text())
 	if err := f.on.Mkdir(dir, 0o700); err != nil {
 		return 0, fault.New(fault.Unavailable, "enrol.add", dir, err)
 	}

@@ -64,11 +64,12 @@ func (f *Folder) Discard() error {
 }
 
 func (f *Folder) discard() error {
-	err := f.destroy(func(string) bool { return true })
-	if there(filepath.Join(f.dir, currentName)) {
-		err = errors.Join(err, f.on.Remove(filepath.Join(f.dir, currentName)), f.on.SyncDir(f.dir))
+	var failures []error
+	if link := filepath.Join(f.dir, currentName); there(link) {
+		failures = append(failures, f.on.Remove(link), f.on.SyncDir(f.dir))
 	}
-	if err != nil {
+	failures = append(failures, f.destroy(func(string) bool { return true }))
+	if err := errors.Join(failures...); err != nil {
 		return fault.New(fault.Unavailable, "enrol.Discard", f.dir, err)
 	}
 	return nil
