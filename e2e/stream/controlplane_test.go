@@ -253,8 +253,8 @@ func (cp *controlPlane) insert(table, body string) {
 	cp.feed.Wake()
 }
 
-func (cp *controlPlane) consumer(name string) {
-	cp.insert("consumers", fmt.Sprintf(`{"username":%q}`, name))
+func (cp *controlPlane) service(name string) {
+	cp.insert("services", fmt.Sprintf(`{"name":%q,"host":"backend.example"}`, name))
 }
 
 func (cp *controlPlane) remove(table, key string) {

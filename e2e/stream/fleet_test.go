@@ -14,7 +14,7 @@ import (
 func TestWhoMayNotLink(t *testing.T) {
 	t.Parallel()
 	cp := newControlPlane(t)
-	cp.consumer("bob")
+	cp.service("bob")
 	other := defaultLeaf("edge-1")
 	other.Identity.Environment = "other"
 	dp := cp.dataPlane(other)
@@ -53,7 +53,7 @@ func TestARevokedCertificateEndsTheLink(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	cp.wire.hold.Store(false)
-	cp.consumer("bob")
+	cp.service("bob")
 	cp.caughtUp()
 	time.Sleep(500 * time.Millisecond) // some attempts to link again
 	if dp.link.Connected() || dp.state().Set.Hash() != held.Set.Hash() {
@@ -64,7 +64,7 @@ func TestARevokedCertificateEndsTheLink(t *testing.T) {
 func TestManyDataPlanesGetTheSameBytes(t *testing.T) {
 	t.Parallel()
 	cp := newControlPlane(t)
-	cp.consumer("bob")
+	cp.service("bob")
 	cp.caughtUp()
 	var all []*dataPlane
 	for i := range 50 {
@@ -76,7 +76,7 @@ func TestManyDataPlanesGetTheSameBytes(t *testing.T) {
 		cp.holds(dp)
 	}
 	cp.wire.sent()
-	cp.consumer("carol")
+	cp.service("carol")
 	for _, dp := range all {
 		cp.holds(dp)
 	}

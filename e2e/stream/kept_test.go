@@ -49,6 +49,8 @@ func TestNoKeyThatIsMissingTakesAnythingFromADataPlane(t *testing.T) {
 			})
 			h.whole.heartbeat = 5 * time.Second // a busy machine is no part of the history
 			h.whole.restart()
+			h.whole.insert("plugins", `{"name":"key-auth"}`) // and a route, without which credentials reach nobody
+			h.whole.insert("routes", `{"paths":["/"]}`)
 			h.lossy = h.whole.another(nil)
 			h.witness = h.whole.linked("witness")
 			h.join()
@@ -113,7 +115,7 @@ func (h *history) step() {
 func (h *history) insert() {
 	h.names++
 	name := fmt.Sprint("c", h.names)
-	h.whole.consumer(name)
+	h.whole.insert("consumers", fmt.Sprintf(`{"username":%q}`, name))
 	document := map[string]any{"key": "key of " + name}
 	at := catalog.Address{Table: "keyauth_credentials", Workspace: h.whole.workspace, Parent: &catalog.Parent{Table: "consumers", Key: name}}
 	_, err := h.whole.catalog.Insert(h.Context(), at, document)

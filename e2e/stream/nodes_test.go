@@ -24,7 +24,7 @@ func between(a, b *controlPlane) (dp *dataPlane, with, other *controlPlane) {
 func TestAMoveToAnotherNodeCostsAWelcome(t *testing.T) {
 	t.Parallel()
 	a := newControlPlane(t)
-	a.consumer("bob")
+	a.service("bob")
 	b := a.another(nil)
 	dp, with, other := between(a, b)
 	with.holds(dp)
@@ -37,7 +37,7 @@ func TestAMoveToAnotherNodeCostsAWelcome(t *testing.T) {
 		with.link(slog.New(slog.DiscardHandler))
 		with, other = other, with
 	}
-	a.consumer("carol")
+	a.service("carol")
 	b.feed.Wake()
 	with.holds(dp)
 	expect(t, with, "a change after the moves", "D")
@@ -46,13 +46,13 @@ func TestAMoveToAnotherNodeCostsAWelcome(t *testing.T) {
 func TestANodeThatLagsWaitsAndTakesNothingBack(t *testing.T) {
 	t.Parallel()
 	a := newControlPlane(t).beating(lively)
-	a.consumer("bob")
+	a.service("bob")
 	b := a.another(func(cp *controlPlane) { cp.poll, cp.patience = time.Hour, time.Hour })
 	b.caughtUp()
 	dp := a.dataPlane(defaultLeaf("edge-1"))
 	dp.addresses = []string{a.address}
 	dp.start()
-	a.consumer("carol")
+	a.service("carol")
 	a.holds(dp)
 	held := dp.state()
 	dp.stop()
@@ -70,7 +70,7 @@ func TestANodeThatLagsWaitsAndTakesNothingBack(t *testing.T) {
 	b.feed.Wake()
 	b.holds(dp)
 	expect(t, b, "from a node that caught up", "")
-	b.consumer("dave")
+	b.service("dave")
 	b.holds(dp)
 	expect(t, b, "the next change", "D")
 }
@@ -78,7 +78,7 @@ func TestANodeThatLagsWaitsAndTakesNothingBack(t *testing.T) {
 func TestAnAcceptedRestoreReachesDataPlanesOfOtherNodes(t *testing.T) {
 	t.Parallel()
 	a := newControlPlane(t)
-	a.consumer("bob")
+	a.service("bob")
 	b := a.another(nil)
 	dp := b.linked("edge-1")
 	epoch, err := publish.RaiseEpoch(t.Context(), a.store)

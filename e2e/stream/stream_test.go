@@ -37,14 +37,14 @@ func expect(t *testing.T, cp *controlPlane, when, want string) {
 func TestSnapshotThenDeltas(t *testing.T) {
 	t.Parallel()
 	cp := newControlPlane(t)
-	cp.consumer("bob")
+	cp.service("bob")
 	cp.caughtUp()
 	dp := cp.linked("edge-1")
 	expect(t, cp, "a new data plane", "S")
-	cp.consumer("carol")
+	cp.service("carol")
 	cp.holds(dp)
 	expect(t, cp, "one change", "D")
-	cp.remove("consumers", "bob")
+	cp.remove("services", "bob")
 	cp.holds(dp)
 	expect(t, cp, "one deletion", "D")
 
@@ -52,8 +52,8 @@ func TestSnapshotThenDeltas(t *testing.T) {
 	cp.holds(dp)
 	expect(t, cp, "a restart with nothing new", "")
 	dp.stop()
-	cp.consumer("dave")
-	cp.consumer("erin")
+	cp.service("dave")
+	cp.service("erin")
 	cp.caughtUp()
 	dp.start()
 	cp.holds(dp)
@@ -62,7 +62,7 @@ func TestSnapshotThenDeltas(t *testing.T) {
 	cp.restart()
 	cp.holds(dp)
 	expect(t, cp, "a restart of the control plane", "")
-	cp.consumer("frank")
+	cp.service("frank")
 	cp.holds(dp)
 	expect(t, cp, "a change after it", "D")
 	if s := cp.status(dp); !s.Linked || s.Hostname != "host" || s.Serial == "" || s.IP != "127.0.0.1" {
@@ -83,7 +83,7 @@ func TestWhatDoesNotFitIsFollowedByASnapshot(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cp := newControlPlane(t)
-			cp.consumer("bob")
+			cp.service("bob")
 			cp.caughtUp()
 			dp := cp.linked("edge-1")
 			cp.wire.sent()
@@ -94,11 +94,11 @@ func TestWhatDoesNotFitIsFollowedByASnapshot(t *testing.T) {
 				}
 				return c
 			})
-			cp.consumer("carol")
+			cp.service("carol")
 			cp.holds(dp)
 			expect(t, cp, "a delta that was harmed", "DS")
 			cp.wire.meddle(nil)
-			cp.consumer("dave")
+			cp.service("dave")
 			cp.holds(dp)
 			expect(t, cp, "the next change", "D")
 		})
@@ -111,7 +111,7 @@ var emptyFrame = []byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x00, 0x01, 0x00, 0x00}
 func TestARefusedSnapshotWaitsForTheNextVersion(t *testing.T) {
 	t.Parallel()
 	cp := newControlPlane(t).beating(lively)
-	cp.consumer("bob")
+	cp.service("bob")
 	cp.caughtUp()
 	cp.wire.meddle(func(c *syncv1.Chunk) *syncv1.Chunk {
 		c = proto.CloneOf(c)
@@ -127,7 +127,7 @@ func TestARefusedSnapshotWaitsForTheNextVersion(t *testing.T) {
 		t.Errorf("the fleet says %+v", s)
 	}
 	cp.wire.meddle(nil)
-	cp.consumer("carol")
+	cp.service("carol")
 	cp.holds(dp)
 }
 
@@ -136,12 +136,12 @@ func TestAFullDisk(t *testing.T) {
 	cp := newControlPlane(t)
 	cp.retry = 300 * time.Millisecond
 	cp.restart()
-	cp.consumer("bob")
+	cp.service("bob")
 	cp.caughtUp()
 	dp := cp.linked("edge-1")
 	before := dp.state()
 	dp.diskFull.Store(true)
-	cp.consumer("carol")
+	cp.service("carol")
 	eventually(t, "the fleet shows the refusal", func() bool { return cp.status(dp).SyncStatus == fleet.Refused })
 	if dp.state().Set.Hash() != before.Set.Hash() {
 		t.Error("something is served that is not durable")
@@ -159,7 +159,7 @@ func TestASlowCompileAndASilentLink(t *testing.T) {
 	cp := newControlPlane(t).beating(lively)
 	dp := cp.linked("edge-1")
 	dp.slow.Store((4 * cp.heartbeat).Milliseconds())
-	cp.consumer("bob")
+	cp.service("bob")
 	cp.holds(dp)
 	if dp.log.has("no link to the control plane") {
 		t.Error("a slow compile cost the link")
@@ -168,14 +168,14 @@ func TestASlowCompileAndASilentLink(t *testing.T) {
 	cp.wire.hold.Store(true)
 	eventually(t, "the data plane drops the silent link", func() bool { return dp.log.has("silent for three heartbeats") })
 	cp.wire.hold.Store(false)
-	cp.consumer("carol")
+	cp.service("carol")
 	cp.holds(dp)
 }
 
 func TestTheControlPlaneGoesAndComes(t *testing.T) {
 	t.Parallel()
 	cp := newControlPlane(t)
-	cp.consumer("bob")
+	cp.service("bob")
 	dp := cp.linked("edge-1")
 	cp.stop()
 	eventually(t, "the data plane notices", func() bool { return !dp.link.Connected() })
@@ -184,14 +184,14 @@ func TestTheControlPlaneGoesAndComes(t *testing.T) {
 		t.Fatal("a restart without a control plane serves nothing")
 	}
 	cp.start()
-	cp.consumer("carol")
+	cp.service("carol")
 	cp.holds(dp)
 }
 
 func TestARestoredDatabase(t *testing.T) {
 	t.Parallel()
 	cp := newControlPlane(t).beating(lively)
-	cp.consumer("bob")
+	cp.service("bob")
 	cp.caughtUp()
 	cp.stop()
 	backup := map[string][]byte{}
@@ -201,8 +201,8 @@ func TestARestoredDatabase(t *testing.T) {
 		}
 	}
 	cp.start()
-	cp.consumer("carol")
-	cp.consumer("dave")
+	cp.service("carol")
+	cp.service("dave")
 	dp := cp.linked("edge-1")
 	newest := dp.state()
 	cp.stop()
@@ -229,7 +229,7 @@ func TestARestoredDatabase(t *testing.T) {
 func TestANewDatabaseDoesNotEmptyADataPlane(t *testing.T) {
 	t.Parallel()
 	cp := newControlPlane(t)
-	cp.consumer("bob")
+	cp.service("bob")
 	dp := cp.linked("edge-1")
 	full := dp.state()
 	cp.stop()
@@ -240,9 +240,9 @@ func TestANewDatabaseDoesNotEmptyADataPlane(t *testing.T) {
 	if dp.state().Set.Hash() != full.Set.Hash() {
 		t.Fatal("an empty configuration that nobody asked for was taken")
 	}
-	cp.consumer("carol")
+	cp.service("carol")
 	cp.holds(dp)
-	cp.remove("consumers", "carol") // the last entity: this is asked for
+	cp.remove("services", "carol") // the last entity: this is asked for
 	cp.holds(dp)
 	if n := dp.state().Set.Len(); n != 1 {
 		t.Errorf("%d entries left, want the fingerprint key", n)
