@@ -2,6 +2,7 @@ package publish
 
 import (
 	"sync"
+	"time"
 
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/configset"
@@ -18,6 +19,8 @@ type version struct {
 	set           configset.Set
 	emptied       bool // it is empty, and that is meant
 	packer        *packer
+	serial        uint64    // counts the versions of the environment that this node has shown
+	shown         time.Time // when it was first shown, under whatever number
 
 	mu       sync.Mutex
 	past     bool                       // guarded by mu; nobody new is sent this version
@@ -74,8 +77,13 @@ func (e *environment) set(v *version) {
 	}
 	e.known[hash] = v
 	if again {
+		v.serial, v.shown = e.current.serial, e.current.shown
 		e.order[len(e.order)-1] = v
 	} else {
+		if e.current != nil {
+			v.serial = e.current.serial + 1
+		}
+		v.shown = time.Now()
 		e.order = append(e.order, v)
 	}
 	if len(e.order) > kept+1 {
