@@ -120,17 +120,22 @@ func TestWhatAStolenEdgeKeyCannotMake(t *testing.T) {
 		change func(*x509.Certificate)
 		good   bool
 	}{
-		"a data plane":           {func(c *x509.Certificate) { c.URIs = uris(t, "keepgate://data-plane/acme/prod/gw") }, true},
-		"a control plane":        {func(c *x509.Certificate) { c.URIs = uris(t, "keepgate://control-plane/acme/-/cp") }, false},
-		"an administrator":       {func(c *x509.Certificate) { c.URIs = uris(t, "keepgate://admin/acme/-/root") }, false},
-		"a KMS plugin":           {func(c *x509.Certificate) { c.URIs = uris(t, "keepgate://kms/acme/-/prod.master-1") }, false},
-		"two at once":            {func(c *x509.Certificate) { c.URIs = uris(t, "keepgate://data-plane/acme/prod/gw", "keepgate://control-plane/acme/-/cp") }, false},
-		"without a host":         {func(c *x509.Certificate) { c.URIs = uris(t, "keepgate:control-plane/acme/-/cp") }, false},
-		"a server's name":        {func(c *x509.Certificate) { c.DNSNames = []string{"cp.example.com"} }, false},
-		"a server's address":     {func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} }, false},
-		"a server's IPv6":        {func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv6loopback} }, false},
-		"somebody's address":     {func(c *x509.Certificate) { c.EmailAddresses = []string{"root@example.com"} }, false},
-		"a data plane as server": {func(c *x509.Certificate) { c.URIs = uris(t, "keepgate://data-plane/acme/prod/gw"); c.DNSNames = []string{"cp.example.com"} }, false},
+		"a data plane":     {func(c *x509.Certificate) { c.URIs = uris(t, "keepgate://data-plane/acme/prod/gw") }, true},
+		"a control plane":  {func(c *x509.Certificate) { c.URIs = uris(t, "keepgate://control-plane/acme/-/cp") }, false},
+		"an administrator": {func(c *x509.Certificate) { c.URIs = uris(t, "keepgate://admin/acme/-/root") }, false},
+		"a KMS plugin":     {func(c *x509.Certificate) { c.URIs = uris(t, "keepgate://kms/acme/-/prod.master-1") }, false},
+		"two at once": {func(c *x509.Certificate) {
+			c.URIs = uris(t, "keepgate://data-plane/acme/prod/gw", "keepgate://control-plane/acme/-/cp")
+		}, false},
+		"without a host":     {func(c *x509.Certificate) { c.URIs = uris(t, "keepgate:control-plane/acme/-/cp") }, false},
+		"a server's name":    {func(c *x509.Certificate) { c.DNSNames = []string{"cp.example.com"} }, false},
+		"a server's address": {func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} }, false},
+		"a server's IPv6":    {func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv6loopback} }, false},
+		"somebody's address": {func(c *x509.Certificate) { c.EmailAddresses = []string{"root@example.com"} }, false},
+		"a data plane as server": {func(c *x509.Certificate) {
+			c.URIs = uris(t, "keepgate://data-plane/acme/prod/gw")
+			c.DNSNames = []string{"cp.example.com"}
+		}, false},
 	}
 	for name, test := range tests {
 		leaf := forge(t, cert, key, test.change)

@@ -1,0 +1,6 @@
+package authority
+
+import "context"
+
+// OfferLists does now what Run does every other second.
+func (a *Authorities) OfferLists(ctx context.Context) { a.offerLists(ctx) }
