@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"encoding/hex"
 
 	"github.com/keepgate/keepgate/controlplane/admin"
@@ -12,7 +13,7 @@ import (
 // fleetRoom is the part of the Admin API that shows the data planes.
 func (p *plane) fleetRoom() admin.Room {
 	return dataplanes.New(dataplanes.Deps{
-		Fleet: p.fleet, Newest: p.newest, Head: p.store.Head, Published: p.publisher.Seen, Plugin: p.pluginVersion, AcceptRestore: p.acceptRestore, Enrolled: p.enrolled,
+		Fleet: p.fleet, Newest: p.newest, Head: p.store.Head, Published: p.publisher.Seen, Plugin: p.pluginVersion, AcceptRestore: p.acceptRestore, Enrolled: p.enrolled, Lag: p.publisher.Lag,
 		Version: version.Text, PurgeDelay: p.settings.Cluster.PurgeDelay,
 	})
 }
@@ -21,11 +22,18 @@ func (p *plane) fleetRoom() admin.Room {
 func (p *plane) environmentRoom() admin.Room {
 	return environments.New(environments.Deps{
 		Catalog: p.catalog, Fleet: p.fleet, Enrolled: p.registry.Enrolled, Wake: p.peers.committed,
+		RotateKey: p.catalog.RotateFingerprintKey, KeyOf: p.fingerprintKey,
 		Revoked: func(environment, name string) bool {
 			d, found := p.registry.Find(environment, name)
 			return found && d.RevokedAt > 0 && len(d.Certificates) == 0
 		},
 	})
+}
+
+// fingerprintKey is which fingerprint key an environment has, and who does not have it yet.
+func (p *plane) fingerprintKey(ctx context.Context, environment string) (environments.Key, error) {
+	change, err := p.publisher.FingerprintKey(ctx, environment)
+	return environments.Key{ID: change.ID, Previous: change.Previous, Waiting: change.Waiting}, err
 }
 
 // newest is what the data planes of an environment should hold.
