@@ -68,7 +68,7 @@ type Follower struct {
 	options Options
 	doubts  chan struct{} // asks Run to look at once
 
-	asking sync.Mutex // held while the control plane is asked for the keys, and until it may be asked again
+	asking chan struct{} // holds one while the control plane is asked for the keys, and until it may be asked again
 
 	mu       sync.Mutex
 	view     *View             // guarded by mu; nil before the first good answer
@@ -87,7 +87,7 @@ type Follower struct {
 // New makes a Follower of the KEK that a plugin's certificate stands for.
 func New(cp ControlPlane, name string, options Options) *Follower {
 	f := &Follower{
-		cp: cp, name: name, options: options.withDefaults(), doubts: make(chan struct{}, 1),
+		cp: cp, name: name, options: options.withDefaults(), doubts: make(chan struct{}, 1), asking: make(chan struct{}, 1),
 		seen: map[string]bool{}, trials: map[string]*trial{},
 	}
 	if key, ok := f.options.Mark.Load(name); ok {
@@ -151,27 +151,38 @@ func (f *Follower) Knows(ctx context.Context, id string) (bool, error) {
 
 // Ask asks the control plane for the keys, now. Run does that by itself.
 func (f *Follower) Ask(ctx context.Context) error {
-	f.asking.Lock()
-	defer f.asking.Unlock()
+	if err := f.lock(ctx); err != nil {
+		return err
+	}
+	defer f.unlock()
 	return f.askLocked(ctx)
 }
 
+func (f *Follower) lock(ctx context.Context) error {
+	select {
+	case f.asking <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (f *Follower) unlock() { <-f.asking }
+
 // askSince asks unless a question that began since then was answered; those that wait share one.
 func (f *Follower) askSince(ctx context.Context, then time.Time) error {
-	f.asking.Lock()
-	defer f.asking.Unlock()
+	if err := f.lock(ctx); err != nil {
+		return err
+	}
+	defer f.unlock()
 	f.mu.Lock()
 	isAsked, failure, next := !f.askedAt.Before(then), f.failure, time.Until(f.askedAt.Add(f.options.Hasten))
 	f.mu.Unlock()
 	if isAsked {
 		return failure
 	}
-	if next > 0 {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(next):
-		}
+	if !lifecycle.Pause(ctx, next) {
+		return ctx.Err()
 	}
 	return f.askLocked(ctx)
 }
