@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keepgate/keepgate/dataplane/enrol/enroltest"
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -20,18 +21,18 @@ import (
 
 func TestJoin(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t)
-	address := c.listen(t)
+	c := enroltest.New(t)
+	address := c.Listen(t)
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	must(t, gone.Close())
 	f := At(filepath.Join(t.TempDir(), "a", "cluster"))
-	wish := Wish{Token: c.token(t), Nodes: []string{gone.Addr().String(), address}, Dial: straight, Hostname: "h"}
+	wish := Wish{Token: c.Token(t), Nodes: []string{gone.Addr().String(), address}, Dial: enroltest.Straight, Hostname: "h"}
 	result, err := f.Join(t.Context(), wish)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result.Identity.String() != c.who.String() || result.Node != address || result.Replaced || len(result.TLS.PeerCertificates) == 0 {
+	if result.Identity.String() != c.Who.String() || result.Node != address || result.Replaced || len(result.TLS.PeerCertificates) == 0 {
 		t.Errorf("Join = %+v", result)
 	}
 	source, err := f.Open(nil)
@@ -66,13 +67,13 @@ func TestJoin(t *testing.T) {
 
 func TestAnExpiredEnrolmentIsReplacedWithoutAWord(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t)
-	f, _ := c.joined(t, &kept{}, Options{})
+	c := enroltest.New(t)
+	f, _ := joined(t, c, &kept{}, Options{})
 	number, held, err := f.held()
 	must(t, err)
 	key, err := mtls.ReadKey(f.path(number, keyName))
 	must(t, err)
-	held.cert = encode("CERTIFICATE", [][]byte{c.root.issue(t, key.Public(), c.who, -time.Millisecond).Raw})
+	held.cert = encode("CERTIFICATE", [][]byte{c.Root.Issue(t, key.Public(), c.Who, -time.Millisecond).Raw})
 	next, err := f.add(held, func(*mtls.Source) error { return nil })
 	must(t, err)
 	must(t, f.use(next, number))
@@ -84,49 +85,49 @@ func TestAnExpiredEnrolmentIsReplacedWithoutAWord(t *testing.T) {
 // What is issued has to be what this node can link with; else nothing has changed.
 func TestJoinRefusesWhatItCannotUse(t *testing.T) {
 	t.Parallel()
-	other := newAuthority(t, "other")
+	other := enroltest.NewAuthority(t, "other")
 	tests := map[string]struct {
-		bend func(c *cluster)
+		bend func(c *enroltest.Cluster)
 		want string
 	}{
-		"for another key": {func(c *cluster) {
+		"for another key": {func(c *enroltest.Cluster) {
 			key, _, err := mtls.NewKey()
 			must(t, err)
-			c.sign = func(crypto.PublicKey, mtls.Identity) *x509.Certificate {
-				return c.root.issue(t, key.Public(), c.who, time.Hour)
+			c.Sign = func(crypto.PublicKey, mtls.Identity) *x509.Certificate {
+				return c.Root.Issue(t, key.Public(), c.Who, time.Hour)
 			}
 		}, "another key"},
-		"of another role": {func(c *cluster) {
-			c.who = mtls.Identity{Role: mtls.Admin, Organisation: "acme", Name: "edge-1"}
+		"of another role": {func(c *enroltest.Cluster) {
+			c.Who = mtls.Identity{Role: mtls.Admin, Organisation: "acme", Name: "edge-1"}
 		}, "role admin"},
-		"of another organisation": {func(c *cluster) { c.who.Organisation = "other" }, "organisation"},
-		"for another name":        {func(c *cluster) { c.who.Name = "edge-2" }, `for "edge-2"`},
-		"ended":                   {func(c *cluster) { c.life = -time.Millisecond }, "compare the clocks"},
-		"of a foreign authority": {func(c *cluster) {
-			c.sign = func(public crypto.PublicKey, id mtls.Identity) *x509.Certificate {
-				return other.issue(t, public, id, time.Hour)
+		"of another organisation": {func(c *enroltest.Cluster) { c.Who.Organisation = "other" }, "organisation"},
+		"for another name":        {func(c *enroltest.Cluster) { c.Who.Name = "edge-2" }, `for "edge-2"`},
+		"ended":                   {func(c *enroltest.Cluster) { c.Life = -time.Millisecond }, "compare the clocks"},
+		"of a foreign authority": {func(c *enroltest.Cluster) {
+			c.Sign = func(public crypto.PublicKey, id mtls.Identity) *x509.Certificate {
+				return other.Issue(t, public, id, time.Hour)
 			}
 		}, "wrong CA"},
-		"nobody to believe":        {func(c *cluster) { c.trust = nil }, "whom to believe"},
-		"somebody else to believe": {func(c *cluster) { c.trust = bundle(5, other) }, "wrong CA"},
-		"a broken authority":       {func(c *cluster) { c.trust.Authorities[0] = []byte{1} }, "CA"},
-		"lists of half": {func(c *cluster) {
-			c.trust = bundle(5, c.root, other)
-			c.trust.RevocationLists = [][]byte{c.root.list(t, 1)}
+		"nobody to believe":        {func(c *enroltest.Cluster) { c.Trust = nil }, "whom to believe"},
+		"somebody else to believe": {func(c *enroltest.Cluster) { c.Trust = enroltest.Bundle(5, other) }, "wrong CA"},
+		"a broken authority":       {func(c *enroltest.Cluster) { c.Trust.Authorities[0] = []byte{1} }, "CA"},
+		"lists of half": {func(c *enroltest.Cluster) {
+			c.Trust = enroltest.Bundle(5, c.Root, other)
+			c.Trust.RevocationLists = [][]byte{c.Root.List(t, 1)}
 		}, "CRL"},
-		"the control plane is revoked": {func(c *cluster) { c.trust.RevocationLists = [][]byte{c.root.list(t, 1, c.chain[0])} }, "revoked"},
-		"no certificate":               {func(c *cluster) { c.bend = func(_ *enrolv1.JoinRequest, i *enrolv1.Issued) { i.Chain = nil } }, "no certificate"},
-		"a broken certificate": {func(c *cluster) {
-			c.bend = func(_ *enrolv1.JoinRequest, i *enrolv1.Issued) { i.Chain[0] = i.Chain[0][:20] }
+		"the control plane is revoked": {func(c *enroltest.Cluster) { c.Trust.RevocationLists = [][]byte{c.Root.List(t, 1, c.Chain[0])} }, "revoked"},
+		"no certificate":               {func(c *enroltest.Cluster) { c.Bend = func(_ *enrolv1.JoinRequest, i *enrolv1.Issued) { i.Chain = nil } }, "no certificate"},
+		"a broken certificate": {func(c *enroltest.Cluster) {
+			c.Bend = func(_ *enrolv1.JoinRequest, i *enrolv1.Issued) { i.Chain[0] = i.Chain[0][:20] }
 		}, "reading the certificate"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newCluster(t)
+			c := enroltest.New(t)
 			test.bend(c)
 			f := At(filepath.Join(t.TempDir(), "cluster"))
-			_, err := f.Join(t.Context(), Wish{Token: c.token(t), Nodes: []string{c.listen(t)}, Dial: straight, Name: "edge-1"})
+			_, err := f.Join(t.Context(), Wish{Token: c.Token(t), Nodes: []string{c.Listen(t)}, Dial: enroltest.Straight, Name: "edge-1"})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("Join = %v, want %q", err, test.want)
 			}
@@ -143,24 +144,24 @@ func TestJoinRefusesWhatItCannotUse(t *testing.T) {
 // A node that asks for patience is asked again, and the same key is certified; one that has refused is believed.
 func TestJoinHasPatience(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t)
-	address := c.listen(t)
+	c := enroltest.New(t)
+	address := c.Listen(t)
 	tries := 0
 	flaky := func(ctx context.Context, to string) (net.Conn, error) {
 		if tries++; tries == 1 {
 			mine, theirs := net.Pipe()
-			go func() { defer theirs.Close(); busy(c, theirs) }()
+			go func() { defer theirs.Close(); enroltest.Busy(c, theirs) }()
 			return mine, nil
 		}
-		return straight(ctx, to)
+		return enroltest.Straight(ctx, to)
 	}
 	f := At(filepath.Join(t.TempDir(), "cluster"))
-	if _, err := f.Join(t.Context(), Wish{Token: c.token(t), Nodes: []string{address}, Dial: flaky, Pause: time.Millisecond}); err != nil || tries != 2 {
+	if _, err := f.Join(t.Context(), Wish{Token: c.Token(t), Nodes: []string{address}, Dial: flaky, Pause: time.Millisecond}); err != nil || tries != 2 {
 		t.Errorf("Join after %d tries = %v", tries, err)
 	}
 	refusing := func(context.Context, string) (net.Conn, error) { tries++; return nil, errors.New("unreachable") }
 	tries = 0
-	_, err := At(filepath.Join(t.TempDir(), "cluster")).Join(t.Context(), Wish{Token: c.token(t), Nodes: []string{"a:1", "b:1"}, Dial: refusing, Pause: time.Millisecond})
+	_, err := At(filepath.Join(t.TempDir(), "cluster")).Join(t.Context(), Wish{Token: c.Token(t), Nodes: []string{"a:1", "b:1"}, Dial: refusing, Pause: time.Millisecond})
 	if err == nil || tries != 2 || !strings.Contains(err.Error(), "a:1: unreachable") || !strings.Contains(err.Error(), "b:1: unreachable") {
 		t.Errorf("Join after %d tries = %v", tries, err)
 	}

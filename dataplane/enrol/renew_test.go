@@ -14,6 +14,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/keepgate/keepgate/dataplane/enrol/enroltest"
 	"github.com/keepgate/keepgate/shared/mtls"
 )
 
@@ -27,9 +28,9 @@ func keyOf(t *testing.T, path string) (text string) {
 // A renewal makes a new key, seals what is kept for it before it is used, and destroys the one before.
 func TestRenew(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t)
+	c := enroltest.New(t)
 	holdings := &kept{}
-	f, m := c.joined(t, holdings, Options{})
+	f, m := joined(t, c, holdings, Options{})
 	before, first := m.source.Identity(), keyOf(t, f.path(1, keyName))
 	relinked := 0
 	m.OnRenewal(func() {
@@ -43,7 +44,7 @@ func TestRenew(t *testing.T) {
 			t.Error("the new certificate is in use before what is kept is sealed for it")
 		}
 	}
-	c.trust = bundle(6, c.root)
+	c.Trust = enroltest.Bundle(6, c.Root)
 	must(t, m.renew(t.Context(), c))
 	after := m.source.Identity()
 	if after.Serial == before.Serial || after.String() != before.String() || relinked != 1 || m.TrustSequence() != 6 {
@@ -69,9 +70,9 @@ func TestRenew(t *testing.T) {
 // Until sealing has succeeded, the certificate and every key stay.
 func TestARenewalThatCannotSealChangesNothing(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t)
+	c := enroltest.New(t)
 	holdings := &kept{fail: errors.New("the disk is full")}
-	f, m := c.joined(t, holdings, Options{})
+	f, m := joined(t, c, holdings, Options{})
 	before := m.source.Identity().Serial
 	for range 2 {
 		if err := m.renew(t.Context(), c); err == nil || !strings.Contains(err.Error(), "the disk is full") {
@@ -93,32 +94,34 @@ func TestARenewalThatCannotSealChangesNothing(t *testing.T) {
 
 func TestRenewRefusesWhatItCannotUse(t *testing.T) {
 	t.Parallel()
-	other := newAuthority(t, "other")
+	other := enroltest.NewAuthority(t, "other")
 	for name, test := range map[string]struct {
-		bend func(c *cluster)
+		bend func(c *enroltest.Cluster)
 		want string
 	}{
-		"another identity": {func(c *cluster) { c.who.Name = "edge-2" }, "this is keepgate://data-plane/acme/prod/edge-1"},
-		"another role":     {func(c *cluster) { c.who = mtls.Identity{Role: mtls.KMS, Organisation: "acme", Name: "edge-1"} }, "keepgate://kms"},
-		"a foreign one": {func(c *cluster) {
-			c.sign = func(p crypto.PublicKey, id mtls.Identity) *x509.Certificate { return other.issue(t, p, id, time.Hour) }
+		"another identity": {func(c *enroltest.Cluster) { c.Who.Name = "edge-2" }, "this is keepgate://data-plane/acme/prod/edge-1"},
+		"another role": {func(c *enroltest.Cluster) {
+			c.Who = mtls.Identity{Role: mtls.KMS, Organisation: "acme", Name: "edge-1"}
+		}, "keepgate://kms"},
+		"a foreign one": {func(c *enroltest.Cluster) {
+			c.Sign = func(p crypto.PublicKey, id mtls.Identity) *x509.Certificate { return other.Issue(t, p, id, time.Hour) }
 		}, "wrong CA"},
-		"one that is over": {func(c *cluster) { c.life = -time.Millisecond }, "compare the clocks"},
-		"a refusal":        {func(c *cluster) { c.refuse = errors.New("it was revoked") }, "it was revoked"},
-		"nothing": {func(c *cluster) {
-			c.sign = func(crypto.PublicKey, mtls.Identity) *x509.Certificate { return &x509.Certificate{} }
+		"one that is over": {func(c *enroltest.Cluster) { c.Life = -time.Millisecond }, "compare the clocks"},
+		"a refusal":        {func(c *enroltest.Cluster) { c.Refuse = errors.New("it was revoked") }, "it was revoked"},
+		"nothing": {func(c *enroltest.Cluster) {
+			c.Sign = func(crypto.PublicKey, mtls.Identity) *x509.Certificate { return &x509.Certificate{} }
 		}, "reading the certificate"},
-		"for another's key": {func(c *cluster) {
-			c.sign = func(_ crypto.PublicKey, id mtls.Identity) *x509.Certificate {
-				return c.root.issue(t, c.root.key.Public(), id, time.Hour)
+		"for another's key": {func(c *enroltest.Cluster) {
+			c.Sign = func(_ crypto.PublicKey, id mtls.Identity) *x509.Certificate {
+				return c.Root.Issue(t, c.Root.Key.Public(), id, time.Hour)
 			}
 		}, "another key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newCluster(t)
+			c := enroltest.New(t)
 			holdings := &kept{}
-			f, m := c.joined(t, holdings, Options{})
+			f, m := joined(t, c, holdings, Options{})
 			test.bend(c)
 			if err := m.renew(t.Context(), c); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("renew = %v, want %q", err, test.want)
@@ -133,9 +136,9 @@ func TestRenewRefusesWhatItCannotUse(t *testing.T) {
 // A join that came in between is not undone by a renewal of the identity before it.
 func TestARenewalGivesWayToAJoin(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t)
+	c := enroltest.New(t)
 	holdings := &kept{}
-	f, m := c.joined(t, holdings, Options{})
+	f, m := joined(t, c, holdings, Options{})
 	before, held, err := f.held()
 	must(t, err)
 	if _, err := f.add(held, func(*mtls.Source) error { return nil }); err != nil {
@@ -155,10 +158,10 @@ func TestARenewalGivesWayToAJoin(t *testing.T) {
 func TestRunRenewsInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+		c := enroltest.New(t)
 		const life = 30 * 24 * time.Hour
-		c.life = life
-		_, m := c.joined(t, &kept{}, Options{})
+		c.Life = life
+		_, m := joined(t, c, &kept{}, Options{})
 		began := time.Now()
 		var at []time.Duration
 		m.OnRenewal(func() { at = append(at, time.Since(began)) })
@@ -191,10 +194,10 @@ func TestRunRenewsInTime(t *testing.T) {
 func TestRunGoesOnTrying(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+		c := enroltest.New(t)
 		const life = 30 * 24 * time.Hour
-		c.life, c.refuse = life, errors.New("nobody is there")
-		_, m := c.joined(t, &kept{}, Options{})
+		c.Life, c.Refuse = life, errors.New("nobody is there")
+		_, m := joined(t, c, &kept{}, Options{})
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- m.Run(ctx, c) }()
@@ -210,9 +213,9 @@ func TestRunGoesOnTrying(t *testing.T) {
 				t.Errorf("the advice lacks %q: %s", want, s.Advice)
 			}
 		}
-		c.mu.Lock()
-		c.refuse = nil
-		c.mu.Unlock()
+		c.Mu.Lock()
+		c.Refuse = nil
+		c.Mu.Unlock()
 		time.Sleep(2 * time.Hour)
 		if s := m.Status(); s.Advice != "" || s.RenewalProblem != "" || s.RenewalFailures == 0 {
 			t.Errorf("after a renewal: %+v", s)
@@ -247,17 +250,17 @@ func TestPauses(t *testing.T) {
 func TestAnOperatorsCertificateIsNotRenewed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		f, joined := c.joined(t, &kept{}, Options{})
+		c := enroltest.New(t)
+		f, joined := joined(t, c, &kept{}, Options{})
 		m := Appointed(f, joined.source, f.CertFile(), &kept{}, Options{})
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		issued := c.issued
+		issued := c.Issued
 		go func() { ended <- m.Run(ctx, c) }()
 		m.Renew("the authority is replaced")
 		time.Sleep(48 * time.Hour)
-		if c.issued != issued || !strings.Contains(m.Status().Advice, "issue another one") {
-			t.Errorf("issued %d; %+v", c.issued, m.Status())
+		if c.Issued != issued || !strings.Contains(m.Status().Advice, "issue another one") {
+			t.Errorf("issued %d; %+v", c.Issued, m.Status())
 		}
 		stop()
 		<-ended

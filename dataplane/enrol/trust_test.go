@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/keepgate/keepgate/dataplane/enrol/enroltest"
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 )
 
@@ -20,53 +21,71 @@ func withLists(b *enrolv1.Trust, lists ...[]byte) *enrolv1.Trust {
 // A bundle is taken when it is newer and this node could still link under it.
 func TestTrust(t *testing.T) {
 	t.Parallel()
-	other := newAuthority(t, "next")
+	other := enroltest.NewAuthority(t, "next")
 	tests := map[string]struct {
-		held  func(c *cluster) *enrolv1.Trust // nil: of sequence 5, the root without lists
-		next  func(c *cluster) *enrolv1.Trust
+		held  func(c *enroltest.Cluster) *enrolv1.Trust // nil: of sequence 5, the root without lists
+		next  func(c *enroltest.Cluster) *enrolv1.Trust
 		want  string // "": taken
 		lists int    // that are held then
 	}{
-		"another authority beside": {next: func(c *cluster) *enrolv1.Trust { return bundle(6, c.root, other) }},
-		"lists for the first time": {next: func(c *cluster) *enrolv1.Trust { return withLists(bundle(6, c.root), c.root.list(t, 1)) }, lists: 1},
-		"the same again":           {next: func(c *cluster) *enrolv1.Trust { return bundle(5, c.root) }},
-		"an older one":             {next: func(c *cluster) *enrolv1.Trust { return bundle(4, c.root) }, want: "lower than 5"},
-		"others of one sequence":   {next: func(c *cluster) *enrolv1.Trust { return bundle(5, c.root, other) }, want: "other authorities"},
-		"nobody":                   {next: func(*cluster) *enrolv1.Trust { return bundle(6) }, want: "believes nobody"},
-		"nothing":                  {next: func(*cluster) *enrolv1.Trust { return nil }, want: "lower than 5"},
-		"without this node's own":  {next: func(*cluster) *enrolv1.Trust { return bundle(6, other) }, want: "wrong CA"},
-		"that revokes the teller":  {next: func(c *cluster) *enrolv1.Trust { return withLists(bundle(6, c.root), c.root.list(t, 1, c.chain[0])) }, want: "revoked"},
-		"a list of half":           {next: func(c *cluster) *enrolv1.Trust { return withLists(bundle(6, c.root, other), c.root.list(t, 1)) }, want: "CRL"},
-		"what is no certificate": {next: func(c *cluster) *enrolv1.Trust {
-			return &enrolv1.Trust{Sequence: 6, Authorities: [][]byte{c.root.cert.Raw, {1}}}
+		"another authority beside": {next: func(c *enroltest.Cluster) *enrolv1.Trust { return enroltest.Bundle(6, c.Root, other) }},
+		"lists for the first time": {next: func(c *enroltest.Cluster) *enrolv1.Trust {
+			return withLists(enroltest.Bundle(6, c.Root), c.Root.List(t, 1))
+		}, lists: 1},
+		"the same again":          {next: func(c *enroltest.Cluster) *enrolv1.Trust { return enroltest.Bundle(5, c.Root) }},
+		"an older one":            {next: func(c *enroltest.Cluster) *enrolv1.Trust { return enroltest.Bundle(4, c.Root) }, want: "lower than 5"},
+		"others of one sequence":  {next: func(c *enroltest.Cluster) *enrolv1.Trust { return enroltest.Bundle(5, c.Root, other) }, want: "other authorities"},
+		"nobody":                  {next: func(*enroltest.Cluster) *enrolv1.Trust { return enroltest.Bundle(6) }, want: "believes nobody"},
+		"nothing":                 {next: func(*enroltest.Cluster) *enrolv1.Trust { return nil }, want: "lower than 5"},
+		"without this node's own": {next: func(*enroltest.Cluster) *enrolv1.Trust { return enroltest.Bundle(6, other) }, want: "wrong CA"},
+		"that revokes the teller": {next: func(c *enroltest.Cluster) *enrolv1.Trust {
+			return withLists(enroltest.Bundle(6, c.Root), c.Root.List(t, 1, c.Chain[0]))
+		}, want: "revoked"},
+		"a list of half": {next: func(c *enroltest.Cluster) *enrolv1.Trust {
+			return withLists(enroltest.Bundle(6, c.Root, other), c.Root.List(t, 1))
+		}, want: "CRL"},
+		"what is no certificate": {next: func(c *enroltest.Cluster) *enrolv1.Trust {
+			return &enrolv1.Trust{Sequence: 6, Authorities: [][]byte{c.Root.Cert.Raw, {1}}}
 		}, want: "CA"},
 		"a newer list": {
-			held: func(c *cluster) *enrolv1.Trust { return withLists(bundle(5, c.root), c.root.list(t, 3)) },
-			next: func(c *cluster) *enrolv1.Trust { return withLists(bundle(5, c.root), c.root.list(t, 4)) }, lists: 1,
+			held: func(c *enroltest.Cluster) *enrolv1.Trust {
+				return withLists(enroltest.Bundle(5, c.Root), c.Root.List(t, 3))
+			},
+			next: func(c *enroltest.Cluster) *enrolv1.Trust {
+				return withLists(enroltest.Bundle(5, c.Root), c.Root.List(t, 4))
+			}, lists: 1,
 		},
 		"an older list": {
-			held: func(c *cluster) *enrolv1.Trust { return withLists(bundle(5, c.root), c.root.list(t, 3)) },
-			next: func(c *cluster) *enrolv1.Trust { return withLists(bundle(6, c.root), c.root.list(t, 2)) }, want: "steps back", lists: 1,
+			held: func(c *enroltest.Cluster) *enrolv1.Trust {
+				return withLists(enroltest.Bundle(5, c.Root), c.Root.List(t, 3))
+			},
+			next: func(c *enroltest.Cluster) *enrolv1.Trust {
+				return withLists(enroltest.Bundle(6, c.Root), c.Root.List(t, 2))
+			}, want: "steps back", lists: 1,
 		},
 		"no lists any more": {
-			held: func(c *cluster) *enrolv1.Trust { return withLists(bundle(5, c.root), c.root.list(t, 3)) },
-			next: func(c *cluster) *enrolv1.Trust { return bundle(6, c.root) }, lists: 1,
+			held: func(c *enroltest.Cluster) *enrolv1.Trust {
+				return withLists(enroltest.Bundle(5, c.Root), c.Root.List(t, 3))
+			},
+			next: func(c *enroltest.Cluster) *enrolv1.Trust { return enroltest.Bundle(6, c.Root) }, lists: 1,
 		},
 		"no list of another one": {
-			held: func(c *cluster) *enrolv1.Trust { return withLists(bundle(5, c.root), c.root.list(t, 3)) },
-			next: func(c *cluster) *enrolv1.Trust { return bundle(6, c.root, other) }, want: "no list of revoked certificates", lists: 1,
+			held: func(c *enroltest.Cluster) *enrolv1.Trust {
+				return withLists(enroltest.Bundle(5, c.Root), c.Root.List(t, 3))
+			},
+			next: func(c *enroltest.Cluster) *enrolv1.Trust { return enroltest.Bundle(6, c.Root, other) }, want: "no list of revoked certificates", lists: 1,
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newCluster(t)
+			c := enroltest.New(t)
 			if test.held != nil {
-				c.trust = test.held(c)
+				c.Trust = test.held(c)
 			}
-			f, m := c.joined(t, &kept{}, Options{})
-			before, next := c.trust.GetSequence(), test.next(c)
-			err := m.Trust(next, c.shown())
+			f, m := joined(t, c, &kept{}, Options{})
+			before, next := c.Trust.GetSequence(), test.next(c)
+			err := m.Trust(next, c.Shown())
 			switch {
 			case test.want == "" && (err != nil || m.TrustSequence() != next.GetSequence() || m.Status().TrustProblem != ""):
 				t.Errorf("Trust = %v, sequence %d", err, m.TrustSequence())
@@ -89,10 +108,10 @@ func TestTrust(t *testing.T) {
 
 func TestAnOperatorsTrustIsHisOwn(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t)
-	f, joined := c.joined(t, &kept{}, Options{})
+	c := enroltest.New(t)
+	f, joined := joined(t, c, &kept{}, Options{})
 	m := Appointed(f, joined.source, f.CertFile(), &kept{}, Options{})
-	if err := m.Trust(bundle(6, c.root), c.shown()); err == nil || !strings.Contains(err.Error(), "cluster_ca_cert") {
+	if err := m.Trust(enroltest.Bundle(6, c.Root), c.Shown()); err == nil || !strings.Contains(err.Error(), "cluster_ca_cert") {
 		t.Errorf("Trust = %v", err)
 	}
 	if m.TrustSequence() != 0 {
