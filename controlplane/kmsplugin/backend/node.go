@@ -8,12 +8,12 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	wrapv1 "github.com/keepgate/keepgate/proto/keepgate/wrap/v1"
+	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
 )
 
 const (
@@ -131,10 +131,9 @@ func (n *node) describe(ctx context.Context, options Options) (answer *wrapv1.De
 	if err != nil {
 		return nil, err
 	}
-	if info, ok := other.AuthInfo.(credentials.TLSInfo); ok {
-		err = options.Believe(info.State)
-	} else {
-		err = status.Error(codes.Unauthenticated, "the connection is not one of TLS")
+	_, state, err := grpccreds.PeerOf(peer.NewContext(ctx, &other))
+	if err == nil {
+		err = options.Believe(state)
 	}
 	if err != nil {
 		n.mu.Lock()

@@ -241,6 +241,7 @@ type Node struct {
 	delay  time.Duration // guarded by mu
 	behind []Key         // guarded by mu; what it tells of instead; nil: all
 	calls  int           // guarded by mu
+	waits  int           // guarded by mu; calls that hang now
 }
 
 // Start runs a node on a free port until the test ends.
@@ -313,6 +314,19 @@ func (n *Node) Calls() int {
 	return n.calls
 }
 
+// Waiting counts the calls that hang.
+func (n *Node) Waiting() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.waits
+}
+
+func (n *Node) wait(more int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.waits += more
+}
+
 func (n *Node) enter(ctx context.Context) error {
 	n.mu.Lock()
 	n.calls++
@@ -325,6 +339,8 @@ func (n *Node) enter(ctx context.Context) error {
 		time.Sleep(delay)
 	}
 	if hang != nil {
+		n.wait(1)
+		defer n.wait(-1)
 		select {
 		case <-hang:
 		case <-ctx.Done():
