@@ -108,8 +108,7 @@ func (d *doctoring) sqlite(ctx context.Context) finding.Result {
 
 // clusterFiles are those of cluster_cert; not ok when none are set.
 func (d *doctoring) clusterFiles() (files mtls.Files, ok bool) {
-	c := d.settings.Cluster.Cluster
-	return mtls.Files{Cert: c.Cert, Key: c.Key, CA: c.CACert, CRL: c.CRL}, c.Cert != "" || c.Key != "" || c.CACert != ""
+	return clusterFiles(d.settings.Cluster.Cluster)
 }
 
 func (d *doctoring) clusterCertificates(ctx context.Context) []finding.Finding {
@@ -120,7 +119,9 @@ func (d *doctoring) clusterCertificates(ctx context.Context) []finding.Finding {
 			return finding.Beware("cluster_cert is not set: no data plane can connect", "keepgate-cp certs init --with-control-plane, and set cluster_cert, cluster_cert_key, cluster_ca_cert and cluster_crl")
 		})
 	}
-	findings := doctor.Certificates(ctx, doctor.Cluster{Area: area, Prefix: "cluster", Files: files})
+	findings := doctor.Certificates(ctx, doctor.Cluster{
+		Area: area, Prefix: "cluster", Files: files, Options: clusterOptions(d.settings.Cluster, slog.New(slog.DiscardHandler)),
+	})
 	d.unsound = finding.Count(findings, finding.Wrong) > 0
 	return findings
 }

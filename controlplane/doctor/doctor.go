@@ -26,6 +26,7 @@ const caExpiresSoon = 90 * 24 * time.Hour
 type Cluster struct {
 	Area, Prefix string
 	Files        mtls.Files
+	Options      mtls.Options // how it believes
 }
 
 func (c Cluster) setting(name string) string { return c.Prefix + "_" + name }
@@ -38,6 +39,9 @@ func Certificates(ctx context.Context, c Cluster) []finding.Finding {
 		Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	look := &looking{Cluster: c, pair: pair}
+	if c.Options.Mode == mtls.Shared { // nobody has signed it, and it says of nobody who they are
+		return finding.Run(ctx, c.Area, append(pair.Steps(), finding.Step{Name: "in use", Needs: []string{"key", "dates", "usage"}, Do: look.together}))
+	}
 	steps := slices.DeleteFunc(pair.Steps(), func(s finding.Step) bool { return s.Name == "usage" })
 	role := finding.Step{Name: "role", Needs: []string{"certificate"}, Do: look.role}
 	usage := pair.Steps()[2]
@@ -60,6 +64,9 @@ type looking struct {
 func (l *looking) role(context.Context) finding.Result {
 	id, err := mtls.IdentityOf(l.pair.Chain()[0])
 	mend := "issue one: " + l.pair.Renew
+	if err != nil && l.Options.Mode == mtls.CheckCN && len(l.pair.Chain()[0].URIs) == 0 {
+		return finding.Fine("known by its server name alone, as cluster_mtls = pki_check_cn lets it be")
+	}
 	if err != nil {
 		return finding.Bad(l.setting("cert")+": no node is known by it: "+err.Error(), mend)
 	}
@@ -164,7 +171,7 @@ func (l *looking) crl(context.Context) finding.Result {
 
 // together asks the code that a start uses.
 func (l *looking) together(context.Context) finding.Result {
-	source, err := mtls.Open(l.Files)
+	source, err := mtls.OpenWith(l.Files, l.Options)
 	if err != nil {
 		return finding.Bad(err.Error(), "mend that file as it says")
 	}

@@ -26,8 +26,14 @@ func Join(ctx context.Context, source *mtls.Source) error {
 	near, far := net.Pipe()
 	defer func() { _, _ = near.Close(), far.Close() }() // of memory
 	verdict := make(chan error, 1)
-	go func() { verdict <- tls.Server(far, source.Server(mtls.DataPlane)).HandshakeContext(ctx) }()
-	client := tls.Client(near, source.Client("", mtls.ControlPlane))
+	go func() {
+		err := tls.Server(far, source.Server(mtls.DataPlane)).HandshakeContext(ctx)
+		if err == nil {
+			_ = far.Close() // or the client would wait for more
+		}
+		verdict <- err
+	}()
+	client := tls.Client(near, source.Client(nameOf(source), mtls.ControlPlane))
 	err := client.HandshakeContext(ctx)
 	if err == nil {
 		_, _ = client.Read(make([]byte, 1)) // takes the refusal off the pipe
@@ -38,6 +44,9 @@ func Join(ctx context.Context, source *mtls.Source) error {
 		return fmt.Errorf("data planes refuse this node: %w", mtls.Explain(err))
 	}
 	refusal := mtls.Explain(other)
+	if refusal == nil && source.Mode() != mtls.PKI {
+		return nil // the certificate does not tell the planes apart
+	}
 	if refusal == nil {
 		return errors.New("a control plane's certificate is taken for a data plane's")
 	}
@@ -45,6 +54,14 @@ func Join(ctx context.Context, source *mtls.Source) error {
 		return fmt.Errorf("this node refuses certificates of its own authority: %w", refusal)
 	}
 	return nil
+}
+
+// nameOf is the name that this node's certificate needs where it has no identity.
+func nameOf(source *mtls.Source) string {
+	if names := source.Certificate().DNSNames; source.Mode() == mtls.CheckCN && len(names) > 0 {
+		return names[0]
+	}
+	return ""
 }
 
 // Joining tells the rehearsal as a finding.

@@ -93,3 +93,31 @@ func TestFiles(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+func TestJoinInOtherModes(t *testing.T) {
+	t.Parallel()
+	ca := mtlstest.NewCA(t, "ca")
+	bare := ca.Files(t, ca.Issue(t, mtlstest.Leaf{
+		URIs: []string{}, CN: "cp.example", DNS: []string{"cp.example"}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}))
+	named := ca.Files(t, ca.Issue(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: "cp"}, CN: "cp.example"}))
+	shared, _ := mtlstest.SharedFiles(t)
+	for name, test := range map[string]struct {
+		files mtls.Files
+		mode  mtls.Mode
+	}{"shared": {shared, mtls.Shared}, "pki_check_cn": {named, mtls.CheckCN}, "pki_check_cn without an identity": {bare, mtls.CheckCN}} {
+		options := mtls.Options{Mode: test.mode, Role: mtls.ControlPlane}
+		source, err := mtls.OpenWith(test.files, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := doctor.Join(t.Context(), source); err != nil {
+			t.Errorf("%s: Join = %v", name, err)
+		}
+		for _, found := range doctor.Certificates(t.Context(), doctor.Cluster{Area: "a", Prefix: "cluster", Files: test.files, Options: options}) {
+			if found.Verdict == finding.Wrong {
+				t.Errorf("%s: %+v", name, found)
+			}
+		}
+	}
+}
