@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
+	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
 )
 
 // askTimeout bounds one node's answer.
@@ -57,9 +57,6 @@ func (n Node) renew(ctx context.Context, request []byte) (*enrolv1.Issued, tls.C
 	if err != nil {
 		return nil, tls.ConnectionState{}, errors.New(status.Convert(err).Message())
 	}
-	info, ok := from.AuthInfo.(credentials.TLSInfo)
-	if !ok {
-		return nil, tls.ConnectionState{}, errors.New("the connection is not one of TLS")
-	}
-	return response.GetIssued(), info.State, nil
+	_, state, err := grpccreds.PeerOf(peer.NewContext(ctx, &from))
+	return response.GetIssued(), state, err
 }
