@@ -1,8 +1,10 @@
 package authority
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -84,6 +86,10 @@ func (a *Authorities) edited(s *state, what act, edit func(d *document, now time
 		return "", err
 	}
 	doc.prune(now)
+	if next := doc.trust(); s.none() || !slices.EqualFunc(next.GetAuthorities(), s.trust.GetAuthorities(), bytes.Equal) ||
+		!slices.EqualFunc(next.GetRevocationLists(), s.trust.GetRevocationLists(), bytes.Equal) {
+		doc.Told = doc.Sequence
+	}
 	if err := doc.complete(); err != nil {
 		return "", fault.New(fault.Internal, what.op, what.subject, err)
 	}

@@ -42,6 +42,7 @@ const (
 type document struct {
 	Version  int    `json:"version"`
 	Sequence uint64 `json:"sequence"` // grows with every change; not less than the time of it, so that it also passes one that a restored copy forgot
+	Told     uint64 `json:"told"`     // the sequence at which what data planes are told changed last
 	Roots    []root `json:"roots"`
 	Edges    []edge `json:"edges"`
 }
@@ -123,7 +124,7 @@ func (d *document) complete() error {
 	if d.Version != documentVersion {
 		return fmt.Errorf("version %d, this program reads version %d", d.Version, documentVersion)
 	}
-	if d.Sequence == 0 || len(d.Roots) == 0 || len(d.Roots) > maxRoots || len(d.Edges) > maxEdges {
+	if d.Sequence == 0 || d.Told == 0 || d.Told > d.Sequence || len(d.Roots) == 0 || len(d.Roots) > maxRoots || len(d.Edges) > maxEdges {
 		return fmt.Errorf("sequence %d with %d authorities and %d edge authorities", d.Sequence, len(d.Roots), len(d.Edges))
 	}
 	believed, known := 0, map[string]bool{}

@@ -62,7 +62,7 @@ func sample(t testing.TB) document {
 	signing := signed(t, above, signer, at)
 	former := signed(t, above, signer, at)
 	former.State, former.Key = Former, material{}
-	return document{Version: documentVersion, Sequence: uint64(at.Unix()) + 4, Roots: []root{old, now}, Edges: []edge{former, signing, pending}}
+	return document{Version: documentVersion, Sequence: uint64(at.Unix()) + 4, Told: uint64(at.Unix()) + 3, Roots: []root{old, now}, Edges: []edge{former, signing, pending}}
 }
 
 func signed(t testing.TB, above *x509.Certificate, signer *ecdsa.PrivateKey, at time.Time) edge {
@@ -136,6 +136,8 @@ func TestParseDocumentRefuses(t *testing.T) {
 	for name, change := range map[string]func(*document){
 		"another version":               func(d *document) { d.Version = 2 },
 		"no sequence":                   func(d *document) { d.Sequence = 0 },
+		"nothing told":                  func(d *document) { d.Told = 0 },
+		"told before it was":            func(d *document) { d.Told = d.Sequence + 1 },
 		"no authority":                  func(d *document) { d.Roots = nil },
 		"no authority that is believed": func(d *document) { d.Roots = d.Roots[:1] },
 		"an authority twice":            func(d *document) { d.Roots = append(d.Roots, d.Roots[1]) },
@@ -232,7 +234,7 @@ func FuzzParseDocument(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(string(text))
-	f.Add(`{"version":1,"sequence":1,"roots":[{"certificate":"MAA=","state":"trusted","added_at":1}],"edges":null}`)
+	f.Add(`{"version":1,"sequence":1,"told":1,"roots":[{"certificate":"MAA=","state":"trusted","added_at":1}],"edges":null}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		d, err := parseDocument(text)
 		if err != nil {

@@ -19,7 +19,7 @@ func (a *Authorities) Orders(node, root string, trustSequence uint64) ([]*syncv1
 		return nil, s.over.Done()
 	}
 	var commands []*syncv1.Command
-	if trustSequence < s.doc.Sequence {
+	if trustSequence < s.doc.Told {
 		commands = append(commands, &syncv1.Command{Command: &syncv1.Command_Trust{Trust: s.trust}})
 	}
 	signs := s.doc.edge(Signing)

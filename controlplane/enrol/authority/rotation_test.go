@@ -222,10 +222,10 @@ func TestOrders(t *testing.T) {
 		want     string
 	}{
 		"one that knows nothing of it":      {old, first, "trust"},
-		"one that believes the next":        {old, second, "trust renew"},
+		"one that believes the next":        {old, second, "renew"},
 		"one that knows all":                {old, now, "renew"},
 		"one of the next":                   {id, now, ""},
-		"one of the next that lags":         {id, second, "trust"},
+		"one of the next that lags":         {id, first, "trust"},
 		"one with files of its operator":    {old, 0, ""},
 		"one of whose root nothing is told": {"", now, ""},
 	} {

@@ -39,7 +39,7 @@ func (s *state) none() bool { return s.doc.Sequence == 0 }
 
 // trust is what data planes are told: all that is believed, with a list of each, or with none.
 func (d document) trust() *enrolv1.Trust {
-	t := &enrolv1.Trust{Sequence: d.Sequence}
+	t := &enrolv1.Trust{Sequence: d.Told}
 	for _, r := range d.Roots {
 		if r.State == Retired {
 			continue
