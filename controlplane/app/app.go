@@ -20,6 +20,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/enrol/authority"
 	"github.com/keepgate/keepgate/controlplane/enrol/nodes"
 	"github.com/keepgate/keepgate/controlplane/fleet"
+	"github.com/keepgate/keepgate/controlplane/health"
 	"github.com/keepgate/keepgate/controlplane/keks"
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/kms"
@@ -65,7 +66,8 @@ type plane struct {
 	feed         *changefeed.Feed
 	publisher    *publish.Publisher
 	fleet        *fleet.Fleet
-	links        *links                 // nil without a cluster certificate
+	links        *links // nil without a cluster certificate
+	joining      *health.Probe
 	authorities  *authority.Authorities // as links, and nil under cluster_mtls = shared
 	registry     *nodes.Registry        // who may link
 	enrolments   *enrol.Service         // who may join
@@ -175,6 +177,7 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 	if err != nil {
 		return err
 	}
+	p.joining = health.NewProbe(p.joinable)
 	parts := []lifecycle.Part{
 		{Name: "publisher", Run: p.publishing},
 		{Name: "fleet", Run: p.fleet.Run},
@@ -207,7 +210,7 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 		}
 	}
 	if links != nil {
-		parts = append(parts, lifecycle.Part{Name: "data planes", Run: links.Run})
+		parts = append(parts, lifecycle.Part{Name: "data planes", Run: links.Run}, lifecycle.Part{Name: "join probe", Run: p.knocking})
 	} else {
 		p.log.Warn("no cluster_cert: data planes cannot connect; make certificates with: keepgate-cp certs init --with-control-plane")
 	}

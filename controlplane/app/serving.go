@@ -10,7 +10,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/health"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/lifecycle"
@@ -110,18 +109,6 @@ type node struct{ plane *plane }
 func (n node) Head(ctx context.Context) (uint64, error) { return n.plane.store.Head(ctx) }
 
 func (n node) ID() string { return n.plane.id }
-
-func (n node) DataPlanes(ctx context.Context) ([]health.DataPlane, error) {
-	list, err := n.plane.fleet.List(ctx)
-	shown := make([]health.DataPlane, len(list))
-	for i, one := range list {
-		shown[i] = health.DataPlane{
-			ID: one.NodeID, Hostname: one.Hostname, IP: one.IP, Version: one.Version, LastSeen: one.LastSeen,
-			ConfigHash: one.Held.Hash, Refuses: one.SyncStatus == fleet.Refused,
-		}
-	}
-	return shown, err
-}
 
 func (n node) Seen() uint64 { return n.plane.publisher.Seen() }
 

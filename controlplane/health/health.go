@@ -43,7 +43,15 @@ type DataPlane struct {
 	ID, Hostname, IP, Version string
 	LastSeen                  int64  // Unix seconds
 	ConfigHash                string // of what it holds, in hexadecimal
-	Refuses                   bool   // it refused the newest configuration
+	Refuses                   bool   // it refused the newest configuration, or cannot keep up with it
+
+	Environment        string
+	Status             string // as the Admin API shows it
+	Link               string // linked, away or revoked
+	LagVersions        uint64 // newer ones than it holds
+	LagSeconds         int64  // since the first of them
+	CertificateExpires int64  // Unix seconds
+	Quarantined        int    // entities that it cannot use
 }
 
 // Handler serves the endpoints.

@@ -40,6 +40,9 @@ func Metrics(node Node, version string) http.Handler {
 	} {
 		metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: "The version of this node.", ConstLabels: labels}, func() float64 { return 1 }))
 	}
+	if joiner, ok := node.(Joiner); ok {
+		metrics.MustRegister(couldJoin{joiner})
+	}
 	if more, ok := node.(MeasuredNode); ok {
 		metrics.MustRegister(more.Collectors()...)
 	}
@@ -61,6 +64,7 @@ func truth(is bool) float64 {
 type dataPlanes struct {
 	node                   Node
 	seen, hash, compatible *prometheus.Desc
+	fleet                  fleetDescs
 }
 
 func newDataPlanes(node Node) *dataPlanes {
@@ -69,8 +73,9 @@ func newDataPlanes(node Node) *dataPlanes {
 		node: node,
 		seen: prometheus.NewDesc("kong_data_plane_last_seen", "When the data plane was last heard of, in Unix seconds.", labels, nil),
 		hash: prometheus.NewDesc("kong_data_plane_config_hash", "The first half of the hash of what it holds, as a number.", labels, nil),
-		compatible: prometheus.NewDesc("kong_data_plane_version_compatible", "0 while it refuses the newest configuration.",
+		compatible: prometheus.NewDesc("kong_data_plane_version_compatible", "0 while it refuses the newest configuration, or cannot keep up with it.",
 			append(labels[:len(labels):len(labels)], "kong_version"), nil),
+		fleet: newFleetDescs(),
 	}
 }
 
@@ -79,6 +84,7 @@ func (d *dataPlanes) Describe(to chan<- *prometheus.Desc) {
 	for _, one := range []*prometheus.Desc{d.seen, d.hash, d.compatible} {
 		to <- one
 	}
+	d.fleet.describe(to)
 }
 
 // Collect implements prometheus.Collector.
@@ -89,6 +95,7 @@ func (d *dataPlanes) Collect(to chan<- prometheus.Metric) {
 	if err != nil {
 		return // keepgate_database_reachable says so
 	}
+	d.fleet.collect(list, to)
 	shown := map[[3]string]bool{} // a series twice would spoil the whole answer
 	for _, one := range list {
 		key := [3]string{clean(one.ID), clean(one.Hostname), clean(one.IP)}
