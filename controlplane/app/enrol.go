@@ -39,7 +39,7 @@ func (p *plane) openEnrolment(source *mtls.Source) {
 	}
 	var certifies enrol.Authority
 	if source != nil {
-		whom.Signer, how.Organisation = source, source.Identity().Organisation
+		whom.Signer, whom.Organisation, how.Organisation = source, source.Identity().Organisation, source.Identity().Organisation
 		how.Root = func() (enrolment.Pin, error) { return rootOf(source) }
 	}
 	if p.authorities != nil {
@@ -144,12 +144,6 @@ func (p *plane) enrolled(context.Context) (map[string]dataplanes.Enrolment, erro
 func (p *plane) enrolmentRoom() admin.Room {
 	return enrolments.New(enrolments.Deps{
 		Tokens: p.enrolments, Registry: p.registry, Fleet: p.fleet, Addresses: p.clusterAddresses,
-		Organisation: func() string {
-			if p.links == nil {
-				return ""
-			}
-			return p.links.source.Identity().Organisation
-		},
 	})
 }
 

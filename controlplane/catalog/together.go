@@ -26,6 +26,9 @@ func (c *Catalog) Together(ctx context.Context, pieces ...Piece) ([]proto.Messag
 	const op = "Together"
 	for attempt := range attempts {
 		found, err := c.togetherOnce(ctx, op, pieces)
+		if edit, ok := err.(editError); ok {
+			return nil, edit.error
+		}
 		_, exists := errors.AsType[*record.ExistsError](err)
 		_, unique := errors.AsType[*record.UniqueError](err)
 		if !raced(err) && !exists && !unique { // of two that make the same row the second finds it there
@@ -37,6 +40,9 @@ func (c *Catalog) Together(ctx context.Context, pieces ...Piece) ([]proto.Messag
 	}
 	return nil, fault.Newf(fault.Conflict, "catalog."+op, pieces[0].At.Table, "others kept changing the same entities")
 }
+
+// editError is what an edit said, which nobody's being faster caused.
+type editError struct{ error }
 
 func (c *Catalog) togetherOnce(ctx context.Context, op string, pieces []Piece) ([]proto.Message, error) {
 	found := make([]proto.Message, len(pieces))
@@ -81,7 +87,7 @@ func (c *Catalog) piece(ctx context.Context, op string, piece Piece) (proto.Mess
 		w.how, present = schema.Update, w.base.message
 	}
 	if w.doc, err = piece.Edit(present); err != nil {
-		return nil, nil, err
+		return nil, nil, editError{err}
 	}
 	if w.doc == nil {
 		if present == nil {

@@ -14,7 +14,6 @@ import (
 	"github.com/keepgate/keepgate/controlplane/enrol"
 	"github.com/keepgate/keepgate/controlplane/enrol/nodes"
 	"github.com/keepgate/keepgate/controlplane/fleet"
-	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
@@ -28,7 +27,7 @@ type Tokens interface {
 // Registry is who may link; controlplane/enrol/nodes says what each method promises.
 type Registry interface {
 	List() []nodes.Node
-	Revoke(ctx context.Context, who mtls.Identity, reason string, seen ...nodes.Certificate) (nodes.Document, error)
+	Revoke(ctx context.Context, environment, name, reason string, seen ...nodes.Certificate) (nodes.Document, error)
 }
 
 // Fleet is every data plane that was seen.
@@ -42,8 +41,6 @@ type Deps struct {
 	Registry  Registry
 	Fleet     Fleet
 	Addresses func() []string // where data planes reach the control plane, host:port
-	// Organisation is that of every certificate; "" while there is no cluster certificate.
-	Organisation func() string
 }
 
 // API answers for enrolments.

@@ -10,7 +10,6 @@ import (
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
 	"github.com/keepgate/keepgate/controlplane/enrol/nodes"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
 )
 
 // revoke shuts out the data plane that is named, by the name in its certificate, by environment and name, or by the id of
@@ -41,13 +40,8 @@ func (a *API) revoke(r *rest.Request) (rest.Answer, error) {
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	organisation := a.deps.Organisation()
-	if organisation == "" {
-		return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "no cluster_cert: data planes cannot connect to this node")
-	}
-	who := mtls.Identity{Role: mtls.DataPlane, Organisation: organisation}
-	who.Environment, who.Name = split(key)
-	d, err := a.deps.Registry.Revoke(r.Context(), who, given["reason"], issued(known[key])...)
+	where, name := split(key)
+	d, err := a.deps.Registry.Revoke(r.Context(), where, name, given["reason"], issued(known[key])...)
 	if err != nil {
 		return rest.Answer{}, plainly(err)
 	}

@@ -12,12 +12,15 @@ import (
 // Command returns the `fleet` command with its subcommands.
 func Command() *cobra.Command {
 	root := &cobra.Command{
-		Use: "fleet", Short: "The data planes: list, show, wait, authority, accept-restore", Args: cobra.NoArgs,
+		Use: "fleet", Short: "The data planes: list, show, wait, invite, revoke, authority, accept-restore", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	admin := &adminclient.Options{}
 	admin.Flags(root)
-	root.AddCommand(listCommand(admin), showCommand(admin), waitCommand(admin), authorityCommand(admin), acceptCommand(admin))
+	root.AddCommand(
+		listCommand(admin), showCommand(admin), waitCommand(admin), inviteCommand(admin), invitationsCommand(admin), withdrawCommand(admin),
+		revokeCommand(admin), authorityCommand(admin), acceptCommand(admin),
+	)
 	return root
 }
 

@@ -77,7 +77,7 @@ func (e *env) must(err error) {
 // registry is one node's, loaded; run starts it.
 func (e *env) registry(options ...func(*nodes.Options)) *nodes.Registry {
 	e.t.Helper()
-	o := nodes.Options{Signer: e.signer, Look: 10 * time.Millisecond}
+	o := nodes.Options{Organisation: "acme", Signer: e.signer, Look: 10 * time.Millisecond}
 	for _, change := range options {
 		change(&o)
 	}

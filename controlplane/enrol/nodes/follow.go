@@ -218,7 +218,12 @@ func (r *Registry) keep(id string, d Document) {
 	if was := r.byRow[id]; was != "" && was != d.Key() {
 		r.nodes[was].row = ""
 	}
-	n.row, n.document, n.unreadable, n.marking = id, &d, nil, ""
+	if used, found := d.Find(n.marking); found && used.UsedAt == 0 { // somebody was faster than the note of it
+		d = d.use(n.marking, time.Now())
+	} else {
+		n.marking = ""
+	}
+	n.row, n.document, n.unreadable = id, &d, nil
 	r.byRow[id] = d.Key()
 	n.tell()
 }

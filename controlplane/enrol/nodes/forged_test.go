@@ -17,7 +17,7 @@ func TestRowsForged(t *testing.T) {
 	e.record(victim)
 	e.record(attacker)
 	r := e.registry()
-	_, err := r.Revoke(ctx, attacker.who, "")
+	_, err := r.Revoke(ctx, attacker.who.Environment, attacker.who.Name, "")
 	e.must(err)
 	goods := func(name string, change func()) {
 		t.Helper()
@@ -68,7 +68,7 @@ func TestRowsThatGoBack(t *testing.T) {
 	e.record(l)
 	found, err := e.store.ByUnique(ctx, nodes.Table, "", "identity", "prod/edge-1")
 	e.must(err)
-	_, err = r.Revoke(ctx, l.who, "stolen", l.certificate())
+	_, err = r.Revoke(ctx, l.who.Environment, l.who.Name, "stolen", l.certificate())
 	e.must(err)
 	e.sql("update enrolments set document = ?", found.Sealed["document"])
 	e.must(r.Load(ctx))
@@ -106,7 +106,7 @@ func TestADamagedRowIsMendedByRevoking(t *testing.T) {
 	if list := r.List(); len(list) != 1 || list[0].Problem == "" {
 		t.Errorf("it is not shown: %+v", list)
 	}
-	if _, err := r.Revoke(ctx, l.who, ""); err != nil {
+	if _, err := r.Revoke(ctx, l.who.Environment, l.who.Name, ""); err != nil {
 		t.Fatal(err)
 	}
 	for _, reader := range []*nodes.Registry{r, e.registry()} {
@@ -129,7 +129,7 @@ func TestRowsWhoseKeyIsMissing(t *testing.T) {
 	e.record(known)
 	keys := &losing{Keys: e.ring}
 	lossy := e.over(keys)
-	r := nodes.New(lossy, e.store, nodes.Options{})
+	r := nodes.New(lossy, e.store, nodes.Options{Organisation: "acme"})
 	e.must(r.Load(ctx))
 	keys.lose(true)
 	e.record(other)
@@ -140,7 +140,7 @@ func TestRowsWhoseKeyIsMissing(t *testing.T) {
 	if err := r.Admit(ctx, other.cs, other.who); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("one that never opened: %v", err)
 	}
-	if _, err := r.Revoke(ctx, other.who, ""); fault.KindOf(err) != fault.Unavailable {
+	if _, err := r.Revoke(ctx, other.who.Environment, other.who.Name, ""); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("revoking what does not open: %v", err)
 	}
 	keys.lose(false)

@@ -59,6 +59,8 @@ type Journal interface {
 
 // Options tunes a Registry. The zero value looks every two seconds, orders nobody to wipe, and is silent.
 type Options struct {
+	Organisation string // of every certificate; needed to revoke
+
 	Signer     enrolment.Signer // signs wipes; nil: revoked data planes are cut without an order
 	Journal    Journal          // nil: nothing is recorded
 	Refusal    func() error     // why nobody can be revoked here, as the settings are; nil: they can

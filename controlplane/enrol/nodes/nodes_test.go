@@ -104,7 +104,7 @@ func TestRevokedIsCutEverywhereWithAnOrder(t *testing.T) {
 			e.must(r.Admit(ctx, l.cs, l.who))
 			go func() { watched <- r.Watch(ctx, l.cs, l.who) }()
 		}
-		_, err := here.Revoke(ctx, l.who, "stolen", l.certificate())
+		_, err := here.Revoke(ctx, l.who.Environment, l.who.Name, "stolen", l.certificate())
 		e.must(err)
 		for range 2 {
 			err := <-watched
@@ -138,7 +138,7 @@ func TestAfterARevocation(t *testing.T) {
 	ctx := t.Context()
 	r := e.registry()
 	before := e.link("edge-1", e.ca)
-	d, err := r.Revoke(ctx, before.who, "")
+	d, err := r.Revoke(ctx, before.who.Environment, before.who.Name, "")
 	e.must(err)
 	later := e.linkFrom("edge-1", e.ca, time.Unix(d.RevokedAt+1, 0))
 	if err := r.Admit(ctx, before.cs, before.who); !isRevoked(err) {
@@ -156,7 +156,7 @@ func TestAfterARevocation(t *testing.T) {
 	if err := r.Admit(ctx, before.cs, before.who); !isRevoked(err) {
 		t.Errorf("one of before, after somebody has joined: %v", err)
 	}
-	again, err := r.Revoke(ctx, joined.who, "")
+	again, err := r.Revoke(ctx, joined.who.Environment, joined.who.Name, "")
 	if err != nil || again.RevokedAt < d.RevokedAt || len(again.Certificates) != 0 || len(again.Revoked) != 1 {
 		t.Errorf("revoked again: %+v %v", again, err)
 	}
@@ -178,7 +178,7 @@ func TestRevokeRefuses(t *testing.T) {
 		"a long reason": {mtls.Identity{Organisation: "acme", Environment: "prod", Name: "a"}, strings.Repeat("x", 300)},
 		"two lines":     {mtls.Identity{Organisation: "acme", Environment: "prod", Name: "a"}, "x\ny"},
 	} {
-		if _, err := r.Revoke(t.Context(), test.who, test.reason); fault.KindOf(err) != fault.Invalid {
+		if _, err := r.Revoke(t.Context(), test.who.Environment, test.who.Name, test.reason); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -203,12 +203,12 @@ func TestNoRevocationWithoutAnEntry(t *testing.T) {
 	j := &journal{err: fault.New(fault.Unavailable, "audit.Record", "", nil)}
 	l := e.link("edge-1", e.ca)
 	r := e.registry(func(o *nodes.Options) { o.Journal = j })
-	if _, err := r.Revoke(t.Context(), l.who, ""); fault.KindOf(err) != fault.Unavailable {
+	if _, err := r.Revoke(t.Context(), l.who.Environment, l.who.Name, ""); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("revoked without an entry: %v", err)
 	}
 	e.must(r.Admit(t.Context(), l.cs, l.who))
 	j.err = nil
-	if _, err := r.Revoke(t.Context(), l.who, ""); err != nil || j.actions[1] != "enrol.revoke data-plane/prod/edge-1" {
+	if _, err := r.Revoke(t.Context(), l.who.Environment, l.who.Name, ""); err != nil || j.actions[1] != "enrol.revoke data-plane/prod/edge-1" {
 		t.Errorf("%v %v", j.actions, err)
 	}
 }

@@ -82,14 +82,14 @@ func (r *Registry) JoinedWith(token string) string {
 
 // Revoke shuts a data plane out: every certificate that it has now, those of seen among them, which this control plane
 // need not have issued. It is recorded first, and holds on this node when Revoke returns.
-func (r *Registry) Revoke(ctx context.Context, who mtls.Identity, reason string, seen ...Certificate) (Document, error) {
+func (r *Registry) Revoke(ctx context.Context, environment, name, reason string, seen ...Certificate) (Document, error) {
 	const op = "nodes.Revoke"
 	if r.options.Refusal != nil {
 		if err := r.options.Refusal(); err != nil {
 			return Document{}, err
 		}
 	}
-	who.Role, who.Serial = mtls.DataPlane, ""
+	who := mtls.Identity{Role: mtls.DataPlane, Organisation: r.options.Organisation, Environment: environment, Name: name}
 	if err := who.Validate(); err != nil {
 		return Document{}, fault.New(fault.Invalid, op, "data plane", err)
 	}

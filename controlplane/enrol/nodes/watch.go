@@ -147,11 +147,16 @@ func (r *Registry) mark(ctx context.Context) {
 			}
 			continue
 		}
-		r.mu.Lock()
-		if n := r.nodes[key]; n != nil && n.marking == serial {
-			n.marking = ""
-		}
-		r.mu.Unlock()
+		r.marked(key, serial)
+	}
+}
+
+// marked forgets a note that was written, or that nothing is left to be written of.
+func (r *Registry) marked(key, serial string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := r.nodes[key]; n != nil && n.marking == serial {
+		n.marking = ""
 	}
 }
 

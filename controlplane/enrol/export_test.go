@@ -1,0 +1,21 @@
+package enrol
+
+import (
+	"context"
+	"time"
+)
+
+// Purge purges as of a time.
+func Purge(ctx context.Context, s *Service, now time.Time) error { return s.purge(ctx, now) }
+
+// EncodeToken writes the stored form.
+func EncodeToken(t Token) (string, error) { return t.encode() }
+
+// ParseToken reads it.
+func ParseToken(text string) (Token, error) { return parseToken(text) }
+
+// CheckRequest reads a request for a certificate.
+func CheckRequest(der []byte) error {
+	_, err := parseRequest(der)
+	return err
+}
