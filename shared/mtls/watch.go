@@ -71,6 +71,9 @@ func (s *Source) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.load(time.Now())
+	if err != nil {
+		err = s.load(time.Now()) // of a set that was replaced at that moment, half may have been read
+	}
 	s.problem = ""
 	if err != nil {
 		s.problem = err.Error()

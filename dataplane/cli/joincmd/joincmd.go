@@ -154,7 +154,7 @@ func dialler(s dpsettings.DataPlane, proxy string) (enrol.Dial, error) {
 func report(cmd *cobra.Command, s dpsettings.DataPlane, a arguments, r enrol.Result) error {
 	out, told := cmd.OutOrStdout(), cmd.ErrOrStderr()
 	fmt.Fprintf(out, "joined as    %s\ncertificate  serial %s, until %s; renewed by itself when two thirds of that are over\nkept in      %s\n",
-		r.Identity, r.Identity.Serial, r.Identity.NotAfter.UTC().Format(time.RFC3339), s.Cluster.Enrolment)
+		r.Identity, r.Identity.Serial, r.Identity.NotAfter.UTC().Format(time.RFC3339), absolute(s.Cluster.Enrolment))
 	if r.Replaced {
 		fmt.Fprintln(out, "\nThis replaces the certificate from before. Restart keepgate-dp if it runs.")
 	}
@@ -166,12 +166,16 @@ func report(cmd *cobra.Command, s dpsettings.DataPlane, a arguments, r enrol.Res
 	if s.Cluster.Cert != "" {
 		fmt.Fprintf(told, "warning: cluster_cert is set, to %s, and comes first: unset cluster_cert, cluster_cert_key, cluster_ca_cert and cluster_crl to use what this node joined with\n", s.Cluster.Cert)
 	}
-	prefix, err := filepath.Abs(s.Process.Prefix)
-	if err != nil {
-		prefix = s.Process.Prefix
-	}
-	_, err = fmt.Fprintf(out, "\nStart it:\n  keepgate-dp run --prefix %s --cluster-control-plane %s\n", prefix, strings.Join(a.nodes, ","))
+	_, err := fmt.Fprintf(out, "\nStart it:\n  keepgate-dp run --prefix %s --cluster-control-plane %s\n", absolute(s.Process.Prefix), strings.Join(a.nodes, ","))
 	return err
+}
+
+// absolute is a path that means the same in every folder, as far as that can be told.
+func absolute(path string) string {
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
+	}
+	return path
 }
 
 // wrongName says why the link to a node would be refused after a join by it.
