@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,14 +23,21 @@ import (
 
 // rows is a database of KEKs that can be restored from a copy. It stands for the catalog where only histories count.
 type rows struct {
-	texts map[string]string // documents by name
-	head  uint64
+	mu    sync.Mutex
+	texts map[string]string // documents by name; guarded by mu
+	head  uint64            // guarded by mu
 	saved []map[string]string
 }
 
-func (r *rows) Head(context.Context) (uint64, error) { return r.head, nil }
+func (r *rows) Head(context.Context) (uint64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.head, nil
+}
 
 func (r *rows) List(context.Context, catalog.Query) (page catalog.Page, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for name, text := range r.texts {
 		page.Entities = append(page.Entities, &configv1.Kek{Id: new("id of " + name), Name: new(name), Document: new(text)})
 	}
@@ -37,6 +45,8 @@ func (r *rows) List(context.Context, catalog.Query) (page catalog.Page, err erro
 }
 
 func (r *rows) Insert(_ context.Context, _ catalog.Address, doc schema.Document) (proto.Message, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	name, text := doc["name"].(string), doc["document"].(string)
 	if _, taken := r.texts[name]; taken {
 		return nil, fault.New(fault.Conflict, "rows", name, &catalog.Problem{Code: catalog.UniqueViolation})
@@ -46,6 +56,8 @@ func (r *rows) Insert(_ context.Context, _ catalog.Address, doc schema.Document)
 }
 
 func (r *rows) Change(_ context.Context, at catalog.Address, edit func(proto.Message) (schema.Document, error)) (proto.Message, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	text, found := r.texts[at.Key]
 	if !found {
 		return nil, fault.New(fault.NotFound, "rows", at.Key, &catalog.Problem{Code: catalog.NotFound})
