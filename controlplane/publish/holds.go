@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/keepgate/keepgate/controlplane/publish/selection"
-	"github.com/keepgate/keepgate/shared/fault"
 )
 
 // Holding is an entity that an environment holds, and why.
@@ -18,12 +17,12 @@ type Holding struct {
 }
 
 // Holds lists what an environment holds of a table, or of all for "", by kind and id. It is fault.NotFound when there is
-// no such environment, or the database was not read yet.
+// no such environment, and fault.Unavailable before the database was read.
 func (p *Publisher) Holds(environment, kind string) ([]Holding, error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if e, _ := p.find(environment); e == nil {
-		return nil, fault.Newf(fault.NotFound, "publish.Holds", "environment/"+environment, "there is no such environment")
+	if _, _, err := p.find("publish.Holds", environment); err != nil {
+		return nil, err
 	}
 	s, at := p.state, slices.IndexFunc(p.state.wire.environments, func(e *keys) bool { return e.selects.Name == environment })
 	var list []Holding

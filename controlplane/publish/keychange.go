@@ -18,13 +18,13 @@ type KeyChange struct {
 }
 
 // FingerprintKey says which fingerprint key an environment has, and who still waits for it. It is fault.NotFound when
-// there is no such environment, or the database was not read yet.
+// there is no such environment, and fault.Unavailable before the database was read.
 func (p *Publisher) FingerprintKey(ctx context.Context, environment string) (KeyChange, error) {
 	p.mu.RLock()
-	e, shownTo := p.find(environment)
+	e, shownTo, err := p.find("publish.FingerprintKey", environment)
 	p.mu.RUnlock()
-	if e == nil {
-		return KeyChange{}, fault.Newf(fault.NotFound, "publish.FingerprintKey", "environment/"+environment, "there is no such environment")
+	if err != nil {
+		return KeyChange{}, err
 	}
 	change := KeyChange{ID: e.current.entry.ID, Previous: e.previous.entry.ID}
 	if change.Previous == "" {
@@ -38,17 +38,17 @@ func (p *Publisher) FingerprintKey(ctx context.Context, environment string) (Key
 	return change, nil
 }
 
-// find returns an environment, nil when there is none of that name. The caller holds mu.
-func (p *Publisher) find(name string) (*keys, *environment) {
+// find returns an environment. The caller holds mu.
+func (p *Publisher) find(op, name string) (*keys, *environment, error) {
 	if p.state == nil {
-		return nil, nil
+		return nil, nil, fault.Newf(fault.Unavailable, op, "environment/"+name, "the configuration was not read yet")
 	}
 	for i, e := range p.state.wire.environments {
 		if e.selects.Name == name {
-			return e, p.state.shown[i].environment
+			return e, p.state.shown[i].environment, nil
 		}
 	}
-	return nil, nil
+	return nil, nil, fault.Newf(fault.NotFound, op, "environment/"+name, "there is no such environment")
 }
 
 // waiting names the data planes of an environment that do not hold a fingerprint key. Those that hold nothing wait for

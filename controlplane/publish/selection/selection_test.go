@@ -252,23 +252,33 @@ func (w world) environments() []selection.Environment {
 	return list
 }
 
-// row draws one of two rows of each table and workspace.
-func (w world) row() selection.Row {
-	tables := append([]string{
-		"services", "routes", "routes", "plugins", "plugins", "consumers", "upstreams", "targets", "certificates", "snis", "ca_certificates", "consumer_groups",
+func tables() []string {
+	return append([]string{
+		"services", "routes", "plugins", "consumers", "upstreams", "targets", "certificates", "snis", "ca_certificates", "consumer_groups",
 		"consumer_group_consumers", "acls",
 	}, selection.CredentialTables()...)
-	table, workspace := w.pick("table", tables...), w.pick("workspace", "w0", "w1")
+}
+
+// any draws one of two rows of each table and workspace.
+func (w world) any() selection.Row {
+	return w.row(w.pick("table", tables()...), w.pick("workspace", "w0", "w1"), w.pick("row", "0", "1"))
+}
+
+func (w world) row(table, workspace, number string) selection.Row {
 	if table == "ca_certificates" {
 		workspace = ""
 	}
-	id := func(table string) string {
+	idOf := func(table, number string) string {
 		if table == "ca_certificates" {
-			return w.pick("id", "0", "1")
+			return number
 		}
-		return workspace + "-" + w.pick("id", "0", "1")
+		return workspace + "-" + number
 	}
-	r := selection.Row{Ref: selection.Ref{Table: table, ID: id(table)}, Workspace: workspace, Tags: w.some("tags", "t0", "t1", "x")}
+	id := func(table string) string { return idOf(table, w.pick("id", "0", "1")) }
+	r := selection.Row{Ref: selection.Ref{Table: table, ID: idOf(table, number)}, Workspace: workspace}
+	if rapid.IntRange(0, 3).Draw(w.t, "tagged") == 0 {
+		r.Tags = w.some("tags", "t0", "t1", "x")
+	}
 	of := func(optional bool, table string) {
 		if !optional || rapid.IntRange(0, 2).Draw(w.t, "refers to "+table) == 0 {
 			r.Parents = append(r.Parents, selection.Ref{Table: table, ID: id(table)})
@@ -327,15 +337,24 @@ func TestFollowingAndStartingAnewAgree(t *testing.T) {
 		for i := range shown {
 			shown[i] = map[selection.Ref]bool{}
 		}
-		for range rapid.IntRange(1, 12).Draw(t, "updates") {
+		for i := range rapid.IntRange(1, 15).Draw(t, "updates") {
 			puts, deletes := map[selection.Ref]selection.Row{}, []selection.Ref{}
-			for range rapid.IntRange(1, 6).Draw(t, "rows") {
-				r := w.row()
+			if i == 0 { // most there is, so that there is something to refer to
+				for _, table := range tables() {
+					for _, at := range []string{"w0 0", "w0 1", "w1 0", "w1 1"} {
+						r := w.row(table, at[:2], at[3:])
+						puts[r.Ref] = r
+					}
+				}
+			}
+			for range rapid.IntRange(1, 3).Draw(t, "rows") {
+				r := w.any()
 				puts[r.Ref] = r
 			}
 			if rapid.Bool().Draw(t, "deletes") {
-				for ref := range rows {
-					if _, put := puts[ref]; !put && rapid.IntRange(0, 3).Draw(t, "delete") == 0 {
+				for range 3 {
+					ref := w.any().Ref
+					if _, put := puts[ref]; !put && !slices.Contains(deletes, ref) {
 						deletes = append(deletes, ref)
 					}
 				}
@@ -380,6 +399,44 @@ func whole(t *rapid.T, s *selection.Selection, e int, r selection.Row) {
 	for _, ref := range r.Parents {
 		if !s.Held(e, ref) {
 			t.Fatalf("%v refers to %v, which is not held", r.Ref, ref)
+		}
+	}
+}
+
+// A service whose host names an upstream that is another environment's is left out with it, whichever of them changes.
+func TestAServiceGoesWithItsUpstream(t *testing.T) {
+	t.Parallel()
+	environments := []selection.Environment{{Name: "prod", Tags: []string{"prod"}}, {Name: "staging", Tags: []string{"staging"}}}
+	service := selection.Row{Ref: selection.Ref{Table: "services", ID: "s"}, Workspace: "w", Tags: []string{"prod"}, Host: "up"}
+	upstream := selection.Row{Ref: selection.Ref{Table: "upstreams", ID: "u"}, Workspace: "w", Tags: []string{"staging"}, Name: "up"}
+	elsewhere, both := upstream, upstream
+	elsewhere.Name, both.Tags = "elsewhere", nil
+	away := service
+	away.Host = "backend.example"
+	steps := []struct {
+		what    string
+		puts    []selection.Row
+		deletes []selection.Ref
+		held    bool
+	}{
+		{"without an upstream", []selection.Row{service}, nil, true},
+		{"the upstream comes", []selection.Row{upstream}, nil, false},
+		{"it gets another name", []selection.Row{elsewhere}, nil, true},
+		{"it gets the name back", []selection.Row{upstream}, nil, false},
+		{"the service has another host", []selection.Row{away}, nil, true},
+		{"it has the host again", []selection.Row{service}, nil, false},
+		{"the upstream is nobody's own", []selection.Row{both}, nil, true},
+		{"it is staging's again", []selection.Row{upstream}, nil, false},
+		{"it is deleted", nil, []selection.Ref{upstream.Ref}, true},
+	}
+	s := selection.New(environments, "w")
+	for _, step := range steps {
+		s.Update(step.puts, step.deletes)
+		if s.Held(0, service.Ref) != step.held || s.Held(1, service.Ref) || s.Held(0, upstream.Ref) != (step.what == "the upstream is nobody's own") {
+			t.Errorf("%s: prod holds the service: %v, the upstream: %v", step.what, s.Held(0, service.Ref), s.Held(0, upstream.Ref))
+		}
+		if (s.Why(0, service.Ref) != "") != step.held {
+			t.Errorf("%s: why is %q", step.what, s.Why(0, service.Ref))
 		}
 	}
 }

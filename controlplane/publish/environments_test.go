@@ -1,0 +1,299 @@
+package publish
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/controlplane/publish/selection"
+	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/configset"
+)
+
+func (e *env) environment(body string) {
+	e.t.Helper()
+	_, err := e.catalog.Insert(e.t.Context(), catalog.Address{Table: "environments"}, e.doc(body))
+	e.must(err)
+	e.feed.Wake()
+}
+
+// of is the newest version of an environment.
+func (e *env) of(environment string) *version {
+	e.t.Helper()
+	e.caughtUp()
+	found := e.publisher.environments.of(environment)
+	if found == nil {
+		e.t.Fatalf("there is no environment %q", environment)
+	}
+	v, _ := found.newest()
+	return v
+}
+
+// Every table whose rows travel has a rule, every kind of credential a plugin that checks it, and every plugin that knows
+// consumers is known to the rules: what is added later cannot be forgotten.
+func TestRulesKnowWhatTravels(t *testing.T) {
+	t.Parallel()
+	ruled := append([]string{
+		"services", "routes", "plugins", "consumers", "upstreams", "targets", "certificates", "snis", "ca_certificates", "consumer_groups",
+		"consumer_group_consumers", "acls",
+	}, selection.CredentialTables()...)
+	checked := map[string]bool{}
+	for _, name := range testSchema().Plugins() {
+		if table := checks(name); table != "" {
+			checked[table] = true
+		}
+		known, _ := testSchema().Plugin(name)
+		if known.Config.Descriptor().Fields().ByName("anonymous") != nil && checks(name) == "" {
+			t.Errorf("plugin %s tells consumers apart, and no credentials are known that it checks", name)
+		}
+	}
+	for _, entity := range testSchema().Entities() {
+		if !entity.Travels() {
+			continue
+		}
+		if !slices.Contains(ruled, entity.Table) {
+			t.Errorf("no rule says which environment gets %s", entity.Table)
+		}
+		if slices.Contains(selection.CredentialTables(), entity.Table) != checked[entity.Table] {
+			t.Errorf("%s: checked by some plugin is %v", entity.Table, checked[entity.Table])
+		}
+	}
+}
+
+// life is a random history of workspaces, environments and entities.
+type life struct {
+	*env
+	random *rand.Rand
+	names  int
+	ids    map[string][]string // keys by table
+}
+
+func (l *life) tags() string {
+	return []string{`null`, `[]`, `["a"]`, `["b"]`, `["a","b"]`, `["x"]`}[l.random.IntN(6)]
+}
+
+func (l *life) pick(table string) string {
+	if len(l.ids[table]) == 0 {
+		return ""
+	}
+	return l.ids[table][l.random.IntN(len(l.ids[table]))]
+}
+
+func (l *life) step() {
+	l.names++
+	name := fmt.Sprint("n", l.names)
+	made := func(table, key string) { l.ids[table] = append(l.ids[table], key) }
+	switch l.random.IntN(14) {
+	case 0:
+		l.environment(fmt.Sprintf(`{"name":%q,"select_tags":%s}`, name, l.tags()))
+		made("environments", name)
+	case 1:
+		if key := l.pick("environments"); key != "" {
+			l.update("environments", key, fmt.Sprintf(`{"select_tags":%s}`, l.tags()))
+		}
+	case 2, 3:
+		l.insert("services", fmt.Sprintf(`{"name":%q,"host":%q,"tags":%s}`, name, []string{"up", "elsewhere"}[l.random.IntN(2)], l.tags()))
+		made("services", name)
+	case 4, 5:
+		if key := l.pick("services"); key != "" {
+			l.insertBelow("services", key, "routes", fmt.Sprintf(`{"name":%q,"paths":["/"],"tags":%s}`, name, l.tags()))
+			made("routes", name)
+		}
+	case 6, 7:
+		l.insert("consumers", fmt.Sprintf(`{"username":%q,"tags":%s}`, name, l.tags()))
+		l.insertBelow("consumers", name, "keyauth_credentials", fmt.Sprintf(`{"key":%q}`, name))
+		made("consumers", name)
+	case 8:
+		if key := l.pick("routes"); key != "" {
+			l.insertBelow("routes", key, "plugins", fmt.Sprintf(`{"name":"key-auth","instance_name":%q,"tags":%s}`, name, l.tags()))
+			made("routes-with-plugins", key)
+			l.ids["routes"] = slices.DeleteFunc(l.ids["routes"], func(other string) bool { return other == key })
+		}
+	case 9:
+		if l.pick("upstreams") == "" {
+			l.insert("upstreams", fmt.Sprintf(`{"name":"up","tags":%s}`, l.tags()))
+			made("upstreams", "up")
+		}
+	default:
+		table := []string{"services", "routes", "consumers", "upstreams", "environments"}[l.random.IntN(5)]
+		key := l.pick(table)
+		switch {
+		case key == "":
+		case l.random.IntN(3) > 0:
+			l.update(table, key, fmt.Sprintf(`{"tags":%s}`, l.tags()))
+		case table == "services": // its routes would have to go first
+		default:
+			l.delete(table, key)
+			l.ids[table] = slices.DeleteFunc(l.ids[table], func(other string) bool { return other == key })
+		}
+	}
+}
+
+// Nodes that follow in other steps, and one that reads the whole, agree on every environment to the byte.
+func TestNodesAgreeOnEveryEnvironment(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			l := &life{newEnv(t), rand.New(rand.NewPCG(seed, 3)), 0, map[string][]string{}}
+			nodes := []*neighbour{l.neighbour(5 * time.Millisecond), l.neighbour(40 * time.Millisecond)}
+			contents := map[string]configset.Hash{}
+			for range 5 {
+				for range 8 {
+					l.step()
+				}
+				whole := New(l.store, l.feed, l.catalog, l.fleet, testSchema(), slog.New(slog.DiscardHandler))
+				l.must(whole.load(t.Context()))
+				for _, n := range nodes {
+					n.caughtUp(l.env)
+					if diff := cmp.Diff(whole.Environments(), n.publisher.Environments()); diff != "" {
+						t.Fatalf("environments (-whole +followed):\n%s", diff)
+					}
+					for _, name := range whole.Environments() {
+						want, _ := whole.environments.of(name).newest()
+						at := fmt.Sprint(name, " ", want.number)
+						if before, known := contents[at]; known && before != want.set.Hash() {
+							t.Fatalf("version %s has two contents", at)
+						}
+						contents[at] = want.set.Hash()
+						got, _ := n.publisher.environments.of(name).newest()
+						if !want.same(got) {
+							t.Fatalf("%s: reading the whole leads to version %d, following to %d; same content: %v, emptied: %v and %v",
+								name, want.number, got.number, want.set.Hash() == got.set.Hash(), want.emptied, got.emptied)
+						}
+						theirs, err := got.snapshotTo()
+						l.must(err)
+						mine, err := want.snapshotTo()
+						l.must(err)
+						if diff := cmp.Diff(mine, theirs, protocmp.Transform()); diff != "" {
+							t.Fatalf("%s: nodes send other bytes:\n%s", name, diff)
+						}
+						refersToWhatIsThere(t, l.env, want.set)
+					}
+				}
+			}
+		})
+	}
+}
+
+// refersToWhatIsThere checks that no foreign key of an entity leads out of the set.
+func refersToWhatIsThere(t *testing.T, e *env, set configset.Set) {
+	t.Helper()
+	for entry := range set.All() {
+		known, ok := testSchema().Entity(entry.Kind)
+		if !ok {
+			continue
+		}
+		row, err := e.store.Get(t.Context(), entry.Kind, e.ws, entry.ID)
+		e.must(err)
+		for _, f := range known.Foreign {
+			if id := row.Foreign[f.Field.Name]; id != "" {
+				if _, there := set.Get(f.Table, id); !there {
+					t.Errorf("%s/%s refers to %s/%s, which is not there", entry.Kind, entry.ID, f.Table, id)
+				}
+			}
+		}
+	}
+}
+
+// An environment is empty and means it where others have services or routes: then it was told to select none.
+func TestAnEnvironmentThatSelectsNothingMeansIt(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.environment(`{"name":"prod","select_tags":["prod"]}`)
+	e.run()
+	if v := e.of("prod"); !bare(v.set) || v.emptied {
+		t.Error("in a new database an empty environment says that it means it")
+	}
+	e.insert("services", `{"name":"s","host":"h","tags":["prod"]}`)
+	if v := e.of("prod"); bare(v.set) || v.emptied {
+		t.Error("an environment with a service is called empty")
+	}
+	e.update("services", "s", `{"tags":["staging"]}`)
+	v := e.of("prod")
+	if !bare(v.set) || !v.emptied || e.of(DefaultEnvironment).emptied {
+		t.Error("an environment whose last service went to others does not say that it means it")
+	}
+	e.again()
+	e.run()
+	if again := e.of("prod"); !again.same(v) {
+		t.Error("a restart says something else")
+	}
+}
+
+// Another environment's change leaves an environment's content, and what was encoded of its history, as it is.
+func TestAnEnvironmentRemembersItsOwnVersionsAlone(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.environment(`{"name":"prod","select_tags":["prod"]}`)
+	e.insert("services", `{"name":"s","host":"h","tags":["prod"]}`)
+	e.run()
+	before := e.of("prod")
+	remembered := len(e.publisher.environments.of("prod").order)
+	for i := range 5 {
+		e.insert("services", fmt.Sprintf(`{"name":"other%d","host":"h","tags":["staging"]}`, i))
+	}
+	after := e.of("prod")
+	if after.set.Hash() != before.set.Hash() || len(e.publisher.environments.of("prod").order) != remembered {
+		t.Error("it has other content, or remembers versions that are none of its own")
+	}
+	if !after.content(before.position()) {
+		t.Error("who holds the version before would be sent something")
+	}
+	e.update("services", "other0", `{"tags":["prod"]}`)
+	other := e.of("prod")
+	e.update("environments", "prod", `{"select_tags":["staging"]}`)
+	if selected := e.of("prod"); selected.number <= other.number || other.number <= after.number || selected.set.Hash() == other.set.Hash() {
+		t.Errorf("versions %d, %d and %d of contents that differ", after.number, other.number, selected.number)
+	}
+	e.environment(`{"name":"sales","workspaces":[]}`)
+	e.insert("services", `{"name":"last","host":"h"}`)
+	if sales, standard := e.of("sales"), e.of(DefaultEnvironment); sales.number >= standard.number {
+		t.Errorf("an entity of another workspace makes version %d of %d", sales.number, standard.number)
+	}
+}
+
+// A row that cannot be read at all stays where it was.
+func TestARowThatCannotBeReadStaysWhereItWas(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.environment(`{"name":"prod","select_tags":["prod"]}`)
+	e.environment(`{"name":"staging","select_tags":["staging"]}`)
+	e.insert("services", `{"name":"s","host":"up","tags":["prod"]}`)
+	e.insert("upstreams", `{"name":"up"}`)
+	e.run()
+	before := e.of("prod")
+	if count(before.set, "upstreams") != 1 {
+		t.Fatal("the upstream of its service is not there")
+	}
+	row, err := e.store.Get(t.Context(), "services", e.ws, id(e, before.set, "services"))
+	e.must(err)
+	row.Body = []byte(`{"host":7}`)
+	_, err = e.store.Apply(t.Context(), record.Batch{Changes: []record.Change{{Row: row, Expect: row.Generation}}})
+	e.must(err)
+	e.feed.Wake()
+	e.eventually("the row is kept", func() bool { return e.publisher.Kept().Rows == 1 })
+	v := e.of("prod")
+	if entry, found := v.set.Get("services", row.ID); !found || !entry.Kept || count(v.set, "upstreams") != 1 {
+		t.Errorf("the row is there: %v, kept: %v, with its upstream: %v", found, entry.Kept, count(v.set, "upstreams") == 1)
+	}
+	if count(e.of("staging").set, "services") != 0 {
+		t.Error("another environment gets a row that cannot be read")
+	}
+	row.Generation, row.Tags = row.Generation+1, []string{"staging"} // tags stand beside what cannot be read
+	stored, err := e.store.Get(t.Context(), "services", e.ws, row.ID)
+	e.must(err)
+	_, err = e.store.Apply(t.Context(), record.Batch{Changes: []record.Change{{Row: row, Expect: stored.Generation}}})
+	e.must(err)
+	e.feed.Wake()
+	e.eventually("it moves with its tags", func() bool {
+		return count(e.of("staging").set, "services") == 1 && count(e.of("prod").set, "services") == 0
+	})
+}
