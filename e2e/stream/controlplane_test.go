@@ -266,10 +266,15 @@ func (cp *controlPlane) remove(table, key string) {
 // caughtUp waits until the publisher shows all that is committed.
 func (cp *controlPlane) caughtUp() (epoch, version uint64, hash [32]byte) {
 	cp.t.Helper()
+	return cp.caughtUpIn(publish.DefaultEnvironment)
+}
+
+func (cp *controlPlane) caughtUpIn(environment string) (epoch, version uint64, hash [32]byte) {
+	cp.t.Helper()
 	eventually(cp.t, "the publisher shows the newest revision", func() bool {
 		head, err := cp.store.Head(cp.t.Context())
 		cp.must(err)
-		e, v, h, ok := cp.publisher.Current(publish.DefaultEnvironment)
+		e, v, h, ok := cp.publisher.Current(environment)
 		epoch, version, hash = e, v, h
 		return ok && cp.publisher.Seen() == head
 	})

@@ -26,16 +26,18 @@ import (
 
 // dataPlane is one from the socket to the disk; its folder and certificate outlive a restart.
 type dataPlane struct {
-	t         testing.TB
-	id        string
-	folder    string
-	pair      mtlstest.Pair
-	files     mtls.Files
-	addresses []string
-	diskFull  atomic.Bool
-	slow      atomic.Int64 // milliseconds that a compile takes
-	installed atomic.Int64
-	log       logged
+	t      testing.TB
+	id     string
+	folder string
+
+	environment string
+	pair        mtlstest.Pair
+	files       mtls.Files
+	addresses   []string
+	diskFull    atomic.Bool
+	slow        atomic.Int64 // milliseconds that a compile takes
+	installed   atomic.Int64
+	log         logged
 
 	applier *apply.Applier
 	link    *uplink.Uplink
@@ -49,7 +51,7 @@ func defaultLeaf(name string) mtlstest.Leaf {
 func (cp *controlPlane) dataPlane(leaf mtlstest.Leaf) *dataPlane {
 	cp.t.Helper()
 	pair := cp.ca.Issue(cp.t, leaf)
-	return &dataPlane{t: cp.t, id: uuid.NewString(), folder: cp.t.TempDir(), pair: pair, files: cp.ca.Files(cp.t, pair), addresses: []string{cp.address}}
+	return &dataPlane{t: cp.t, environment: leaf.Identity.Environment, id: uuid.NewString(), folder: cp.t.TempDir(), pair: pair, files: cp.ca.Files(cp.t, pair), addresses: []string{cp.address}}
 }
 
 // linked starts a data plane and waits until it holds what it should.
@@ -64,7 +66,7 @@ func (cp *controlPlane) linked(name string) *dataPlane {
 // holds waits until a data plane serves the newest configuration, and the fleet says so.
 func (cp *controlPlane) holds(dp *dataPlane) {
 	cp.t.Helper()
-	epoch, _, hash := cp.caughtUp()
+	epoch, _, hash := cp.caughtUpIn(dp.environment)
 	eventually(cp.t, "the data plane holds the newest configuration", func() bool {
 		state, ok := dp.applier.Held()
 		return ok && state.Epoch == epoch && state.Set.Hash() == hash && cp.status(dp).SyncStatus == "normal"
