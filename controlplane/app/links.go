@@ -49,7 +49,7 @@ func newLinks(ctx context.Context, p *plane) (*links, error) {
 	l.server = publish.NewServer(p.publisher, p.fleet, source, publish.ServerOptions{
 		Name: p.hostname, Version: version.Text, Log: p.log, Gatekeeper: gatekeeper{source, p.registry, p.authorities},
 	})
-	l.wrap = kmsservice.New(p.keks, source)
+	l.wrap = kmsservice.New(p.keks, source, p.log)
 	for _, at := range p.settings.Cluster.Listen {
 		socket, err := listen("cluster_listen", at.Address)
 		if err != nil {

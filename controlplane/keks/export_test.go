@@ -7,7 +7,9 @@ import (
 
 // Look does once what Run does at every look at the database.
 func (k *Keks) Look(ctx context.Context) error {
-	return errors.Join(k.look(ctx, true), k.heal(ctx), k.rotateDue(ctx))
+	err := errors.Join(k.look(ctx, true), k.heal(ctx), k.rotateDue(ctx))
+	k.warn(ctx)
+	return err
 }
 
 // Known is what this node knows without asking.

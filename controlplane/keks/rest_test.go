@@ -212,7 +212,12 @@ func TestForgedRows(t *testing.T) {
 	if err == nil {
 		t.Fatal("a renamed row wraps for another cluster")
 	}
-	n.opens(keks.Use{Name: "prod", KeyID: made.KeyID}, wrapped, "seed")
+	for _, one := range []*node{n, fresh} {
+		if err := one.keks.Look(t.Context()); err != nil || !strings.Contains(one.log.String(), "does not verify") {
+			t.Errorf("it says nothing of rows that were changed: %v\n%s", err, one.log)
+		}
+	}
+	n.opens(keks.Use{Name: "prod", KeyID: made.KeyID}, wrapped, "seed") // from memory
 
 	other := newNode(t)
 	other.create("prod")

@@ -49,7 +49,7 @@ func (k *Keks) List(ctx context.Context) (list []Status, err error) {
 	return k.known(), nil
 }
 
-// Known is List of what this node knows already.
+// known is List of what this node knows already.
 func (k *Keks) known() (list []Status) {
 	v, now := k.view.Load(), time.Now()
 	for _, name := range slices.Sorted(maps.Keys(v.keks)) {
@@ -105,14 +105,18 @@ const warnEvery = 24 * time.Hour
 func (k *Keks) warn(ctx context.Context) {
 	now := time.Now()
 	for _, s := range k.known() {
+		if fault.KindOf(s.Err) == fault.Corrupt { // of what lacks a key the keyring tells
+			s.Warnings = append(s.Warnings, "its row was changed by others and does not verify: "+fault.Text(s.Err))
+		}
+		of := s.Name + " " + fault.SubjectOf(s.Err)
 		if len(s.Warnings) == 0 {
-			delete(k.warned, s.Name)
+			delete(k.warned, of)
 			continue
 		}
-		if told, before := k.warned[s.Name]; before && now.Sub(told) < warnEvery {
+		if told, before := k.warned[of]; before && now.Sub(told) < warnEvery {
 			continue
 		}
-		k.warned[s.Name] = now
+		k.warned[of] = now
 		k.options.Log.WarnContext(ctx, "a KEK of a Kubernetes cluster", "kek", s.Name, "key_id", s.KeyID, "warnings", s.Warnings)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"log/slog"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -27,11 +28,12 @@ type Server struct {
 	wrapv1.UnimplementedWrapServiceServer
 	keks   *keks.Keks
 	checks *checks
+	log    *slog.Logger
 }
 
 // New makes a Server and starts nothing.
-func New(k *keks.Keks, guard Guard) *Server {
-	return &Server{keks: k, checks: &checks{guard: guard, kept: map[*x509.Certificate]checked{}}}
+func New(k *keks.Keks, guard Guard, log *slog.Logger) *Server {
+	return &Server{keks: k, checks: &checks{guard: guard, kept: map[*x509.Certificate]checked{}}, log: log}
 }
 
 // Describe implements wrapv1.WrapServiceServer.
@@ -42,7 +44,7 @@ func (s *Server) Describe(ctx context.Context, _ *wrapv1.DescribeRequest) (*wrap
 	}
 	keys, rotateEvery, err := s.keks.Keys(ctx, name)
 	if err != nil {
-		return nil, statusOf(err)
+		return nil, s.statusOf(ctx, name, err)
 	}
 	answer := &wrapv1.DescribeResponse{Name: name, RotateEvery: int64(rotateEvery.Seconds())}
 	for _, key := range keys {
@@ -60,7 +62,7 @@ func (s *Server) Wrap(ctx context.Context, r *wrapv1.WrapRequest) (*wrapv1.WrapR
 	}
 	wrapped, keyID, err := s.keks.Wrap(ctx, by, keks.Use{Name: name, UID: r.Uid, KeyID: r.KeyId, Trial: r.Canary}, r.Plaintext)
 	if err != nil {
-		return nil, statusOf(err)
+		return nil, s.statusOf(ctx, name, err)
 	}
 	return &wrapv1.WrapResponse{Ciphertext: wrapped, KeyId: keyID}, nil
 }
@@ -73,7 +75,7 @@ func (s *Server) Unwrap(ctx context.Context, r *wrapv1.UnwrapRequest) (*wrapv1.U
 	}
 	plaintext, err := s.keks.Unwrap(ctx, by, keks.Use{Name: name, UID: r.Uid, KeyID: r.KeyId, Trial: r.Canary}, r.Ciphertext)
 	if err != nil {
-		return nil, statusOf(err)
+		return nil, s.statusOf(ctx, name, err)
 	}
 	return &wrapv1.UnwrapResponse{Plaintext: plaintext}, nil
 }
@@ -96,7 +98,7 @@ func (s *Server) caller(ctx context.Context) (by keks.Caller, name string, err e
 }
 
 // statusOf is how gRPC says what a fault says.
-func statusOf(err error) error {
+func (s *Server) statusOf(ctx context.Context, name string, err error) error {
 	code := codes.Internal
 	switch fault.KindOf(err) {
 	case fault.NotFound:
@@ -114,6 +116,7 @@ func statusOf(err error) error {
 		code = codes.Unavailable
 	}
 	if code == codes.Internal {
+		s.log.ErrorContext(ctx, "a call of a KMS plugin failed", "kek", name, "subject", fault.SubjectOf(err), "error", err)
 		return status.Error(code, "an unexpected error occurred; the control plane's log says more")
 	}
 	return status.Error(code, fault.Text(err))

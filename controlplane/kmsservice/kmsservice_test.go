@@ -62,7 +62,7 @@ func newKeep(t testing.TB, options keks.Options) *keep {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	must(t, err)
 	server := grpc.NewServer(grpc.Creds(grpccreds.Server(k.source, slog.New(slog.DiscardHandler), mtls.DataPlane, mtls.KMS)))
-	wrapv1.RegisterWrapServiceServer(server, kmsservice.New(k.keks, k.source))
+	wrapv1.RegisterWrapServiceServer(server, kmsservice.New(k.keks, k.source, slog.New(slog.DiscardHandler)))
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(listener) }()
 	t.Cleanup(func() { server.Stop(); <-done })
