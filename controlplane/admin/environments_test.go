@@ -35,6 +35,17 @@ func newEnvironments(t *testing.T) (e *env, deps *environments.Deps) {
 		}
 		return environments.Key{ID: "now", Previous: changing[environment], Waiting: []string{"edge-1"}}, nil
 	}
+	deps.Kinds = []string{"consumers", "services"}
+	deps.Holds = func(environment string) ([]environments.Held, error) {
+		if environment != "prod" {
+			return nil, nil
+		}
+		return []environments.Held{
+			{Kind: "consumers", ID: "1", Name: "bob", Why: "has a credential"},
+			{Kind: "consumers", ID: "2", Name: "ann", Why: "has a credential"},
+			{Kind: "services", ID: "1", Why: "carries the tag prod"},
+		}, nil
+	}
 	deps.Revoked = func(_, name string) bool { return name == "revoked" }
 	e.deps.Rooms = append(e.deps.Rooms, environments.New(*deps))
 	e.serve(admin.Options{Version: "1"})
@@ -96,6 +107,40 @@ func bodyTypeOf(body string) string {
 		return ""
 	}
 	return bodyType(body)
+}
+
+func TestWhatAnEnvironmentHolds(t *testing.T) {
+	t.Parallel()
+	e, _ := newEnvironments(t)
+	e.made("/environments", `{"name":"prod"}`)
+	var seen []string
+	for path, pages := "/environments/prod/holds?size=1", 0; path != ""; pages++ {
+		if pages == 5 {
+			t.Fatal("the pages do not end")
+		}
+		page := e.get(path).tree(t)
+		if !cmp.Equal(page["counts"], map[string]any{"consumers": 2.0, "services": 1.0}) {
+			t.Errorf("counts: %v", page["counts"])
+		}
+		for _, one := range page["data"].([]any) {
+			seen = append(seen, one.(map[string]any)["kind"].(string)+"/"+one.(map[string]any)["id"].(string))
+		}
+		path, _ = page["next"].(string)
+	}
+	if diff := cmp.Diff([]string{"consumers/1", "consumers/2", "services/1"}, seen); diff != "" {
+		t.Errorf("over all pages (-want +got):\n%s", diff)
+	}
+	if a := e.get("/environments/prod/holds?kind=services"); a.status != 200 || !strings.Contains(a.text, `"data":[{"kind":"services","id":"1","why":"carries the tag prod"}]`) {
+		t.Errorf("one kind: %d %s", a.status, a.text)
+	}
+	if a := e.get("/environments/default/holds"); a.status != 200 || !strings.Contains(a.text, `"counts":{},"data":[]`) {
+		t.Errorf("nothing: %d %s", a.status, a.text)
+	}
+	for path, status := range map[string]int{"/environments/none/holds": 404, "/environments/prod/holds?kind=cats": 400, "/environments/prod/holds?offset=%21": 400, "/environments/prod/holds?size=0": 400} {
+		if a := e.get(path); a.status != status {
+			t.Errorf("%s: %d %s", path, a.status, a.text)
+		}
+	}
 }
 
 func TestAFingerprintKeyIsChanged(t *testing.T) {

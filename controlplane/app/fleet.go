@@ -22,10 +22,10 @@ func (p *plane) fleetRoom() admin.Room {
 func (p *plane) environmentRoom() admin.Room {
 	return environments.New(environments.Deps{
 		Catalog: p.catalog, Fleet: p.fleet, Enrolled: p.registry.Enrolled, Wake: p.peers.committed,
-		RotateKey: p.catalog.RotateFingerprintKey, KeyOf: p.fingerprintKey,
+		RotateKey: p.catalog.RotateFingerprintKey, KeyOf: p.fingerprintKey, Holds: p.holds, Kinds: p.kinds(),
 		Revoked: func(environment, name string) bool {
 			d, found := p.registry.Find(environment, name)
-			return found && d.RevokedAt > 0 && len(d.Certificates) == 0
+			return found && shutOut(d)
 		},
 	})
 }
@@ -34,6 +34,26 @@ func (p *plane) environmentRoom() admin.Room {
 func (p *plane) fingerprintKey(ctx context.Context, environment string) (environments.Key, error) {
 	change, err := p.publisher.FingerprintKey(ctx, environment)
 	return environments.Key{ID: change.ID, Previous: change.Previous, Waiting: change.Waiting}, err
+}
+
+// holds is what an environment holds, and why.
+func (p *plane) holds(environment string) ([]environments.Held, error) {
+	all, err := p.publisher.Holds(environment, "")
+	held := make([]environments.Held, len(all))
+	for i, one := range all {
+		held[i] = environments.Held(one)
+	}
+	return held, err
+}
+
+// kinds are the tables whose rows reach data planes.
+func (p *plane) kinds() (tables []string) {
+	for _, e := range p.catalog.Schema().Entities() {
+		if e.Travels() {
+			tables = append(tables, e.Table)
+		}
+	}
+	return tables
 }
 
 // newest is what the data planes of an environment should hold.

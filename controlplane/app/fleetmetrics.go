@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/keepgate/keepgate/controlplane/enrol/nodes"
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/health"
 	"github.com/keepgate/keepgate/shared/version"
@@ -40,9 +41,12 @@ func (n node) DataPlanes(ctx context.Context) ([]health.DataPlane, error) {
 func (p *plane) shutOut() map[string]bool {
 	all := map[string]bool{}
 	for _, n := range p.registry.List() {
-		if n.RevokedAt > 0 && len(n.Certificates) == 0 {
+		if shutOut(n.Document) {
 			all[n.Key] = true
 		}
 	}
 	return all
 }
+
+// shutOut reports whether a data plane was revoked and has not joined again since.
+func shutOut(d nodes.Document) bool { return d.RevokedAt > 0 && len(d.Certificates) == 0 }

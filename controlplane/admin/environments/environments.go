@@ -46,6 +46,11 @@ type Deps struct {
 	RotateKey func(ctx context.Context, environment string) error
 	// KeyOf says which fingerprint key an environment has. It is fault.NotFound before the database was read.
 	KeyOf func(ctx context.Context, environment string) (Key, error)
+	// Holds lists what an environment holds, by kind and id. It is fault.Unavailable before the
+	// database was read. nil: it is not told.
+	Holds func(environment string) ([]Held, error)
+	// Kinds lists the tables that environments may hold something of.
+	Kinds []string
 	Wake  func() // hints that something was committed
 }
 
@@ -58,6 +63,9 @@ func New(deps Deps) *API { return &API{deps} }
 // Mount adds all paths. The one to delete by takes the place of package entities'.
 func (a *API) Mount(t *rest.Table) {
 	t.Handle("DELETE", "/environments/{environments}", a.remove)
+	if a.deps.Holds != nil {
+		t.Handle("GET", "/environments/{environments}/holds", a.holds)
+	}
 	if a.deps.RotateKey != nil {
 		t.Handle("GET", "/environments/{environments}/fingerprint-key", a.key)
 		t.Handle("POST", "/environments/{environments}/fingerprint-key/rotate", a.rotate)

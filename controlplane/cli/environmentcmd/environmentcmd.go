@@ -31,12 +31,12 @@ selects, with all that it needs, and nothing else: no secret of another environm
 // Command returns the `environments` command with its subcommands.
 func Command() *cobra.Command {
 	root := &cobra.Command{
-		Use: "environments", Aliases: []string{"environment"}, Short: "Groups of data planes, and what each gets: list, show, create, update, delete, rotate-fingerprint-key",
+		Use: "environments", Aliases: []string{"environment"}, Short: "Groups of data planes, and what each gets: list, show, holds, create, update, delete, rotate-fingerprint-key",
 		Long: long, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	admin := &adminclient.Options{}
 	admin.Flags(root)
-	root.AddCommand(list(admin), show(admin), create(admin), update(admin), remove(admin), rotate(admin))
+	root.AddCommand(list(admin), show(admin), holds(admin), create(admin), update(admin), remove(admin), rotate(admin))
 	return root
 }
 

@@ -3,6 +3,7 @@ package environmentcmd_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"path/filepath"
@@ -47,7 +48,13 @@ func newKeep(t *testing.T) *keep {
 	must(t, c.Start(ctx))
 	k := &keep{t: t, fleet: fleet.New(store, fleet.Options{}), key: environments.Key{ID: "first"}}
 	room := environments.New(environments.Deps{
-		Catalog: c, Fleet: k.fleet, Wake: func() {},
+		Catalog: c, Fleet: k.fleet, Wake: func() {}, Kinds: []string{"services"},
+		Holds: func(environment string) (all []environments.Held, err error) {
+			for i := range 1200 {
+				all = append(all, environments.Held{Kind: "services", ID: fmt.Sprintf("id-%04d", i), Name: "s", Why: "it is of " + environment})
+			}
+			return all, nil
+		},
 		RotateKey: func(context.Context, string) error {
 			k.set(environments.Key{ID: "second", Previous: "first", Waiting: []string{"edge-1"}})
 			return nil
@@ -131,6 +138,8 @@ func TestCommands(t *testing.T) {
 	k.fleet.Join(fleet.Certificate{Name: "edge-1", Environment: "prod", Expires: time.Now()}, fleet.Label{NodeID: "n1"}, fleet.Held{})
 	k.says([]string{"list"}, "prod     default     prod shared", "1            42       what customers see", "nothing (select_tags is empty)", "all ")
 	k.says([]string{"show", "prod"}, "version 42 of epoch 1", "data planes: 1 (keepgate-cp fleet list --environment prod)")
+	k.says([]string{"holds", "prod"}, "id-0000", "id-1199  it is of prod", "in all: 1200 services")
+	k.refused([]string{"holds", "prod", "--kind", "cats"}, "kind must be one of: services")
 	k.says([]string{"update", "prod", "--all-workspaces", "--select-all", "--comment", ""}, "everything of its workspaces", "all, those")
 	k.says([]string{"update", "prod", "--select-nothing"}, "serve nothing")
 	k.says([]string{"delete", "none"}, "environment none is gone")
