@@ -62,12 +62,14 @@ type controlPlane struct {
 	catalog   *catalog.Catalog
 	feed      *changefeed.Feed
 	publisher *publish.Publisher
-	fleet     *fleet.Fleet
-	workspace string
-	wire      *wiretap
-	source    *mtls.Source
-	unlink    func() // ends the links, and nothing else
-	stop      func()
+
+	gatekeeper publish.Gatekeeper
+	fleet      *fleet.Fleet
+	workspace  string
+	wire       *wiretap
+	source     *mtls.Source
+	unlink     func() // ends the links, and nothing else
+	stop       func()
 }
 
 // beating starts again with another heartbeat.
@@ -231,7 +233,7 @@ func (cp *controlPlane) link(log *slog.Logger) {
 	cp.must(err)
 	server := grpc.NewServer(grpc.Creds(grpccreds.Server(cp.source, log, mtls.DataPlane)), grpc.StreamInterceptor(cp.wire.intercept))
 	syncv1.RegisterSyncServiceServer(server, publish.NewServer(cp.publisher, cp.fleet, cp.source, publish.ServerOptions{
-		Name: "cp", Version: "test", Heartbeat: cp.heartbeat, StorageRetry: cp.retry, Patience: cp.patience, Log: log,
+		Name: "cp", Version: "test", Gatekeeper: cp.gatekeeper, Heartbeat: cp.heartbeat, StorageRetry: cp.retry, Patience: cp.patience, Log: log,
 	}))
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = server.Serve(listen) }()
