@@ -58,6 +58,9 @@ const (
 	crlValidity  = 400 * 24 * time.Hour // more than a leaf's: renewing leaves renews the CRL in time
 	backdated    = 5 * time.Minute      // clocks of a cluster differ a little
 
+	defaultName     = "Keepgate cluster CA"
+	defaultRootName = "Keepgate cluster root CA"
+
 	maxCommonName = 64 // RFC 5280 appendix A.1
 )
 
@@ -104,7 +107,7 @@ func Create(dir, organisation string, options Options) (*Authority, error) {
 		return nil, fault.Newf(fault.Invalid, op, dir, "a CA cannot be valid for %v", options.Valid)
 	}
 	options.Valid = cmp.Or(options.Valid, caValidity)
-	options.Name, options.RootName = cmp.Or(options.Name, "Keepgate cluster CA"), cmp.Or(options.RootName, "Keepgate cluster root CA")
+	options.Name, options.RootName = cmp.Or(options.Name, defaultName), cmp.Or(options.RootName, defaultRootName)
 	for _, name := range []string{options.Name, options.RootName} {
 		if len(name) > maxCommonName || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			return nil, fault.Newf(fault.Invalid, op, dir, "the name %.100q of a CA: up to %d bytes that print are allowed", name, maxCommonName)

@@ -2,11 +2,13 @@ package certs
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"fmt"
 	"path/filepath"
 	"time"
 
+	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
 )
 
@@ -15,7 +17,16 @@ const crossNameLength = 16
 // CreateAfter makes a CA in a folder that has none, of the organisation of another CA that it is to replace. The former one vouches for
 // it, as an authority of control planes alone, so that a node which believes the former CA goes on believing control planes that have
 // certificates of the new one.
+//
+// It has another name than the former one, which people would else take for it: its default ends with the day.
 func CreateAfter(former *Authority, dir string, options Options) (*Authority, error) {
+	day := time.Now().UTC().Format(time.DateOnly)
+	options.Name, options.RootName = cmp.Or(options.Name, defaultName+" "+day), cmp.Or(options.RootName, defaultRootName+" "+day)
+	for name, taken := range map[string]*x509.Certificate{options.Name: former.cert, options.RootName: former.root} {
+		if taken != nil && taken.Subject.CommonName == name {
+			return nil, fault.Newf(fault.Conflict, "certs.CreateAfter", dir, "the CA before has the name %q too: give this one another (--name, --root-name)", name)
+		}
+	}
 	options.after = former
 	return Create(dir, former.index.Organisation, options)
 }

@@ -84,6 +84,9 @@ func TestCreateAfterRefuses(t *testing.T) {
 	if _, err := certs.CreateAfter(former, dir, certs.Options{}); err == nil {
 		t.Error("into its own folder")
 	}
+	if _, err := certs.CreateAfter(former, filepath.Join(t.TempDir(), "same"), certs.Options{Name: former.Certificate().Subject.CommonName}); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("of the same name: %v", err)
+	}
 	next := filepath.Join(t.TempDir(), "next")
 	if err := must[*certs.Authority](t)(certs.CreateAfter(former, next, certs.Options{})).Close(); err != nil {
 		t.Fatal(err)
