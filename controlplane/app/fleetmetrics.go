@@ -37,6 +37,9 @@ func (n node) DataPlanes(ctx context.Context) ([]health.DataPlane, error) {
 	return shown, nil
 }
 
+// Refusals counts what data planes refused.
+func (n node) Refusals() map[string]uint64 { return n.plane.fleet.Refusals() }
+
 // shutOut are the data planes that were revoked, by "<environment>/<name>".
 func (p *plane) shutOut() map[string]bool {
 	all := map[string]bool{}

@@ -118,6 +118,8 @@ type Fleet struct {
 	linked map[string][]*Session // guarded by mu; by row id, the newest link last
 	left   map[string]*Session   // guarded by mu; ended before their row was written
 	failed bool                  // touched by Run alone: the last row was not written
+
+	refusals map[string]uint64 // guarded by mu; by environment, since this node started
 }
 
 // New makes a Fleet and starts nothing.
@@ -128,7 +130,7 @@ func New(store Store, options Options) *Fleet {
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Fleet{store: store, options: options, linked: map[string][]*Session{}, left: map[string]*Session{}}
+	return &Fleet{store: store, options: options, linked: map[string][]*Session{}, left: map[string]*Session{}, refusals: map[string]uint64{}}
 }
 
 // Run writes rows, and drops those of data planes that have not been seen for the purge delay.
@@ -273,4 +275,11 @@ func (f *Fleet) Linked() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.linked)
+}
+
+// Refusals counts by environment how often data planes have refused what this node sent them.
+func (f *Fleet) Refusals() map[string]uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.refusals)
 }

@@ -90,6 +90,9 @@ func TestWhatIsShownOutlivesTheNode(t *testing.T) {
 	a.Acked(fleet.Held{Epoch: 1, Version: 3, Hash: "11"}, bad, fleet.Kept{Entries: 3, Lacking: 1})
 	b.Nacked("NACK_REASON_STORAGE: full")
 	a.Reported(true, bad, fleet.Kept{Entries: 3, Lacking: 1})
+	if n := f.Refusals()["default"]; n != 1 {
+		t.Errorf("%d refusals were counted", n)
+	}
 	before := list(t, f) // one certificate, two nodes: two rows
 	if len(before) != 2 || f.Linked() != 2 || before["edge/a"].SyncStatus != fleet.Normal || before["edge/b"].SyncStatus != fleet.Refused {
 		t.Fatalf("listed: %+v", before)

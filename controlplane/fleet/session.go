@@ -80,7 +80,14 @@ func (s *Session) Holds(held Held) {
 
 // Nacked notes that the data plane refused a configuration and serves what it had.
 func (s *Session) Nacked(why string) {
-	s.change(func(status *Status) { status.SyncStatus, status.Refusal = Refused, why })
+	var environment string
+	s.change(func(status *Status) {
+		status.SyncStatus, status.Refusal = Refused, why
+		environment = status.Environment
+	})
+	s.fleet.mu.Lock()
+	defer s.fleet.mu.Unlock()
+	s.fleet.refusals[environment]++
 }
 
 // IsAhead notes that the data plane holds a configuration which the database never had.

@@ -6,7 +6,7 @@ import (
 
 // fleetDescs are the metrics of the fleet by environment: as many series as there are environments, however many data
 // planes there are.
-type fleetDescs struct{ count, versions, seconds, expiry, quarantined *prometheus.Desc }
+type fleetDescs struct{ count, versions, seconds, expiry, quarantined, refusals *prometheus.Desc }
 
 func newFleetDescs() fleetDescs {
 	one := func(name, help string, labels ...string) *prometheus.Desc {
@@ -17,12 +17,13 @@ func newFleetDescs() fleetDescs {
 		versions:    one("keepgate_data_planes_lag_versions", "How many versions the linked data plane that is furthest behind lacks."),
 		seconds:     one("keepgate_data_planes_lag_seconds", "For how long a linked data plane has lacked a version, at most."),
 		expiry:      one("keepgate_data_planes_certificate_expiry_seconds", "When the first certificate of a linked data plane ends, in Unix seconds."),
+		refusals:    one("keepgate_data_plane_refusals_total", "How often a data plane refused what this node sent it."),
 		quarantined: one("keepgate_data_planes_quarantined", "Data planes that hold an entity which they cannot use."),
 	}
 }
 
 func (d fleetDescs) describe(to chan<- *prometheus.Desc) {
-	for _, one := range []*prometheus.Desc{d.count, d.versions, d.seconds, d.expiry, d.quarantined} {
+	for _, one := range []*prometheus.Desc{d.count, d.versions, d.seconds, d.expiry, d.quarantined, d.refusals} {
 		to <- one
 	}
 }
@@ -37,7 +38,7 @@ type group struct {
 	linked, quarantined int
 }
 
-func (d fleetDescs) collect(list []DataPlane, to chan<- prometheus.Metric) {
+func (d fleetDescs) collect(list []DataPlane, refusals map[string]uint64, to chan<- prometheus.Metric) {
 	counts, groups := map[standing]int{}, map[string]*group{}
 	for _, one := range list {
 		environment := clean(one.Environment)
@@ -60,6 +61,9 @@ func (d fleetDescs) collect(list []DataPlane, to chan<- prometheus.Metric) {
 	}
 	show := func(of *prometheus.Desc, value float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(of, prometheus.GaugeValue, value, labels...)
+	}
+	for environment, n := range refusals {
+		to <- prometheus.MustNewConstMetric(d.refusals, prometheus.CounterValue, float64(n), clean(environment))
 	}
 	for at, n := range counts {
 		show(d.count, float64(n), at.environment, at.status, at.link)

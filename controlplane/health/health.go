@@ -31,6 +31,8 @@ type Node interface {
 	Keyring() (why string)
 	// Linked counts the data planes that are linked to this node.
 	Linked() int
+	// Refusals counts by environment how often data planes refused what this node sent them.
+	Refusals() map[string]uint64
 	// Kept counts the rows that this node cannot open, so that data planes go on with the last form that they have of
 	// them, or without; and those of them that wait for a key of the ring, by its id.
 	Kept() (rows int, keys map[string]int)

@@ -36,7 +36,8 @@ func (n node) Linked() int                      { return 3 }
 func (n node) Kept() (int, map[string]int)      { return len(n.kept), n.kept }
 func (n node) License() (state, expires string) { return "expired", "2020-01-31" }
 
-func (n node) Joined() (time.Time, error) { return time.Now(), n.Joinable(context.Background()) }
+func (n node) Refusals() map[string]uint64 { return map[string]uint64{"prod": 4} }
+func (n node) Joined() (time.Time, error)  { return time.Now(), n.Joinable(context.Background()) }
 
 func (n node) Joinable(context.Context) error {
 	if n.why == "" {
@@ -76,6 +77,7 @@ func TestHandler(t *testing.T) {
 		"for how long":               {node{}, "/metrics", 200, `keepgate_data_planes_lag_seconds{environment="prod"} 30` + "\n"},
 		"the first to expire":        {node{}, "/metrics", 200, `keepgate_data_planes_certificate_expiry_seconds{environment="prod"} 1.700000001e+09` + "\n"},
 		"what is quarantined":        {node{}, "/metrics", 200, `keepgate_data_planes_quarantined{environment="prod"} 2` + "\n"},
+		"refusals":                   {node{}, "/metrics", 200, `keepgate_data_plane_refusals_total{environment="prod"} 4` + "\n"},
 		"nobody could join":          {node{why: "closed"}, "/metrics", 200, "keepgate_fresh_data_plane_could_join 0\n"},
 		"somebody could join":        {node{}, "/metrics", 200, "keepgate_fresh_data_plane_could_join 1\n"},
 		"asked: nobody":              {node{why: "closed"}, "/status/join", 503, `{"message":"closed"}`},

@@ -95,7 +95,7 @@ func (d *dataPlanes) Collect(to chan<- prometheus.Metric) {
 	if err != nil {
 		return // keepgate_database_reachable says so
 	}
-	d.fleet.collect(list, to)
+	d.fleet.collect(list, d.node.Refusals(), to)
 	shown := map[[3]string]bool{} // a series twice would spoil the whole answer
 	for _, one := range list {
 		key := [3]string{clean(one.ID), clean(one.Hostname), clean(one.IP)}
