@@ -17,17 +17,17 @@ BREAKING_AGAINST ?=#           a commit, or "none"; default: the last tag, else 
 # What is shipped is static and small: grpcnotrace drops x/net/trace and with it html/template.
 BUILD_FLAGS := -trimpath -buildvcs=false -tags grpcnotrace -ldflags "-s -w"
 
-.PHONY: help build demo test check generate peers bench e2e fuzz deps clean
+.PHONY: help build demo test check generate peers bench e2e e2e-kubernetes fuzz deps clean
 .PHONY: check-format check-vet check-static check-proto check-generate check-modules
 
 help: ## show this list
 	@echo "Keepgate. Common first steps: make demo, then make test. Targets:"
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Variables: FUZZTIME=$(FUZZTIME) JOBS=$(JOBS) BREAKING_AGAINST=<commit|none> GO=$(GO)"
 
 build: ## build the binaries into bin/ (static, needs only Go)
 	@mkdir -p bin
-	for binary in controlplane/cmd/keepgate-cp dataplane/cmd/keepgate-dp; do
+	for binary in controlplane/cmd/keepgate-cp controlplane/cmd/keepgate-kms dataplane/cmd/keepgate-dp; do
 	  echo "build  bin/$${binary##*/}"
 	  CGO_ENABLED=0 $(GO) build $(BUILD_FLAGS) -o "bin/$${binary##*/}" "./$$binary"
 	done
@@ -102,6 +102,18 @@ e2e: build ## only the scenarios with real processes (make test runs them too)
 	@deploy/deps.sh test
 	$(GO) test -timeout 25m ./e2e/...
 
+e2e-kubernetes: build ## keepgate-kms with a real Kubernetes API server, etcd and kubectl (builds those once: minutes, and some GB of modules)
+	@deploy/deps.sh kubernetes
+	mkdir -p bin/kubernetes
+	for tool in sample-apiserver:k8s.io/sample-apiserver kubectl:e2e/kubernetes/kubectl/main.go envelope:e2e/kubernetes/envelope/main.go; do
+	  name="$${tool%%:*}"
+	  if [[ bin/kubernetes/$$name -nt .tools/kubernetes.sum && ! "$${tool#*:}" -nt bin/kubernetes/$$name ]]; then continue; fi
+	  echo "build  $$name"
+	  CGO_ENABLED=0 $(GO) build -modfile=.tools/kubernetes.mod -trimpath -o bin/kubernetes/$$name "$${tool#*:}"
+	done
+	$(GO) vet -tags kubernetes ./e2e/kubernetes
+	KEEPGATE_BIN=$(CURDIR)/bin $(GO) test -tags kubernetes -timeout 20m -count=1 ./e2e/kubernetes
+
 fuzz: ## every fuzz target for FUZZTIME each
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file name; do
 	  name="$${name#func }"; folder="$${file%/*}"
@@ -109,8 +121,8 @@ fuzz: ## every fuzz target for FUZZTIME each
 	  $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(strip $(FUZZTIME)) "$$folder" < /dev/null
 	done
 
-deps: ## install what tests and benchmarks need beside Go: gcc, PostgreSQL, nginx (Debian, as root)
-	@deploy/deps.sh test bench
+deps: ## install what tests and benchmarks need beside Go: gcc, PostgreSQL, nginx, etcd (Debian, as root)
+	@deploy/deps.sh test bench kubernetes
 
 clean: ## remove what build and tests leave
 	@rm -rf bin

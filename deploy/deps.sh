@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what tests and benchmarks need beside Go, where it is missing: for `test` gcc (the race detector
-# is cgo), PostgreSQL's server binaries, and curl and openssl as second opinions, for `bench` nginx, HAProxy and h2load. It asks for Debian's packages, only as root,
-# and neither starts a service nor makes a database cluster.
+# is cgo), PostgreSQL's server binaries, and curl and openssl as second opinions, for `bench` nginx, HAProxy and h2load, for `kubernetes` etcd. It asks
+# for Debian's packages, only as root, and neither starts a service, now or when the machine starts, nor makes a database cluster.
 set -euo pipefail
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -22,8 +22,11 @@ for purpose in "${@:-test}"; do
       has haproxy || packages+=(haproxy)
       has h2load || packages+=(nghttp2-client)
       ;;
+    kubernetes)
+      has etcd || packages+=(etcd-server)
+      ;;
     *)
-      echo "usage: deploy/deps.sh [test] [bench]" >&2
+      echo "usage: deploy/deps.sh [test] [bench] [kubernetes]" >&2
       exit 2
       ;;
   esac
@@ -33,7 +36,7 @@ done
 if [[ $(id -u) -ne 0 ]] || ! has apt-get; then
   echo "missing here: ${packages[*]}" >&2
   echo "on Debian or Ubuntu install them with: sudo apt-get install ${packages[*]}" >&2
-  echo "elsewhere install gcc with the C headers, PostgreSQL 13 or newer (initdb and postgres), curl, openssl, and for bench nginx, HAProxy and h2load" >&2
+  echo "elsewhere install gcc with the C headers, PostgreSQL 13 or newer (initdb and postgres), curl, openssl, for bench nginx, HAProxy and h2load, and for kubernetes etcd" >&2
   exit 1
 fi
 
@@ -51,4 +54,7 @@ if [[ " ${packages[*]} " == *" postgresql "* ]]; then
   sed -ri 's/^#?(create_main_cluster) .*$/\1 = false/' /etc/postgresql-common/createcluster.conf
 fi
 apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+if [[ " ${packages[*]} " == *" etcd-server "* ]] && has systemctl; then
+  systemctl disable --quiet etcd.service 2>/dev/null || true # its package has it start with the machine
+fi
 echo "deps   done"

@@ -18,7 +18,7 @@ var built struct {
 	ours   bool // made here, so removed at the end
 }
 
-// Binaries returns the folder that holds keepgate-cp and keepgate-dp: the one named by KEEPGATE_BIN, or one
+// Binaries returns the folder that holds keepgate-cp, keepgate-dp and keepgate-kms: the one named by KEEPGATE_BIN, or one
 // that they are built into now, as `make build` builds them.
 func Binaries() (folder string, err error) {
 	built.once.Do(func() { built.folder, built.err = build() })
@@ -46,7 +46,7 @@ func build() (string, error) {
 	}
 	built.ours = true
 	command := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace", "-ldflags", "-s -w",
-		"-o", folder+string(filepath.Separator), "./controlplane/cmd/keepgate-cp", "./dataplane/cmd/keepgate-dp")
+		"-o", folder+string(filepath.Separator), "./controlplane/cmd/keepgate-cp", "./controlplane/cmd/keepgate-kms", "./dataplane/cmd/keepgate-dp")
 	command.Dir = root
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := command.CombinedOutput(); err != nil {

@@ -37,9 +37,9 @@ const Patience = time.Minute
 
 // Cluster is one installation: a certificate authority, control planes and data planes.
 type Cluster struct {
-	T      T
-	Folder string // all that the cluster has on disk
-	cp, dp string // the binaries
+	T           T
+	Folder      string // all that the cluster has on disk
+	cp, dp, kms string // the binaries
 
 	mu        sync.Mutex
 	processes []*Process // guarded by mu; all ever started
@@ -57,7 +57,7 @@ func New(t T) *Cluster {
 		t.Fatalf("making a folder for the cluster: %v", err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	c := &Cluster{T: t, Folder: folder, cp: filepath.Join(binaries, "keepgate-cp"), dp: filepath.Join(binaries, "keepgate-dp")}
+	c := &Cluster{T: t, Folder: folder, cp: filepath.Join(binaries, "keepgate-cp"), dp: filepath.Join(binaries, "keepgate-dp"), kms: filepath.Join(binaries, "keepgate-kms")}
 	c.CP("certs", "init", "--dir", c.Certs(), "--with-control-plane")
 	return c
 }
