@@ -110,3 +110,38 @@ func BenchmarkLoadAndEncode100k(b *testing.B) {
 		b.ReportMetric(float64(bytes), "payload-B/op")
 	})
 }
+
+// BenchmarkTagChangeIn moves one route between two environments, of three, by its tag.
+func BenchmarkTagChangeIn(b *testing.B) {
+	for _, size := range []int{100, 10_000} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			e, _ := filled(b, size)
+			ctx := b.Context()
+			e.environment(`{"name":"prod","select_tags":["prod"]}`)
+			e.environment(`{"name":"staging","select_tags":["staging"]}`)
+			e.insert("routes", `{"name":"moving","paths":["/"]}`)
+			e.must(e.publisher.load(ctx))
+			b.ReportAllocs()
+			bytes := 0
+			for i := 0; b.Loop(); i++ {
+				b.StopTimer()
+				e.update("routes", "moving", fmt.Sprintf(`{"tags":[%q]}`, []string{"prod", "staging"}[i%2]))
+				before := map[string]*version{}
+				for _, name := range e.publisher.Environments() {
+					before[name], _ = e.publisher.environments.of(name).newest()
+				}
+				b.StartTimer()
+				batch, err := e.store.History(ctx, e.publisher.Seen(), historyLimit)
+				e.must(err)
+				e.must(e.publisher.advance(ctx, batch))
+				for name, from := range before {
+					to, _ := e.publisher.environments.of(name).newest()
+					chunks, err := to.deltaFrom(from)
+					e.must(err)
+					bytes += len(chunks[0].GetChunk().Payload)
+				}
+			}
+			b.ReportMetric(float64(bytes)/float64(b.N), "payload-B/op")
+		})
+	}
+}

@@ -38,7 +38,7 @@ func entitiesFile(n int) string {
 		}
 	}
 	f.WriteString("routes:\n- name: probe\n  paths: [/probe]\n  plugins:\n  - {name: request-termination, instance_name: probe, config: {status_code: 200, message: '0'}}\n")
-	f.WriteString("consumers:\n")
+	f.WriteString("plugins:\n- {name: key-auth, instance_name: checks, service: service-0}\nconsumers:\n")
 	for i := range n * 2 / 5 {
 		fmt.Fprintf(&f, "- {username: user-%d, keyauth_credentials: [{key: bench-key-of-user-%d}]}\n", i, i)
 	}

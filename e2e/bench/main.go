@@ -57,6 +57,7 @@ func sections() []section {
 		{"peers", peerFigures},
 		{"idle", idleFigures},
 		{"change", changeFigures},
+		{"environments", environmentFigures},
 		{"apply", applyFigures},
 		{"reencrypt", reencryptFigures},
 	}
@@ -64,7 +65,7 @@ func sections() []section {
 
 func main() {
 	out := flag.String("json", "", "also write the figures to this file")
-	only := flag.String("only", "", "run only these sections, as code,proxy: code, kms, wrap, size, proxy, peers, idle, change, apply, reencrypt")
+	only := flag.String("only", "", "run only these sections, as code,proxy: code, kms, wrap, size, proxy, peers, idle, change, environments, apply, reencrypt")
 	grpcAddress := flag.String("serve-grpc", "", "be the gRPC service behind the proxies, at this address; for the program itself")
 	flag.Parse()
 	if *grpcAddress != "" {
