@@ -25,6 +25,7 @@ routes:
 - name: probe
   paths: [/probe]
   plugins: [{name: request-termination, instance_name: probe, config: {status_code: 200, message: "number %d"}}]
+- {name: keyed, paths: [/keyed], plugins: [{name: key-auth}]}
 consumers:
 `, number)
 	for i := range 200 {
