@@ -109,9 +109,11 @@ func (d *doctor) node(ctx context.Context, address string) finding.Result {
 		return finding.Bad(fault.Text(err), "make the KEK: keepgate-cp kek create "+kekName(d.source.Identity()))
 	case fault.Denied:
 		return finding.Bad(fault.Text(err), "have the control plane accept this plugin's certificate (role kms, not revoked)")
+	case fault.Unavailable:
+		return finding.Bad(fault.Text(err), "start the node, or correct cluster_control_plane and cluster_server_name")
 	default:
 		if err != nil {
-			return finding.Bad(fault.Text(err), "start the node, or correct cluster_control_plane and cluster_server_name")
+			return finding.Bad(fault.Text(err), "name a node of this plugin's control plane and of its version")
 		}
 	}
 	return finding.Fine("it does")

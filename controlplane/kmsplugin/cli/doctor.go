@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
+	"github.com/keepgate/keepgate/shared/memguard"
 	"github.com/keepgate/keepgate/shared/settings"
 	"github.com/keepgate/keepgate/shared/settings/kmssettings"
 )
@@ -33,6 +34,7 @@ func doctor(examine func(context.Context, kmssettings.KMS) []finding.Finding) (*
 		return nil, err
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		memguard.Protect() // as run does, so that it shows what run will have
 		loaded, err := flags.Load()
 		if err != nil {
 			return err

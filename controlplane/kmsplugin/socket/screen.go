@@ -29,8 +29,8 @@ func (s *screened) Accept() (net.Conn, error) {
 		if err == nil && (peer.Uid == 0 || int(peer.Uid) == s.uid) {
 			return conn, nil
 		}
-		_ = conn.Close()
 		s.pace.Do(func() { s.refused(peer, err) })
+		_ = conn.Close()
 	}
 }
 

@@ -242,6 +242,7 @@ type Node struct {
 	behind []Key         // guarded by mu; what it tells of instead; nil: all
 	calls  int           // guarded by mu
 	waits  int           // guarded by mu; calls that hang now
+	shown  []string      // guarded by mu; serials of the certificates of calls
 }
 
 // Start runs a node on a free port until the test ends.
@@ -314,6 +315,13 @@ func (n *Node) Calls() int {
 	return n.calls
 }
 
+// Serials are those of the certificates that calls came with.
+func (n *Node) Serials() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.shown)
+}
+
 // Waiting counts the calls that hang.
 func (n *Node) Waiting() int {
 	n.mu.Lock()
@@ -332,9 +340,13 @@ func (n *Node) enter(ctx context.Context) error {
 	n.calls++
 	code, hang, delay := n.code, n.hang, n.delay
 	n.mu.Unlock()
-	if who, _, err := grpccreds.PeerOf(ctx); err != nil || who.Role != mtls.KMS {
+	who, _, err := grpccreds.PeerOf(ctx)
+	if err != nil || who.Role != mtls.KMS {
 		return status.Errorf(codes.PermissionDenied, "role %s", who.Role)
 	}
+	n.mu.Lock()
+	n.shown = append(n.shown, who.Serial)
+	n.mu.Unlock()
 	if delay > 0 {
 		time.Sleep(delay)
 	}
