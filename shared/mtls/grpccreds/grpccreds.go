@@ -21,11 +21,8 @@ var errNoTLS = errors.New("the connection is not one of this package's")
 // Client returns the credentials of a gRPC client that expects a server of one role and, if serverName is
 // not empty, of that name. Errors of the handshake carry the *mtls.Refusal's text.
 func Client(source *mtls.Source, serverName string, expect mtls.Role) credentials.TransportCredentials {
-	return &client{
-		TransportCredentials: credentials.NewTLS(source.Client(serverName, expect)),
-		source:               source,
-		serverName:           serverName,
-	}
+	config := source.Client(serverName, expect)
+	return &client{credentials.NewTLS(config), source, config.ServerName}
 }
 
 // PeerOf returns who is at the other end of an RPC, and the connection's state for mtls.Source.Watch.
@@ -72,7 +69,20 @@ func (c *client) ClientHandshake(ctx context.Context, authority string, conn net
 		_ = secured.Close()
 		return nil, nil, mtls.Explain(err)
 	}
-	return secured, peerInfo{state, who}, nil
+	return alerted{secured}, peerInfo{state, who}, nil
+}
+
+// alerted says of an alert what it means: a client of TLS 1.3 learns only from its first reading that it is refused.
+type alerted struct{ net.Conn }
+
+func (a alerted) Read(p []byte) (int, error) {
+	n, err := a.Conn.Read(p)
+	if err != nil {
+		if refusal := mtls.Explain(err); refusal.Reason == mtls.RefusedByPeer {
+			err = refusal
+		}
+	}
+	return n, err
 }
 
 func (c *client) Clone() credentials.TransportCredentials {

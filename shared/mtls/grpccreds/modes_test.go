@@ -1,0 +1,64 @@
+package grpccreds_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+)
+
+// Under a shared certificate the name is Kong's whatever address is dialled, and the peer is who the source says.
+func TestASharedCertificateOverGRPC(t *testing.T) {
+	t.Parallel()
+	files, _ := mtlstest.SharedFiles(t)
+	open := func(files mtls.Files, mode mtls.Mode, role mtls.Role) *mtls.Source {
+		source, err := mtls.OpenWith(files, mtls.Options{Mode: mode, Role: role})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return source
+	}
+	var log lines
+	asked := make(chan mtls.Identity, 1)
+	address := serve(t, open(files, mtls.Shared, mtls.ControlPlane), &log, asked)
+	node := open(files, mtls.Shared, mtls.DataPlane)
+	if err := check(t, address, grpccreds.Client(node, "127.0.0.1", mtls.ControlPlane)); err != nil {
+		t.Fatal(err)
+	}
+	if who := <-asked; who.String() != "keepgate://data-plane/default/default/kong_clustering" {
+		t.Errorf("the server sees %s", who)
+	}
+	ca := mtlstest.NewCA(t, "cluster")
+	keep, _, _ := ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane}})
+	var other lines
+	if err := check(t, serve(t, keep, &other, asked), grpccreds.Client(node, "127.0.0.1", mtls.ControlPlane)); err == nil || !strings.Contains(err.Error(), "not the shared certificate") {
+		t.Errorf("the client says %v", err)
+	}
+	awaitLine(t, &other, "the other side has cluster_mtls = shared, this one pki")
+}
+
+// A client hears of its refusal when it first reads, and says what it heard.
+func TestARefusedClientSaysSo(t *testing.T) {
+	t.Parallel()
+	ca := mtlstest.NewCA(t, "cluster")
+	source, _, _ := ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane}})
+	var log lines
+	address := serve(t, source, &log, make(chan mtls.Identity, 1))
+	admin, _, _ := ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.Admin}})
+	if err := check(t, address, grpccreds.Client(admin, "", mtls.ControlPlane)); err == nil || !strings.Contains(err.Error(), "refused by the other side: bad certificate; its log says why") {
+		t.Errorf("the client says %v", err)
+	}
+}
+
+// awaitLine waits for a line that a server writes after its client knows.
+func awaitLine(t *testing.T, log *lines, want string) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !strings.Contains(log.String(), want); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no %q in the log:\n%s", want, log)
+		}
+	}
+}
