@@ -45,14 +45,19 @@ func (w *wire) facts(row record.Row, entity proto.Message, before selection.Row)
 		before.Ref, before.Workspace, before.Tags, before.Parents = facts.Ref, facts.Workspace, facts.Tags, facts.Parents
 		return before
 	case *configv1.Service:
-		facts.Host = strings.ToLower(m.GetHost())
+		facts.Name, facts.Host = m.GetName(), strings.ToLower(m.GetHost())
 		facts.Authorities = m.GetCaCertificates().GetValues()
 	case *configv1.Route:
-		facts.Names, facts.TLS = namesOf(m), overTLS(m.GetProtocols().GetValues())
+		facts.Name, facts.Names, facts.TLS = m.GetName(), namesOf(m), overTLS(m.GetProtocols().GetValues())
 	case *configv1.Plugin:
+		facts.Name = m.GetName()
 		w.needsOf(m, &facts)
 	case *configv1.Consumer:
 		facts.Name = m.GetUsername()
+	case *configv1.ConsumerGroup:
+		facts.Name = m.GetName()
+	case *configv1.Target:
+		facts.Name = m.GetTarget()
 	case *configv1.Upstream:
 		facts.Name = strings.ToLower(m.GetName())
 	case *configv1.Sni:

@@ -33,7 +33,7 @@ type Row struct {
 	Tags      []string
 	Parents   []Ref // by foreign keys
 
-	Name        string   // of an upstream, a server name or a consumer; host names in lower case
+	Name        string   // upstreams and server names, in lower case, and consumers are found by it
 	Host        string   // of a service, in lower case
 	Names       []string // of a route: hosts and server names, in lower case, without ports
 	TLS         bool     // of a route: it may be asked for over TLS
