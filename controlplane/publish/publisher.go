@@ -1,9 +1,10 @@
 // Package publish sends each data plane the configuration of its environment: version, delta, snapshot, and the
 // stream server.
 //
-// A [Publisher] reads the database once and then follows the changefeed, so that a change costs what it changes:
-// one row read and opened, one path of the environment's tree (shared/configset) renewed, one delta encoded
-// once for all data planes. A version shows whole transactions only.
+// A [Publisher] reads the database once and then follows the changefeed, for all environments together, so that a change
+// costs what it changes: one row read, opened and encoded, one path of a tree (shared/configset) renewed in each
+// environment that holds it, one delta encoded once for all data planes of an environment. Which environment holds what
+// publish/selection says. A version shows whole transactions only.
 //
 // Data planes get the least secret that does their job: keys of key-auth as fingerprints under the
 // environment's own key, passwords as the hashes they are stored as, fields of the control plane not at all.
@@ -15,24 +16,28 @@
 // control plane node or before a restart of this one. A row that is changed while it does not open keeps its last
 // form, since nobody knows the next; one that is deleted goes, for which no key is needed. When rows open again,
 // which is looked for at every poll and hint, they are published as ever. So a control plane that starts without its keys
-// takes nothing from anybody.
+// takes nothing from anybody. What decides who holds a row is in clear; of a row that cannot be read at all, what it was
+// before decides on.
 //
 // Key-auth keys leave as fingerprints under the environment's key, which is a sealed value too. While that does not
 // open, it and every key-auth credential are kept. When it was lost for good and made anew, its name is kept as long as
-// any key-auth credential is, whose last form it may have made.
+// any key-auth credential is, whose last form it may have made. While it is changed for another one both are
+// sent, and each key as a fingerprint under both, until every data plane of the environment holds that.
 //
 // # Several nodes
 //
 // What is published depends on the database and on which rows open, on nothing else: nodes that read the same revision
 // and hold the same keys publish the same version, to the byte. A version is the number of the newest revision that
-// concerned data planes. A data plane that links to a node which has not read as far as what it holds gets nothing
-// until that has caught up.
+// may have concerned the environment, as far as the history alone tells: it touched an environment, or an entity of one
+// of its workspaces. So a number may rise over the same content; then nothing is sent. A data plane that links to a node which has not
+// read as far as what it holds gets nothing until that has caught up.
 //
 // # An empty configuration
 //
 // Every configuration holds its environment's fingerprint key; one that holds nothing else is empty. It
-// replaces a good one only if it says that this is meant, and it says so when the database's history shows how
-// it came about: the newest revision that concerned data planes is a deletion. A new database has none, and so
+// replaces a good one only if it says that this is meant. It says so where there are services or routes and none of them
+// is for this environment, which somebody has told it; else when the database's history shows how
+// it came about: the newest revision that moved its entities is a deletion. A new database has none, and so
 // has one that was emptied with SQL; data planes refuse what it offers, and its operator, who does mean it,
 // makes any entity by the Admin API and deletes it.
 package publish

@@ -85,16 +85,16 @@ func (s *Server) Stream(stream syncv1.SyncService_StreamServer) error {
 	if err != nil || who.Role != mtls.DataPlane {
 		return status.Error(codes.PermissionDenied, "the stream is for data planes")
 	}
-	environment := s.publisher.environments.of(who.Environment)
-	if environment == nil {
-		s.options.Log.Warn("a data plane of an unknown environment was refused", "data_plane", who.String(), "environment", who.Environment)
-		return errNoEnvironment(who)
-	}
 	go func() { cancel(s.guard.Watch(ctx, connection, mtls.DataPlane)) }() // ends with ctx
 	c := converse(ctx, stream)
 	if err := s.options.Gatekeeper.Admit(ctx, connection, who); err != nil {
 		s.options.Log.Warn("a data plane was refused", "data_plane", who.String(), "why", err)
 		return outcome(ctx, stream, shutOut(ctx, c, err))
+	}
+	environment := s.publisher.environments.of(who.Environment)
+	if environment == nil {
+		s.options.Log.Warn("a data plane of an unknown environment was refused", "data_plane", who.String(), "environment", who.Environment)
+		return errNoEnvironment(who)
 	}
 	hello, err := helloFrom(ctx, c)
 	if err != nil {
