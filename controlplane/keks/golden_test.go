@@ -231,8 +231,12 @@ func FuzzDecode(f *testing.F) {
 }
 
 func FuzzUnwrap(f *testing.F) {
-	g := numbered(f, "prod", 1, 1)
-	wrapped, err := g.wrap("acme", "prod", []byte("seed"), false)
+	g := numbered(f, "prod", 2, 2)
+	text, err := os.ReadFile("testdata/wrapped.golden")
+	if err != nil {
+		f.Fatal(err)
+	}
+	wrapped, err := hex.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil {
 		f.Fatal(err)
 	}
