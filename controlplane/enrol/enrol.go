@@ -80,6 +80,7 @@ type Service struct {
 	authority Authority
 	options   Options
 	failures  *access.Failures
+	crowd     crowd
 	joining   chan struct{} // one slot for each that joins at this moment
 }
 

@@ -2,6 +2,7 @@ package enrol
 
 import (
 	"context"
+	"net/netip"
 	"time"
 )
 
@@ -19,3 +20,12 @@ func CheckRequest(der []byte) error {
 	_, err := parseRequest(der)
 	return err
 }
+
+// Crowd counts who is here.
+type Crowd struct{ crowd }
+
+// Enter lets one in.
+func (c *Crowd) Enter(from netip.Addr) bool { return c.enter(from) }
+
+// Leave lets one out.
+func (c *Crowd) Leave(from netip.Addr) { c.leave(from) }

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -363,5 +364,51 @@ func TestFloodOfGuesses(t *testing.T) {
 	token.Text().Reveal(func(text []byte) { said.Token = string(text) })
 	if response := n.service.Join(t.Context(), addr("192.0.2.2"), said); response.GetIssued() == nil {
 		t.Errorf("the right token from elsewhere: %v", response.GetRefusal())
+	}
+}
+
+// Whoever connects and says nothing does not keep others out.
+func TestWhoSaysNothing(t *testing.T) {
+	t.Parallel()
+	n := newEnv(t).node().found().serve()
+	silent := func() *tls.Conn {
+		conn, err := tls.Dial("tcp", n.address, &tls.Config{NextProtos: []string{enrolment.Protocol}, InsecureSkipVerify: true})
+		n.must(err)
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	for range 20 { // more than are worked for at once
+		silent()
+	}
+	if _, err := n.join(n.invite("default", "edge-1"), asking{}); err != nil {
+		t.Errorf("beside those who say nothing: %v", err)
+	}
+	told := make(chan bool, 40)
+	for range 40 { // more than one network may be; which of them are told is for the scheduler to say
+		conn := silent()
+		go func() {
+			var response enrolv1.JoinResponse
+			told <- enrolment.ReadFrame(conn, &response) == nil && response.GetRefusal().GetAgain()
+		}()
+	}
+	if !<-told { // those who got in are not answered yet
+		t.Error("nobody is told that there are too many")
+	}
+}
+
+func TestCrowd(t *testing.T) {
+	t.Parallel()
+	c := &enrol.Crowd{}
+	one, other := addr("2001:db8::1"), addr("2001:db8::2")
+	for range 32 {
+		if !c.Enter(one) {
+			t.Fatal("too few of a network may be here")
+		}
+	}
+	if c.Enter(other) || !c.Enter(addr("192.0.2.1")) {
+		t.Error("networks are not counted by their /64")
+	}
+	if c.Leave(one); !c.Enter(other) {
+		t.Error("whoever leaves makes no room")
 	}
 }

@@ -10,9 +10,6 @@ import (
 	"github.com/keepgate/keepgate/shared/enrolment"
 )
 
-// joinsAtOnce bounds how many join at a time on this node: strangers may begin to.
-const joinsAtOnce = 16
-
 // Serve answers on a connection on which joining was negotiated, and closes it. It returns soon: within
 // enrolment.Deadline whatever the other side does.
 func (s *Service) Serve(ctx context.Context, conn net.Conn) {
@@ -21,15 +18,12 @@ func (s *Service) Serve(ctx context.Context, conn net.Conn) {
 		return
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	select {
-	case s.joining <- struct{}{}:
-		defer func() { <-s.joining }()
-	default:
-		s.say(conn, &enrolv1.JoinResponse{Outcome: &enrolv1.JoinResponse_Refusal{Refusal: &enrolv1.Refusal{
-			Reason: "many nodes join at this moment; try again", Again: true,
-		}}})
+	from := addressOf(conn.RemoteAddr())
+	if !s.crowd.enter(from) {
+		s.say(conn, busy())
 		return
 	}
+	defer s.crowd.leave(from)
 	var said enrolv1.JoinRequest
 	if err := enrolment.ReadFrame(conn, &said); err != nil {
 		s.options.Log.Debug("a node that wanted to join said nothing that can be read", "from", conn.RemoteAddr().String(), "error", err)
@@ -37,7 +31,19 @@ func (s *Service) Serve(ctx context.Context, conn net.Conn) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, enrolment.Deadline)
 	defer cancel()
-	s.say(conn, s.Join(ctx, addressOf(conn.RemoteAddr()), &said))
+	select {
+	case s.joining <- struct{}{}:
+		defer func() { <-s.joining }()
+		s.say(conn, s.Join(ctx, from, &said))
+	case <-ctx.Done():
+		s.say(conn, busy())
+	}
+}
+
+func busy() *enrolv1.JoinResponse {
+	return &enrolv1.JoinResponse{Outcome: &enrolv1.JoinResponse_Refusal{Refusal: &enrolv1.Refusal{
+		Reason: "many nodes want to join at this moment; try again", Again: true,
+	}}}
 }
 
 func (s *Service) say(conn net.Conn, response *enrolv1.JoinResponse) {

@@ -159,6 +159,9 @@ func (d Document) revoke(reason string, seen []Certificate, now time.Time) Docum
 	return d
 }
 
+// later is when something was last done with the document.
+func (d Document) later() int64 { return max(d.JoinedAt, d.RenewedAt, d.RevokedAt) }
+
 // spent reports that nothing of it can matter any more: whatever was issued has expired, for longer than delay.
 func (d Document) spent(now time.Time, delay time.Duration) bool {
 	all := slices.Concat(d.Certificates, d.Revoked)
@@ -184,7 +187,7 @@ func Piece(key string, edit func(present Document) (Document, error)) catalog.Pi
 		if err != nil {
 			return nil, err
 		}
-		d.Sequence = sequence + 1
+		d.Sequence = max(sequence, d.Sequence) + 1
 		text, err := d.Encode()
 		if err != nil {
 			return nil, fault.New(fault.Internal, "nodes.Piece", Table, err)

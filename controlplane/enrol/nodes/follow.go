@@ -20,6 +20,7 @@ type node struct {
 	unreadable error         // why the row does not open, where nothing that opened before counts
 	changed    chan struct{} // closed when any of it changes
 	marking    string        // serial whose first use is not written yet
+	restoring  bool          // the database has less of it than document, and gets it back
 	asked      time.Time     // when its row was last read because somebody was about to be refused
 }
 
@@ -115,6 +116,7 @@ func (r *Registry) follow(ctx context.Context, purge *time.Time) error {
 			return err
 		}
 		r.mark(ctx)
+		r.restore(ctx)
 		if now := time.Now(); now.After(*purge) {
 			*purge = now.Add(time.Hour)
 			r.purge(ctx, now)
@@ -207,25 +209,31 @@ func (r *Registry) take(m proto.Message) (id string) {
 // keep runs under mu.
 func (r *Registry) keep(id string, d Document) {
 	n := r.at(d.Key())
-	if known := n.document; known != nil && n.row == id && d.Sequence <= known.Sequence {
-		if d.Sequence < known.Sequence {
+	if known := n.document; known != nil && !n.takes(id, d) {
+		if n.unreadable = nil; d.Sequence < known.Sequence || n.row != id {
 			r.options.Log.Error("what is on record of a data plane went back; what was known goes on to count",
 				"data_plane", d.Identity, "known", known.Sequence, "found", d.Sequence)
+			n.restoring = true
 		}
-		n.unreadable = nil
+		n.row, r.byRow[id] = id, d.Key()
 		return
-	}
-	if was := r.byRow[id]; was != "" && was != d.Key() {
-		r.nodes[was].row = ""
 	}
 	if used, found := d.Find(n.marking); found && used.UsedAt == 0 { // somebody was faster than the note of it
 		d = d.use(n.marking, time.Now())
 	} else {
 		n.marking = ""
 	}
-	n.row, n.document, n.unreadable = id, &d, nil
+	n.row, n.document, n.unreadable, n.restoring = id, &d, nil, false
 	r.byRow[id] = d.Key()
 	n.tell()
+}
+
+// takes says whether a document is later than the one that is known. Of another row it says nothing by its sequence.
+func (n *node) takes(id string, d Document) bool {
+	if n.row == id {
+		return d.Sequence > n.document.Sequence
+	}
+	return d.later() > n.document.later() || d.later() == n.document.later() && d.Sequence > n.document.Sequence
 }
 
 // unopened notes a row that does not open. While only a key is missing, what was known goes on to count. It runs under mu.
@@ -245,8 +253,8 @@ func (r *Registry) unopened(key, id string, err error) {
 	n.tell()
 }
 
-// remove forgets a row that is gone, but not that it had revoked somebody: rows of those stay until nothing of them is
-// valid any more, so that it was not this program that deleted it. It runs under mu.
+// remove forgets a row that is gone. One that could still matter was not deleted by this program, which has it written
+// again. It runs under mu.
 func (r *Registry) remove(id string) {
 	key, found := r.byRow[id]
 	if !found {
@@ -258,13 +266,11 @@ func (r *Registry) remove(id string) {
 		return
 	}
 	n.row, n.unreadable = "", nil
-	if d := n.document; d != nil && d.RevokedAt > 0 && !d.spent(time.Now(), 0) {
-		r.options.Log.Error("the record of a revoked data plane is gone; it stays revoked on this node until it ends", "data_plane", d.Identity)
-		kept := *d
-		kept.Certificates = nil
-		n.document = &kept
+	if d := n.document; d != nil && !d.spent(time.Now(), 0) {
+		r.options.Log.Error("the record of a data plane is gone; what was known goes on to count", "data_plane", d.Identity)
+		n.restoring = true
 	} else {
-		n.document = nil
+		n.document, n.marking, n.restoring = nil, "", false
 	}
 	n.tell()
 }

@@ -2,6 +2,7 @@ package nodes_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/keepgate/keepgate/controlplane/enrol/nodes"
@@ -80,6 +81,38 @@ func TestRowsThatGoBack(t *testing.T) {
 	if err := r.Admit(ctx, l.cs, l.who); !isRevoked(err) {
 		t.Errorf("no row any more: %v", err)
 	}
+}
+
+// What a running node knows is written again: after a restore from a backup, or where somebody deleted.
+func TestWhatIsKnownIsGivenBack(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ctx := t.Context()
+	joined, revoked := e.link("joined", e.edge), e.link("revoked", e.ca)
+	e.record(joined)
+	found, err := e.store.ByUnique(ctx, nodes.Table, "", "identity", "prod/joined")
+	e.must(err)
+	next := e.link("joined", e.edge)
+	e.renew(joined, next)
+	j := &journal{}
+	r := e.registry(func(o *nodes.Options) { o.Journal = j })
+	_, err = r.Revoke(ctx, revoked.who.Environment, revoked.who.Name, "", revoked.certificate())
+	e.must(err)
+	e.sql("update enrolments set document = ? where identity = 'prod/joined'", found.Sealed["document"])
+	e.sql("delete from enrolments where identity = 'prod/revoked'")
+	e.must(r.Load(ctx))
+	e.must(r.Admit(ctx, next.cs, next.who))
+	e.run(r)
+	e.eventually("a node that starts knows both", func() bool {
+		fresh := e.registry()
+		return fresh.Admit(ctx, next.cs, next.who) == nil && isRevoked(fresh.Admit(ctx, revoked.cs, revoked.who))
+	})
+	third := e.link("joined", e.edge)
+	e.renew(next, third)
+	if err := r.Admit(ctx, third.cs, third.who); err != nil {
+		t.Errorf("renewed since: %v", err)
+	}
+	e.eventually("it is in the journal", func() bool { return slices.Contains(j.all(), "enrol.restore data-plane/prod/joined") })
 }
 
 // A row that was damaged shuts its node out, until it is revoked or joins anew.

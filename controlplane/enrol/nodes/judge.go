@@ -57,14 +57,16 @@ func shownBy(cs tls.ConnectionState, who mtls.Identity) shown {
 }
 
 // MustBeKnown reports whether the peer's certificate is of an edge authority, whose certificates count only while they are
-// on record: on any way that leads to a trusted authority, whoever signed it may certify data planes alone.
+// on record: on some way to a trusted authority there is one that may certify data planes alone.
 func MustBeKnown(cs tls.ConnectionState) bool {
 	chains := cs.VerifiedChains
 	if len(chains) == 0 {
 		chains = [][]*x509.Certificate{cs.PeerCertificates}
 	}
 	return slices.ContainsFunc(chains, func(chain []*x509.Certificate) bool {
-		return slices.ContainsFunc(chain[1:], func(ca *x509.Certificate) bool { return len(ca.PermittedURIDomains) > 0 })
+		return slices.ContainsFunc(chain[1:], func(ca *x509.Certificate) bool {
+			return slices.Equal(mtls.ConstrainedTo(ca), []mtls.Role{mtls.DataPlane})
+		})
 	})
 }
 

@@ -3,7 +3,9 @@ package nodes_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -188,11 +190,21 @@ func TestRevokeRefuses(t *testing.T) {
 }
 
 type journal struct {
-	err     error
-	actions []string
+	err error
+
+	mu      sync.Mutex
+	actions []string // guarded by mu
+}
+
+func (j *journal) all() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.actions)
 }
 
 func (j *journal) Record(_ context.Context, action, subject string, _ ...string) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.actions = append(j.actions, action+" "+subject)
 	return j.err
 }

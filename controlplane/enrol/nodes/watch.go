@@ -124,52 +124,6 @@ func (r *Registry) used(key, serial string) {
 	r.feed.Wake()
 }
 
-// mark writes down which certificates were used for the first time. What fails is tried again.
-func (r *Registry) mark(ctx context.Context) {
-	r.mu.Lock()
-	marks := map[string]string{}
-	for key, n := range r.nodes {
-		if n.marking != "" {
-			marks[key] = n.marking
-		}
-	}
-	r.mu.Unlock()
-	for key, serial := range marks {
-		err := r.change(ctx, key, func(d Document) (Document, error) {
-			if d.Sequence == 0 {
-				return d, errGone
-			}
-			return d.use(serial, time.Now()), nil
-		})
-		if err != nil && err != errGone {
-			if ctx.Err() == nil {
-				r.options.Log.Debug("that a data plane uses its new certificate is not written down yet", "data_plane", key, "error", err)
-			}
-			continue
-		}
-		r.marked(key, serial)
-	}
-}
-
-// marked forgets a note that was written, or that nothing is left to be written of.
-func (r *Registry) marked(key, serial string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if n := r.nodes[key]; n != nil && n.marking == serial {
-		n.marking = ""
-	}
-}
-
-// change writes one document and takes what it became.
-func (r *Registry) change(ctx context.Context, key string, edit func(Document) (Document, error)) error {
-	found, err := r.catalog.Together(ctx, Piece(key, edit))
-	if err != nil {
-		return err
-	}
-	r.Took(found...)
-	return nil
-}
-
 // Took is told what a transaction with a [Piece] made of its rows, so that this node knows at once; the others are given
 // a hint.
 func (r *Registry) Took(messages ...proto.Message) {
