@@ -66,6 +66,7 @@ type Options struct {
 	Root         func() (enrolment.Pin, error) // the root that this node's own certificate leads to
 	Validity     time.Duration                 // of the certificates; default 30 days
 	PurgeDelay   time.Duration                 // how long used and expired tokens are listed; default 14 days
+	RenewPause   time.Duration                 // between two certificates of one data plane, at least; default 2 s
 	Refusal      func() error                  // why nobody can be invited here, as the settings are; nil: they can
 	Committed    func()                        // hints that something was committed
 	Journal      Journal                       // nil: nothing is recorded
@@ -88,6 +89,9 @@ type Service struct {
 func New(c Catalog, registry *nodes.Registry, authority Authority, options Options) *Service {
 	if options.Validity <= 0 {
 		options.Validity = 30 * 24 * time.Hour
+	}
+	if options.RenewPause <= 0 {
+		options.RenewPause = renewPause
 	}
 	if options.PurgeDelay <= 0 {
 		options.PurgeDelay = 14 * 24 * time.Hour

@@ -16,7 +16,7 @@ import (
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
 )
 
-// renewPause is the least between two certificates of one data plane.
+// renewPause is the least between two certificates of one data plane, by default.
 const renewPause = 2 * time.Second
 
 // Renew certifies another key of the data plane that calls.
@@ -62,7 +62,7 @@ func (s *Service) renew(ctx context.Context, with mtls.Identity, said *enrolv1.R
 		if _, held := d.Find(with.Serial); !held { // revoked or replaced since it was admitted
 			return d, refuse("the certificate that it calls with counts no more")
 		}
-		if last := d.RenewedAt; now.Unix()-last < int64(renewPause/time.Second) && last <= now.Unix() {
+		if last := d.RenewedAt; now.Unix()-last < int64(s.options.RenewPause/time.Second) && last <= now.Unix() {
 			return d, later("it was given another certificate a moment ago")
 		}
 		return d.Renew(with.Serial, certificate)

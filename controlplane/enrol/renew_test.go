@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/keepgate/keepgate/controlplane/certs"
+	"github.com/keepgate/keepgate/controlplane/enrol"
 	"github.com/keepgate/keepgate/controlplane/enrol/nodes"
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/enrolment"
@@ -35,14 +36,16 @@ func (n *node) renew(with *mtls.Source, request []byte) (*enrolment.Answer, erro
 	return &enrolment.Answer{Issued: response.GetIssued()}, err
 }
 
-// settle lets the pause between two certificates of a data plane pass, which is a time of the clock.
-func settle() { time.Sleep(2100 * time.Millisecond) }
+// paused is how long a node waits between two certificates of one data plane.
+func paused(pause time.Duration) func(*enrol.Options) {
+	return func(o *enrol.Options) { o.RenewPause = pause }
+}
 
 func TestRenew(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	one := e.node().found().serve()
-	two := e.node().serve()
+	one := e.node(paused(time.Nanosecond)).found().serve()
+	two := e.node(paused(time.Hour)).serve()
 	firstKey, nextKey := e.newKey(), e.newKey()
 	first, err := one.join(one.invite("default", "edge-1"), asking{key: firstKey})
 	e.must(err)
@@ -57,7 +60,6 @@ func TestRenew(t *testing.T) {
 		t.Errorf("again at once: %v", err)
 	}
 	fresh := e.member(next, nextKey)
-	settle()
 	if _, err := one.renew(fresh, e.request(asking{key: e.newKey()})); err != nil { // this uses it
 		t.Errorf("with the new one: %v", err)
 	}

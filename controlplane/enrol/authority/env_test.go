@@ -36,6 +36,24 @@ import (
 
 var testSchema = sync.OnceValue(func() *schema.Schema { return schema.New(plugins.All()) })
 
+// migrated is an empty database, which is copied instead of made for every test.
+var migrated = sync.OnceValues(func() (file []byte, err error) {
+	dir, err := os.MkdirTemp("", "authority")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "keep.db")
+	store, err := sqlite.Open(context.Background(), sqlite.Config{Path: path})
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(store.Migrate(context.Background()), store.Close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
 // env is a control plane on a real database, and the folder of its cluster's CA.
 type env struct {
 	t       testing.TB
@@ -50,11 +68,12 @@ type env struct {
 func newEnv(t testing.TB) *env {
 	t.Helper()
 	e := &env{t: t, path: filepath.Join(t.TempDir(), "keep.db"), folder: filepath.Join(t.TempDir(), "pki")}
-	var err error
+	empty, err := migrated()
+	e.must(err)
+	e.must(os.WriteFile(e.path, empty, 0o600))
 	e.store, err = sqlite.Open(t.Context(), sqlite.Config{Path: e.path})
 	e.must(err)
 	t.Cleanup(func() { e.store.Close() })
-	e.must(e.store.Migrate(t.Context()))
 	e.ring, err = keyring.Open(t.Context(), e.store, local.New(filepath.Join(t.TempDir(), "keyring.key")), keyringtest.Prover("trust"), keyring.Options{
 		References: func(ctx context.Context, id string) ([]record.SealedCount, error) {
 			return keyring.CountSealed(ctx, e.store, id)
