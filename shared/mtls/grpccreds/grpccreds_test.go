@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -74,7 +75,7 @@ func check(t *testing.T, address string, creds credentials.TransportCredentials)
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	_, err = healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
 	return err
@@ -121,7 +122,7 @@ func TestServerLogsWhoWasRefusedAndWhy(t *testing.T) {
 			t.Errorf("%s: client error %v, want Unavailable with %q", test.name, err, test.err)
 		}
 		// The client may know before the server has written its line.
-		for end := time.Now().Add(5 * time.Second); !strings.Contains(log.String(), test.log) && time.Now().Before(end); {
+		for end := time.Now().Add(30 * time.Second); !strings.Contains(log.String(), test.log) && time.Now().Before(end); {
 			time.Sleep(time.Millisecond)
 		}
 		if !strings.Contains(log.String(), test.log) {
@@ -135,28 +136,30 @@ func TestServerLogsWhoWasRefusedAndWhy(t *testing.T) {
 
 func TestAFloodOfRefusalsIsLoggedAtAPace(t *testing.T) {
 	t.Parallel()
-	ca := mtlstest.NewCA(t, "cluster")
-	source, _, _ := ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane}})
-	var log lines
-	creds := grpccreds.Server(source, slog.New(slog.NewTextHandler(&log, nil)), mtls.DataPlane)
-	handshake := func() {
-		near, far := net.Pipe()
-		_ = far.Close()
-		if _, _, err := creds.Clone().ServerHandshake(near); err == nil {
-			t.Error("an empty connection was accepted")
+	synctest.Test(t, func(t *testing.T) {
+		ca := mtlstest.NewCA(t, "cluster")
+		source, _, _ := ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane}})
+		var log lines
+		creds := grpccreds.Server(source, slog.New(slog.NewTextHandler(&log, nil)), mtls.DataPlane)
+		handshake := func() {
+			near, far := net.Pipe()
+			_ = far.Close()
+			if _, _, err := creds.Clone().ServerHandshake(near); err == nil {
+				t.Error("an empty connection was accepted")
+			}
 		}
-	}
-	for range 500 {
+		for range 500 {
+			handshake()
+		}
+		if n := strings.Count(log.String(), "\n"); n != 50 {
+			t.Errorf("500 refusals at once gave %d log lines, want 50", n)
+		}
+		time.Sleep(300 * time.Millisecond) // the pace allows the next one
 		handshake()
-	}
-	if n := strings.Count(log.String(), "\n"); n < 50 || n > 100 {
-		t.Errorf("500 refusals gave %d log lines, want about 50", n)
-	}
-	time.Sleep(300 * time.Millisecond) // the pace allows the next one
-	handshake()
-	if !strings.Contains(log.String(), "not_logged=4") {
-		t.Errorf("the log does not say how many it left out:\n%s", &log)
-	}
+		if !strings.Contains(log.String(), "not_logged=450") {
+			t.Errorf("the log does not say how many it left out:\n%s", &log)
+		}
+	})
 }
 
 func TestPeerOfRefusesOtherConnections(t *testing.T) {
