@@ -199,7 +199,7 @@ func TestWait(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "2 of 3") || !strings.Contains(err.Error(), "100 % were asked for") {
 		t.Errorf("one is missing: %v", err)
 	}
-	if !strings.Contains(said, "missing: edge-3 (id-edge-3) holds version 5; linked, refused: no room") || !strings.Contains(said, "1 refuse it") {
+	if !strings.Contains(said, "missing: edge-3 (id-edge-3) holds version 5; linked, refused: no room") || !strings.Contains(said, "refused by 1") {
 		t.Errorf("who is missing: %s", said)
 	}
 	if _, _, err := k.run("wait", "--environment", "prod", "--version", "5"); err != nil {

@@ -227,10 +227,10 @@ func (w *waiting) line(c count) string {
 	}
 	text := fmt.Sprintf("%d of %d data planes of %s (%.1f %%) hold version %d", c.hold, c.all, w.environment, c.percent(), w.want.Version)
 	if c.refuse > 0 {
-		text += fmt.Sprintf(", %d refuse it", c.refuse)
+		text += fmt.Sprintf(", refused by %d", c.refuse)
 	}
 	if c.absent > 0 {
-		text += fmt.Sprintf(", %d are away", c.absent)
+		text += fmt.Sprintf(", %d away", c.absent)
 	}
 	return text
 }
