@@ -30,11 +30,13 @@ type trial struct {
 func (f *Follower) Used(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.use(id)
+	if t := f.follow(id); t != nil {
+		t.usedAt = time.Now()
+	}
 }
 
-// use is Used for one who holds mu. Only keys that are known are tried.
-func (f *Follower) use(id string) *trial {
+// follow has a key be tried from now on, unless it is not known. The caller holds mu.
+func (f *Follower) follow(id string) *trial {
 	if f.view == nil || !f.view.Knows(id) {
 		return nil
 	}
@@ -43,7 +45,6 @@ func (f *Follower) use(id string) *trial {
 		t = &trial{}
 		f.trials[id] = t
 	}
-	t.usedAt = time.Now()
 	return t
 }
 
@@ -51,7 +52,8 @@ func (f *Follower) use(id string) *trial {
 func (f *Follower) Works(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if t := f.use(id); t != nil {
+	if t := f.follow(id); t != nil {
+		t.usedAt = time.Now()
 		t.worksAt, t.failedAt, t.failure = t.usedAt, time.Time{}, nil
 	}
 }

@@ -242,5 +242,5 @@ func (f *Follower) take(view *View) {
 		}
 	}
 	f.held = next
-	f.use(next.ID)
+	f.follow(next.ID)
 }

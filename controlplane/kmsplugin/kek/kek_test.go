@@ -65,7 +65,7 @@ func TestTryAndReport(t *testing.T) {
 		t.Error("Try works while nobody answers")
 	}
 	r := f.Report()
-	if r.Name != "prod" || len(r.Keys) != 1 || !r.Keys[0].IsUsed || r.Keys[0].ID != p.kek.Current() || r.HeardAt.IsZero() {
+	if r.Name != "prod" || len(r.Keys) != 1 || !r.Keys[0].IsUsed || r.Keys[0].ID != p.kek.Current() || r.HeardAt.IsZero() || !r.Keys[0].UsedAt.IsZero() {
 		t.Errorf("Report = %+v", r)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -61,6 +62,7 @@ type API struct {
 	kek     KEK
 	options Options
 	flights flights
+	pace    rate.Sometimes // of the log: who may dial can fail as fast as it likes
 
 	mu     sync.Mutex
 	said   string    // guarded by mu; the key_id that Status named last, on whichever connection
@@ -75,7 +77,7 @@ func New(cp ControlPlane, keys KEK, options Options) *API {
 	if options.Observe == nil {
 		options.Observe = func(string, string, codes.Code, time.Duration) {}
 	}
-	return &API{cp: cp, kek: keys, options: options, flights: flights{under: map[flightKey]*flight{}}}
+	return &API{cp: cp, kek: keys, options: options, flights: flights{under: map[flightKey]*flight{}}, pace: rate.Sometimes{First: 20, Interval: time.Second}}
 }
 
 // maxRequest is what the protocol's limits come to: 32 KiB of annotations, and 64 KiB of a cipher of version 1.
@@ -101,7 +103,9 @@ func (a *API) observe(ctx context.Context, request any, info *grpc.UnaryServerIn
 	version, method := split(info.FullMethod)
 	a.options.Observe(version, method, status.Code(err), time.Since(began))
 	if err != nil && method != "Status" { // that is told when it changes
-		a.options.Log.Warn("a call of the API server failed", "version", version, "method", method, "uid", uidOf(request), "error", err)
+		a.pace.Do(func() {
+			a.options.Log.Warn("a call of the API server failed", "version", version, "method", method, "uid", uidOf(request), "error", err)
+		})
 	}
 	return answer, err
 }

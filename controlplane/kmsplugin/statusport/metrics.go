@@ -118,7 +118,9 @@ func (g *gauges) Collect(to chan<- prometheus.Metric) {
 			continue
 		}
 		gauge(g.keyInfo, 1, k.ID)
-		gauge(g.used, float64(k.UsedAt.Unix()), k.ID)
+		if !k.UsedAt.IsZero() {
+			gauge(g.used, float64(k.UsedAt.Unix()), k.ID)
+		}
 		if !k.TriedAt.IsZero() {
 			gauge(g.tried, now.Sub(k.TriedAt).Seconds(), k.ID)
 		}
