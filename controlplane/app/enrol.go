@@ -41,6 +41,7 @@ func (p *plane) openEnrolment(source *mtls.Source) {
 	if source != nil {
 		whom.Signer, whom.Organisation, how.Organisation = source, source.Identity().Organisation, source.Identity().Organisation
 		how.Root = func() (enrolment.Pin, error) { return rootOf(source) }
+		how.Allows = source.AllowsName
 	}
 	if p.authorities != nil {
 		certifies = p.authorities

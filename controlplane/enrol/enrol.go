@@ -67,6 +67,7 @@ type Options struct {
 	Validity     time.Duration                 // of the certificates; default 30 days
 	PurgeDelay   time.Duration                 // how long used and expired tokens are listed; default 14 days
 	RenewPause   time.Duration                 // between two certificates of one data plane, at least; default 2 s
+	Allows       func(name string) error       // why a data plane of this name could not link; nil: any can
 	Refusal      func() error                  // why nobody can be invited here, as the settings are; nil: they can
 	Committed    func()                        // hints that something was committed
 	Journal      Journal                       // nil: nothing is recorded

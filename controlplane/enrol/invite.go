@@ -87,6 +87,11 @@ func (s *Service) mayJoin(ctx context.Context, op, environment, name string) err
 	if err := who.Validate(); err != nil {
 		return fault.New(fault.Invalid, op, "data plane", err)
 	}
+	if name != "" && s.options.Allows != nil {
+		if err := s.options.Allows(name); err != nil {
+			return fault.New(fault.Invalid, op, "data plane", err)
+		}
+	}
 	_, err := s.catalog.Get(ctx, catalog.Address{Table: tableEnvironments, Key: environment})
 	if fault.KindOf(err) == fault.NotFound {
 		return fault.Newf(fault.NotFound, op, "environments", "there is no environment %q; keepgate-cp environments list names them", environment)

@@ -1,6 +1,7 @@
 package enrol_test
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -55,8 +56,25 @@ func TestInviteRefuses(t *testing.T) {
 	if err := invite(off, enrol.Invitation{Environment: "default"}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "cluster_mtls") {
 		t.Errorf("as the settings are: %v", err)
 	}
+	strict := e.node(func(o *enrol.Options) {
+		o.Allows = func(name string) error {
+			if !strings.HasSuffix(name, ".example.com") {
+				return errors.New("it is not below example.com")
+			}
+			return nil
+		}
+	}).serve()
+	if err := invite(strict, enrol.Invitation{Environment: "default", Name: "edge-1"}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "example.com") {
+		t.Errorf("a name that could not link: %v", err)
+	}
 	if list, _, err := n.service.Tokens(ctx); err != nil || len(list) != 0 {
 		t.Errorf("tokens were made: %v %v", list, err)
+	}
+	token := strict.invite("default", "")
+	answer, err := strict.join(token, asking{name: "edge-1"})
+	wantRefused(t, "a node's word for such a name", answer, err, "example.com")
+	if _, err := strict.join(token, asking{name: "edge-1.example.com"}); err != nil {
+		t.Errorf("a name that can: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package mtls
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"slices"
 	"time"
@@ -29,15 +30,31 @@ func (s *Source) JoinConfig() *tls.Config {
 	return config
 }
 
-// shown is the own certificate with all that leads to the CAs that are believed.
+// shown is the own certificate with all that leads to the CAs that are believed, and from those to a root.
 func (t *trust) shown() tls.Certificate {
 	pair := t.pair
 	pair.Certificate = slices.Clone(pair.Certificate)
+	show := func(ca *x509.Certificate) (added bool) {
+		if slices.ContainsFunc(pair.Certificate, func(der []byte) bool { return string(der) == string(ca.Raw) }) {
+			return false
+		}
+		pair.Certificate = append(pair.Certificate, ca.Raw)
+		return true
+	}
 	chains, _ := t.ownChains(t.roots, time.Now()) // without one there is nothing to add
+	var last []*x509.Certificate
 	for _, chain := range chains {
 		for _, ca := range chain[1:] {
-			if !slices.ContainsFunc(pair.Certificate, func(der []byte) bool { return string(der) == string(ca.Raw) }) {
-				pair.Certificate = append(pair.Certificate, ca.Raw)
+			show(ca)
+		}
+		last = append(last, chain[len(chain)-1])
+	}
+	for len(last) > 0 { // a CA that is believed ends a chain, though another one of the file may have signed it
+		ca := last[0]
+		last = last[1:]
+		for _, above := range t.cas {
+			if !above.Equal(ca) && ca.CheckSignatureFrom(above) == nil && show(above) {
+				last = append(last, above)
 			}
 		}
 	}
