@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/x509"
 	"sync"
+	"time"
 
 	"github.com/keepgate/keepgate/controlplane/admin"
 	"github.com/keepgate/keepgate/controlplane/admin/authorities"
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/controlplane/enrol/authority"
+	"github.com/keepgate/keepgate/controlplane/enrol/nodes"
 	"github.com/keepgate/keepgate/controlplane/members"
 	"github.com/keepgate/keepgate/shared/mtls"
 )
@@ -87,15 +89,37 @@ func (p *plane) believingControlPlanes(ctx context.Context) (holders []authority
 	return holders, err
 }
 
-// believingDataPlanes are those that were seen within the purge delay.
+// believingDataPlanes are those that were seen within the purge delay, and those that have a certificate and were not. Those that were
+// shut out are not waited for.
 func (p *plane) believingDataPlanes(ctx context.Context) (holders []authority.Holder, err error) {
 	all, err := p.fleet.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now, enrolled := time.Now(), p.registry.List()
+	seen, out := map[string]bool{}, map[string]bool{}
+	for _, n := range enrolled {
+		out[n.Key] = n.RevokedAt > 0 && len(n.Living(now)) == 0
+	}
 	for _, d := range all {
-		holder := authority.Holder{Name: d.Environment + "/" + d.Name, Sequence: d.TrustSequence}
-		if d.Root != "" {
+		key := nodes.Key(d.Environment, d.Name)
+		if out[key] && !d.Linked {
+			continue
+		}
+		holder := authority.Holder{Name: key, Sequence: d.TrustSequence}
+		if seen[key] = true; d.Root != "" {
 			holder.Roots = []string{d.Root}
 		}
 		holders = append(holders, holder)
 	}
-	return holders, err
+	for _, n := range enrolled {
+		living := n.Living(now)
+		if seen[n.Key] || len(living) == 0 {
+			continue
+		}
+		if root := p.authorities.SignerAt(time.Unix(living[len(living)-1].IssuedAt, 0)); root != "" {
+			holders = append(holders, authority.Holder{Name: n.Key + " (not seen of late)", Roots: []string{root}})
+		}
+	}
+	return holders, nil
 }

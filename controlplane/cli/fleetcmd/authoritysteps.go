@@ -154,8 +154,8 @@ func authorityRetire(admin *adminclient.Options) *cobra.Command {
 		Use: "retire FINGERPRINT", Short: "Have nobody believe a CA any more",
 		Long: "Have nobody believe the CA any more whose fingerprint begins like that, not even where its file is still in cluster_ca_cert.\n" +
 			"That is refused while the CA signs, while a control plane node or a data plane has a certificate of it alone, and while\n" +
-			"somebody does not believe the next one yet. A data plane that is not coming back is forgotten after\n" +
-			"cluster_data_plane_purge_delay; --force does not wait for it, and cuts off whoever still needs the CA.",
+			"somebody does not believe the next one yet. A data plane that is not coming back counts until its\n" +
+			"certificate ends; --force does not wait for it, and cuts off whoever still needs the CA.",
 		Example: "  keepgate-cp fleet authority list\n  keepgate-cp fleet authority retire 5f3a9c0142d7e6b8",
 		Args:    cobra.ExactArgs(1), SilenceUsage: true,
 	}

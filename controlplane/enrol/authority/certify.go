@@ -66,6 +66,17 @@ func (a *Authorities) signer(now time.Time) (*edge, error) {
 	return e, nil
 }
 
+// SignerAt is the fingerprint of the authority below which data planes were certified at a time; "" when that cannot be told any more.
+func (a *Authorities) SignerAt(at time.Time) (fingerprint string) {
+	last := int64(-1)
+	for _, e := range a.state.Load().doc.Edges {
+		if e.State != Pending && e.SignedAt <= at.Unix() && e.SignedAt >= last {
+			last, fingerprint = e.SignedAt, e.Root
+		}
+	}
+	return fingerprint
+}
+
 func (a *Authorities) problemNow() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -68,6 +68,7 @@ type edge struct {
 	Chain     [][]byte `json:"chain,omitempty"` // DER, its own first
 	Key       material `json:"key,omitzero"`    // PKCS#8; none of a former one
 	CreatedAt int64    `json:"created_at"`
+	SignedAt  int64    `json:"signed_at,omitempty"` // when it began to sign
 
 	cert *x509.Certificate // nil of a pending one
 }

@@ -84,7 +84,7 @@ func signed(t testing.TB, above *x509.Certificate, signer *ecdsa.PrivateKey, at 
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.State, e.Chain, e.Root = Signing, [][]byte{der}, Fingerprint(above)
+	e.State, e.Chain, e.Root, e.SignedAt = Signing, [][]byte{der}, Fingerprint(above), at.Unix()+1
 	return e
 }
 

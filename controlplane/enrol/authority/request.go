@@ -143,7 +143,7 @@ func (a *Authorities) Install(ctx context.Context, chain []*x509.Certificate, fo
 		if err := a.mayCertify(ctx, op, d, id, force); err != nil {
 			return err
 		}
-		d.promote(id, e.Name)
+		d.promote(id, e.Name, now)
 		return nil
 	})
 }
@@ -202,12 +202,12 @@ func longest(chains [][]*x509.Certificate) []*x509.Certificate {
 }
 
 // promote makes the pending edge authority the one that signs, and the one before a former one, whose key is not needed any more.
-func (d *document) promote(id, name string) {
+func (d *document) promote(id, name string, now time.Time) {
 	for i := range d.Edges {
 		e := &d.Edges[i]
 		switch {
 		case e.Name == name:
-			e.State, e.Root = Signing, id
+			e.State, e.Root, e.SignedAt = Signing, id, now.Unix()
 		case e.State == Signing:
 			e.State, e.Key = Former, material{}
 		}

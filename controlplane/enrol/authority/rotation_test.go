@@ -72,6 +72,9 @@ func TestRotation(t *testing.T) {
 		}
 	}
 
+	if n.SignerAt(time.Now()) != id || n.SignerAt(time.Unix(1, 0)) != "" {
+		t.Errorf("now %s signs, and long ago %q did", n.SignerAt(time.Now()), n.SignerAt(time.Unix(1, 0)))
+	}
 	slow.Sequence, away.Sequence = second, second
 	n.seen([]authority.Holder{up, slow}, []authority.Holder{here, away, files})
 	wantFault(t, n.Retire(t.Context(), id, true), fault.Conflict, "this authority signs")
