@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keepgate/keepgate/controlplane/catalog"
@@ -76,6 +77,7 @@ type Registry struct {
 	history History
 	feed    *changefeed.Feed
 	options Options
+	asking  *rate.Limiter // of rows of those who are about to be refused
 
 	mu     sync.Mutex
 	nodes  map[string]*node  // guarded by mu; by Key
@@ -100,7 +102,7 @@ func New(c Catalog, history History, options Options) *Registry {
 	}
 	return &Registry{
 		catalog: c, history: history, options: options, feed: changefeed.New(history, changefeed.Options{Poll: options.Look}),
-		nodes: map[string]*node{}, byRow: map[string]string{},
+		asking: rate.NewLimiter(asksInSecond, asksAtOnce), nodes: map[string]*node{}, byRow: map[string]string{},
 	}
 }
 

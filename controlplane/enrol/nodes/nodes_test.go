@@ -3,12 +3,17 @@ package nodes_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
+	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/enrol/nodes"
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/enrolment"
@@ -60,6 +65,42 @@ func TestARowOfAnotherNodeIsReadBeforeRefusing(t *testing.T) {
 	if err := r.Admit(t.Context(), l.cs, l.who); err != nil {
 		t.Error(err)
 	}
+}
+
+// Names that nobody was given, as many as somebody likes, neither fill the memory nor keep the database busy.
+func TestAFloodOfNames(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	counting := &counted{Catalog: e.catalog}
+	r := nodes.New(counting, e.store, nodes.Options{})
+	e.must(r.Load(t.Context()))
+	l := e.link("edge-1", e.edge)
+	begun := time.Now()
+	const flood = 2000
+	for i := range flood {
+		who := l.who
+		who.Name = fmt.Sprint("edge-", i)
+		if err := r.Admit(t.Context(), l.cs, who); !errors.Is(err, nodes.ErrUnknown) {
+			t.Fatal(err)
+		}
+	}
+	if most := 210 + int64(100*time.Since(begun).Seconds()); counting.gets.Load() > most {
+		t.Errorf("%d looks at the database in %v", counting.gets.Load(), time.Since(begun))
+	}
+	if n := nodes.Known(r); n != 0 {
+		t.Errorf("%d names are remembered", n)
+	}
+}
+
+// counted counts looks at single rows.
+type counted struct {
+	*catalog.Catalog
+	gets atomic.Int64
+}
+
+func (c *counted) Get(ctx context.Context, at catalog.Address) (proto.Message, error) {
+	c.gets.Add(1)
+	return c.Catalog.Get(ctx, at)
 }
 
 func TestAnOlderCertificateCountsUntilTheNewerIsUsed(t *testing.T) {

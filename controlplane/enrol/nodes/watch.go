@@ -12,8 +12,12 @@ import (
 	"github.com/keepgate/keepgate/shared/mtls"
 )
 
-// askAgain is how often at most a row is read because its data plane is about to be refused.
-const askAgain = 250 * time.Millisecond
+// How often at most a row is read because its data plane is about to be refused, and how often any row is.
+const (
+	askAgain     = 250 * time.Millisecond
+	asksInSecond = 100
+	asksAtOnce   = 200
+)
 
 // Admit says whether a data plane may link with the certificate that it shows. A certificate that is used for the first
 // time ends the ones before it. The error of a revoked one is a *[Revoked].
@@ -69,17 +73,19 @@ func (r *Registry) judge(key string, s shown) error {
 	return judge(n.document, n.unreadable != nil, s)
 }
 
-// mayAsk bounds how often a node that is refused costs a look at the database.
+// mayAsk bounds how often those who are about to be refused cost a look at the database: each of them, and all together,
+// since whoever has an edge authority's key can have any number of names.
 func (r *Registry) mayAsk(key string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := r.at(key)
-	now := time.Now()
-	if now.Sub(n.asked) < askAgain {
-		return false
+	if n := r.nodes[key]; n != nil {
+		now := time.Now()
+		if now.Sub(n.asked) < askAgain {
+			return false
+		}
+		n.asked = now
 	}
-	n.asked = now
-	return true
+	return r.asking.Allow()
 }
 
 // refresh reads what is on record of one identity now.
