@@ -82,6 +82,7 @@ func (c *camera) Create(path string, mode fs.FileMode) (durable.File, error) {
 	c.shoot()
 	return c.Disk.Create(path, mode)
 }
+
 func (c *camera) Append(path string, mode fs.FileMode) (durable.File, error) {
 	c.shoot()
 	return c.Disk.Append(path, mode)
@@ -93,6 +94,7 @@ func (c *camera) Mkdir(path string, mode fs.FileMode) error {
 	c.shoot()
 	return c.Disk.Mkdir(path, mode)
 }
+
 func (c *camera) Symlink(target, path string) error { c.shoot(); return c.Disk.Symlink(target, path) }
 
 // planeIn is a data plane over a prefix, with the defaults of keepgate-dp.
@@ -156,26 +158,57 @@ func starts(step int) int {
 	return 1
 }
 
-// A process that is killed at any step of a renewal starts again with an identity, and with what it held.
-func TestARenewalCutShortAnywhere(t *testing.T) {
+// A process that is killed at any step of a change starts again with an identity, and with what it held.
+func TestAChangeCutShortAnywhere(t *testing.T) {
 	t.Parallel()
-	c, prefix := enroltest.New(t), t.TempDir()
-	disk := &camera{t: t}
-	p := joinedPlane(t, c, prefix, disk)
-	before := p.belonging.source.Identity().Serial
-	disk.prefix = prefix
-	renewed(t, p, c)
-	disk.shoot()
-	disk.prefix = ""
-	after := p.belonging.source.Identity().Serial
-	if err := p.store.Close(); err != nil {
-		t.Fatal(err)
+	for name, change := range map[string]func(t *testing.T, p *plane, c *enroltest.Cluster){
+		"renewal": func(t *testing.T, p *plane, c *enroltest.Cluster) { renewed(t, p, c) },
+		"another trust": func(t *testing.T, p *plane, c *enroltest.Cluster) {
+			if err := p.belonging.member.Trust(enroltest.Bundle(6, c.Root, enroltest.NewAuthority(t, "next")), c.Shown()); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"joining again": func(t *testing.T, p *plane, c *enroltest.Cluster) {
+			c.Trust = enroltest.Bundle(6, c.Root)
+			wish := enrol.Wish{Token: c.Token(t), Nodes: []string{c.Listen(t)}, Dial: enroltest.Straight, Again: true}
+			if _, err := p.belonging.folder.Join(t.Context(), wish); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, prefix := enroltest.New(t), t.TempDir()
+			disk := &camera{t: t}
+			p := joinedPlane(t, c, prefix, disk)
+			before := standingOf(p)
+			disk.prefix = prefix
+			change(t, p, c)
+			disk.shoot()
+			disk.prefix = ""
+			p.reread()
+			after := standingOf(p)
+			if err := p.store.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if before == after || len(disk.shots) < 15 {
+				t.Fatalf("from %s to %s in %d steps", before, after, len(disk.shots))
+			}
+			mustStartAnywhere(t, disk.shots, before, after)
+		})
 	}
-	if before == after || len(disk.shots) < 20 {
-		t.Fatalf("from serial %s to %s in %d steps", before, after, len(disk.shots))
-	}
+}
+
+// standingOf is what of a node changes: its certificate, or whom it believes.
+func standingOf(p *plane) string {
+	s := p.standing()
+	return fmt.Sprint(s.Serial, " ", s.TrustSequence)
+}
+
+func mustStartAnywhere(t *testing.T, shots []string, before, after string) {
+	t.Helper()
 	switched := 0
-	for i, shot := range disk.shots {
+	for i, shot := range shots {
 		for start := range starts(i) {
 			again := planeIn(t, shot, enrol.Disk{})
 			if err := again.open(); err != nil {
@@ -188,18 +221,18 @@ func TestARenewalCutShortAnywhere(t *testing.T) {
 			if keys, err := again.belonging.folder.OtherKeys(); err != nil || len(keys) != 0 {
 				t.Errorf("step %d, start %d: keys from before are left: %v, %v", i, start, keys, err)
 			}
-			if got := again.belonging.source.Identity().Serial; start == 0 && got == after {
+			if got := standingOf(again); start == 0 && got == after {
 				switched++
 			} else if got != before && got != after {
-				t.Errorf("step %d: serial %s", i, got)
+				t.Errorf("step %d: it stands as %s", i, got)
 			}
 			if err := again.store.Close(); err != nil {
 				t.Error(err)
 			}
 		}
 	}
-	if switched == 0 || switched == len(disk.shots) {
-		t.Errorf("%d of %d starts have the new certificate", switched, len(disk.shots))
+	if switched == 0 || switched == len(shots) {
+		t.Errorf("%d of %d starts have what is new", switched, len(shots))
 	}
 }
 
