@@ -239,7 +239,7 @@ func (e *env) caughtUp() *version {
 
 func (e *env) eventually(what string, holds func() bool) {
 	e.t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if holds() {
 			return
 		}

@@ -31,8 +31,8 @@ func checks(plugin string) string {
 // facts is what counts of a row for who holds it. All of it is in clear, so that rows which do not open are selected as
 // ever. entity is nil where the row cannot be read at all: then what it was known to be before counts on, beside what
 // stands in the row's columns.
-func (w *wire) facts(row record.Row, entity proto.Message, before selection.Row) selection.Row {
-	facts := selection.Row{Ref: selection.Ref{Table: row.Table, ID: row.ID}, Workspace: row.Workspace, Tags: slices.Clone(row.Tags)}
+func (w *wire) facts(row record.Row, entity proto.Message, before *selection.Row) *selection.Row {
+	facts := &selection.Row{Ref: selection.Ref{Table: row.Table, ID: row.ID}, Workspace: row.Workspace, Tags: slices.Clone(row.Tags)}
 	if known, ok := w.schema.Entity(row.Table); ok {
 		for _, f := range known.Foreign {
 			if id := row.Foreign[f.Field.Name]; id != "" {
@@ -42,8 +42,11 @@ func (w *wire) facts(row record.Row, entity proto.Message, before selection.Row)
 	}
 	switch m := entity.(type) {
 	case nil:
-		before.Ref, before.Workspace, before.Tags, before.Parents = facts.Ref, facts.Workspace, facts.Tags, facts.Parents
-		return before
+		if before != nil {
+			known := *before
+			known.Workspace, known.Tags, known.Parents = facts.Workspace, facts.Tags, facts.Parents
+			return &known
+		}
 	case *configv1.Service:
 		facts.Name, facts.Host = m.GetName(), strings.ToLower(m.GetHost())
 		facts.Authorities = m.GetCaCertificates().GetValues()
@@ -51,7 +54,7 @@ func (w *wire) facts(row record.Row, entity proto.Message, before selection.Row)
 		facts.Name, facts.Names, facts.TLS = m.GetName(), namesOf(m), overTLS(m.GetProtocols().GetValues())
 	case *configv1.Plugin:
 		facts.Name = m.GetName()
-		w.needsOf(m, &facts)
+		w.needsOf(m, facts)
 	case *configv1.Consumer:
 		facts.Name = m.GetUsername()
 	case *configv1.ConsumerGroup:

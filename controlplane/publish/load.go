@@ -87,7 +87,7 @@ func (p *Publisher) form(ctx context.Context, w *wire, rows []record.Row) *state
 		}
 	}
 	s := &state{wire: w, forms: make(map[selection.Ref]*form, len(readings))}
-	facts, selects := make([]selection.Row, 0, len(readings)), make([]selection.Environment, len(w.environments))
+	facts, selects := make([]*selection.Row, 0, len(readings)), make([]selection.Environment, len(w.environments))
 	for i := range readings {
 		r := &readings[i]
 		if r.form == nil {

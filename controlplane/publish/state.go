@@ -28,14 +28,14 @@ type reading struct {
 	ref   record.Ref
 	gone  bool
 	form  *form
-	facts selection.Row
+	facts *selection.Row
 	err   error // it does not open
 }
 
-// facts returns what a row counted as so far.
-func (s *state) facts(ref record.Ref) selection.Row {
+// facts returns what a row counted as so far, nil when it was not there.
+func (s *state) facts(ref record.Ref) *selection.Row {
 	if s == nil {
-		return selection.Row{}
+		return nil
 	}
 	return s.selection.Row(selection.Ref{Table: ref.Table, ID: ref.ID})
 }
@@ -45,7 +45,7 @@ func (p *Publisher) take(readings []reading) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.state
-	var puts []selection.Row
+	var puts []*selection.Row
 	var deletes []selection.Ref
 	for i := range readings {
 		r := &readings[i]

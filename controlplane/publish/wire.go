@@ -59,7 +59,7 @@ func (w *wire) travels(table string) bool {
 
 // form returns the form in which a row of a table that travels does so, and what counts of it. With an error, which says
 // why the row does not open, it is the form that has data planes keep what they have.
-func (w *wire) form(ctx context.Context, row record.Row, before selection.Row) (*form, selection.Row, error) {
+func (w *wire) form(ctx context.Context, row record.Row, before *selection.Row) (*form, *selection.Row, error) {
 	f := &form{ref: refOf(row), entry: configset.Entry{Kind: row.Table, ID: row.ID}}
 	entity, err := w.catalog.Open(ctx, row)
 	facts := w.facts(row, entity, before)

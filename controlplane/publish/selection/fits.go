@@ -69,18 +69,18 @@ func (s *Selection) settleFits() {
 func (s *Selection) fitAgain(n *node) (changed bool) {
 	chosen := false // by its tags, in some environment
 	for e := range s.environments {
-		chosen = chosen || s.chooses(e, &n.row)
+		chosen = chosen || s.chooses(e, n.row)
 	}
 	for e := range s.environments {
 		environment, now := &s.environments[e], flags(0)
 		if environment.Covers(n.row.Workspace) {
-			if environment.Tags == nil || s.chooses(e, &n.row) {
+			if environment.Tags == nil || s.chooses(e, n.row) {
 				now = own | tagged
 			} else if !chosen || n.row.Table == tableAuthorities {
 				now = own
 			}
 		}
-		if now != 0 && s.complete(&n.row, e) {
+		if now != 0 && s.complete(n.row, e) {
 			now |= fit
 		}
 		if before := n.flags[e] &^ held; now != before {

@@ -19,10 +19,10 @@ func (x *index) add(n *node) {
 	for _, parent := range n.row.Parents {
 		addTo(x.children, parent, n)
 	}
-	if at, ok := nameOf(&n.row); ok {
+	if at, ok := nameOf(n.row); ok {
 		addTo(x.named, at, n)
 	}
-	if at, ok := placeOf(&n.row); ok {
+	if at, ok := placeOf(n.row); ok {
 		addTo(x.placed, at, n)
 	}
 }
@@ -31,10 +31,10 @@ func (x *index) remove(n *node) {
 	for _, parent := range n.row.Parents {
 		removeFrom(x.children, parent, n)
 	}
-	if at, ok := nameOf(&n.row); ok {
+	if at, ok := nameOf(n.row); ok {
 		removeFrom(x.named, at, n)
 	}
-	if at, ok := placeOf(&n.row); ok {
+	if at, ok := placeOf(n.row); ok {
 		removeFrom(x.placed, at, n)
 	}
 }

@@ -123,7 +123,7 @@ func (s *Selection) settle() {
 func (s *Selection) answer(n *node) {
 	flipped := false
 	for e := range s.environments {
-		now := n.flags[e]&fit != 0 && s.wanted(&n.row, e)
+		now := n.flags[e]&fit != 0 && s.wanted(n.row, e)
 		if now == (n.flags[e]&held != 0) {
 			continue
 		}
@@ -131,9 +131,9 @@ func (s *Selection) answer(n *node) {
 		n.flags[e] ^= held
 		flipped = true
 		if now {
-			s.contribute(&n.row, e, 1)
+			s.contribute(n.row, e, 1)
 		} else {
-			s.contribute(&n.row, e, -1)
+			s.contribute(n.row, e, -1)
 		}
 	}
 	if flipped {

@@ -63,8 +63,8 @@ func TestNamesMeet(t *testing.T) {
 				if first {
 					rows, route = route, rows
 				}
-				s.Update(rows, nil)
-				s.Update(route, nil)
+				s.Update(pointers(rows), nil)
+				s.Update(pointers(route), nil)
 				if want := host == "*" || meets(sni, host); s.Held(0, ref) != want {
 					t.Errorf("a certificate for %q with a route for %q: held is %v", sni, host, !want)
 				}

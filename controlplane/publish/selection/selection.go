@@ -96,7 +96,7 @@ type Selection struct {
 
 // node is a row and what follows of it, by environment.
 type node struct {
-	row    Row
+	row    *Row
 	level  uint8
 	queued bool // in its queue
 	fitted bool // in fits
@@ -122,16 +122,16 @@ func New(environments []Environment, home string) *Selection {
 }
 
 // Update tells of rows that are new or changed, and of rows that are gone, and returns which environment holds other
-// rows for that. Rows that are gone are among them.
-func (s *Selection) Update(puts []Row, deletes []Ref) []Flip {
+// rows for that. Rows that are gone are among them. The rows are kept and must not be changed any more.
+func (s *Selection) Update(puts []*Row, deletes []Ref) []Flip {
 	s.before = make(map[*node][]flags, len(puts))
 	for _, ref := range deletes {
 		if n := s.nodes[ref]; n != nil {
 			s.drop(n)
 		}
 	}
-	for i := range puts {
-		s.put(&puts[i])
+	for _, row := range puts {
+		s.put(row)
 	}
 	s.settleFits()
 	s.settle()
@@ -153,19 +153,19 @@ func (s *Selection) Held(environment int, ref Ref) bool {
 	return n != nil && n.flags[environment]&held != 0
 }
 
-// Row returns what a row counts as; nothing when it is not there.
-func (s *Selection) Row(ref Ref) Row {
+// Row returns what a row counts as, nil when it is not there.
+func (s *Selection) Row(ref Ref) *Row {
 	if n := s.nodes[ref]; n != nil {
 		return n.row
 	}
-	return Row{}
+	return nil
 }
 
 // put takes a row in.
 func (s *Selection) put(row *Row) {
 	n := s.nodes[row.Ref]
 	if n == nil {
-		n = &node{row: *row, level: levelOf(row), flags: make([]flags, len(s.environments))}
+		n = &node{row: row, level: levelOf(row), flags: make([]flags, len(s.environments))}
 		s.nodes[row.Ref] = n
 		s.touch(n)
 		s.index.add(n)
@@ -178,12 +178,12 @@ func (s *Selection) put(row *Row) {
 		for e := range s.environments {
 			if n.flags[e]&held != 0 {
 				s.contribute(row, e, 1)
-				s.contribute(&n.row, e, -1)
+				s.contribute(n.row, e, -1)
 			}
 		}
 		s.enqueueOwners(n)
 		s.index.remove(n)
-		n.row, n.level, n.queued = *row, levelOf(row), n.queued && n.level == levelOf(row)
+		n.row, n.level, n.queued = row, levelOf(row), n.queued && n.level == levelOf(row)
 		s.index.add(n)
 	}
 	s.refit(n)
@@ -196,7 +196,7 @@ func (s *Selection) drop(n *node) {
 	s.touch(n)
 	for e := range s.environments {
 		if n.flags[e]&held != 0 {
-			s.contribute(&n.row, e, -1)
+			s.contribute(n.row, e, -1)
 		}
 	}
 	clear(n.flags)

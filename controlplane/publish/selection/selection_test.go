@@ -49,7 +49,7 @@ func TestFollowingAndStartingAnewAgree(t *testing.T) {
 			for _, ref := range deletes {
 				delete(rows, ref)
 			}
-			for _, flip := range s.Update(slices.Collect(maps.Values(puts)), deletes) {
+			for _, flip := range s.Update(pointers(slices.Collect(maps.Values(puts))), deletes) {
 				if shown[flip.Environment][flip.Ref] == flip.Held {
 					t.Fatalf("%v is told twice to be held: %v", flip.Ref, flip.Held)
 				}
@@ -60,7 +60,7 @@ func TestFollowingAndStartingAnewAgree(t *testing.T) {
 				}
 			}
 			fresh := selection.New(environments, "w0")
-			fresh.Update(slices.Collect(maps.Values(rows)), nil)
+			fresh.Update(pointers(slices.Collect(maps.Values(rows))), nil)
 			for i, environment := range environments {
 				rules := &oracle{environment: environment, all: environments, home: "w0", rows: rows}
 				want := rules.solve()
@@ -117,7 +117,7 @@ func TestAServiceGoesWithItsUpstream(t *testing.T) {
 	}
 	s := selection.New(environments, "w")
 	for _, step := range steps {
-		s.Update(step.puts, step.deletes)
+		s.Update(pointers(step.puts), step.deletes)
 		if s.Held(0, service.Ref) != step.held || s.Held(1, service.Ref) || s.Held(0, upstream.Ref) != (step.what == "the upstream is nobody's own") {
 			t.Errorf("%s: prod holds the service: %v, the upstream: %v", step.what, s.Held(0, service.Ref), s.Held(0, upstream.Ref))
 		}

@@ -81,7 +81,7 @@ func (s *Selection) wantsConsumer(r *Row, e int) bool {
 		return true
 	}
 	for child := range s.index.children[r.Ref] {
-		if isCredential(child.row.Table) && child.flags[e]&fit != 0 && s.checked(&child.row, e) {
+		if isCredential(child.row.Table) && child.flags[e]&fit != 0 && s.checked(child.row, e) {
 			return true
 		}
 	}

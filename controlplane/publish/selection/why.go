@@ -12,7 +12,7 @@ func (s *Selection) Why(environment int, ref Ref) string {
 	if n == nil || n.flags[environment]&held == 0 {
 		return ""
 	}
-	r, e := &n.row, environment
+	r, e := n.row, environment
 	switch r.Table {
 	case tableServices, tableRoutes:
 		return s.whySelected(r, e)
@@ -62,7 +62,7 @@ func (s *Selection) whySelected(r *Row, e int) string {
 		return "a route that is selected leads to it"
 	}
 	if service := s.nodes[Ref{tableServices, r.parent(tableServices)}]; service != nil {
-		if i := own(&service.row); i >= 0 {
+		if i := own(service.row); i >= 0 {
 			return fmt.Sprintf("its service carries the tag %q", service.row.Tags[i])
 		}
 	}
@@ -99,7 +99,7 @@ func refs(list []Ref) string {
 }
 
 // Rows returns the rows of a table that an environment holds, in no order; those of all tables for "".
-func (s *Selection) Rows(environment int, table string) (rows []Row) {
+func (s *Selection) Rows(environment int, table string) (rows []*Row) {
 	for ref, n := range s.nodes {
 		if (table == "" || ref.Table == table) && n.flags[environment]&held != 0 {
 			rows = append(rows, n.row)

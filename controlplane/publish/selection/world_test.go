@@ -106,3 +106,11 @@ func (w world) row(table, workspace, number string) selection.Row {
 	}
 	return r
 }
+
+func pointers(rows []selection.Row) []*selection.Row {
+	list := make([]*selection.Row, len(rows))
+	for i := range rows {
+		list[i] = &rows[i]
+	}
+	return list
+}
