@@ -200,6 +200,20 @@ func encryption(providers ...string) string {
 	return text
 }
 
+// shipped is the configuration of deploy/kubernetes, for a plugin's socket and this API server's objects.
+func shipped(t *testing.T, endpoint string) string {
+	t.Helper()
+	root, err := harness.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "deploy", "kubernetes", "encryption-configuration.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.NewReplacer("unix:///run/keepgate/kms.sock", endpoint, "[secrets, configmaps]", "[flunders.wardle.example.com]").Replace(string(text))
+}
+
 // serve starts it and returns when it is ready.
 func (s *apiServer) serve() {
 	s.t.Helper()

@@ -46,7 +46,7 @@ func TestSecretsOfACluster(t *testing.T) {
 	plugin.Start()
 	first := i.current()
 	knows(t, plugin, first)
-	api := newAPIServer(t, i.Cluster, i.etcd, "apiserver", encryption("v2 keepgate "+plugin.Endpoint()))
+	api := newAPIServer(t, i.Cluster, i.etcd, "apiserver", shipped(t, plugin.Endpoint()))
 	api.serve()
 	api.create("one", "canary-secret-one")
 

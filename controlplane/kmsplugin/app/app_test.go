@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -50,6 +51,35 @@ func TestCheckRefuses(t *testing.T) {
 				t.Errorf("Check = %v, want %q", err, test.says)
 			}
 		})
+	}
+}
+
+// The settings that are shipped are read without a fault, and name the socket that the encryption configuration does.
+func TestShippedSettings(t *testing.T) {
+	t.Parallel()
+	const folder = "../../../deploy/kubernetes/"
+	var s kmssettings.KMS
+	loaded, err := settings.Load(&s, settings.Sources{File: folder + "kms.conf"})
+	if err != nil || len(loaded.Warnings) > 0 {
+		t.Fatalf("%v, %v", err, loaded)
+	}
+	if len(s.Cluster.ControlPlane) != 2 || s.Cluster.CRL == "" {
+		t.Errorf("they say %+v", s.Cluster)
+	}
+	for file, words := range map[string][]string{
+		"encryption-configuration.yaml": {s.Plugin.Listen},
+		"keepgate-kms.service":          {"--conf /etc/keepgate/kms.conf", "StateDirectory=" + strings.TrimPrefix(s.Process.Prefix, "/var/lib/"), "RuntimeDirectory=keepgate\n"},
+		"keepgate-kms.yaml":             {"/etc/keepgate/kms.conf", s.Process.Prefix, "mountPath: /run/keepgate}", "port: 8101"},
+	} {
+		text, err := os.ReadFile(folder + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range words {
+			if !strings.Contains(string(text), word) {
+				t.Errorf("%s does not say %q", file, word)
+			}
+		}
 	}
 }
 
