@@ -3,9 +3,6 @@ package doctorcmd
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -46,12 +43,12 @@ func Command(examine Examine) (*cobra.Command, error) {
 		}
 		findings := append(doubts(loaded.Warnings), examine(cmd.Context(), s)...)
 		if *asJSON {
-			err = writeJSON(cmd.OutOrStdout(), findings)
+			err = finding.WriteJSON(cmd.OutOrStdout(), findings)
 		} else {
-			err = writeText(cmd.OutOrStdout(), findings)
+			err = finding.WriteText(cmd.OutOrStdout(), findings)
 		}
 		if wrong := finding.Count(findings, finding.Wrong); err == nil && wrong > 0 {
-			return failed(wrong)
+			return finding.Failed(wrong)
 		}
 		return err
 	}
@@ -68,48 +65,4 @@ func doubts(warnings []string) (findings []finding.Finding) {
 		findings = append(findings, finding.Finding{Area: "settings", Step: "read", Verdict: finding.Warning, Fact: fact, Mend: mend})
 	}
 	return findings
-}
-
-// failed says how many things are wrong.
-type failed int
-
-func (f failed) Error() string {
-	if f == 1 {
-		return "one thing is wrong"
-	}
-	return fmt.Sprintf("%d things are wrong", int(f))
-}
-
-func writeJSON(out io.Writer, findings []finding.Finding) error {
-	encoder := json.NewEncoder(out)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(map[string]any{
-		"wrong": finding.Count(findings, finding.Wrong), "warnings": finding.Count(findings, finding.Warning), "findings": findings,
-	})
-}
-
-func writeText(out io.Writer, findings []finding.Finding) error {
-	width := 0
-	for _, one := range findings {
-		width = max(width, len(one.Step))
-	}
-	area := ""
-	for _, one := range findings {
-		if one.Area != area {
-			area = one.Area
-			if _, err := fmt.Fprintln(out, area); err != nil {
-				return err
-			}
-		}
-		if _, err := fmt.Fprintf(out, "  %-7s  %-*s  %s\n", one.Verdict, width, one.Step, one.Fact); err != nil {
-			return err
-		}
-		if one.Mend != "" {
-			if _, err := fmt.Fprintf(out, "  %-7s  %-*s  → %s\n", "", width, "", one.Mend); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -2,9 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -44,48 +41,14 @@ func doctor(examine func(context.Context, kmssettings.KMS) []finding.Finding) (*
 		}
 		findings := examine(cmd.Context(), s)
 		if *asJSON {
-			err = writeJSON(cmd.OutOrStdout(), findings)
+			err = finding.WriteJSON(cmd.OutOrStdout(), findings)
 		} else {
-			err = writeText(cmd.OutOrStdout(), findings)
+			err = finding.WriteText(cmd.OutOrStdout(), findings)
 		}
 		if wrong := finding.Count(findings, finding.Wrong); err == nil && wrong > 0 {
-			return failed(wrong)
+			return finding.Failed(wrong)
 		}
 		return err
 	}
 	return cmd, nil
-}
-
-// failed says how many things are wrong.
-type failed int
-
-func (f failed) Error() string {
-	if f == 1 {
-		return "one thing is wrong"
-	}
-	return fmt.Sprintf("%d things are wrong", int(f))
-}
-
-func writeJSON(out io.Writer, findings []finding.Finding) error {
-	encoder := json.NewEncoder(out)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(map[string]any{
-		"wrong": finding.Count(findings, finding.Wrong), "warnings": finding.Count(findings, finding.Warning), "findings": findings,
-	})
-}
-
-func writeText(out io.Writer, findings []finding.Finding) error {
-	area := ""
-	for _, one := range findings {
-		if one.Area != area {
-			area = one.Area
-			fmt.Fprintln(out, area)
-		}
-		fmt.Fprintf(out, "  %-7s  %-11s  %s\n", one.Verdict, one.Step, one.Fact)
-		if one.Mend != "" {
-			fmt.Fprintf(out, "  %-7s  %-11s  → %s\n", "", "", one.Mend)
-		}
-	}
-	return nil
 }
