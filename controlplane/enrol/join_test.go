@@ -7,7 +7,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -18,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/catalog"
@@ -367,33 +367,37 @@ func TestFloodOfGuesses(t *testing.T) {
 	}
 }
 
-// Whoever connects and says nothing does not keep others out.
+// Whoever connects and says nothing does not keep others out for long, and those who are too many are told.
 func TestWhoSaysNothing(t *testing.T) {
 	t.Parallel()
-	n := newEnv(t).node().found().serve()
-	silent := func() *tls.Conn {
-		conn, err := tls.Dial("tcp", n.address, &tls.Config{NextProtos: []string{enrolment.Protocol}, InsecureSkipVerify: true})
-		n.must(err)
-		t.Cleanup(func() { _ = conn.Close() })
-		return conn
-	}
-	for range 20 { // more than are worked for at once
-		silent()
-	}
-	if _, err := n.join(n.invite("default", "edge-1"), asking{}); err != nil {
-		t.Errorf("beside those who say nothing: %v", err)
-	}
-	told := make(chan bool, 40)
-	for range 40 { // more than one network may be; which of them are told is for the scheduler to say
-		conn := silent()
-		go func() {
-			var response enrolv1.JoinResponse
-			told <- enrolment.ReadFrame(conn, &response) == nil && response.GetRefusal().GetAgain()
-		}()
-	}
-	if !<-told { // those who got in are not answered yet
-		t.Error("nobody is told that there are too many")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		service := enrol.New(nil, nil, nil, enrol.Options{})
+		var serving sync.WaitGroup
+		connect := func() net.Conn {
+			near, far := net.Pipe()
+			serving.Go(func() { service.Serve(t.Context(), far) })
+			return near
+		}
+		var silent []net.Conn
+		for range 32 {
+			silent = append(silent, connect())
+		}
+		synctest.Wait()
+		var response enrolv1.JoinResponse
+		if err := enrolment.ReadFrame(connect(), &response); err != nil || !response.GetRefusal().GetAgain() {
+			t.Errorf("one too many is told %v, %v", response.GetRefusal(), err)
+		}
+		begun := time.Now()
+		serving.Wait()
+		if waited := time.Since(begun); waited > enrolment.Deadline {
+			t.Errorf("they could stay for %v", waited)
+		}
+		for _, conn := range silent {
+			if _, err := conn.Read(make([]byte, 1)); err == nil {
+				t.Error("whoever says nothing is answered")
+			}
+		}
+	})
 }
 
 func TestCrowd(t *testing.T) {
