@@ -27,7 +27,7 @@ func TestKnock(t *testing.T) {
 	control := mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane}}
 	issuing := func(ca *mtlstest.CA) func(mtls.Identity, crypto.PublicKey, time.Duration) ([][]byte, *x509.Certificate, error) {
 		return func(id mtls.Identity, public crypto.PublicKey, valid time.Duration) ([][]byte, *x509.Certificate, error) {
-			leaf, err := certs.CertifyNode(ca.Cert, ca.Key().(crypto.Signer), id, public, valid)
+			leaf, err := certs.CertifyNode(ca.Cert, ca.Key(), id, public, valid)
 			if err != nil {
 				return nil, nil, err
 			}

@@ -27,6 +27,8 @@ const (
 	pollEvery = 500 * time.Millisecond
 	// restFactor is how much longer than asking took nothing is asked: a large fleet is much to read.
 	restFactor = 4
+	// lookPatience is how long a last look may take.
+	lookPatience = 30 * time.Second
 	// maxNamed is how many of those that are missing are named.
 	maxNamed = 100
 )
@@ -63,12 +65,7 @@ func waitCommand(admin *adminclient.Options) *cobra.Command {
 		if w.client, err = admin.Open(); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
-		defer cancel()
-		last, err := w.run(ctx)
-		if cmd.Context().Err() != nil {
-			return cmd.Context().Err()
-		}
+		last, err := w.run(cmd.Context(), time.Now().Add(timeout))
 		switch {
 		case err != nil:
 			return err
@@ -100,18 +97,17 @@ func (w *waiting) demand(version string, timeout time.Duration) error {
 	return nil
 }
 
-// run asks until enough hold it or the time is over, and returns what was true last.
-func (w *waiting) run(ctx context.Context) (last count, err error) {
+// run asks until enough hold it or the time is over, and returns what was true last. However short the time is, it looks once.
+func (w *waiting) run(ctx context.Context, end time.Time) (last count, err error) {
 	if err := w.known(ctx); err != nil {
 		return last, err
 	}
 	for {
 		began := time.Now()
-		now, err := w.count(ctx)
-		if ctx.Err() != nil {
-			return last, nil
-		}
+		now, err := w.look(ctx, end)
 		switch refusal, refused := errors.AsType[*adminclient.Refusal](err); {
+		case ctx.Err() != nil:
+			return last, ctx.Err()
 		case refused && refusal.Status < http.StatusInternalServerError:
 			return last, err
 		case err != nil: // it may be starting anew
@@ -120,15 +116,22 @@ func (w *waiting) run(ctx context.Context) (last count, err error) {
 			last = now
 			w.progress(w.line(last))
 		}
-		if last.enough(w.percent) {
+		left := time.Until(end)
+		if last.enough(w.percent) || left <= 0 {
 			return last, nil
 		}
 		select {
 		case <-ctx.Done():
-			return last, nil
-		case <-time.After(max(pollEvery, restFactor*time.Since(began))):
+		case <-time.After(min(left, max(pollEvery, restFactor*time.Since(began)))):
 		}
 	}
+}
+
+// look counts, and takes a while for that after the time is over too.
+func (w *waiting) look(ctx context.Context, end time.Time) (count, error) {
+	ctx, cancel := context.WithDeadline(ctx, end.Add(lookPatience))
+	defer cancel()
+	return w.count(ctx)
 }
 
 // known refuses an environment that is not there. Who may not read environments is not told.
@@ -259,5 +262,9 @@ func (w *waiting) late(out io.Writer, c count, timeout time.Duration) error {
 		}
 		fmt.Fprintf(out, "  missing: %s (%s) holds %s; %s\n", printable(d.Name), d.ID, d.holds(), state)
 	}
-	return fmt.Errorf("after %s %s; %g %% were asked for", timeout, w.line(c), w.percent)
+	line := w.line(c)
+	if !c.ready && w.said != "" { // which may be why nobody answered
+		line = w.said
+	}
+	return fmt.Errorf("after %s: %s; %g %% were asked for", timeout, line, w.percent)
 }
