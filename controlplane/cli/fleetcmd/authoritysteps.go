@@ -68,7 +68,7 @@ func create(cmd *cobra.Command, client *adminclient.Client, dir string, valid ti
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "note: %s\n", notice)
 	}
 	for _, r := range shown.Authorities {
-		if r.State == "trusted" && len(r.Needing) > 0 {
+		if r.State == "trusted" && len(r.Needing) > 0 && len(shown.Edges) > 1 { // nothing is replaced by the first
 			_, _ = fmt.Fprintf(out, "%.*s is needed until these have certificates of another one: %q\n", shownDigits, r.Fingerprint, r.Needing)
 		}
 	}
