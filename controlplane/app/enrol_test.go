@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/tls"
 	"strings"
 	"testing"
 
@@ -54,5 +55,21 @@ func TestNobodyIsEnrolledWithoutACertificate(t *testing.T) {
 	source, _, _ := mtlstest.NewCA(t, "cluster").Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane}})
 	if err := notEnrolling(source); err != nil {
 		t.Error(err)
+	}
+	pair := mtlstest.NewCA(t, "self").Issue(t, mtlstest.Leaf{URIs: []string{}, DNS: []string{mtls.SharedName}})
+	dir := t.TempDir()
+	files := mtls.Files{Cert: dir + "/cluster.crt", Key: dir + "/cluster.key"}
+	mtlstest.Write(t, files.Cert, pair.CertPEM)
+	mtlstest.Write(t, files.Key, pair.KeyPEM)
+	shared, err := mtls.OpenWith(files, mtls.Options{Mode: mtls.Shared, Role: mtls.ControlPlane})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := notEnrolling(shared); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "cluster_mtls = pki") {
+		t.Error(err)
+	}
+	g := gatekeeper{source: shared}
+	if err := g.Admit(t.Context(), tls.ConnectionState{}, mtls.Identity{}); err != nil {
+		t.Errorf("whoever has the certificate is let in: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"database/sql"
 	"encoding/pem"
+	"errors"
 	"net"
 	"path/filepath"
 	"slices"
@@ -218,21 +219,43 @@ func (e *env) newKey() crypto.Signer {
 	return key
 }
 
-// join asks over the network, as a data plane does.
+// join asks as a data plane does, for as long as it takes.
 func (n *node) join(token enrolment.Token, a asking) (*enrolment.Answer, error) {
 	n.t.Helper()
 	if a.key == nil {
 		a.key = n.newKey()
 	}
-	return n.say(token, &enrolv1.JoinRequest{Request: n.request(a), Name: a.name, Hostname: a.hostname, Version: "1"})
+	return n.say(token, n.said(a))
+}
+
+func (n *node) said(a asking) *enrolv1.JoinRequest {
+	n.t.Helper()
+	return &enrolv1.JoinRequest{Request: n.request(a), Name: a.name, Hostname: a.hostname, Version: "1"}
 }
 
 func (n *node) say(token enrolment.Token, said *enrolv1.JoinRequest) (*enrolment.Answer, error) {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
+	token.Text().Reveal(func(text []byte) { said.Token = string(text) })
+	response := n.service.Join(context.Background(), addr("127.0.0.1"), said)
+	if refusal := response.GetRefusal(); refusal != nil {
+		return nil, &enrolment.Refused{Reason: refusal.GetReason(), Again: refusal.GetAgain()}
+	}
+	return &enrolment.Answer{Issued: response.GetIssued()}, nil
+}
+
+// joinByNetwork asks over the network, and asks again with the same key when the machine is too slow for an exchange.
+func (n *node) joinByNetwork(token enrolment.Token, a asking) (answer *enrolment.Answer, err error) {
+	n.t.Helper()
+	said := n.said(a)
 	dial := func(ctx context.Context) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "tcp", n.address) }
-	return enrolment.Exchange(ctx, dial, token, said)
+	for range 20 {
+		answer, err = enrolment.Exchange(context.Background(), dial, token, said)
+		if _, refused := errors.AsType[*enrolment.Refused](err); err == nil || refused {
+			break
+		}
+		n.t.Logf("asked in vain: %v", err)
+	}
+	return answer, err
 }
 
 // member is a data plane with what it was given.

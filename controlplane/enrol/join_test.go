@@ -34,7 +34,7 @@ func TestJoin(t *testing.T) {
 	t.Parallel()
 	n := newEnv(t).node().found().serve()
 	token := n.invite("default", "edge-1")
-	answer, err := n.join(token, asking{})
+	answer, err := n.joinByNetwork(token, asking{key: n.newKey()})
 	n.must(err)
 	leaf := n.leaf(answer.Issued.Chain)
 	who, err := mtls.IdentityOf(leaf)
@@ -69,6 +69,8 @@ func TestJoin(t *testing.T) {
 	if strings.Contains(fmt.Sprint(n.journal.entries), text) {
 		t.Error("the journal holds the token")
 	}
+	answer, err = n.joinByNetwork(token, asking{key: n.newKey()})
+	wantRefused(t, "the same token, another key", answer, err, "was used")
 }
 
 // Whatever a request asks for, it is given what the token says, or nothing.

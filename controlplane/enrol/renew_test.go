@@ -30,7 +30,7 @@ func (n *node) renew(with *mtls.Source, request []byte) (*enrolment.Answer, erro
 	conn, err := grpc.NewClient(n.address, grpc.WithTransportCredentials(grpccreds.Client(with, "", mtls.ControlPlane)))
 	n.must(err)
 	defer func() { _ = conn.Close() }()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	response, err := enrolv1.NewEnrolServiceClient(conn).Renew(ctx, &enrolv1.RenewRequest{Request: request})
 	return &enrolment.Answer{Issued: response.GetIssued()}, err
