@@ -76,7 +76,7 @@ func TestAFloodOfNames(t *testing.T) {
 	e.must(r.Load(t.Context()))
 	l := e.link("edge-1", e.edge)
 	begun := time.Now()
-	const flood = 2000
+	const flood = 500
 	for i := range flood {
 		who := l.who
 		who.Name = fmt.Sprint("edge-", i)
