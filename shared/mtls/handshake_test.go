@@ -54,7 +54,7 @@ func connect(t *testing.T, server, client *tls.Config) (o outcome) {
 }
 
 func converse(conn *tls.Conn) error {
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	if err := conn.Handshake(); err != nil {
 		return err
 	}

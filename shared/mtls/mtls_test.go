@@ -53,7 +53,7 @@ func TestServerRefuses(t *testing.T) {
 	}{
 		"another CA of the same name":      {other, mtlstest.Leaf{}, mtls.UnknownCA, "CN=cluster"},
 		"expired":                          {ca, mtlstest.Leaf{NotAfter: time.Now().Add(-time.Minute)}, mtls.Expired, "expired 2"},
-		"not yet valid":                    {ca, mtlstest.Leaf{NotBefore: time.Now().Add(time.Minute)}, mtls.NotYetValid, "compare the clocks"},
+		"not yet valid":                    {ca, mtlstest.Leaf{NotBefore: time.Now().Add(30 * time.Minute)}, mtls.NotYetValid, "compare the clocks"},
 		"role control-plane":               {ca, controlPlane(), mtls.WrongRole, "role control-plane"},
 		"role admin":                       {ca, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.Admin}}, mtls.WrongRole, "role admin"},
 		"another organisation":             {ca, mtlstest.Leaf{Identity: mtls.Identity{Organisation: "umbrella"}}, mtls.WrongOrganisation, `"umbrella"`},
