@@ -38,10 +38,35 @@ func (p *plane) set(change func(*plane)) {
 	change(p)
 }
 
-func (p *plane) snapshot() (away bool, refuses error, slow time.Duration) {
+func (p *plane) snapshot() (away bool, slow time.Duration, refuses error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.away, p.refuses, p.slow
+	return p.away, p.slow, p.refuses
+}
+
+// questions counts the Describes since asked was emptied.
+func (p *plane) questions() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.asked)
+}
+
+// said is a log that is read while it is written.
+type said struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Buffer.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Buffer.String()
 }
 
 func gone(op string) error {
@@ -59,7 +84,7 @@ func typed(err error) error {
 }
 
 func (p *plane) Describe(context.Context) (*wrapv1.DescribeResponse, error) {
-	away, _, slow := p.snapshot()
+	away, slow, _ := p.snapshot()
 	p.set(func(p *plane) { p.asked = append(p.asked, time.Now()) })
 	answer := p.kek.Describe()
 	time.Sleep(slow)
@@ -75,7 +100,7 @@ func (p *plane) Describe(context.Context) (*wrapv1.DescribeResponse, error) {
 }
 
 func (p *plane) Wrap(_ context.Context, request *wrapv1.WrapRequest) (*wrapv1.WrapResponse, error) {
-	away, refuses, _ := p.snapshot()
+	away, _, refuses := p.snapshot()
 	if away {
 		return nil, gone("Wrap")
 	}
@@ -92,7 +117,7 @@ func (p *plane) Wrap(_ context.Context, request *wrapv1.WrapRequest) (*wrapv1.Wr
 }
 
 func (p *plane) Unwrap(_ context.Context, request *wrapv1.UnwrapRequest) (*wrapv1.UnwrapResponse, error) {
-	away, refuses, _ := p.snapshot()
+	away, _, refuses := p.snapshot()
 	if away {
 		return nil, gone("Unwrap")
 	}
@@ -113,14 +138,14 @@ type bench struct {
 	*testing.T
 	plane    *plane
 	follower *kek.Follower
-	log      *bytes.Buffer
+	log      *said
 	stop     func()
 }
 
 func inBubble(t *testing.T, options kek.Options, test func(b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bench{T: t, plane: &plane{kek: wraptest.NewKEK(t, "prod")}, log: &bytes.Buffer{}}
+		b := &bench{T: t, plane: &plane{kek: wraptest.NewKEK(t, "prod")}, log: &said{}}
 		options.Log = slog.New(slog.NewTextHandler(b.log, nil))
 		b.follower = kek.New(b.plane, "prod", options)
 		b.begin()

@@ -1,5 +1,7 @@
 package kubeapi_test
 
+//lint:file-ignore SA1019 version 1 of the protocol is deprecated, and still spoken by API servers that have to be moved away from it
+
 import (
 	"context"
 	"log/slog"

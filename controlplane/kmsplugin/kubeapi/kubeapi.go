@@ -16,6 +16,8 @@
 //	ciphertext         as the control plane gave it
 package kubeapi
 
+//lint:file-ignore SA1019 version 1 of the protocol is deprecated, and still spoken by API servers that have to be moved away from it
+
 import (
 	"context"
 	"log/slog"

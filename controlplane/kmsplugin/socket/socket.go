@@ -198,7 +198,9 @@ func (s *Socket) Close() error {
 		if info, err := os.Lstat(s.path); err == nil && os.SameFile(info, s.own) {
 			removed = os.Remove(s.path)
 		}
-		s.closed = errors.Join(removed, s.Listener.Close(), s.lock.Close())
+		// Unlocked by word: a child that is being started holds a copy of the file until it is the other program.
+		unlocked := unix.Flock(int(s.lock.Fd()), unix.LOCK_UN)
+		s.closed = errors.Join(removed, s.Listener.Close(), unlocked, s.lock.Close())
 	})
 	return s.closed
 }
