@@ -167,7 +167,7 @@ func (f *Fleet) save(ctx context.Context) {
 	elsewhere := f.elsewhere(ctx, sessions)
 	for _, s := range sessions {
 		if elsewhere[s.id] {
-			f.written(s)
+			f.drop(s)
 			continue
 		}
 		row, changed, err := s.row()
@@ -231,7 +231,14 @@ func (f *Fleet) sessions() []*Session {
 	return list
 }
 
+// written forgets a session that has ended, unless it ended while its row was written: then that does not say so yet.
 func (f *Fleet) written(s *Session) {
+	if !s.unwritten() {
+		f.drop(s)
+	}
+}
+
+func (f *Fleet) drop(s *Session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.left[s.id] == s {
@@ -241,6 +248,7 @@ func (f *Fleet) written(s *Session) {
 
 // List returns every data plane that was seen within the purge delay, by row id.
 func (f *Fleet) List(ctx context.Context) ([]Status, error) {
+	sessions := f.sessions() // first: one that has ended is forgotten once its row says so
 	nodes, err := f.store.Nodes(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading data planes: %w", err)
@@ -258,7 +266,7 @@ func (f *Fleet) List(ctx context.Context) ([]Status, error) {
 		status.Organisation, status.Environment, status.LastSeen = node.Organisation, node.Environment, node.Seen
 		all[node.ID] = status
 	}
-	for _, s := range f.sessions() {
+	for _, s := range sessions {
 		if status := s.Status(); status.Linked || status.LastSeen >= max(all[s.id].LastSeen, purged) {
 			all[s.id] = status
 		}

@@ -170,3 +170,40 @@ func TestLabelsAreHeldToTheirRules(t *testing.T) {
 		t.Errorf("of 12 labels: %v", s.Status().Labels)
 	}
 }
+
+// slow is a database whose writes wait for a word.
+type slow struct {
+	*memory
+	writing, goOn chan struct{}
+}
+
+func (s *slow) PutNode(ctx context.Context, node record.Node) error {
+	s.writing <- struct{}{}
+	<-s.goOn
+	return s.memory.PutNode(ctx, node)
+}
+
+// TestALinkThatEndsWhileItsRowIsWritten: the row that is written then does not say so, and another follows that does.
+func TestALinkThatEndsWhileItsRowIsWritten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &slow{&memory{rows: map[string]record.Node{}}, make(chan struct{}), make(chan struct{})}
+		f := fleet.New(store, fleet.Options{})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.Run(ctx) }()
+		s := f.Join(certificate("edge"), fleet.Label{NodeID: "a"}, fleet.Held{})
+		<-store.writing
+		s.Leave()
+		store.goOn <- struct{}{}
+		<-store.writing
+		store.goOn <- struct{}{}
+		synctest.Wait()
+		other, err := fleet.New(store.memory, fleet.Options{}).List(t.Context())
+		if err != nil || len(other) != 1 || !other[0].Left {
+			t.Errorf("as another node shows it: %+v %v", other, err)
+		}
+		stop()
+		<-done
+	})
+}

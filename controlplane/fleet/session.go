@@ -150,6 +150,13 @@ func (s *Session) row() (record.Node, bool, error) {
 	}, true, err
 }
 
+// unwritten reports whether the row says less than is known.
+func (s *Session) unwritten() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dirty
+}
+
 // unsaved says that the row was not written after all.
 func (s *Session) unsaved() {
 	s.mu.Lock()
