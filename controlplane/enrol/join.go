@@ -2,6 +2,7 @@ package enrol
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -23,7 +24,7 @@ import (
 type refusal struct {
 	reason string
 	again  bool // the same call may succeed later, and nothing was used up
-	guess  bool // the token is nobody's
+	guess  bool // the token is nobody's, or was not looked for
 }
 
 func (r *refusal) Error() string { return r.reason }
@@ -70,18 +71,17 @@ func (s *Service) unforeseen(err error) *refusal {
 }
 
 func (s *Service) join(ctx context.Context, j *joining) (*enrolv1.Issued, error) {
+	if wait := s.failures.Held(j.from, [sha256.Size]byte{}, time.Now()); wait > 0 { // before anything that is noted or counted
+		return nil, later("too many wrong tokens came from there; try again in %v", wait.Round(time.Second)+time.Second)
+	}
 	var err error
 	if j.token, err = enrolment.ParseToken(j.said.GetToken()); err != nil {
 		return nil, s.refused(ctx, j, &refusal{reason: err.Error(), guess: true})
 	}
 	j.hash = j.token.Hash()
-	sum, now := hashOf(j.hash), time.Now()
-	if wait := s.failures.Held(j.from, sum, now); wait > 0 {
-		return nil, later("too many wrong tokens came from there; try again in %v", wait.Round(time.Second)+time.Second)
-	}
 	if s.options.Refusal != nil {
-		if err := s.options.Refusal(); err != nil {
-			return nil, s.refused(ctx, j, refuse("%s", fault.Text(err)))
+		if err := s.options.Refusal(); err != nil { // nobody has looked whose token it is
+			return nil, s.refused(ctx, j, &refusal{reason: fault.Text(err), guess: true})
 		}
 	}
 	t, err := s.find(ctx, j)

@@ -369,6 +369,24 @@ func TestFloodOfGuesses(t *testing.T) {
 	}
 }
 
+// Whoever sends what is no token at all is held back too, before it keeps everybody else from joining.
+func TestFloodOfNonsense(t *testing.T) {
+	t.Parallel()
+	n := newEnv(t).node().found()
+	token := n.invite("default", "edge-1")
+	for range 300 {
+		n.service.Join(t.Context(), addr("192.0.2.1"), &enrolv1.JoinRequest{Token: "nonsense"})
+	}
+	if noted := n.journal.noted("refused:enrol.join"); len(noted) > 20 {
+		t.Errorf("the journal notes %d of 300", len(noted))
+	}
+	said := &enrolv1.JoinRequest{Request: n.request(asking{key: n.newKey()})}
+	token.Text().Reveal(func(text []byte) { said.Token = string(text) })
+	if response := n.service.Join(t.Context(), addr("192.0.2.2"), said); response.GetIssued() == nil {
+		t.Errorf("the right token from elsewhere: %v", response.GetRefusal())
+	}
+}
+
 // Whoever connects and says nothing does not keep others out for long, and those who are too many are told.
 func TestWhoSaysNothing(t *testing.T) {
 	t.Parallel()
