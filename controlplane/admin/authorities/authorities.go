@@ -35,10 +35,21 @@ const path = "/clustering/authorities"
 // Mount adds all paths.
 func (a *API) Mount(t *rest.Table) {
 	t.Handle("GET", path, a.on(a.show))
-	t.Handle("POST", path, a.on(a.trust))
-	t.Handle("POST", path+"/request", a.on(a.request))
-	t.Handle("POST", path+"/install", a.on(a.install))
-	t.Handle("POST", path+"/{fingerprint}/retire", a.on(a.retire))
+	for at, handler := range map[string]rest.Handler{
+		"": a.trust, "/request": a.request, "/install": a.install, "/{fingerprint}/retire": a.retire,
+	} {
+		t.Handle("POST", path+at, a.on(demanding(handler)))
+	}
+}
+
+// demanding is for what decides who is believed: whoever does can make control planes and data planes of his own.
+func demanding(handler rest.Handler) rest.Handler {
+	return func(r *rest.Request) (rest.Answer, error) {
+		if err := r.Demand("changing whom the planes believe"); err != nil {
+			return rest.Answer{}, err
+		}
+		return handler(r)
+	}
 }
 
 func (a *API) on(handler rest.Handler) rest.Handler {

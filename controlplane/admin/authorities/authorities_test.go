@@ -57,13 +57,21 @@ func (a *asked) Retire(_ context.Context, fingerprint string, force bool) error 
 // serve is the room alone.
 func serve(t *testing.T, room *authorities.API) func(method, path, contentType, body string) (int, string) {
 	t.Helper()
+	return serveTo(t, room, true)
+}
+
+// serveTo is serve to callers who may have what is revealed nowhere else, or to others.
+func serveTo(t *testing.T, room *authorities.API, privileged bool) func(method, path, contentType, body string) (int, string) {
+	t.Helper()
 	table := rest.NewTable()
 	room.Mount(table)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := rest.Answer{Status: http.StatusNotFound}
 		if m, found := table.Find(r.URL.EscapedPath()); found && m.Handler(r.Method) != nil {
+			request := rest.NewRequest(w, r, m)
+			request.Privileged = privileged
 			var err error
-			if answer, err = m.Handler(r.Method)(rest.NewRequest(w, r, m)); err != nil {
+			if answer, err = m.Handler(r.Method)(request); err != nil {
 				answer, _ = rest.Of(err)
 			}
 		}
@@ -152,6 +160,27 @@ func TestCalls(t *testing.T) {
 	}
 	if status, text := serve(t, authorities.New(&asked{}, ""))("GET", "/clustering/authorities", "", ""); status != 200 || !strings.Contains(text, `"edge_authorities":[]`) {
 		t.Errorf("%d %s", status, text)
+	}
+}
+
+// Whoever may have an authority believed can make control planes of his own: that is for the callers who may have secrets.
+func TestOthersChangeNothing(t *testing.T) {
+	t.Parallel()
+	certificate, _, _ := papers(t)
+	for path, body := range map[string]string{
+		"":                 object(t, map[string]any{"certificates": certificate}),
+		"/request":         object(t, map[string]any{"certificate": certificate}),
+		"/install":         object(t, map[string]any{"certificates": certificate}),
+		"/abcdef01/retire": "{}",
+	} {
+		a := &asked{}
+		status, text := serveTo(t, authorities.New(a, ""), false)("POST", "/clustering/authorities"+path, "application/json", body)
+		if status != 403 || len(a.calls) > 0 {
+			t.Errorf("%q: %d %s, asked for %q", path, status, text, a.calls)
+		}
+	}
+	if status, text := serveTo(t, authorities.New(&asked{}, ""), false)("GET", "/clustering/authorities", "", ""); status != 200 {
+		t.Errorf("whom the planes believe is no secret: %d %s", status, text)
 	}
 }
 
