@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"cmp"
 	"net"
 	"slices"
 	"strings"
@@ -47,6 +48,7 @@ func (w *wire) facts(row record.Row, entity proto.Message, before *selection.Row
 			known.Workspace, known.Tags, known.Parents = facts.Workspace, facts.Tags, facts.Parents
 			return &known
 		}
+		facts.Name = spelt(row.Table, cmp.Or(row.Unique["name"], row.Unique["username"]))
 	case *configv1.Service:
 		facts.Name, facts.Host = m.GetName(), strings.ToLower(m.GetHost())
 		facts.Authorities = m.GetCaCertificates().GetValues()
@@ -62,9 +64,9 @@ func (w *wire) facts(row record.Row, entity proto.Message, before *selection.Row
 	case *configv1.Target:
 		facts.Name = m.GetTarget()
 	case *configv1.Upstream:
-		facts.Name = strings.ToLower(m.GetName())
+		facts.Name = spelt(row.Table, m.GetName())
 	case *configv1.Sni:
-		facts.Name = strings.ToLower(m.GetName())
+		facts.Name = spelt(row.Table, m.GetName())
 	}
 	return facts
 }
@@ -84,10 +86,23 @@ func namesOf(m *configv1.Route) (names []string) {
 	return slices.Compact(names)
 }
 
+// spelt is a row's name as others name it.
+func spelt(table, name string) string {
+	switch table {
+	case "upstreams":
+		return strings.ToLower(name)
+	case "snis":
+		return plainName(name)
+	}
+	return name
+}
+
 func plainName(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
 
+// overTLS reports whether data planes answer over TLS for a route of these protocols: they do for every route of
+// requests, also where the protocols are http alone, which only say what may come in clear.
 func overTLS(protocols []string) bool {
-	return len(protocols) == 0 || slices.ContainsFunc(protocols, func(p string) bool { return p == "https" || p == "grpcs" || p == "tls" })
+	return len(protocols) == 0 || slices.ContainsFunc(protocols, func(p string) bool { return p != "tcp" && p != "udp" && p != "tls_passthrough" })
 }
 
 // needsOf reads what a plugin's configuration calls for. It is not encrypted; a plugin that this program does not know
