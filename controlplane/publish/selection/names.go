@@ -10,7 +10,12 @@ func (s *Selection) wantsName(r *Row, e int) bool {
 	if r.Name == everyName {
 		return s.needed(e, need{needsTLS, "", ""})
 	}
+	// Routes are asked under any name, whatever workspace that is of. Names of the default workspace serve all, as do those of an
+	// environment that selects by no tags; names of other workspaces go with the routes of these.
 	if s.needed(e, need{needsEveryName, r.Workspace, ""}) {
+		return true
+	}
+	if (r.Workspace == s.home || s.environments[e].Tags == nil) && s.needed(e, need{needsAnyName, "", ""}) {
 		return true
 	}
 	if strings.Contains(r.Name, "*") { // there are few

@@ -12,6 +12,7 @@ const (
 	needsSomeRoute                // that some route is held
 	needsTLS                      // that some route may be asked for over TLS
 	needsEveryName                // a: workspace, that such a route of it lists no names
+	needsAnyName                  // that such a route of some workspace lists no names
 	needsName                     // a: host or server name of such a route
 	needsCredentials              // a: workspace, b: table. By plugins that check them
 	needsFound                    // a: workspace. By plugins that find consumers by what they are called
@@ -75,6 +76,7 @@ func (s *Selection) contribute(r *Row, e int, by int32) {
 		call(needsTLS, "", "")
 		if len(r.Names) == 0 {
 			call(needsEveryName, r.Workspace, "")
+			call(needsAnyName, "", "")
 		}
 		for _, name := range r.Names {
 			call(needsName, name, "")
@@ -167,6 +169,12 @@ func (s *Selection) enqueueReaders(n need) {
 		all(s.index.named[name{tableSnis, "", everyName}])
 	case needsEveryName:
 		all(s.index.placed[place{tableSnis, n.a}])
+	case needsAnyName:
+		for at, nodes := range s.index.placed {
+			if at.table == tableSnis {
+				all(nodes)
+			}
+		}
 	case needsName:
 		s.enqueueFitting(n.a)
 	}

@@ -125,7 +125,7 @@ func (o *oracle) wants(r selection.Row) bool {
 			if x.Table != "routes" || !x.TLS {
 				return false
 			}
-			if r.Name == "*" || len(x.Names) == 0 && x.Workspace == r.Workspace {
+			if r.Name == "*" || len(x.Names) == 0 && (x.Workspace == r.Workspace || r.Workspace == o.home || o.environment.Tags == nil) {
 				return true
 			}
 			return slices.ContainsFunc(x.Names, func(pattern string) bool { return meets(r.Name, pattern) })

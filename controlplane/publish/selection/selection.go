@@ -12,7 +12,8 @@
 // held plugin checks, whom a held plugin names or may find by what they are called; of these consumers the
 // credentials of kinds that are checked, and their groups; plugins on them; upstreams that a held service's host names,
 // with their targets; certificates that a held service or upstream shows, and those whose server names fit a held
-// route; CA certificates that any of these name.
+// route; a route that lists none fits all names of its workspace and of the default one, and of every workspace where
+// no tags select; CA certificates that any of these name.
 //
 // An entity that carries a tag by which some environment of its workspace selects is left out of those that select
 // by tags and by none of its own, whoever there may need it: consumers tagged staging do not reach prod. What cannot be without it is

@@ -126,3 +126,34 @@ func TestAServiceGoesWithItsUpstream(t *testing.T) {
 		}
 	}
 }
+
+// Certificates are often kept in the default workspace, for routes of others that list no names: they are shown for any
+// name. Other workspaces' certificates reach no environment that selects by tags for that.
+func TestARouteWithoutNamesIsAskedUnderAny(t *testing.T) {
+	t.Parallel()
+	environments := []selection.Environment{{Name: "all"}, {Name: "prod", Tags: []string{"prod"}}, {Name: "team", Workspaces: []string{"team"}}}
+	rows := []selection.Row{
+		{Ref: selection.Ref{Table: "routes", ID: "r"}, Workspace: "team", Tags: []string{"prod"}, TLS: true},
+	}
+	for _, workspace := range []string{"home", "team", "other"} {
+		rows = append(rows, selection.Row{Ref: selection.Ref{Table: "certificates", ID: workspace}, Workspace: workspace},
+			selection.Row{Ref: selection.Ref{Table: "snis", ID: workspace}, Workspace: workspace, Name: workspace + ".example", Parents: []selection.Ref{{Table: "certificates", ID: workspace}}})
+	}
+	s := selection.New(environments, "home")
+	s.Update(pointers(rows[1:]), nil)
+	s.Update(pointers(rows[:1]), nil)
+	want := map[string][]string{"all": {"home", "team", "other"}, "prod": {"home", "team"}, "team": {"team"}}
+	for i, e := range environments {
+		for _, workspace := range []string{"home", "team", "other"} {
+			if got := s.Held(i, selection.Ref{Table: "certificates", ID: workspace}); got != slices.Contains(want[e.Name], workspace) {
+				t.Errorf("%s holds the certificate of %s: %v", e.Name, workspace, got)
+			}
+		}
+	}
+	s.Update(nil, []selection.Ref{rows[0].Ref})
+	for _, row := range rows[1:] {
+		if s.Held(0, row.Ref) {
+			t.Errorf("%v is held without a route", row.Ref)
+		}
+	}
+}
