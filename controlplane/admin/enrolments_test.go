@@ -120,11 +120,15 @@ func TestRevokingOverTheAPI(t *testing.T) {
 	link("prod", "edge-1", id, "0a")
 	link("test", "edge-1", "9b2f8a53-4c2a-4d1a-9f11-000000000002", "0b")
 	link("prod", "edge-2", "9b2f8a53-4c2a-4d1a-9f11-000000000003", "0c")
+	const moved = "9b2f8a53-4c2a-4d1a-9f11-000000000004" // it has joined anew, elsewhere
+	link("prod", "edge-3", moved, "0d")
+	link("test", "edge-3", moved, "0e")
 	for path, want := range map[string]struct {
 		body   string
 		status int
 		says   string
 	}{
+		moved:           {`{}`, 400, "prod/edge-3, test/edge-3"},
 		"edge-1":        {`{}`, 400, "prod/edge-1, test/edge-1"},
 		"edge-7":        {`{"environment":"prod"}`, 404, "--unseen"},
 		"edge-8":        {`{"environment":"prod","unseen":true,"reason":"a\nb"}`, 400, "one line"},

@@ -27,10 +27,12 @@ func (a *API) revoke(r *rest.Request) (rest.Answer, error) {
 		return rest.Answer{}, err
 	}
 	known := map[string][]nodes.Certificate{}
-	ids := map[string]string{}
+	ids := map[string][]string{} // keys, of which there are several where an installation has joined anew
 	for _, d := range seen {
 		key := nodes.Key(d.Environment, d.Name)
-		ids[d.NodeID] = key
+		if !slices.Contains(ids[d.NodeID], key) {
+			ids[d.NodeID] = append(ids[d.NodeID], key)
+		}
 		known[key] = append(known[key], nodes.Certificate{Serial: d.Serial, IssuedAt: d.CertIssuedAt, NotAfter: d.CertExpiresAt})
 	}
 	for _, n := range a.deps.Registry.List() {
@@ -55,9 +57,13 @@ func issued(list []nodes.Certificate) []nodes.Certificate {
 
 // which finds the one data plane that is meant. A name that nobody bears is most likely misspelt, and revoking it would
 // look as if the right one were shut out.
-func which(named, environment string, ids map[string]string, known map[string][]nodes.Certificate, unseen bool) (string, error) {
-	if key, found := ids[named]; found {
-		named = key
+func which(named, environment string, ids map[string][]string, known map[string][]nodes.Certificate, unseen bool) (string, error) {
+	switch keys := ids[named]; len(keys) {
+	case 0:
+	case 1:
+		named = keys[0]
+	default: // by its own word it is all of them
+		return "", several("id", keys)
 	}
 	if at, name, both := strings.Cut(named, "/"); both {
 		if environment != "" && environment != at {
@@ -75,12 +81,16 @@ func which(named, environment string, ids map[string]string, known map[string][]
 	case len(matches) == 1:
 		return matches[0], nil
 	case len(matches) > 1:
-		return "", rest.Refuse(http.StatusBadRequest, "there are several data planes of this name: %s; say which environment", strings.Join(matches, ", "))
+		return "", several("name", matches)
 	case environment != "" && unseen:
 		return nodes.Key(environment, named), nil
 	}
 	return "", rest.Refuse(http.StatusNotFound, "no data plane of this name was ever seen or certified; look at keepgate-cp fleet list. "+
 		"To shut out one that never linked, say environment and unseen=true (--unseen)")
+}
+
+func several(of string, keys []string) error {
+	return rest.Refuse(http.StatusBadRequest, "there are several data planes of this %s: %s; say which, as ENVIRONMENT/NAME", of, strings.Join(keys, ", "))
 }
 
 func split(key string) (environment, name string) {
