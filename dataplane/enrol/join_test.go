@@ -5,10 +5,12 @@ import (
 	"crypto"
 	"crypto/x509"
 	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,6 +64,30 @@ func TestJoin(t *testing.T) {
 	must(t, f.Prune())
 	if keys, err := f.OtherKeys(); err != nil || len(keys) != 0 {
 		t.Errorf("after pruning: %v, %v", keys, err)
+	}
+}
+
+// noFolders is a disk on which no folder can be made.
+type noFolders struct{ Disk }
+
+func (noFolders) Mkdir(path string, _ fs.FileMode) error {
+	return &fs.PathError{Op: "mkdir", Path: path, Err: syscall.EACCES}
+}
+
+// A token works once: it is not said by a node that could not keep what it gets for it.
+func TestNoRoomUsesUpNoToken(t *testing.T) {
+	t.Parallel()
+	c := enroltest.New(t)
+	dir := filepath.Join(t.TempDir(), "cluster")
+	must(t, os.Mkdir(dir, 0o700))
+	_, err := AtOn(noFolders{}, dir).Join(t.Context(), Wish{Token: c.Token(t), Nodes: []string{c.Listen(t)}, Dial: enroltest.Straight})
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("Join = %v", err)
+	}
+	c.Mu.Lock()
+	defer c.Mu.Unlock()
+	if c.Issued != 0 {
+		t.Error("the token was used up")
 	}
 }
 

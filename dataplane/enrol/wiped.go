@@ -1,10 +1,10 @@
 package enrol
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -128,10 +128,13 @@ func (f *Folder) serial() (string, error) {
 	return mtls.SerialText(leaf.SerialNumber), nil
 }
 
-// MakeRoom makes the folder, so that a node that cannot keep an order in it finds out at its start.
+// MakeRoom makes the folder, and tries whether a generation could be kept in it.
 func (f *Folder) MakeRoom() error {
-	if _, err := os.Stat(f.dir); err == nil {
-		return nil
-	}
-	return f.locked(func() error { return nil })
+	return f.locked(func() error {
+		dir := filepath.Join(f.dir, partPrefix+rand.Text())
+		if err := f.on.Mkdir(dir, 0o700); err != nil {
+			return fault.New(fault.Unavailable, "enrol.MakeRoom", f.dir, err)
+		}
+		return f.destroyFolder(dir)
+	})
 }
