@@ -67,3 +67,21 @@ func TestAFingerprintKeyChangesUnderTraffic(t *testing.T) {
 	dp.Launch() // alone, from its store
 	dp.Await(200, "/keyed", "apikey", keyCanary)
 }
+
+// A change of the key is what follows when a data plane was shut out: nobody waits for that one.
+func TestAFingerprintKeyChangesWithoutWhoWasShutOut(t *testing.T) {
+	t.Parallel()
+	c := harness.New(t)
+	cp := c.ControlPlane("cp")
+	cp.Start()
+	c.Found(cp)
+	stays, stolen := c.Joined("stays", "default", cp), c.Joined("stolen", "default", cp)
+	stays.Start()
+	stolen.Start()
+	stolen.Stop()
+	admin := "--admin-url=http://" + cp.Listen
+	c.CP("fleet", "revoke", "stolen", "--environment", "default", "--reason", "stolen", admin)
+	if output, err := c.TryCP("environments", "rotate-fingerprint-key", "default", "--wait", "--timeout", "60s", admin); err != nil {
+		t.Errorf("changing the key: %v\n%s", err, output)
+	}
+}

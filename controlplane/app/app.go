@@ -152,7 +152,7 @@ func (p *plane) build(ctx context.Context) error {
 	}
 	p.feed = changefeed.New(p.store, changefeed.Options{Poll: p.settings.Database.UpdateFrequency})
 	p.fleet = fleet.New(p.store, fleet.Options{PurgeDelay: p.settings.Cluster.PurgeDelay, Log: p.log})
-	p.publisher = publish.New(p.store, p.feed, p.catalog, p.fleet, entities, p.log)
+	p.publisher = publish.New(p.store, p.feed, p.catalog, remaining{p}, entities, p.log)
 	p.reencryption(cipher)
 	p.licenses = license.New(p.catalog, license.Given{Data: p.settings.License.Data, Path: p.settings.License.Path}, license.Options{Log: p.log})
 	p.licenses.Load(ctx)

@@ -3,10 +3,14 @@ package app
 import (
 	"context"
 	"encoding/hex"
+	"slices"
+	"time"
 
 	"github.com/keepgate/keepgate/controlplane/admin"
 	"github.com/keepgate/keepgate/controlplane/admin/dataplanes"
 	"github.com/keepgate/keepgate/controlplane/admin/environments"
+	"github.com/keepgate/keepgate/controlplane/enrol/nodes"
+	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/shared/version"
 )
 
@@ -28,6 +32,19 @@ func (p *plane) environmentRoom() admin.Room {
 			return found && shutOut(d)
 		},
 	})
+}
+
+// remaining are the data planes that were not shut out: nobody waits for the others to hold something.
+type remaining struct{ plane *plane }
+
+// List implements publish.Nodes.
+func (r remaining) List(ctx context.Context) ([]fleet.Status, error) {
+	all, err := r.plane.fleet.List(ctx)
+	now := time.Now()
+	return slices.DeleteFunc(all, func(s fleet.Status) bool {
+		d, found := r.plane.registry.Find(s.Environment, s.Name)
+		return found && s.Away(now) && (shutOut(d) || slices.ContainsFunc(d.Revoked, func(c nodes.Certificate) bool { return c.Serial == s.Serial }))
+	}), err
 }
 
 // fingerprintKey is which fingerprint key an environment has, and who does not have it yet.
