@@ -140,22 +140,43 @@ func (h holdings) Erase(enrol.Wiped) error {
 	return p.store.Erase()
 }
 
-// follow runs the source until this node is nobody any more: what it reads is gone then.
+// follow runs the source until this node is nobody any more: what it reads is gone then. It fails when this node has
+// become another environment's.
 func (p *plane) follow(ctx context.Context) error {
 	reading, stop := context.WithCancel(ctx)
-	defer stop()
+	var moved error
 	var watching sync.WaitGroup
-	defer watching.Wait()
 	watching.Go(func() {
-		select {
-		case <-p.belonging.member.Ended():
-			stop()
-		case <-ctx.Done():
-		}
+		defer stop()
+		moved = p.belonging.stays(reading)
 	})
 	err := p.belonging.source.Run(reading)
+	stop()
+	watching.Wait()
+	if moved != nil {
+		return moved
+	}
 	<-ctx.Done()
 	return err
+}
+
+// stays returns nil when this node is nobody any more or ctx ends, and an error when it was given a certificate of another
+// environment or organisation: what it holds and serves is then not its own, and its store is bound to who it was.
+func (b *belonging) stays(ctx context.Context) error {
+	was := b.source.Identity()
+	for {
+		changed := b.source.Changed()
+		if is := b.source.Identity(); is.Organisation != was.Organisation || is.Environment != was.Environment {
+			return fault.Newf(fault.Conflict, "app.Run", "cluster_cert", "this node was %s and now has the certificate of %s: it ends, and serves what that one is given when it is started again", was, is)
+		}
+		select {
+		case <-changed:
+		case <-b.member.Ended():
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // standing is how this node stands in its cluster.
