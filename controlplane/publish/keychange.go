@@ -52,13 +52,14 @@ func (p *Publisher) find(op, name string) (*keys, *environment, error) {
 }
 
 // waiting names the data planes of an environment that do not hold a fingerprint key. Those that hold nothing wait for
-// nothing: what they get first has it.
+// nothing: what they get first has it. Those that go on with the last form of something which the node that they are
+// linked to cannot open are waited for too: it may be fingerprints under the previous key alone.
 func waiting(nodes []fleet.Status, name string, environment *environment, key string) (names []string) {
 	for _, node := range nodes {
 		if node.Environment != name || node.Held.Hash == "" {
 			continue
 		}
-		if !environment.gave(node.Held, key) && !slices.Contains(names, node.Name) {
+		if (node.Kept.Entries > 0 || !environment.gave(node.Held, key)) && !slices.Contains(names, node.Name) {
 			names = append(names, node.Name)
 		}
 	}
