@@ -9,6 +9,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/encryption/providerconfig"
+	"github.com/keepgate/keepgate/controlplane/keks"
 	"github.com/keepgate/keepgate/controlplane/members"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/aead"
@@ -43,8 +44,17 @@ func (v *providers) keys() encryption.Keys {
 	return v.plane.ring
 }
 
-// chains says what writes and reads each table: as the file says, and as the settings say where it says nothing.
+// chains says what writes and reads each table: as the file says, and as the settings say where it says nothing. None
+// of them leaves a KEK in clear.
 func (v *providers) chains(config *providerconfig.Config, opened map[string]*plugin) (encryption.Chains, error) {
+	chains, err := v.declared(config, opened)
+	if err == nil {
+		chains.Guard(tableKeks, encryption.IdentityUnless(keks.Sealed))
+	}
+	return chains, err
+}
+
+func (v *providers) declared(config *providerconfig.Config, opened map[string]*plugin) (encryption.Chains, error) {
 	keys := v.keys()
 	settled := v.settled(keys)
 	if config == nil {

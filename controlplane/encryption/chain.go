@@ -2,6 +2,7 @@ package encryption
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -63,6 +64,22 @@ func FromSettings(keys Keys, o Options) Chains {
 		}
 	}
 	return c
+}
+
+// Guard replaces identity in the chain of a table by another that writes and reads plaintext.
+func (c *Chains) Guard(table string, identity Provider) {
+	chain := *c.Of(table)
+	chain.Providers = slices.Clone(chain.Providers)
+	for i, p := range chain.Providers {
+		if p.Prefix() == "" {
+			chain.Providers[i] = identity
+		}
+	}
+	c.Tables = maps.Clone(c.Tables)
+	if c.Tables == nil {
+		c.Tables = map[string]*Chain{}
+	}
+	c.Tables[table] = &chain
 }
 
 // Of returns the chain of a table.

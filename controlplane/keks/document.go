@@ -191,6 +191,17 @@ func decode(name, text string) (*document, error) {
 	return d, d.check()
 }
 
+// Sealed refuses a document that holds keys, where a row would rest in clear or does: what writes the database must
+// neither learn nor choose them. One of tombstones alone may.
+func Sealed(text string) error {
+	var d document
+	if json.Unmarshal([]byte(text), &d) == nil && !slices.ContainsFunc(d.Generations, func(g *generation) bool { return g != nil && !g.Material.IsZero() }) {
+		return nil
+	}
+	return errors.New("the keys of a KEK never rest in clear: give keks a provider that encrypts (keyring_decrypt_all = off, or another than identity " +
+		"first in encryption_provider_config), or end the KEK (keepgate-cp kek end) when nothing is under it any more")
+}
+
 // check looks at every generation.
 func (d *document) check() error {
 	actives := 0
