@@ -216,6 +216,22 @@ func TestWait(t *testing.T) {
 }
 
 // TestWaitForNobody: where no data plane is known, nothing was rolled out.
+// A version that changed nothing is not sent: who holds the same under the number before has it.
+func TestWaitForAVersionThatChangedNothing(t *testing.T) {
+	t.Parallel()
+	k := newKeep(t)
+	s := k.join("edge-1", "prod", 4)
+	s.Acked(fleet.Held{Epoch: 1, Version: 4, Hash: "aa"}, nil, fleet.Kept{})
+	for _, version := range []string{"newest", "7", "5"} {
+		if out, _, err := k.run("wait", "--environment", "prod", "--version", version, "--timeout", "700ms"); err != nil {
+			t.Errorf("version %s: %v\n%s", version, err, out)
+		}
+	}
+	if _, _, err := k.run("wait", "--environment", "prod", "--version", "8", "--timeout", "100ms"); err == nil {
+		t.Error("a version that is not there yet is held")
+	}
+}
+
 func TestWaitForNobody(t *testing.T) {
 	t.Parallel()
 	k := newKeep(t)

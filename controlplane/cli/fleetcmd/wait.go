@@ -40,6 +40,7 @@ type waiting struct {
 	percent     float64
 	want        position // of which the version is asked for, or none yet
 	asked       bool     // for a version by number
+	newest      position // by now
 	revision    uint64   // of the database when the command began
 	errors      io.Writer
 	said        string // the last line of progress
@@ -202,6 +203,7 @@ func (w *waiting) settle(p page) bool {
 	if p.Newest == nil || p.Revision.Published < w.revision {
 		return false
 	}
+	w.newest = *p.Newest
 	switch {
 	case w.want.Epoch > 0:
 	case w.asked:
@@ -212,12 +214,14 @@ func (w *waiting) settle(p page) bool {
 	return true
 }
 
-// held reports whether a data plane holds the version, or a later one, or the same under another number.
+// held reports whether a data plane holds the version, or a later one, or the same under another number: a version that
+// changes nothing is not sent.
 func (w *waiting) held(d plane) bool {
 	if d.Epoch != w.want.Epoch {
 		return d.Epoch > w.want.Epoch
 	}
-	return d.ConfigVersion >= w.want.Version || !w.asked && d.ConfigHash != "" && d.ConfigHash == w.want.Hash
+	return d.ConfigVersion >= w.want.Version || d.ConfigHash != "" &&
+		(d.ConfigHash == w.want.Hash || d.ConfigHash == w.newest.Hash && w.newest.Epoch == d.Epoch && w.newest.Version >= w.want.Version)
 }
 
 // line says how many hold it.
