@@ -81,6 +81,15 @@ func TestAFingerprintKeyChangesWithoutWhoWasShutOut(t *testing.T) {
 	stolen.Stop()
 	admin := "--admin-url=http://" + cp.Listen
 	c.CP("fleet", "revoke", "stolen", "--environment", "default", "--reason", "stolen", admin)
+	anew := c.Unjoined("anew", cp) // another machine under the name of one that is gone
+	lost := c.Joined("edge", "default", cp)
+	lost.Start()
+	lost.Stop()
+	c.DP("join", "--prefix", anew.Prefix, "--control-plane", cp.Cluster, "--token", c.Invite(cp, "default", "--name", "edge"))
+	anew.Start()
+	if output, err := c.TryCP("fleet", "wait", "--percent", "100", "--timeout", "60s", admin); err != nil {
+		t.Errorf("waiting for all that may come again: %v\n%s", err, output)
+	}
 	if output, err := c.TryCP("environments", "rotate-fingerprint-key", "default", "--wait", "--timeout", "60s", admin); err != nil {
 		t.Errorf("changing the key: %v\n%s", err, output)
 	}

@@ -136,7 +136,7 @@ func (p *plane) enrolled(context.Context) (map[string]dataplanes.Enrolment, erro
 		if len(n.Certificates) > 0 { // it has joined again since
 			revoked = 0
 		}
-		all[n.Key] = dataplanes.Enrolment{JoinedAt: n.JoinedAt, RenewedAt: n.RenewedAt, RevokedAt: revoked, Reason: n.Reason}
+		all[n.Key] = dataplanes.Enrolment{JoinedAt: n.JoinedAt, RenewedAt: n.RenewedAt, RevokedAt: revoked, Reason: n.Reason, Serials: usable(n.Document)}
 	}
 	return all, nil
 }

@@ -34,7 +34,7 @@ func (p *plane) environmentRoom() admin.Room {
 	})
 }
 
-// remaining are the data planes that were not shut out: nobody waits for the others to hold something.
+// remaining are the data planes that may come again: nobody waits for the others to hold something.
 type remaining struct{ plane *plane }
 
 // List implements publish.Nodes.
@@ -43,8 +43,26 @@ func (r remaining) List(ctx context.Context) ([]fleet.Status, error) {
 	now := time.Now()
 	return slices.DeleteFunc(all, func(s fleet.Status) bool {
 		d, found := r.plane.registry.Find(s.Environment, s.Name)
-		return found && s.Away(now) && (shutOut(d) || slices.ContainsFunc(d.Revoked, func(c nodes.Certificate) bool { return c.Serial == s.Serial }))
+		return found && s.Away(now) && (shutOut(d) || replaced(d, s.Serial))
 	}), err
+}
+
+// usable are the serials of the certificates that a data plane may link with: those before the newest that was used are
+// not. None where it has none on record.
+func usable(d nodes.Document) (serials []string) {
+	for i := len(d.Certificates) - 1; i >= 0; i-- {
+		serials = append(serials, d.Certificates[i].Serial)
+		if d.Certificates[i].UsedAt > 0 {
+			break
+		}
+	}
+	return serials
+}
+
+// replaced reports whether who was seen with a certificate cannot come again, because another has the name since.
+func replaced(d nodes.Document, serial string) bool {
+	known := usable(d)
+	return len(known) > 0 && !slices.Contains(known, serial)
 }
 
 // fingerprintKey is which fingerprint key an environment has, and who does not have it yet.

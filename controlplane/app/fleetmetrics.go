@@ -16,13 +16,16 @@ func (n node) DataPlanes(ctx context.Context) ([]health.DataPlane, error) {
 	if err != nil {
 		return nil, err
 	}
-	revoked := n.plane.shutOut()
+	documents := n.plane.documents()
 	now, shown := time.Now(), make([]health.DataPlane, len(list))
 	for i, one := range list {
 		standing, link := one.Standing(version.Text, n.plane.pluginVersion), "linked"
+		document := documents[nodes.Key(one.Environment, one.Name)]
 		switch {
-		case revoked[one.Environment+"/"+one.Name]:
+		case shutOut(document):
 			link = "revoked"
+		case one.Away(now) && replaced(document, one.Serial):
+			link = "replaced"
 		case one.Away(now):
 			link = "away"
 		}
@@ -40,13 +43,11 @@ func (n node) DataPlanes(ctx context.Context) ([]health.DataPlane, error) {
 // Refusals counts what data planes refused.
 func (n node) Refusals() map[string]uint64 { return n.plane.fleet.Refusals() }
 
-// shutOut are the data planes that were revoked, by "<environment>/<name>".
-func (p *plane) shutOut() map[string]bool {
-	all := map[string]bool{}
+// documents are what is on record of data planes, by "<environment>/<name>".
+func (p *plane) documents() map[string]nodes.Document {
+	all := map[string]nodes.Document{}
 	for _, n := range p.registry.List() {
-		if shutOut(n.Document) {
-			all[n.Key] = true
-		}
+		all[n.Key] = n.Document
 	}
 	return all
 }

@@ -25,6 +25,8 @@ type Position struct {
 type Enrolment struct {
 	JoinedAt, RenewedAt, RevokedAt int64
 	Reason                         string // of the revocation
+	// Serials are those of the certificates that it may still link with; none: it is not known which.
+	Serials []string
 }
 
 // Deps is what the API stands on.

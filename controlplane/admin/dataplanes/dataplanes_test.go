@@ -63,7 +63,9 @@ func newRoom(t *testing.T, all ...fleet.Status) *room {
 			return fleet.Lag{Versions: 9 - held.Version}, environment == "prod"
 		},
 		Enrolled: func(context.Context) (map[string]dataplanes.Enrolment, error) {
-			return map[string]dataplanes.Enrolment{"prod/stolen": {JoinedAt: 5, RevokedAt: 7, Reason: "lost"}}, nil
+			return map[string]dataplanes.Enrolment{
+				"prod/stolen": {JoinedAt: 5, RevokedAt: 7, Reason: "lost"}, "prod/anew": {JoinedAt: 6, Serials: []string{"0b", "0a"}},
+			}, nil
 		},
 		Head: func(context.Context) (uint64, error) { return 12, nil }, Published: func() uint64 { return 11 },
 		Plugin:        func(string) (string, bool) { return "1.0.0", true },
@@ -78,7 +80,7 @@ type page struct {
 		ID, Name, Environment string
 		SyncStatus            string `json:"sync_status"`
 		Lag                   *fleet.Lag
-		Revoked               bool
+		Revoked, Replaced     bool
 		Plugins               map[string]string
 	}
 	Offset, Next, Message string
@@ -163,6 +165,32 @@ func TestFilters(t *testing.T) {
 	}
 	if d := p.Data[5]; d.Name != "stolen" || !d.Revoked || d.Lag == nil || d.Lag.Versions != 2 {
 		t.Errorf("one of them: %+v", d)
+	}
+}
+
+// What is left of a data plane whose machine was set up anew does not stand in the way of the one that has its name.
+func TestReplaced(t *testing.T) {
+	t.Parallel()
+	with := func(serial, id string, left bool) fleet.Status {
+		return one("prod", "anew", func(s *fleet.Status) { s.Serial, s.NodeID, s.Left = serial, id, left })
+	}
+	r := newRoom(t, with("01", "gone", true), with("02", "linked by it yet", false), with("0a", "away", true), with("0b", "new", false))
+	p, _ := r.get("/clustering/data-planes")
+	for _, d := range p.Data {
+		if d.Replaced != (d.ID == "gone") {
+			t.Errorf("%s is replaced: %v", d.ID, d.Replaced)
+		}
+	}
+	if p, _ := r.get("/clustering/data-planes?status=replaced"); len(p.Data) != 1 || p.Data[0].ID != "gone" {
+		t.Errorf("those replaced: %+v", p.Data)
+	}
+	r = newRoom(t, with("01", "gone", true), with("0b", "new", false))
+	if _, status := r.get("/clustering/data-planes/anew"); status != 200 {
+		t.Errorf("by the name that another had: %d", status)
+	}
+	r = newRoom(t, with("01", "gone", true))
+	if _, status := r.get("/clustering/data-planes/anew"); status != 200 {
+		t.Errorf("the only one of its name: %d", status)
 	}
 }
 

@@ -41,7 +41,7 @@ func filterOf(query url.Values) (filter, error) {
 
 // statuses are what ?status= may be: those of sync_status, and what else tells data planes apart.
 func statuses() []string {
-	words := []string{"linked", "away", "revoked", "quarantined"}
+	words := []string{"linked", "away", "revoked", "replaced", "quarantined"}
 	for _, s := range fleet.Standings() {
 		words = append(words, string(s))
 	}
@@ -74,6 +74,8 @@ func (f filter) takes(show *show, s fleet.Status) bool {
 		return s.Away(show.now)
 	case "revoked":
 		return show.revoked(s)
+	case "replaced":
+		return show.replaced(s)
 	case "quarantined":
 		return len(s.Quarantined) > 0
 	}

@@ -118,6 +118,9 @@ func (a *API) one(r *rest.Request) (rest.Answer, error) {
 	found := slices.DeleteFunc(all, func(s fleet.Status) bool {
 		return !f.takes(show, s) || wanted != s.Name && wanted != identity(s) && !strings.EqualFold(wanted, s.NodeID)
 	})
+	if left := slices.DeleteFunc(slices.Clone(found), show.replaced); len(left) > 0 {
+		found = left // of those of one name the one that has it now
+	}
 	switch len(found) {
 	case 0:
 		return rest.Answer{}, rest.NotFound()

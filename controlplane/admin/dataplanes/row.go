@@ -2,6 +2,7 @@ package dataplanes
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/fleet"
@@ -40,6 +41,7 @@ type row struct {
 	Revoked       bool                `json:"revoked"`
 	RevokedAt     int64               `json:"revoked_at,omitempty"`
 	Reason        string              `json:"revoked_reason,omitempty"`
+	Replaced      bool                `json:"replaced"` // its name is another's: it was installed or joined anew
 	JoinedAt      int64               `json:"joined_at,omitempty"`
 	RenewedAt     int64               `json:"renewed_at,omitempty"`
 	Plugins       map[string]string   `json:"plugins,omitempty"` // of one data plane, not in lists
@@ -71,6 +73,12 @@ func (s *show) standing(d fleet.Status) fleet.SyncStatus {
 
 func (s *show) revoked(d fleet.Status) bool { return s.enrolled[identity(d)].RevokedAt > 0 }
 
+// replaced reports whether a data plane is gone for good, because another has its name since.
+func (s *show) replaced(d fleet.Status) bool {
+	known := s.enrolled[identity(d)].Serials
+	return len(known) > 0 && !slices.Contains(known, d.Serial) && d.Away(s.now)
+}
+
 func (s *show) row(d fleet.Status) row {
 	known := s.enrolled[identity(d)]
 	shown := row{
@@ -80,7 +88,7 @@ func (s *show) row(d fleet.Status) row {
 		Name: d.Name, Environment: d.Environment, Organisation: d.Organisation, Epoch: d.Held.Epoch, ConfigVersion: d.Held.Version,
 		Refusal: d.Refusal, Quarantined: d.Quarantined, Kept: d.Kept, Ready: d.Ready, Away: d.Away(s.now),
 		Serial: d.Serial, Issuer: d.Issuer, Root: d.Root, TrustSequence: d.TrustSequence,
-		Revoked: known.RevokedAt > 0, RevokedAt: known.RevokedAt, Reason: known.Reason, JoinedAt: known.JoinedAt, RenewedAt: known.RenewedAt,
+		Revoked: known.RevokedAt > 0, RevokedAt: known.RevokedAt, Reason: known.Reason, Replaced: s.replaced(d), JoinedAt: known.JoinedAt, RenewedAt: known.RenewedAt,
 	}
 	if d.CertIssuedAt > 0 {
 		shown.CertDetails["issued_timestamp"] = d.CertIssuedAt

@@ -17,7 +17,8 @@ import (
 
 const listLong = `Shows every data plane that was seen within cluster_data_plane_purge_delay, by environment and name.
 
-  LINK     linked, away (nothing was heard for a minute, or its link was cut) or revoked
+  LINK     linked, away (nothing was heard for a minute, or its link was cut), revoked, or replaced (its name is
+           another's, which was installed anew)
   STATUS   normal: it holds the newest that it was sent; unknown: it has not answered yet; refused: it goes on with what it had;
            ahead: it holds more than the database ever gave out; others: it cannot keep up with this control plane
   HOLDS    the version of its environment's configuration
@@ -52,7 +53,7 @@ func listCommand(admin *adminclient.Options) *cobra.Command {
 	var form string
 	cmd.Flags().StringVar(&f.environment, "environment", "", "only data planes of this environment")
 	cmd.Flags().StringArrayVar(&f.labels, "label", nil, "only data planes with this label, as region:eu; may be given several times")
-	cmd.Flags().StringVar(&f.status, "status", "", "only data planes of this status, or linked, away, revoked, quarantined")
+	cmd.Flags().StringVar(&f.status, "status", "", "only data planes of this status, or linked, away, revoked, replaced, quarantined")
 	cmd.Flags().StringVarP(&form, "output", "o", "table", "table or json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		client, err := admin.Open()

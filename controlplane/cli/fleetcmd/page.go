@@ -39,8 +39,9 @@ type plane struct {
 	Revoked              bool
 	RevokedAt            int64  `json:"revoked_at"`
 	Reason               string `json:"revoked_reason"`
-	JoinedAt             int64  `json:"joined_at"`
-	RenewedAt            int64  `json:"renewed_at"`
+	Replaced             bool
+	JoinedAt             int64 `json:"joined_at"`
+	RenewedAt            int64 `json:"renewed_at"`
 }
 
 // position is what the data planes of an environment should hold.
@@ -86,6 +87,8 @@ func (d plane) link() string {
 	switch {
 	case d.Revoked:
 		return "revoked"
+	case d.Replaced:
+		return "replaced"
 	case d.Away: // what is said of it is what was true then
 		return "away"
 	}

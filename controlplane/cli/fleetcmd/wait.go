@@ -19,7 +19,7 @@ const waitLong = `Waits until enough data planes of an environment hold a versio
 the time is over, naming those that do not.
 
 "newest" is the newest version when the command starts: what was written before it is in it, what is written later is not waited
-for. Data planes that are away count like the others, those that were revoked do not.
+for. Data planes that are away count like the others, those that were revoked or replaced do not.
 
   keepgate-cp config push keepgate.yaml && keepgate-cp fleet wait --environment prod --percent 95`
 
@@ -169,7 +169,7 @@ func (w *waiting) count(ctx context.Context) (c count, err error) {
 		c.ready = true
 		for _, d := range planes {
 			switch {
-			case d.Revoked:
+			case d.Revoked, d.Replaced:
 				continue
 			case w.held(d):
 				c.hold++
