@@ -2,8 +2,10 @@ package keks
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/keepgate/keepgate/controlplane/audit"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -18,9 +20,10 @@ const (
 // maxListed bounds what of an entry names calls, in bytes; what comes beyond goes into the next entry.
 const maxListed = 7 << 10
 
-// record has a use written down before it is answered, unless it is a trial or nobody wants that.
+// record has a use written down before it is answered, unless it is a trial or nobody wants that. After an entry that
+// could not be written trials are written down too: they would say that all is well, while nothing else is answered.
 func (k *Keks) record(ctx context.Context, by Caller, operation string, u Use) error {
-	if u.Trial || k.options.Unrecorded {
+	if u.Trial && !k.uses.failing.Load() || k.options.Unrecorded {
 		return nil
 	}
 	return k.uses.record(ctx, by, operation, u)
@@ -30,7 +33,7 @@ func (k *Keks) record(ctx context.Context, by Caller, operation string, u Use) e
 func (k *Keks) refused(ctx context.Context, by Caller, operation string, u Use, err error) error {
 	switch fault.KindOf(err) {
 	case fault.NotFound, fault.Conflict, fault.Invalid:
-		k.journal.Refused(by.on(ctx), actionRefused, "kek/"+u.Name, "operation", operation, "uid", u.UID, "serial", by.Serial, "reason", fault.Text(err))
+		k.journal.Refused(by.on(ctx), actionRefused, "kek/"+u.Name, "operation", operation, "uid", strings.Join(slices.Collect(u.uids()), " "), "serial", by.Serial, "reason", fault.Text(err))
 	}
 	return err
 }
@@ -44,6 +47,7 @@ func (c Caller) on(ctx context.Context) context.Context {
 // of them writes for the others, so that nothing runs in the background.
 type uses struct {
 	journal Journal
+	failing atomic.Bool // the last entry could not be written
 
 	mu     sync.Mutex
 	queues map[user]*useQueue // of callers with calls that wait or are being written; guarded by mu
@@ -107,7 +111,11 @@ func (s *uses) join(who user, operation string, u Use) (q *useQueue, batch *useB
 		s.queues[who] = q
 	}
 	q.calls++
-	if q.open == nil || q.open.size+len(u.KeyID)+len(u.UID)+3 > maxListed {
+	size := len(u.KeyID) + 3
+	for uid := range u.uids() {
+		size += len(uid) + 1
+	}
+	if q.open == nil || q.open.size+size > maxListed {
 		q.open, leads = &useBatch{lists: map[string]*useList{}, done: make(chan struct{})}, true
 	}
 	q.open.add(operation, u)
@@ -136,11 +144,9 @@ func (b *useBatch) add(operation string, u Use) {
 		list.last = u.KeyID
 		list.text.WriteString(u.KeyID)
 	}
-	uid := u.UID
-	if uid == "" {
-		uid = "-"
+	for uid := range u.uids() {
+		list.text.WriteString(" " + uid)
 	}
-	list.text.WriteString(" " + uid)
 	b.size += list.text.Len() - before
 }
 
@@ -161,4 +167,5 @@ func (s *uses) write(ctx context.Context, who user, q *useQueue, batch *useBatch
 		}
 	}
 	batch.err = s.journal.Record(who.on(context.WithoutCancel(ctx)), actionUse, "kek/"+who.name, detail...)
+	s.failing.Store(batch.err != nil)
 }

@@ -14,7 +14,8 @@
 // ([Keks.Wrap]): what was rewritten after [SafeAfter] is under the newer key, whatever hangs.
 //
 // Wraps and unwraps are in the journal before they are answered, those of one caller that wait at the same time as one
-// entry (journal.go). A trial ("canary") is not, and so what a trial wraps opens in trials alone.
+// entry (journal.go). A trial ("canary") is not, unless the last entry could not be written, and so what a trial wraps
+// opens in trials alone.
 //
 // Who may use which KEK is decided by the caller of this package: controlplane/kmsservice, by the certificate.
 package keks

@@ -88,9 +88,17 @@ func TestTrials(t *testing.T) {
 }
 
 // faulty is a journal that does not write.
-type faulty struct{ refused []string }
+type faulty struct {
+	refused []string
+	well    bool
+	written []string
+}
 
-func (*faulty) Record(context.Context, string, string, ...string) error {
+func (f *faulty) Record(_ context.Context, action, subject string, detail ...string) error {
+	if f.well {
+		f.written = append(f.written, action+" "+subject+" "+strings.Join(detail, " "))
+		return nil
+	}
 	return fault.Newf(fault.Unavailable, "audit.Record", "journal", "no disk")
 }
 
@@ -128,6 +136,54 @@ func TestNoEntryNoAnswer(t *testing.T) {
 	quiet := keks.New(n.catalog, n.store, journal, keks.Options{Unrecorded: true})
 	if opened, err := quiet.Unwrap(t.Context(), prod, keks.Use{Name: "prod", KeyID: made.KeyID}, wrapped); err != nil || string(opened) != "seed" {
 		t.Errorf("with kms_audit off: %q, %v", opened, err)
+	}
+}
+
+// While nothing can be written down trials fail too: whoever promises by them stops promising. They find out when it can be again.
+func TestTrialsTellOfAJournalThatIsAway(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	made := n.create("prod")
+	journal := &faulty{}
+	dark := keks.New(n.catalog, n.store, journal, keks.Options{})
+	use := keks.Use{Name: "prod", UID: "u", KeyID: made.KeyID}
+	trial := keks.Use{Name: "prod", UID: "canary-1", KeyID: made.KeyID, Trial: true}
+	_, _, err := dark.Wrap(t.Context(), prod, trial, []byte("seed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = dark.Wrap(t.Context(), prod, use, []byte("seed"))
+	wants(t, err, fault.Unavailable)
+	_, _, err = dark.Wrap(t.Context(), prod, trial, []byte("seed"))
+	wants(t, err, fault.Unavailable)
+	journal.well = true
+	for range 3 {
+		if _, _, err = dark.Wrap(t.Context(), prod, trial, []byte("seed")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(journal.written) != 1 || !strings.Contains(journal.written[0], "canary-1") {
+		t.Errorf("written: %q", journal.written)
+	}
+}
+
+// A call that is made for several names all of them.
+func TestOneCallForSeveral(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	made := n.create("prod")
+	wrapped, _ := n.wrap(keks.Use{Name: "prod"}, "seed")
+	journal := &faulty{well: true}
+	told := keks.New(n.catalog, n.store, journal, keks.Options{})
+	use := keks.Use{Name: "prod", UID: "u1", Also: []string{"u2", "", "u3"}, KeyID: made.KeyID}
+	if _, err := told.Unwrap(t.Context(), prod, use, wrapped); err != nil || len(journal.written) != 1 || !strings.HasSuffix(journal.written[0], made.KeyID+" u1 u2 - u3") {
+		t.Errorf("%q, %v", journal.written, err)
+	}
+	for name, also := range map[string][]string{"one that is odd": {"u2", "u;3"}, "too many": slices.Repeat([]string{"6f9619ff-8b86-d011-b42d-000000000000"}, 200)} {
+		use.Also = also
+		if _, err := told.Unwrap(t.Context(), prod, use, wrapped); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 package keks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
@@ -22,18 +24,38 @@ type Use struct {
 	Name  string // of the KEK
 	UID   string // of the request, for the journal
 	KeyID string
-	Trial bool // nobody keeps the result: not in the journal, and apart from what is kept
+	Trial bool     // nobody keeps the result: not in the journal, and apart from what is kept
+	Also  []string // UIDs of equal calls that this one is made for too
 }
 
-const maxUID = 128
+const (
+	maxUID  = 128
+	maxUIDs = 6 << 10 // of one call, in bytes
+)
 
 // check bounds what of a call goes into the journal, where a space separates.
 func (u Use) check(op string) error {
-	odd := strings.ContainsFunc(u.UID, func(r rune) bool { return r <= ' ' || r > '~' || r == ';' })
-	if odd || len(u.UID) > maxUID {
-		return fault.Newf(fault.Invalid, op, "kek/"+u.Name, "the uid is longer than %d bytes, or not of letters, digits and signs", maxUID)
+	size := 0
+	for uid := range u.uids() {
+		odd := strings.ContainsFunc(uid, func(r rune) bool { return r <= ' ' || r > '~' || r == ';' })
+		if odd || len(uid) > maxUID {
+			return fault.Newf(fault.Invalid, op, "kek/"+u.Name, "the uid is longer than %d bytes, or not of letters, digits and signs", maxUID)
+		}
+		size += len(uid) + 2
+	}
+	if size > maxUIDs {
+		return fault.Newf(fault.Invalid, op, "kek/"+u.Name, "the uids of one call come to more than %d bytes", maxUIDs)
 	}
 	return nil
+}
+
+// uids are those of all calls that this one is made for, as the journal shows them.
+func (u Use) uids() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for next, more := u.UID, u.Also; yield(cmp.Or(next, "-")) && len(more) > 0; {
+			next, more = more[0], more[1:]
+		}
+	}
 }
 
 // Wrap seals a plaintext under a key of a KEK: the one that is named, or the active one. It fails with fault.NotFound

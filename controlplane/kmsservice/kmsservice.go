@@ -73,7 +73,7 @@ func (s *Server) Unwrap(ctx context.Context, r *wrapv1.UnwrapRequest) (*wrapv1.U
 	if err != nil {
 		return nil, err
 	}
-	plaintext, err := s.keks.Unwrap(ctx, by, keks.Use{Name: name, UID: r.Uid, KeyID: r.KeyId, Trial: r.Canary}, r.Ciphertext)
+	plaintext, err := s.keks.Unwrap(ctx, by, keks.Use{Name: name, UID: r.Uid, KeyID: r.KeyId, Trial: r.Canary, Also: r.Also}, r.Ciphertext)
 	if err != nil {
 		return nil, s.statusOf(ctx, name, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -55,11 +56,15 @@ func FuzzParseCipher(f *testing.F) {
 func TestFlights(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := flights{under: map[flightKey]*flight{}}
+		f := flights{lanes: map[flightKey]*lane{}}
 		release, made, calls := make(chan struct{}), []byte("a secret"), 0
 		var seen context.Context
-		call := func(ctx context.Context) ([]byte, error) {
-			calls, seen = calls+1, ctx
+		var named []string
+		var last []byte
+		call := func(ctx context.Context, uids []string) ([]byte, error) {
+			calls, seen, named = calls+1, ctx, append(named, uids...)
+			made := bytes.Clone(made)
+			last = made
 			select {
 			case <-release:
 				return made, nil
@@ -69,21 +74,26 @@ func TestFlights(t *testing.T) {
 		}
 		first, leave := context.WithCancel(t.Context())
 		results := make(chan string, 10)
-		join := func(ctx context.Context) {
-			plaintext, err := f.join(ctx, flightKey{"k", "c"}, call)
+		join := func(ctx context.Context, uid string) {
+			plaintext, err := f.join(ctx, flightKey{"k", "c"}, uid, call)
 			if err != nil {
 				plaintext = []byte(err.Error())
 			}
 			results <- string(plaintext)
 		}
-		go join(first)
+		go join(first, "1")
 		synctest.Wait()
-		go join(t.Context())
-		go join(t.Context())
+		go join(t.Context(), "2")
+		synctest.Wait()
+		go join(t.Context(), "3")
 		synctest.Wait()
 		leave()
-		if got := <-results; got != context.Canceled.Error() || seen.Err() != nil {
-			t.Errorf("the one that left: %s; the call: %v", got, seen.Err())
+		if got := <-results; got != context.Canceled.Error() {
+			t.Errorf("the one that left: %s", got)
+		}
+		synctest.Wait()
+		if seen.Err() != nil || calls != 2 {
+			t.Errorf("after %d calls, that of those who stayed: %v", calls, seen.Err())
 		}
 		close(release)
 		for range 2 {
@@ -92,18 +102,21 @@ func TestFlights(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if calls != 1 || len(f.under) != 0 || !bytes.Equal(made, make([]byte, len(made))) {
-			t.Errorf("%d calls, %d under way, and the secret is %q", calls, len(f.under), made)
+		if calls != 2 || len(f.lanes) != 0 || !bytes.Equal(last, make([]byte, len(last))) {
+			t.Errorf("%d calls, %d under way, and the secret is %q", calls, len(f.lanes), last)
+		}
+		if !slices.Equal(named, []string{"1", "2", "3"}) {
+			t.Errorf("named were %v", named)
 		}
 
 		release = make(chan struct{}) // all leave: the call ends
 		alone, leave := context.WithCancel(t.Context())
-		go join(alone)
+		go join(alone, "4")
 		synctest.Wait()
 		leave()
 		<-results
 		synctest.Wait()
-		if seen.Err() == nil || len(f.under) != 0 {
+		if seen.Err() == nil || len(f.lanes) != 0 {
 			t.Error("a call goes on that nobody waits for")
 		}
 	})

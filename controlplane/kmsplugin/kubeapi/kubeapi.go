@@ -79,7 +79,7 @@ func New(cp ControlPlane, keys KEK, options Options) *API {
 	if options.Observe == nil {
 		options.Observe = func(string, string, codes.Code, time.Duration) {}
 	}
-	return &API{cp: cp, kek: keys, options: options, flights: flights{under: map[flightKey]*flight{}}, pace: rate.Sometimes{First: 20, Interval: time.Second}}
+	return &API{cp: cp, kek: keys, options: options, flights: flights{lanes: map[flightKey]*lane{}}, pace: rate.Sometimes{First: 20, Interval: time.Second}}
 }
 
 // maxRequest is what the protocol's limits come to: 32 KiB of annotations, and 64 KiB of a cipher of version 1.

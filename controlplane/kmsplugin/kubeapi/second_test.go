@@ -196,7 +196,7 @@ func TestEncryptRefuses(t *testing.T) {
 	}
 }
 
-// An API server that starts asks for the same seed thousands of times at once: the control plane is asked once.
+// An API server that starts asks for the same seed thousands of times at once: the control plane is asked few times, and told of all.
 func TestABurstOfEqualDecrypts(t *testing.T) {
 	t.Parallel()
 	p := start(t, kubeapi.Options{}, kek.Options{Canary: time.Hour})
@@ -212,9 +212,10 @@ func TestABurstOfEqualDecrypts(t *testing.T) {
 	p.node.Hang()
 	var group sync.WaitGroup
 	const burst = 5000
+	uid := func(i int) string { return fmt.Sprintf("6f9619ff-8b86-d011-b42d-%012d", i) }
 	answers := make(chan error, 2*burst)
-	ask := func(ctx context.Context, sealed *v2.EncryptResponse, want string) {
-		opened, err := api.Decrypt(ctx, &v2.DecryptRequest{KeyId: sealed.KeyId, Ciphertext: sealed.Ciphertext, Uid: "u"})
+	ask := func(ctx context.Context, uid string, sealed *v2.EncryptResponse, want string) {
+		opened, err := api.Decrypt(ctx, &v2.DecryptRequest{KeyId: sealed.KeyId, Ciphertext: sealed.Ciphertext, Uid: uid})
 		if err == nil && string(opened.Plaintext) != want {
 			err = fmt.Errorf("%q, want %q", opened.Plaintext, want)
 		}
@@ -223,10 +224,10 @@ func TestABurstOfEqualDecrypts(t *testing.T) {
 	for i := range burst {
 		group.Go(func() {
 			if i%100 == 0 {
-				ask(t.Context(), other, "another seed")
+				ask(t.Context(), uid(i), other, "another seed")
 				return
 			}
-			ask(t.Context(), sealed, "canary-seed")
+			ask(t.Context(), uid(i), sealed, "canary-seed")
 		})
 	}
 	leaving, leave := context.WithCancel(t.Context())
@@ -251,6 +252,15 @@ func TestABurstOfEqualDecrypts(t *testing.T) {
 	}
 	if _, unwraps := p.kek.Counts(); unwraps > burst/2 {
 		t.Errorf("a burst of %d cost %d unwraps", burst, unwraps)
+	}
+	named := map[string]bool{}
+	for _, uid := range p.kek.UIDs() {
+		named[uid] = true
+	}
+	for i := range burst {
+		if !named[uid(i)] {
+			t.Fatalf("call %d was answered, and the control plane was not told of it", i)
+		}
 	}
 	before := p.node.Calls()
 	if _, err := api.Decrypt(t.Context(), &v2.DecryptRequest{KeyId: sealed.KeyId, Ciphertext: sealed.Ciphertext, Uid: "u"}); err != nil || p.node.Calls() == before {

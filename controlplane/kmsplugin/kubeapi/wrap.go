@@ -2,6 +2,7 @@ package kubeapi
 
 import (
 	"context"
+	"strings"
 	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
@@ -17,6 +18,7 @@ const (
 	maxKeyID      = 1024
 	maxPlaintext  = 1024
 	maxCiphertext = 1024
+	maxUID        = 128 // as the control plane bounds it; an API server's has 36
 )
 
 // wrap wraps a secret under a key; an empty id is an API server that asks before any Status was given.
@@ -39,13 +41,17 @@ func (a *API) wrap(ctx context.Context, uid, id string, plaintext []byte) (ciphe
 	return answer.Ciphertext, id, nil
 }
 
-// unwrap opens what wrap gave. Equal calls that are under way at the same time are one; nothing is kept beyond them.
+// unwrap opens what wrap gave. Equal calls that wait at the same time are one, which names all of them; nothing is kept
+// beyond them.
 func (a *API) unwrap(ctx context.Context, uid, id string, ciphertext []byte) ([]byte, error) {
 	if id == "" || len(id) > maxKeyID || !utf8.ValidString(id) {
 		return nil, status.Errorf(codes.InvalidArgument, "the key_id has %d bytes, not 1 to %d of UTF-8", len(id), maxKeyID)
 	}
 	if len(ciphertext) == 0 || len(ciphertext) > maxCiphertext {
 		return nil, status.Errorf(codes.InvalidArgument, "the ciphertext has %d bytes, not 1 to %d", len(ciphertext), maxCiphertext)
+	}
+	if len(uid) > maxUID || strings.ContainsFunc(uid, func(r rune) bool { return r <= ' ' || r > '~' || r == ';' }) {
+		return nil, status.Errorf(codes.InvalidArgument, "the uid is longer than %d bytes, or not of letters, digits and signs", maxUID) // before others share a call with it
 	}
 	known, err := a.kek.Knows(ctx, id)
 	if err != nil {
@@ -55,8 +61,8 @@ func (a *API) unwrap(ctx context.Context, uid, id string, ciphertext []byte) ([]
 		return nil, status.Errorf(codes.NotFound, "key %.100q is none of this KEK's, or was retired", id)
 	}
 	a.kek.Used(id)
-	plaintext, err := a.flights.join(ctx, flightKey{id, string(ciphertext)}, func(ctx context.Context) ([]byte, error) {
-		answer, err := a.cp.Unwrap(ctx, &wrapv1.UnwrapRequest{Uid: uid, KeyId: id, Ciphertext: ciphertext})
+	plaintext, err := a.flights.join(ctx, flightKey{id, string(ciphertext)}, uid, func(ctx context.Context, uids []string) ([]byte, error) {
+		answer, err := a.cp.Unwrap(ctx, &wrapv1.UnwrapRequest{Uid: uids[0], Also: uids[1:], KeyId: id, Ciphertext: ciphertext})
 		if err == nil && len(answer.Plaintext) == 0 {
 			err = fault.Newf(fault.Corrupt, "kubeapi.Decrypt", "", "it decrypts to nothing")
 		}

@@ -173,7 +173,7 @@ func (k *KEK) Unwrap(request *wrapv1.UnwrapRequest) (*wrapv1.UnwrapResponse, err
 	if !request.Canary {
 		k.mu.Lock()
 		k.unwraps++
-		k.uids = append(k.uids, request.Uid)
+		k.uids = append(append(k.uids, request.Uid), request.Also...)
 		k.mu.Unlock()
 	}
 	if len(request.Ciphertext) < 1 || request.Ciphertext[0] != 1 {

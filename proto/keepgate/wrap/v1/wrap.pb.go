@@ -316,7 +316,9 @@ type UnwrapRequest struct {
 	KeyId      string                 `protobuf:"bytes,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
 	Ciphertext []byte                 `protobuf:"bytes,3,opt,name=ciphertext,proto3" json:"ciphertext,omitempty"`
 	// Opens what a canary wrapped, and nothing else.
-	Canary        bool `protobuf:"varint,4,opt,name=canary,proto3" json:"canary,omitempty"`
+	Canary bool `protobuf:"varint,4,opt,name=canary,proto3" json:"canary,omitempty"`
+	// Of equal calls that this one is made for too; with uid at most 6 KiB.
+	Also          []string `protobuf:"bytes,5,rep,name=also,proto3" json:"also,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -377,6 +379,13 @@ func (x *UnwrapRequest) GetCanary() bool {
 		return x.Canary
 	}
 	return false
+}
+
+func (x *UnwrapRequest) GetAlso() []string {
+	if x != nil {
+		return x.Also
+	}
+	return nil
 }
 
 type UnwrapResponse struct {
@@ -449,14 +458,15 @@ const file_keepgate_wrap_v1_wrap_proto_rawDesc = "" +
 	"\n" +
 	"ciphertext\x18\x01 \x01(\fR\n" +
 	"ciphertext\x12\x15\n" +
-	"\x06key_id\x18\x02 \x01(\tR\x05keyId\"p\n" +
+	"\x06key_id\x18\x02 \x01(\tR\x05keyId\"\x84\x01\n" +
 	"\rUnwrapRequest\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x15\n" +
 	"\x06key_id\x18\x02 \x01(\tR\x05keyId\x12\x1e\n" +
 	"\n" +
 	"ciphertext\x18\x03 \x01(\fR\n" +
 	"ciphertext\x12\x16\n" +
-	"\x06canary\x18\x04 \x01(\bR\x06canary\".\n" +
+	"\x06canary\x18\x04 \x01(\bR\x06canary\x12\x12\n" +
+	"\x04also\x18\x05 \x03(\tR\x04also\".\n" +
 	"\x0eUnwrapResponse\x12\x1c\n" +
 	"\tplaintext\x18\x01 \x01(\fR\tplaintext2\xf4\x01\n" +
 	"\vWrapService\x12Q\n" +
