@@ -77,20 +77,37 @@ func (m *Member) untilRenewal(now time.Time) time.Duration {
 		return pauseAfter(m.failures, m.options.FirstPause, leaf.NotAfter.Sub(now))
 	}
 	if serial := mtls.SerialText(leaf.SerialNumber); m.dueOf != serial {
-		m.due, m.dueOf = dueAt(leaf), serial
+		m.due, m.dueOf = dueAt(leaf, m.given()), serial
 	}
 	return max(m.due.Sub(now), 0)
 }
 
-// dueAt is at two thirds of a certificate's life, a little earlier or later, so that what joined together does not
-// renew together.
-func dueAt(leaf *x509.Certificate) time.Time {
-	life := leaf.NotAfter.Sub(leaf.NotBefore)
-	at := leaf.NotBefore.Add(life / 3 * 2)
+// dueAt is at two thirds of the time that a certificate had left when it was given, a little earlier or later, so that
+// what joined together does not renew together. A certificate begins before it is given, for clocks that differ: of a
+// short one, two thirds of its whole life could be over by then.
+func dueAt(leaf *x509.Certificate, given time.Time) time.Time {
+	if given.Before(leaf.NotBefore) || given.After(leaf.NotAfter) {
+		given = leaf.NotBefore
+	}
+	life := leaf.NotAfter.Sub(given)
+	at := given.Add(life / 3 * 2)
 	if spread := life / jitterShare; spread > 0 {
 		at = at.Add(rand.N(2*spread) - spread)
 	}
 	return at
+}
+
+// given is when this node got the certificate in use; the zero time where that is not known.
+func (m *Member) given() time.Time {
+	number, err := m.folder.current()
+	if err != nil || number == 0 {
+		return time.Time{}
+	}
+	held, err := m.folder.recordOf(number)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(max(held.JoinedAt, held.RenewedAt), 0)
 }
 
 // pauseAfter doubles with every failure, to a tenth of what is left of the certificate's life and an hour at most.

@@ -192,6 +192,28 @@ func TestRunRenewsInTime(t *testing.T) {
 	})
 }
 
+// A certificate of a short life begins before it is given all the same; it is not renewed all the time for that.
+func TestShortLives(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := enroltest.New(t)
+		c.Life = 30 * time.Second
+		_, m := joined(t, c, &kept{}, Options{})
+		renewals := 0
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer stop()
+		m.OnRenewal(func() {
+			if renewals++; renewals > 100 {
+				stop()
+			}
+		})
+		_ = m.Run(ctx, c)
+		if renewals < 25 || renewals > 35 {
+			t.Errorf("renewed %d times in ten minutes", renewals)
+		}
+	})
+}
+
 func TestRunGoesOnTrying(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -244,7 +266,7 @@ func TestPauses(t *testing.T) {
 		}
 		from := time.Unix(rapid.Int64Range(0, 1<<32).Draw(t, "from"), 0)
 		life := time.Duration(rapid.Int64Range(1, int64(10*365*24*time.Hour)).Draw(t, "life"))
-		due := dueAt(&x509.Certificate{NotBefore: from, NotAfter: from.Add(life), SerialNumber: big.NewInt(1)})
+		due := dueAt(&x509.Certificate{NotBefore: from, NotAfter: from.Add(life), SerialNumber: big.NewInt(1)}, time.Time{})
 		if due.Before(from.Add(life/2)) && life > 10 || due.After(from.Add(life/4*3+4)) {
 			t.Fatalf("of %v from %v: due %v", life, from, due)
 		}

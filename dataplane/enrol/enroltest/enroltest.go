@@ -62,14 +62,14 @@ func NewAuthority(t testing.TB, name string) *Authority {
 	return &Authority{cert, key}
 }
 
-// Issue certifies a key as somebody for so long.
+// Issue certifies a key as somebody for so long. The certificate begins before that, as those of a control plane do.
 func (a *Authority) Issue(t testing.TB, public crypto.PublicKey, id mtls.Identity, life time.Duration) *x509.Certificate {
 	t.Helper()
 	uri, err := url.Parse(id.String())
 	must(t, err)
 	template := &x509.Certificate{
 		SerialNumber: serial(t), Subject: pkix.Name{CommonName: id.Name}, URIs: []*url.URL{uri}, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Second), NotAfter: time.Now().Add(life), KeyUsage: x509.KeyUsageDigitalSignature,
+		NotBefore: time.Now().Add(-5 * time.Minute), NotAfter: time.Now().Add(life), KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 	if id.Role == mtls.ControlPlane {
