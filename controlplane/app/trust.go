@@ -90,20 +90,20 @@ func (p *plane) believingControlPlanes(ctx context.Context) (holders []authority
 }
 
 // believingDataPlanes are those that were seen within the purge delay, and those that have a certificate and were not. Those that were
-// shut out are not waited for.
+// shut out or replaced are not waited for.
 func (p *plane) believingDataPlanes(ctx context.Context) (holders []authority.Holder, err error) {
 	all, err := p.fleet.List(ctx)
 	if err != nil {
 		return nil, err
 	}
 	now, enrolled := time.Now(), p.registry.List()
-	seen, out := map[string]bool{}, map[string]bool{}
+	seen, out, documents := map[string]bool{}, map[string]bool{}, p.documents()
 	for _, n := range enrolled {
 		out[n.Key] = n.RevokedAt > 0 && len(n.Living(now)) == 0
 	}
 	for _, d := range all {
 		key := nodes.Key(d.Environment, d.Name)
-		if out[key] && !d.Linked {
+		if out[key] && !d.Linked || d.Away(now) && replaced(documents[key], d.Serial) {
 			continue
 		}
 		holder := authority.Holder{Name: key, Sequence: d.TrustSequence}
