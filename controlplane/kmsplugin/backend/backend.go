@@ -1,9 +1,9 @@
 // Package backend asks the control plane to wrap and unwrap, whichever of its nodes answers.
 //
 // Calls go to the node that answered last; the first one, and the next after a failure, are drawn. A node that is away,
-// silent, or cannot serve is left for another within the same call: all three calls may be made twice without harm. What a
-// node refuses for good (an unknown key, a ciphertext that is not this key's) is not asked of another, since all nodes serve
-// from one database.
+// silent, cannot serve, or does not admit this plugin, which is a matter of its own files, is left for another within the
+// same call: all three calls may be made twice without harm. What a node refuses for good (an unknown key, a ciphertext that
+// is not this key's) is not asked of another, since all nodes serve from one database.
 //
 // It knows nothing of Kubernetes and judges no key; see controlplane/kmsplugin/kek.
 package backend
@@ -134,6 +134,7 @@ func (b *Backend) call(ctx context.Context, method string, ask func(context.Cont
 	end, _ := ctx.Deadline()
 	order := b.order()
 	var failures []string
+	var denied error // by every node so far
 	for i, n := range order {
 		share := time.Until(end) / time.Duration(len(order)-i)
 		own, stop := context.WithTimeout(ctx, share)
@@ -147,12 +148,20 @@ func (b *Backend) call(ctx context.Context, method string, ask func(context.Cont
 			return refusal(method, err)
 		}
 		failures = append(failures, n.Address+": "+words(err))
+		if code == codes.PermissionDenied && (i == 0 || denied != nil) {
+			denied = err
+		} else {
+			denied = nil
+		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fault.New(fault.Unavailable, "backend."+method, "", context.Cause(ctx))
+	}
+	if denied != nil {
+		return refusal(method, denied)
 	}
 	return fault.Newf(fault.Unavailable, "backend."+method, "", "no node of the control plane serves: %s", strings.Join(failures, "; "))
 }
@@ -178,7 +187,7 @@ func (b *Backend) prefer(n *node) {
 // isFinal reports whether another node would answer the same.
 func isFinal(code codes.Code) bool {
 	switch code {
-	case codes.NotFound, codes.FailedPrecondition, codes.InvalidArgument, codes.PermissionDenied:
+	case codes.NotFound, codes.FailedPrecondition, codes.InvalidArgument:
 		return true
 	}
 	return false

@@ -167,7 +167,7 @@ func TestRefusalsAreFinal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for code, kind := range map[codes.Code]fault.Kind{
-		codes.NotFound: fault.NotFound, codes.FailedPrecondition: fault.Conflict, codes.InvalidArgument: fault.Invalid, codes.PermissionDenied: fault.Denied,
+		codes.NotFound: fault.NotFound, codes.FailedPrecondition: fault.Conflict, codes.InvalidArgument: fault.Invalid,
 	} {
 		before := 0
 		for _, n := range c.nodes {
@@ -182,6 +182,30 @@ func TestRefusalsAreFinal(t *testing.T) {
 		if fault.KindOf(err) != kind || after != before+1 {
 			t.Errorf("%v: Unwrap = %v after %d calls, want kind %v after one", code, err, after-before, kind)
 		}
+	}
+}
+
+// A node whose own files do not admit the plugin is no reason not to ask those whose do.
+func TestANodeThatDoesNotAdmitIsLeft(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	b := c.backend(t, backend.Options{Timeout: patience})
+	for i := range c.nodes {
+		if _, err := b.Describe(t.Context()); err != nil {
+			t.Fatalf("with %d nodes that do not admit it: %v", i, err)
+		}
+		for _, n := range c.nodes {
+			if n.Address == b.Node() {
+				n.Fail(codes.PermissionDenied)
+			}
+		}
+	}
+	if _, err := b.Describe(t.Context()); fault.KindOf(err) != fault.Denied {
+		t.Errorf("with none that admits it: %v", err)
+	}
+	c.nodes[1].Fail(codes.Unavailable)
+	if _, err := b.Describe(t.Context()); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("with one that is away: %v", err)
 	}
 }
 

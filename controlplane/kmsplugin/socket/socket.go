@@ -117,6 +117,9 @@ func prepareFolder(folder string) error {
 	if err != nil {
 		return fault.New(fault.Invalid, op, "kms_listen", err)
 	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); !ok || owner.Uid != 0 && int(owner.Uid) != os.Geteuid() {
+		return fault.Newf(fault.Invalid, op, "kms_listen", "%s belongs to another user, who may replace files in it: chown it, or name another folder", folder)
+	}
 	if info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
 		return fault.Newf(fault.Invalid, op, "kms_listen", "others may replace files in %s (%v): chmod go-w it, or name another folder", folder, info.Mode())
 	}

@@ -235,6 +235,14 @@ func TestEndpointsThatAreRefused(t *testing.T) {
 			t.Errorf("Open(%q) = %v, want %q", endpoint, err, says)
 		}
 	}
+	if os.Geteuid() == 0 {
+		others := filepath.Join(dir, "others")
+		must(t, os.Mkdir(others, 0o755))
+		must(t, os.Chown(others, 65534, 65534))
+		if _, err := socket.Open("unix://"+others+"/kms.sock", quiet()); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "another user") {
+			t.Errorf("in a folder of another user: %v", err)
+		}
+	}
 	must(t, os.Chmod(open, 0o777|fs.ModeSticky)) // as /tmp is
 	s, err := socket.Open("unix://"+open+"/kms.sock", quiet())
 	if err != nil {
