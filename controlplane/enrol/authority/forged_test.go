@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -152,5 +154,28 @@ func TestAnOlderDocumentShows(t *testing.T) {
 	e.must(n.Load(t.Context()))
 	if fresh := e.node(); fresh.Sequence() != sequence {
 		t.Errorf("after it was deleted it was not written again: sequence %d of %d", fresh.Sequence(), sequence)
+	}
+}
+
+// A document that opens was written by a control plane. One that this program cannot read is of a later program, as while
+// nodes are updated one by one: it is not believed here, and stays.
+func TestTheDocumentOfALaterProgramStays(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	n := e.node()
+	e.must(n.create(t, e.ca, false))
+	_, err := e.catalog.Change(t.Context(), catalog.Address{Table: "cluster_trust", Key: "cluster"}, func(proto.Message) (schema.Document, error) {
+		return schema.Document{"document": `{"version":2,"sequence":99999999999}`}, nil
+	})
+	e.must(err)
+	later := e.sealed()
+	if err := n.Load(t.Context()); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("Load = %v", err)
+	}
+	if e.sealed() != later {
+		t.Error("it was overwritten")
+	}
+	if err := n.Ready(); err != nil {
+		t.Errorf("the node that holds the one before does not go on with it: %v", err)
 	}
 }

@@ -127,8 +127,8 @@ func (a *Authorities) open(ctx context.Context, row record.Row, sealed string) (
 		return "", doc, err
 	}
 	plain = m.(*configv1.ClusterTrust).GetDocument()
-	if doc, err = parseDocument(plain); err != nil {
-		return "", doc, fault.New(fault.Corrupt, "authority.Load", table, err)
+	if doc, err = parseDocument(plain); err != nil { // it opens, so a control plane wrote it: not to be written over
+		return "", doc, fault.New(fault.Conflict, "authority.Load", table, fmt.Errorf("it was written by another version of keepgate-cp: %w", err))
 	}
 	return plain, doc, nil
 }
