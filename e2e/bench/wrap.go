@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	v2 "k8s.io/kms/apis/v2"
 
 	"github.com/keepgate/keepgate/e2e/harness"
 	wrapv1 "github.com/keepgate/keepgate/proto/keepgate/wrap/v1"
@@ -21,8 +23,8 @@ const (
 	atOnce   = 256    // of them
 )
 
-// wrapFigures measures what a KMS plugin waits for at the control plane, with the journal and without: one call after
-// the other, and a start's burst of unwraps.
+// wrapFigures measures what a KMS plugin waits for at the control plane, and an API server at the plugin's socket, with the
+// journal and without: one call after the other, and a start's burst of unwraps.
 func wrapFigures(b *bench) {
 	for _, audit := range []string{"on", "off"} {
 		c := harness.New(b)
@@ -34,6 +36,10 @@ func wrapFigures(b *bench) {
 			aim, note = 1, "kms_audit = off"
 		}
 		b.wrapping(b.wrapClient(c, cp), "kms_audit "+audit, aim, note)
+		plugin := c.KMS("bench.2", []*harness.ControlPlane{cp})
+		plugin.Start()
+		b.encrypting(plugin, "kms_audit "+audit, aim, note)
+		plugin.Stop()
 		cp.Stop()
 	}
 }
@@ -53,34 +59,74 @@ func (b *bench) wrapClient(c *harness.Cluster, cp *harness.ControlPlane) wrapv1.
 	return wrapv1.NewWrapServiceClient(conn)
 }
 
+// encrypting asks a plugin as an API server does.
+func (b *bench) encrypting(plugin *harness.KMS, name string, aim float64, note string) {
+	conn, err := grpc.NewClient(plugin.Endpoint(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		b.Fatalf("%v", err)
+	}
+	b.Cleanup(func() { _ = conn.Close() })
+	ctx, api := context.Background(), v2.NewKeyManagementServiceClient(conn)
+	harness.Eventually(b, "the plugin's status", func() string {
+		if _, err := api.Status(ctx, &v2.StatusRequest{}); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	sealed := make([]*v2.EncryptResponse, 16) // a start asks for the seeds of several servers and restarts
+	encrypt := func(i int) (err error) {
+		sealed[i%len(sealed)], err = api.Encrypt(ctx, &v2.EncryptRequest{Uid: uidOf(i), Plaintext: make([]byte, seedSize)})
+		return err
+	}
+	decrypt := func(i int) error {
+		one := sealed[i%len(sealed)]
+		_, err := api.Decrypt(ctx, &v2.DecryptRequest{Uid: uidOf(i), KeyId: one.KeyId, Ciphertext: one.Ciphertext})
+		return err
+	}
+	b.oneByOne("over the socket, "+name, aim, note, []act{{"Encrypt", encrypt}, {"Decrypt", decrypt}})
+	b.atStart("Decrypts", name+", over the socket", decrypt)
+}
+
+// act is a call to be measured.
+type act struct {
+	name string
+	call func(i int) error
+}
+
+func uidOf(i int) string { return fmt.Sprintf("6f9619ff-8b86-d011-b42d-%012d", i) }
+
+func (b *bench) oneByOne(where string, aim float64, note string, acts []act) {
+	for _, act := range acts {
+		took := b.milliseconds(b.effort.wraps, act.call)
+		b.report.add(figure{Name: act.name + " 32 B " + where + ", p50", Value: quantile(took, 0.5), Unit: "ms"})
+		b.report.add(figure{Name: act.name + " 32 B " + where + ", p99", Value: quantile(took, 0.99), Unit: "ms", Aim: aim, Note: note})
+	}
+}
+
+func (b *bench) atStart(what, where string, call func(i int) error) {
+	var times []float64
+	for range 3 {
+		times = append(times, b.timed(func() { b.together(burst, atOnce, call) }))
+	}
+	b.report.spread(figure{Name: "10,000 " + what + " of a start, " + where, Unit: "s", Aim: 3, Note: fmt.Sprintf("%d at once, on one connection", atOnce)}, times)
+}
+
 func (b *bench) wrapping(client wrapv1.WrapServiceClient, name string, aim float64, note string) {
 	ctx := context.Background()
-	uid := func(i int) string { return fmt.Sprintf("6f9619ff-8b86-d011-b42d-%012d", i) }
-	sealed, err := client.Wrap(ctx, &wrapv1.WrapRequest{Uid: uid(0), Plaintext: make([]byte, seedSize)})
+	sealed, err := client.Wrap(ctx, &wrapv1.WrapRequest{Uid: uidOf(0), Plaintext: make([]byte, seedSize)})
 	if err != nil {
 		b.Fatalf("%v", err)
 	}
 	unwrap := func(i int) error {
-		_, err := client.Unwrap(ctx, &wrapv1.UnwrapRequest{Uid: uid(i), KeyId: sealed.KeyId, Ciphertext: sealed.Ciphertext})
+		_, err := client.Unwrap(ctx, &wrapv1.UnwrapRequest{Uid: uidOf(i), KeyId: sealed.KeyId, Ciphertext: sealed.Ciphertext})
 		return err
 	}
 	wrap := func(i int) error {
-		_, err := client.Wrap(ctx, &wrapv1.WrapRequest{Uid: uid(i), Plaintext: make([]byte, seedSize)})
+		_, err := client.Wrap(ctx, &wrapv1.WrapRequest{Uid: uidOf(i), Plaintext: make([]byte, seedSize)})
 		return err
 	}
-	for _, act := range []struct {
-		name string
-		call func(i int) error
-	}{{"wrap", wrap}, {"unwrap", unwrap}} {
-		took := b.milliseconds(b.effort.wraps, act.call)
-		b.report.add(figure{Name: act.name + " 32 B over mTLS, " + name + ", p50", Value: quantile(took, 0.5), Unit: "ms"})
-		b.report.add(figure{Name: act.name + " 32 B over mTLS, " + name + ", p99", Value: quantile(took, 0.99), Unit: "ms", Aim: aim, Note: note})
-	}
-	var times []float64
-	for range 3 {
-		times = append(times, b.timed(func() { b.together(burst, atOnce, unwrap) }))
-	}
-	b.report.spread(figure{Name: "10,000 unwraps of a start, " + name, Unit: "s", Aim: 3, Note: fmt.Sprintf("%d at once, on one connection", atOnce)}, times)
+	b.oneByOne("over mTLS, "+name, aim, note, []act{{"wrap", wrap}, {"unwrap", unwrap}})
+	b.atStart("unwraps", name, unwrap)
 }
 
 // milliseconds is how long each of n calls took, one after the other.
