@@ -32,23 +32,13 @@ func New(authorities Authorities, because string) *API { return &API{authorities
 
 const path = "/clustering/authorities"
 
-// Mount adds all paths.
+// Mount adds all paths. Whoever decides who is believed can make control planes and data planes of his own.
 func (a *API) Mount(t *rest.Table) {
 	t.Handle("GET", path, a.on(a.show))
 	for at, handler := range map[string]rest.Handler{
 		"": a.trust, "/request": a.request, "/install": a.install, "/{fingerprint}/retire": a.retire,
 	} {
-		t.Handle("POST", path+at, a.on(demanding(handler)))
-	}
-}
-
-// demanding is for what decides who is believed: whoever does can make control planes and data planes of his own.
-func demanding(handler rest.Handler) rest.Handler {
-	return func(r *rest.Request) (rest.Answer, error) {
-		if err := r.Demand("changing whom the planes believe"); err != nil {
-			return rest.Answer{}, err
-		}
-		return handler(r)
+		t.Handle("POST", path+at, a.on(rest.Demanding("changing whom the planes believe", handler)))
 	}
 }
 

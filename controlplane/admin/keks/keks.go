@@ -33,13 +33,14 @@ func New(k Keks) *API { return &API{k} }
 // Mount adds all paths.
 func (a *API) Mount(t *rest.Table) {
 	const all, one = "/kms/keys", "/kms/keys/{kek}"
+	change := func(method, path, what string, handler rest.Handler) { t.Handle(method, path, rest.Demanding(what, handler)) }
 	t.Handle("GET", all, a.list)
-	t.Handle("POST", all, a.create)
 	t.Handle("GET", one, a.show)
-	t.Handle("PATCH", one, a.change)
-	t.Handle("DELETE", one, a.end)
-	t.Handle("POST", one+"/rotate", a.rotate)
-	t.Handle("POST", one+"/{key_id}/retire", a.retire)
+	change("POST", all, "making a KEK", a.create)
+	change("PATCH", one, "changing a KEK", a.change)
+	change("DELETE", one, "ending a KEK", a.end)
+	change("POST", one+"/rotate", "rotating a KEK", a.rotate)
+	change("POST", one+"/{key_id}/retire", "retiring a key", a.retire)
 }
 
 func (a *API) list(r *rest.Request) (rest.Answer, error) {

@@ -236,3 +236,13 @@ func (r *Request) Demand(what string) error {
 	return Refuse(http.StatusForbidden,
 		"%s is for callers on this machine, or with the admin token (admin_token_file) in the header Keepgate-Admin-Token", what)
 }
+
+// Demanding is a handler for callers alone who may have secrets revealed.
+func Demanding(what string, handler Handler) Handler {
+	return func(r *Request) (Answer, error) {
+		if err := r.Demand(what); err != nil {
+			return Answer{}, err
+		}
+		return handler(r)
+	}
+}
