@@ -33,7 +33,9 @@ func New(k Keks) *API { return &API{k} }
 // Mount adds all paths.
 func (a *API) Mount(t *rest.Table) {
 	const all, one = "/kms/keys", "/kms/keys/{kek}"
-	change := func(method, path, what string, handler rest.Handler) { t.Handle(method, path, rest.Demanding(what, handler)) }
+	change := func(method, path, what string, handler rest.Handler) {
+		t.Handle(method, path, rest.Demanding(what, handler))
+	}
 	t.Handle("GET", all, a.list)
 	t.Handle("GET", one, a.show)
 	change("POST", all, "making a KEK", a.create)
