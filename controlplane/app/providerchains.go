@@ -9,6 +9,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/encryption/providerconfig"
+	"github.com/keepgate/keepgate/controlplane/enrol/authority"
 	"github.com/keepgate/keepgate/controlplane/keks"
 	"github.com/keepgate/keepgate/controlplane/members"
 	"github.com/keepgate/keepgate/controlplane/record"
@@ -45,11 +46,12 @@ func (v *providers) keys() encryption.Keys {
 }
 
 // chains says what writes and reads each table: as the file says, and as the settings say where it says nothing. None
-// of them leaves a KEK in clear.
+// of them leaves a KEK or the key of the edge authority in clear.
 func (v *providers) chains(config *providerconfig.Config, opened map[string]*plugin) (encryption.Chains, error) {
 	chains, err := v.declared(config, opened)
 	if err == nil {
 		chains.Guard(tableKeks, encryption.IdentityUnless(keks.Sealed))
+		chains.Guard(tableTrust, encryption.IdentityUnless(authority.Sealed))
 	}
 	return chains, err
 }

@@ -19,6 +19,7 @@ type Authorities interface {
 	Request(ctx context.Context, by *x509.Certificate, force bool) (authority.Request, error)
 	Install(ctx context.Context, chain []*x509.Certificate, force bool) error
 	Retire(ctx context.Context, fingerprint string, force bool) error
+	End(ctx context.Context) error
 }
 
 // API answers for them.
@@ -36,7 +37,7 @@ const path = "/clustering/authorities"
 func (a *API) Mount(t *rest.Table) {
 	t.Handle("GET", path, a.on(a.show))
 	for at, handler := range map[string]rest.Handler{
-		"": a.trust, "/request": a.request, "/install": a.install, "/{fingerprint}/retire": a.retire,
+		"": a.trust, "/request": a.request, "/install": a.install, "/{fingerprint}/retire": a.retire, "/end": a.end,
 	} {
 		t.Handle("POST", path+at, a.on(rest.Demanding("changing whom the planes believe", handler)))
 	}
@@ -127,6 +128,16 @@ func (a *API) retire(r *rest.Request) (rest.Answer, error) {
 		return rest.Answer{}, err
 	}
 	if err := a.authorities.Retire(r.Context(), r.Param(0), force); err != nil {
+		return rest.Answer{}, err
+	}
+	return a.show(r)
+}
+
+func (a *API) end(r *rest.Request) (rest.Answer, error) {
+	if _, err := read(r); err != nil {
+		return rest.Answer{}, err
+	}
+	if err := a.authorities.End(r.Context()); err != nil {
 		return rest.Answer{}, err
 	}
 	return a.show(r)

@@ -54,6 +54,8 @@ func (a *asked) Retire(_ context.Context, fingerprint string, force bool) error 
 	return a.note("retire %s %t", fingerprint, force)
 }
 
+func (a *asked) End(context.Context) error { return a.note("end") }
+
 // serve is the room alone.
 func serve(t *testing.T, room *authorities.API) func(method, path, contentType, body string) (int, string) {
 	t.Helper()
@@ -149,6 +151,7 @@ func TestCalls(t *testing.T) {
 		"forced, by parts": {"/request", writer.FormDataContentType(), parts.String(), "request Keepgate cluster CA true", `"name":"edge-1"`},
 		"install":          {"/install", json, object(t, map[string]any{"certificates": certificate, "force": true}), "install 1 true", `"sequence":7`},
 		"retire":           {"/abcdef01/retire", "", "", "retire abcdef01 false", `"sequence":7`},
+		"end":              {"/end", "", "", "end", `"sequence":7`},
 		"retire by force":  {"/abcdef01/retire", form, "force=yes", "retire abcdef01 true", `"sequence":7`},
 	}
 	for name, test := range tests {
@@ -172,6 +175,7 @@ func TestOthersChangeNothing(t *testing.T) {
 		"/request":         object(t, map[string]any{"certificate": certificate}),
 		"/install":         object(t, map[string]any{"certificates": certificate}),
 		"/abcdef01/retire": "{}",
+		"/end":             "{}",
 	} {
 		a := &asked{}
 		status, text := serveTo(t, authorities.New(a, ""), false)("POST", "/clustering/authorities"+path, "application/json", body)
@@ -222,7 +226,7 @@ func TestRefusedCalls(t *testing.T) {
 		}
 	}
 	none := serve(t, authorities.New(nil, "set cluster_cert"))
-	for _, path := range []string{"", "/request", "/install", "/abcdef01/retire"} {
+	for _, path := range []string{"", "/request", "/install", "/abcdef01/retire", "/end"} {
 		if status, text := none("POST", "/clustering/authorities"+path, json, "{}"); status != 400 || !strings.Contains(text, "set cluster_cert") {
 			t.Errorf("where there are none, %s: %d %s", path, status, text)
 		}

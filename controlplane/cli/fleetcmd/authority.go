@@ -36,7 +36,7 @@ func authorityCommand(admin *adminclient.Options) *cobra.Command {
 		Use: "authority", Short: "Whom the planes believe, and who certifies data planes", Long: authorityLong, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(authorityList(admin), authorityCreate(admin), authorityTrust(admin), authorityRetire(admin))
+	root.AddCommand(authorityList(admin), authorityCreate(admin), authorityTrust(admin), authorityRetire(admin), authorityEnd(admin))
 	return root
 }
 

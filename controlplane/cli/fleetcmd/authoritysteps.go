@@ -173,3 +173,24 @@ func authorityRetire(admin *adminclient.Options) *cobra.Command {
 	}
 	return cmd
 }
+
+func authorityEnd(admin *adminclient.Options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "end", Short: "Destroy the key of the edge authority, so that no data plane joins or renews",
+		Long: "Destroy the key of the edge authority. Nobody is certified by it any more; what it certified is believed until that ends, and whom\n" +
+			"the planes believe stays. Before the database is decrypted for good: the key never rests in clear. \"create\" makes another one.",
+		Args: cobra.NoArgs, SilenceUsage: true,
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		client, err := admin.Open()
+		if err != nil {
+			return err
+		}
+		var shown authorities
+		if err := tell(cmd, client, "/end", map[string]any{}, &shown); err != nil {
+			return err
+		}
+		return shown.print(cmd)
+	}
+	return cmd
+}
