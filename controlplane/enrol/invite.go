@@ -60,11 +60,19 @@ func (s *Service) Invite(ctx context.Context, in Invitation) (text secret.Bytes,
 	if err != nil {
 		return text, made, fault.New(fault.Internal, op, tableTokens, err)
 	}
-	now := time.Now()
+	now, revoked := time.Now(), int64(0)
+	if in.Name != "" {
+		record, _, err := s.registry.Fresh(ctx, in.Environment, in.Name)
+		if err != nil {
+			return text, made, err
+		}
+		revoked = record.RevokedAt
+	}
 	caller, _ := access.Of(ctx)
 	made = Token{
 		ID: token.ID, Hash: token.Hash(), Environment: in.Environment, Name: in.Name,
-		CreatedAt: now.Unix(), CreatedBy: caller.Name, ExpiresAt: now.Add(in.Expires).Unix(),
+		CreatedAt: max(now.Unix(), revoked+1), // after a revocation of this second, or by a faster clock
+		CreatedBy: caller.Name, ExpiresAt: now.Add(in.Expires).Unix(),
 	}
 	if err := s.record(ctx, "enrol.token.create", "join-token/"+made.ID, "environment", in.Environment, "name", in.Name,
 		"expires", time.Unix(made.ExpiresAt, 0).UTC().Format(time.RFC3339)); err != nil {

@@ -243,9 +243,13 @@ func (s *Service) issue(ctx context.Context, j *joining) (*enrolv1.Issued, error
 	return s.answer(chain), nil
 }
 
-// free says whether a token gives a name. One that names nobody must not take another data plane's identity away.
+// free says whether a token gives a name. One that names nobody must not take another data plane's identity away, and
+// none brings one back that was shut out after the token was made: whoever took the node may have that too.
 func free(d nodes.Document, t Token, now time.Time) error {
 	switch {
+	case d.RevokedAt >= t.CreatedAt && d.RevokedAt > 0:
+		return refuse("the data plane of this name was revoked at %s, after the token was made; to let it come back invite it anew: "+
+			"keepgate-cp fleet invite --environment %s --name %s", stamp(d.RevokedAt), t.Environment, d.Who().Name)
 	case t.Name != "" || d.Sequence == 0:
 		return nil
 	case d.RevokedAt > 0 && len(d.Certificates) == 0:

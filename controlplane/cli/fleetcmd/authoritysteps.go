@@ -1,6 +1,7 @@
 package fleetcmd
 
 import (
+	"bytes"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -146,6 +147,10 @@ func readText(path string) (string, error) {
 		return "", fmt.Errorf("%s is no file of at most %d bytes", path, maxBundle)
 	}
 	data, err := os.ReadFile(path)
+	if err == nil && bytes.Contains(data, []byte("PRIVATE KEY-----")) { // nothing of it leaves this machine
+		clear(data)
+		return "", fmt.Errorf("%s holds a private key, which stays where it is: name the certificate beside it, as ca.crt", path)
+	}
 	return string(data), err
 }
 
