@@ -28,7 +28,7 @@ To replace the CA of the cluster, one step after the other, each refused until e
   keepgate-cp certs init --dir certs-2 --after certs           # a new CA, which the present one vouches for
   keepgate-cp fleet authority trust certs-2/ca.crt             # everybody believes it beside the present one
   keepgate-cp fleet authority create --dir certs-2             # it certifies data planes; those of the present one renew
-  keepgate-cp certs issue cp-1 --dir certs-2 --role control-plane --dns cp-1.example.com   # and so each control plane node
+  keepgate-cp certs issue NAME --dir certs-2 --role control-plane --dns cp.example.com     # and so each control plane node, under the name it has
   keepgate-cp fleet authority retire FINGERPRINT               # nobody believes the former one any more`
 
 func authorityCommand(admin *adminclient.Options) *cobra.Command {
