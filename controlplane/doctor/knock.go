@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// probeName is what the certificate is called that is made to be shown once.
+	// probeName is what the certificate is called that is made to be shown once, where every name may link.
 	probeName = "join-probe"
 	// probeValidity is for how long that is valid. Nothing can be done with it: it is on no record.
 	probeValidity = 10 * time.Minute
@@ -47,7 +47,8 @@ func Knock(ctx context.Context, d Door) error {
 	if err != nil {
 		return fmt.Errorf("making a key: %w", err)
 	}
-	id := mtls.Identity{Role: mtls.DataPlane, Organisation: d.Source.Identity().Organisation, Environment: d.Environment, Name: probeName}
+	id := mtls.Identity{Role: mtls.DataPlane, Organisation: d.Source.Identity().Organisation, Environment: d.Environment}
+	id.Name = d.Source.PermittedName(probeName)
 	chain, leaf, err := d.Certify(id, key.Public(), probeValidity)
 	if err != nil {
 		return fmt.Errorf("no certificate is made for a node that joins: %w", err)

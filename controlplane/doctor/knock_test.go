@@ -24,7 +24,7 @@ func TestKnock(t *testing.T) {
 	t.Parallel()
 	root, stranger := mtlstest.NewCA(t, "root"), mtlstest.NewCA(t, "stranger")
 	edge := root.Edge(t, "edge")
-	control := mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane}}
+	control := mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane}, CN: "cp-1.example.com", DNS: []string{"cp-1.example.com"}}
 	issuing := func(ca *mtlstest.CA) func(mtls.Identity, crypto.PublicKey, time.Duration) ([][]byte, *x509.Certificate, error) {
 		return func(id mtls.Identity, public crypto.PublicKey, valid time.Duration) ([][]byte, *x509.Certificate, error) {
 			leaf, err := certs.CertifyNode(ca.Cert, ca.Key(), id, public, valid)
@@ -38,9 +38,16 @@ func TestKnock(t *testing.T) {
 		door   func(*doctor.Door)
 		joins  bool // the listener does not know of joining
 		listen bool // nothing listens
+		names  *mtls.Options
 		says   string
 	}{
-		"sound": {},
+		"sound":             {},
+		"some common names": {names: &mtls.Options{Mode: mtls.CheckCN, Role: mtls.ControlPlane, CommonNames: []string{"edge-1.example.com"}}},
+		"one parent domain": {names: &mtls.Options{Mode: mtls.CheckCN, Role: mtls.ControlPlane}},
+		"no name of a node": {
+			names: &mtls.Options{Mode: mtls.CheckCN, Role: mtls.ControlPlane, CommonNames: []string{"edge 1"}},
+			says:  `a data plane with a new certificate is turned away: wrong common name: common name "join-probe" is not in cluster_allowed_common_names`,
+		},
 		"an edge authority below another root": {
 			door: func(d *doctor.Door) { d.Certify = issuing(stranger.Edge(t, "edge")) },
 			says: "a data plane with a new certificate is turned away: ",
@@ -69,7 +76,11 @@ func TestKnock(t *testing.T) {
 			files := root.Files(t, root.Issue(t, control))
 			files.CRL = files.CA + ".crl"
 			mtlstest.Write(t, files.CRL, root.CRL(t, 1, time.Now().Add(time.Hour)))
-			source, err := mtls.Open(files)
+			options := mtls.Options{}
+			if test.names != nil {
+				options = *test.names
+			}
+			source, err := mtls.OpenWith(files, options)
 			if err != nil {
 				t.Fatal(err)
 			}

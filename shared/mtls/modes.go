@@ -167,6 +167,22 @@ func (s *Source) AllowsName(name string) error {
 	return invalid("mtls.AllowsName", name, s.trust.Load().checkCommonName(name))
 }
 
+// PermittedName is the name of a data plane that may link, and that one where it may.
+func (s *Source) PermittedName(name string) string {
+	if s.AllowsName(name) == nil {
+		return name
+	}
+	if len(s.options.CommonNames) == 0 {
+		return name + "." + parentDomain(s.Certificate().Subject.CommonName)
+	}
+	for _, permitted := range s.options.CommonNames {
+		if checkLabel("name", permitted) == nil { // others are of certificates that were not given by joining
+			return permitted
+		}
+	}
+	return name
+}
+
 // Mode returns whom this side believes.
 func (s *Source) Mode() Mode { return s.options.Mode }
 

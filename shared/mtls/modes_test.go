@@ -283,4 +283,11 @@ func TestAllowsName(t *testing.T) {
 	if names.AllowsName("a") != nil || names.AllowsName("b") == nil || openAs(t, files, mtls.Options{}).AllowsName("b") != nil {
 		t.Error("AllowsName does not follow the list")
 	}
+	for want, options := range map[string]mtls.Options{
+		"probe": {}, "a": {Mode: mtls.CheckCN, Role: mtls.ControlPlane, CommonNames: []string{"no name of a node", "a", "b"}},
+	} {
+		if got := openAs(t, files, options).PermittedName("probe"); got != want {
+			t.Errorf("PermittedName = %q, want %q", got, want)
+		}
+	}
 }
