@@ -22,6 +22,9 @@ import (
 
 const caExpiresSoon = 90 * 24 * time.Hour
 
+// renewShared makes a new pair where all nodes have the same one.
+const renewShared = "keepgate-cp hybrid gen_cert CERT KEY, and copy both to every node of both planes"
+
 // Cluster are the files of one identity of this node, and how the settings call them: "cluster", "peer".
 type Cluster struct {
 	Area, Prefix string
@@ -34,6 +37,9 @@ func (c Cluster) setting(name string) string { return c.Prefix + "_" + name }
 // Certificates looks at a node's certificate for the other nodes, at the authorities it believes, and at their lists.
 func Certificates(ctx context.Context, c Cluster) []finding.Finding {
 	renew := "keepgate-cp certs issue NAME --role control-plane"
+	if c.Options.Mode == mtls.Shared {
+		renew = renewShared
+	}
 	pair := &papers.Pair{
 		CertSetting: c.setting("cert"), KeySetting: c.setting("cert_key"), Cert: c.Files.Cert, Key: c.Files.Key, Renew: renew,
 		Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},

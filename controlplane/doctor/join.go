@@ -67,18 +67,21 @@ func nameOf(source *mtls.Source) string {
 // Joining tells the rehearsal as a finding.
 func Joining(ctx context.Context, source *mtls.Source) finding.Result {
 	if err := Join(ctx, source); err != nil {
-		return finding.Bad(err.Error(), mendOf(err))
+		return finding.Bad(err.Error(), mendOf(err, source.Mode()))
 	}
 	return finding.Fine("rehearsed: this node's certificate, authority and list of revoked certificates would do")
 }
 
-func mendOf(err error) string {
+func mendOf(err error, mode mtls.Mode) string {
 	refusal, ok := errors.AsType[*mtls.Refusal](err)
 	if !ok {
 		return "see the cluster certificates above"
 	}
 	switch refusal.Reason {
 	case mtls.Expired:
+		if mode == mtls.Shared {
+			return "renew what has expired: " + renewShared
+		}
 		return "renew what has expired: keepgate-cp certs renew FILE"
 	case mtls.NotYetValid:
 		return "set the clock of this machine (timedatectl)"
