@@ -141,21 +141,28 @@ func TestAFloodOfRefusalsIsLoggedAtAPace(t *testing.T) {
 		source, _, _ := ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane}})
 		var log lines
 		creds := grpccreds.Server(source, slog.New(slog.NewTextHandler(&log, nil)), mtls.DataPlane)
-		handshake := func() {
+		handshake := func(said string) {
 			near, far := net.Pipe()
-			_ = far.Close()
+			go func() {
+				_, _ = far.Write([]byte(said))
+				_ = far.Close()
+			}()
 			if _, _, err := creds.Clone().ServerHandshake(near); err == nil {
-				t.Error("an empty connection was accepted")
+				t.Errorf("a connection that says %q was accepted", said)
 			}
 		}
+		handshake("")
+		if log.String() != "" {
+			t.Errorf("who only looks whether it listens is logged: %s", &log)
+		}
 		for range 500 {
-			handshake()
+			handshake("GET /")
 		}
 		if n := strings.Count(log.String(), "\n"); n != 50 {
 			t.Errorf("500 refusals at once gave %d log lines, want 50", n)
 		}
 		time.Sleep(300 * time.Millisecond) // the pace allows the next one
-		handshake()
+		handshake("GET /")
 		if !strings.Contains(log.String(), "not_logged=450") {
 			t.Errorf("the log does not say how many it left out:\n%s", &log)
 		}

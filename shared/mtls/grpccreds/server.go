@@ -88,6 +88,11 @@ func (s *server) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, 
 	if err == nil {
 		who, err = s.source.PeerOf(state)
 	}
+	if errors.Is(err, io.EOF) && state.Version == 0 { // no hello: somebody looked whether this listens
+		s.log.Debug("a connection to the cluster listener ended before its first word", "remote", raw.RemoteAddr().String())
+		_ = conn.Close()
+		return nil, nil, err
+	}
 	if err != nil {
 		s.refused(raw.RemoteAddr(), s.source.Explain(err, state))
 		linger(raw)
