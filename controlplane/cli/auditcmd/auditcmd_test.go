@@ -61,6 +61,8 @@ func TestVerifyChecksWhoSigned(t *testing.T) {
 	_, files, _ := other.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Organisation: "acme", Name: "cp-1"}})
 	if out, err := p.verify("--ca", files.CA); err == nil || !strings.Contains(out, "unverified  node cp-1: the head of entry 2 is not proved") {
 		t.Errorf("with another CA: %v\n%s", err, out)
+	} else if !strings.Contains(err.Error(), "not proved; after a change of CA give both") || strings.Contains(err.Error(), "not as it was written") {
+		t.Errorf("with another CA: %v", err)
 	}
 	data, err := os.ReadFile(p.nodes[1].path)
 	if err != nil {

@@ -84,7 +84,11 @@ func (a asked) run(cmd *cobra.Command) error {
 	if err := r.print(cmd, a.json, witness != nil); err != nil {
 		return err
 	}
-	if len(r.Findings) > 0 {
+	switch {
+	case len(r.Findings) == 0:
+	case witness != nil && !slices.ContainsFunc(r.Findings, func(f audit.Finding) bool { return f.Kind != audit.Unverified }):
+		return fmt.Errorf("%s not proved; after a change of CA give both in the file of --ca", counted(len(r.Findings), "head is", "heads are"))
+	default:
 		return fmt.Errorf("the journal is not as it was written: %s", counted(len(r.Findings), "finding", "findings"))
 	}
 	return nil
