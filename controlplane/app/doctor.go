@@ -235,7 +235,7 @@ func (d *doctoring) keyring(ctx context.Context) []finding.Finding {
 		case err != nil:
 			return finding.Bad(fault.Text(err), "mend that setting as it says")
 		case strategy == "":
-			return finding.Beware("keyring_enabled = off: secrets rest in the database in clear", "set keyring_enabled = on")
+			return finding.Beware("keyring_enabled = off: secrets rest in the database in clear", "set keyring_enabled = on and, if the database was used, keyring_migrate_plaintext = on")
 		case strategy == "cluster" && s.Keyring.RecoveryPublicKey == "":
 			return finding.Beware("cluster, without keyring_recovery_public_key: the keys are lost when all nodes stop at once", "set keyring_recovery_public_key")
 		}

@@ -22,8 +22,8 @@ func (p *plane) seals(table string) func() error {
 	return func() error {
 		chains := p.providers.cipher.Chains()
 		if chain := chains.Of(table); chain.Providers[0].Prefix() == "" {
-			return fault.Newf(fault.Invalid, "app.Seals", table, "it would rest in the database in clear (%s): set keyring_enabled = on, or give %s a provider "+
-				"that encrypts in encryption_provider_config", chain.Origin, table)
+			return fault.Newf(fault.Invalid, "app.Seals", table, "it would rest in the database in clear (%s): set keyring_enabled = on and, as the database was used, "+
+				"keyring_migrate_plaintext = on, or give %s a provider that encrypts in encryption_provider_config", chain.Origin, table)
 		}
 		return nil
 	}
