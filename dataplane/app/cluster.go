@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +29,8 @@ func clusterSource(c dpsettings.Cluster, log *slog.Logger) (*mtls.Source, error)
 	switch {
 	case mode == mtls.Shared && (c.Cert == "" || c.Key == ""):
 		return nil, fault.Newf(fault.Invalid, op, "cluster_cert", "with cluster_mtls = shared set cluster_cert and cluster_cert_key to the very pair that the control plane has")
+	case mode != mtls.Shared && sharedPair(c):
+		return nil, fault.Newf(fault.Invalid, op, "cluster_mtls", "the pair in cluster_cert is of keepgate-cp hybrid gen_cert: set cluster_mtls = shared")
 	case mode != mtls.Shared && (c.Cert == "" || c.Key == "" || c.CACert == ""):
 		return nil, fault.Newf(fault.Invalid, op, "cluster_cert",
 			"set cluster_cert, cluster_cert_key and cluster_ca_cert%s", requestHint)
@@ -47,6 +50,15 @@ func clusterSource(c dpsettings.Cluster, log *slog.Logger) (*mtls.Source, error)
 		return nil, fault.Newf(fault.Invalid, op, "cluster_cert", "it is a certificate of role %s; issue one of role data-plane", role)
 	}
 	return source, nil
+}
+
+// sharedPair says that the files hold a pair that all nodes have, and not one of an authority.
+func sharedPair(c dpsettings.Cluster) bool {
+	if c.Cert == "" || c.Key == "" {
+		return false
+	}
+	source, err := mtls.OpenWith(mtls.Files{Cert: c.Cert, Key: c.Key}, mtls.Options{Mode: mtls.Shared, Role: mtls.DataPlane})
+	return err == nil && bytes.Equal(source.Certificate().RawIssuer, source.Certificate().RawSubject)
 }
 
 const requestHint = " (make a key and a request here with: keepgate-dp certs request)"
