@@ -31,7 +31,7 @@ func (p *plane) belong() (err error) {
 	c := p.settings.Cluster
 	b := &p.belonging
 	b.folder = enrol.AtOn(p.disk, c.Enrolment)
-	b.joined = c.Cert == "" && c.Key == "" && mtls.Mode(c.MTLS) != mtls.Shared
+	b.joined = joins(c)
 	serial := ""
 	if !b.joined {
 		if b.source, err = clusterSource(c, p.log); err != nil {

@@ -37,12 +37,12 @@ Or with files that are issued and renewed by hand:
 Settings come from a file (--conf), from KEEPGATE_* variables, and from flags, the later ones above the earlier.`
 
 // Root builds the whole command line over the plane's entry points.
-func Root(run process.Main[dpsettings.DataPlane], probe func(dpsettings.DataPlane) process.Probe) (*cobra.Command, error) {
+func Root(run process.Main[dpsettings.DataPlane], probe func(dpsettings.DataPlane) process.Probe, check func(dpsettings.DataPlane) error) (*cobra.Command, error) {
 	root := &cobra.Command{
 		Use: "keepgate-dp", Short: "the data plane", Long: long, Version: version.Text, SilenceErrors: true, SilenceUsage: true,
 	}
 	program := process.Program[dpsettings.DataPlane]{
-		Name: "keepgate-dp", Run: run, Probe: probe,
+		Name: "keepgate-dp", Run: run, Probe: probe, Check: check,
 		Prefix: func(s dpsettings.DataPlane) string { return s.Process.Prefix },
 	}
 	daemon, err := program.Commands()
@@ -53,8 +53,8 @@ func Root(run process.Main[dpsettings.DataPlane], probe func(dpsettings.DataPlan
 }
 
 // Main runs the command line of this process and returns its exit status.
-func Main(ctx context.Context, run process.Main[dpsettings.DataPlane], probe func(dpsettings.DataPlane) process.Probe) int {
-	root, err := Root(run, probe)
+func Main(ctx context.Context, run process.Main[dpsettings.DataPlane], probe func(dpsettings.DataPlane) process.Probe, check func(dpsettings.DataPlane) error) int {
+	root, err := Root(run, probe, check)
 	if err == nil {
 		err = root.ExecuteContext(ctx)
 	}

@@ -114,6 +114,11 @@ func (p Program[S]) restart(i *invocation[S]) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if p.Check != nil { // while what runs still does
+			if err := p.Check(*i.into); err != nil {
+				return err
+			}
+		}
 		if err := i.end(command, place); err != nil && fault.KindOf(err) != fault.NotFound {
 			return err
 		}

@@ -26,7 +26,7 @@ const name = "sample"
 
 type sample struct {
 	Process settings.Process
-	Mode    string `key:"mode" default:"serve" oneof:"serve|fail|never|stubborn|warn" help:"How the program behaves."`
+	Mode    string `key:"mode" default:"serve" oneof:"serve|fail|never|stubborn|warn|unfit" help:"How the program behaves."`
 }
 
 // TestMain makes the test binary the program too: Start runs its own executable with "run".
@@ -90,6 +90,12 @@ func command(out interface{ Write([]byte) (int, error) }, arguments ...string) *
 				}
 				return nil
 			}
+		},
+		Check: func(s sample) error {
+			if s.Mode == "unfit" {
+				return fault.Newf(fault.Invalid, "check", "mode", "its certificate is no certificate")
+			}
+			return nil
 		},
 	}.Commands()
 	if err != nil {
@@ -244,6 +250,7 @@ func TestBadSettingsStopNothing(t *testing.T) {
 	s.must("start")
 	before := s.look()
 	s.mustFail(fault.Invalid, "mode has an invalid value", "restart", "--mode=x")
+	s.mustFail(fault.Invalid, "is no certificate", "restart", "--mode=unfit")
 	s.mustFail(fault.Invalid, "mode has an invalid value", "reload", "--mode=x")
 	if s.look() != before {
 		t.Errorf("%+v, before %+v", s.look(), before)
@@ -353,5 +360,5 @@ func TestCheckPrintsWhatIsInEffect(t *testing.T) {
 			t.Errorf("check printed %q, want %q in it", out, want)
 		}
 	}
-	s.mustFail(fault.Invalid, "mode has an invalid value: 'x' (serve, fail, never, stubborn, warn)", "check", "--mode=x")
+	s.mustFail(fault.Invalid, "mode has an invalid value: 'x' (serve, fail, never, stubborn, warn, unfit)", "check", "--mode=x")
 }

@@ -14,5 +14,5 @@ import (
 )
 
 func main() {
-	os.Exit(cli.Main(context.Background(), app.Run, app.Probe))
+	os.Exit(cli.Main(context.Background(), app.Run, app.Probe, app.Check))
 }
