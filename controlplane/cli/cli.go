@@ -68,6 +68,7 @@ func Root(plane Plane) (*cobra.Command, error) {
 	doctor, doctorErr := doctorcmd.Command(plane.Doctor)
 	encryption, encryptionErr := encryptioncmd.Command()
 	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), doctor, encryption, fleetcmd.Command(), certscmd.HybridCommand(), kekcmd.Command(), environmentcmd.Command(), nodescmd.Command(), rbaccmd.Command(), ring)
+	nameArguments(root)
 	return root, errors.Join(err, databaseErr, ringErr, doctorErr, encryptionErr)
 }
 
