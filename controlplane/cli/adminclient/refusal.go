@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 )
 
 // Refusal is an answer that is no success.
@@ -29,9 +30,12 @@ func (r *Refusal) Error() string {
 	return fmt.Sprintf("the control plane answered %d %s", r.Status, http.StatusText(r.Status))
 }
 
-// explain adds which flag mends a handshake that failed.
+// explain adds what mends a connection that was refused or a handshake that failed.
 func explain(err error) error {
 	advice := ""
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		advice = "no control plane listens there: start it (keepgate-cp start), or name another address by --admin-url"
+	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		advice = "name its authority by --admin-ca (the certificate that a control plane makes itself is ssl/keepgate-admin.crt below its prefix)"
 	}

@@ -51,6 +51,7 @@ func TestAdvice(t *testing.T) {
 		options adminclient.Options
 		want    string
 	}{
+		"nobody":                     {adminclient.Options{URL: "http://127.0.0.1:1"}, "start it (keepgate-cp start), or name another address by --admin-url"},
 		"no token":                   {adminclient.Options{URL: plain.URL}, "--admin-token-file, or set $KEEPGATE_ADMIN_TOKEN"},
 		"http where it is https":     {adminclient.Options{URL: strings.Replace(secure.URL, "https", "http", 1)}, "write https:// in --admin-url"},
 		"https where it is http":     {adminclient.Options{URL: strings.Replace(plain.URL, "http", "https", 1)}, "write http:// in --admin-url"},
