@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -145,6 +146,9 @@ func create(admin *adminclient.Options) *cobra.Command {
 		}
 		doc["name"] = args[0]
 		made, err := send(cmd, admin, "POST", "/environments", doc)
+		if refusal, ok := errors.AsType[*adminclient.Refusal](err); ok && refusal.Status == http.StatusConflict {
+			return fmt.Errorf("there is an environment %q already; keepgate-cp environments update changes it", args[0])
+		}
 		if err != nil {
 			return err
 		}
@@ -171,7 +175,7 @@ func update(admin *adminclient.Options) *cobra.Command {
 		}
 		made, err := send(cmd, admin, "PATCH", pathOf(args[0]), doc)
 		if err != nil {
-			return err
+			return absent(err, args[0])
 		}
 		return made.tell(cmd)
 	}
@@ -189,7 +193,7 @@ func remove(admin *adminclient.Options) *cobra.Command {
 				return err
 			}
 			if err := client.Call(cmd.Context(), "GET", pathOf(args[0]), "", nil, nil); err != nil {
-				return err // what is not there would count as deleted
+				return absent(err, args[0]) // what is not there would count as deleted
 			}
 			if err := client.Call(cmd.Context(), "DELETE", pathOf(args[0]), "", nil, nil); err != nil {
 				return err
@@ -198,6 +202,14 @@ func remove(admin *adminclient.Options) *cobra.Command {
 			return err
 		},
 	}
+}
+
+// absent says in plain words that an environment is not there, where that is why a call was refused.
+func absent(err error, name string) error {
+	if refusal, ok := errors.AsType[*adminclient.Refusal](err); ok && refusal.Status == http.StatusNotFound {
+		return fmt.Errorf("there is no environment %q; keepgate-cp environments list shows them", name)
+	}
+	return err
 }
 
 func day(at int64) string { return time.Unix(at, 0).UTC().Format("2006-01-02 15:04 UTC") }

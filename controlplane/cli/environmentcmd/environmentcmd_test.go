@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
@@ -143,17 +145,40 @@ func TestCommands(t *testing.T) {
 	k.says([]string{"update", "prod", "--all-workspaces", "--select-all", "--comment", ""}, "everything of its workspaces", "all, those")
 	k.says([]string{"update", "prod", "--select-nothing"}, "serve nothing")
 	k.says([]string{"delete", "none"}, "environment none is gone")
-	k.refused([]string{"delete", "none"}, "404")
+	k.refused([]string{"delete", "none"}, `no environment "none"`)
 	k.refused([]string{"delete", "prod"}, "still has data planes: edge-1")
 	k.refused([]string{"delete", "default"}, "cannot be deleted")
 	k.refused([]string{"create", "a b"}, "the first a letter or digit")
-	k.refused([]string{"create", "prod"}, "UNIQUE")
+	k.refused([]string{"create", "prod"}, `there is an environment "prod" already; keepgate-cp environments update`)
 	k.refused([]string{"create", "x", "--workspaces", "nope"}, "no such workspace: nope")
 	k.refused([]string{"create", "x", "--workspaces", ""}, "names nothing")
 	k.refused([]string{"create", "x", "--select-all", "--select-tags", "a"}, "none of the others can be")
 	k.refused([]string{"update", "prod"}, "say what to change")
-	k.refused([]string{"update", "nope", "--select-all"}, "404")
-	k.refused([]string{"show", "nope"}, "404")
+	k.refused([]string{"update", "nope", "--select-all"}, `no environment "nope"`)
+	k.refused([]string{"show", "nope"}, `no environment "nope"`)
+	k.refused([]string{"holds", "nope"}, `no environment "nope"`)
+}
+
+// The key from before is not told of as if it were the new one.
+func TestRotateWaitsForTheNewKey(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := `{"key_id":"first"}`
+		switch asked++; {
+		case r.Method == "POST":
+			answer = `{"message":"begun"}`
+		case asked > 3:
+			answer = `{"key_id":"second"}`
+		}
+		_, _ = io.WriteString(w, answer)
+	}))
+	t.Cleanup(server.Close)
+	k := &keep{t: t, url: server.URL}
+	out, err := k.run("rotate-fingerprint-key", "prod", "--wait")
+	if err != nil || strings.Contains(out, "first") || !strings.Contains(out, "every data plane has key second alone") {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
 func TestRotate(t *testing.T) {
@@ -163,7 +188,7 @@ func TestRotate(t *testing.T) {
 	k.says([]string{"rotate-fingerprint-key", "default"}, "data planes get both keys")
 	k.says([]string{"rotate-fingerprint-key", "default", "--status"}, "not yet at 1 data plane, which does not have key second: edge-1")
 	k.refused([]string{"rotate-fingerprint-key", "default", "--wait", "--timeout", "50ms"}, "the time is over: ")
-	k.refused([]string{"rotate-fingerprint-key", "nope"}, "404")
+	k.refused([]string{"rotate-fingerprint-key", "nope"}, `no environment "nope"`)
 	k.set(environments.Key{ID: "first"})
 	done := make(chan struct{})
 	go func() {

@@ -43,7 +43,7 @@ func holds(admin *adminclient.Options) *cobra.Command {
 		for more := true; more; more = page.Offset != "" {
 			page = holding{}
 			if err := client.Call(cmd.Context(), "GET", pathOf(args[0])+"/holds?"+query.Encode(), "", nil, &page); err != nil {
-				return err
+				return absent(err, args[0])
 			}
 			for _, one := range page.Data {
 				fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", printable(one.Kind), printable(one.Name), printable(one.ID), printable(one.Why))

@@ -75,7 +75,7 @@ func show(admin *adminclient.Options) *cobra.Command {
 			}
 			var e environment
 			if err := client.Call(cmd.Context(), "GET", pathOf(args[0]), "", nil, &e); err != nil {
-				return err
+				return absent(err, args[0])
 			}
 			if err := e.tell(cmd); err != nil {
 				return err

@@ -44,7 +44,7 @@ func rotate(admin *adminclient.Options) *cobra.Command {
 			if err == nil {
 				fmt.Fprintln(cmd.OutOrStdout(), before.line())
 			}
-			return err
+			return absent(err, args[0])
 		}
 		var answer struct{ Message string }
 		if err := client.Call(cmd.Context(), "POST", path+"/rotate", "", nil, &answer); err != nil {
@@ -63,7 +63,7 @@ func rotate(admin *adminclient.Options) *cobra.Command {
 
 // follow asks until the environment has another key than before, and no previous one.
 func follow(ctx context.Context, cmd *cobra.Command, client *adminclient.Client, path, before string) error {
-	said := ""
+	said := "the new key is not made yet"
 	for {
 		var now key
 		err := client.Call(ctx, "GET", path, "", nil, &now)
@@ -76,7 +76,7 @@ func follow(ctx context.Context, cmd *cobra.Command, client *adminclient.Client,
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), now.line())
 			return err
 		}
-		if line := now.line(); line != said {
+		if line := now.line(); line != said && now.ID != before { // of the key from before nobody asked
 			said = line
 			fmt.Fprintln(cmd.ErrOrStderr(), line)
 		}
