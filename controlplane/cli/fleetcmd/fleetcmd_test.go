@@ -102,6 +102,17 @@ func (k *keep) run(args ...string) (out, progress string, err error) {
 	return stdout.String(), stderr.String(), err
 }
 
+func TestListOfNobody(t *testing.T) {
+	t.Parallel()
+	k := newKeep(t)
+	if out, _, err := k.run("list"); err != nil || !strings.Contains(out, "no data plane is known yet") {
+		t.Errorf("%s %v", out, err)
+	}
+	if out, _, err := k.run("list", "--environment", "nowhere"); err == nil || !strings.Contains(err.Error(), `there is no environment "nowhere"`) {
+		t.Errorf("%s %v", out, err)
+	}
+}
+
 func TestList(t *testing.T) {
 	t.Parallel()
 	k := newKeep(t)
@@ -178,7 +189,7 @@ func TestShow(t *testing.T) {
 			t.Errorf("%v: %s %v", args, out, err)
 		}
 	}
-	if _, _, err := k.run("show", "nobody"); err == nil || !strings.Contains(err.Error(), "404") {
+	if _, _, err := k.run("show", "nobody"); err == nil || !strings.Contains(err.Error(), `no data plane "nobody" is known; keepgate-cp fleet list`) {
 		t.Errorf("nobody: %v", err)
 	}
 }
@@ -191,8 +202,8 @@ func TestWait(t *testing.T) {
 	slow := k.join("edge-3", "prod", 5)
 	k.join("other", "staging", 1)
 	k.join("stolen", "prod", 1) // shut out: not waited for
-	if out, _, err := k.run("wait", "--environment", "prod", "--percent", "60"); err != nil || !strings.Contains(out, "2 of 3 data planes of prod (66.7 %) hold version 7") {
-		t.Errorf("%s %v", out, err)
+	if out, said, err := k.run("wait", "--environment", "prod", "--percent", "60"); err != nil || !strings.Contains(out, "2 of 3 data planes of prod (66.7 %) hold version 7") || said != "" {
+		t.Errorf("%s %s %v", out, said, err)
 	}
 	slow.Nacked("no room")
 	_, said, err := k.run("wait", "--environment", "prod", "--timeout", "700ms")

@@ -104,8 +104,7 @@ func listTable(cmd *cobra.Command, client *adminclient.Client, f filters) error 
 	}
 	out := cmd.OutOrStdout()
 	if len(all) == 0 {
-		_, err := fmt.Fprintln(out, "no data plane is known of that kind")
-		return err
+		return f.nobody(cmd, client)
 	}
 	_ = table.Flush()                                                            // into memory
 	for i, line := range strings.Split(strings.TrimSpace(text.String()), "\n") { // the heading, then one for each
@@ -122,6 +121,21 @@ func listTable(cmd *cobra.Command, client *adminclient.Client, f filters) error 
 		fmt.Fprintf(out, "newest configuration of %s: version %d of epoch %d\n", printable(environment), p.Version, p.Epoch)
 	}
 	return nil
+}
+
+// nobody says what it means that no data plane was found.
+func (f filters) nobody(cmd *cobra.Command, client *adminclient.Client) error {
+	text := "no data plane is known of that kind"
+	if len(f.query()) == 0 {
+		text = "no data plane is known yet; to let one join: keepgate-cp fleet invite"
+	}
+	if f.environment != "" {
+		if err := known(cmd.Context(), client, f.environment); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), text)
+	return err
 }
 
 // problems are what an operator should look at.

@@ -1,8 +1,10 @@
 package fleetcmd
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -31,6 +33,9 @@ func showCommand(admin *adminclient.Options) *cobra.Command {
 		}
 		var d plane
 		if err := client.Call(cmd.Context(), "GET", path, "", nil, &d); err != nil {
+			if refusal, ok := errors.AsType[*adminclient.Refusal](err); ok && refusal.Status == http.StatusNotFound {
+				return fmt.Errorf("no data plane %q is known; keepgate-cp fleet list shows them", args[0])
+			}
 			return err
 		}
 		table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)

@@ -100,7 +100,7 @@ func (w *waiting) demand(version string, timeout time.Duration) error {
 
 // run asks until enough hold it or the time is over, and returns what was true last. However short the time is, it looks once.
 func (w *waiting) run(ctx context.Context, end time.Time) (last count, err error) {
-	if err := w.known(ctx); err != nil {
+	if err := known(ctx, w.client, w.environment); err != nil {
 		return last, err
 	}
 	for {
@@ -115,11 +115,13 @@ func (w *waiting) run(ctx context.Context, end time.Time) (last count, err error
 			w.progress(err.Error())
 		default:
 			last = now
-			w.progress(w.line(last))
 		}
 		left := time.Until(end)
 		if last.enough(w.percent) || left <= 0 {
-			return last, nil
+			return last, nil // what is said last says it
+		}
+		if err == nil {
+			w.progress(w.line(last))
 		}
 		select {
 		case <-ctx.Done():
@@ -136,12 +138,12 @@ func (w *waiting) look(ctx context.Context, end time.Time) (count, error) {
 }
 
 // known refuses an environment that is not there. Who may not read environments is not told.
-func (w *waiting) known(ctx context.Context) error {
-	err := w.client.Call(ctx, "GET", "/environments/"+url.PathEscape(w.environment), "", nil, nil)
+func known(ctx context.Context, client *adminclient.Client, environment string) error {
+	err := client.Call(ctx, "GET", "/environments/"+url.PathEscape(environment), "", nil, nil)
 	if refusal, ok := errors.AsType[*adminclient.Refusal](err); ok {
 		switch refusal.Status {
 		case http.StatusNotFound:
-			return fmt.Errorf("there is no environment %q; keepgate-cp environments list shows them", w.environment)
+			return fmt.Errorf("there is no environment %q; keepgate-cp environments list shows them", environment)
 		case http.StatusForbidden:
 			return nil
 		}
