@@ -164,7 +164,9 @@ func hashOf(keyID string) string {
 
 // ageOf is a time in the two largest units.
 func ageOf(seconds int64) string {
-	if days := seconds / 86400; days > 0 {
+	if days := seconds / 86400; days > 0 && seconds%86400 < 3600 {
+		return fmt.Sprintf("%dd", days)
+	} else if days > 0 {
 		return fmt.Sprintf("%dd%dh", days, seconds%86400/3600)
 	}
 	return (time.Duration(seconds) * time.Second).String()
