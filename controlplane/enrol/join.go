@@ -118,7 +118,7 @@ func (s *Service) usable(t Token, now time.Time) error {
 		return refuse("the token was used at %s, by %s from %s. If that node has no certificate, because the answer did not reach it, invite it again: "+
 			"keepgate-cp fleet invite --environment %s --name %s", stamp(t.Used.At), t.Used.Identity, t.Used.From, t.Environment, nameOf(t.Used.Identity))
 	case Withdrawn:
-		return refuse("the token was withdrawn at %s", stamp(t.WithdrawnAt))
+		return refuse("the token was withdrawn at %s; make another with keepgate-cp fleet invite", stamp(t.WithdrawnAt))
 	case Expired:
 		return refuse("the token expired at %s, and the control plane's clock says %s; make another with keepgate-cp fleet invite", stamp(t.ExpiresAt), stamp(now.Unix()))
 	}

@@ -165,7 +165,10 @@ func places(dir, out string, spec certs.Spec, authority *certs.Authority) (certP
 		out = dir
 	}
 	certPath, keyPath = filepath.Join(out, spec.Name+".crt"), filepath.Join(out, spec.Name+".key")
-	return certPath, keyPath, absent(certPath, keyPath)
+	if err := absent(certPath, keyPath); err != nil {
+		return "", "", fmt.Errorf("%w; to certify the same key for another while: keepgate-cp certs renew %s; for a new pair name another folder by --out", err, certPath)
+	}
+	return certPath, keyPath, nil
 }
 
 func signCommand(dir *string) *cobra.Command {

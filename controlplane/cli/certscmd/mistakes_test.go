@@ -19,11 +19,13 @@ func TestMistakesNameTheRemedy(t *testing.T) {
 		t.Errorf("the root's key is said to be of no use: %s", notes)
 	}
 	mustRun(t, "postgres", "--dir", pki)
+	mustRun(t, "issue", "cp-9", "--role", "control-plane", "--dns", "cp-9.example", "--dir", dir)
 	for name, test := range map[string]struct {
 		args []string
 		want string
 	}{
 		"a CA again":           {[]string{"init", "--dir", dir}, "ca.crt is there already: nothing was changed; for another CA name another folder"},
+		"a leaf again":         {[]string{"issue", "cp-9", "--role", "control-plane", "--dns", "cp-9.example", "--dir", dir}, "keepgate-cp certs renew " + filepath.Join(dir, "cp-9.crt")},
 		"a role written wrong": {[]string{"issue", "x", "--role", "controlplane", "--dir", dir}, `role "controlplane" is not one of [control-plane data-plane admin kms server client]`},
 		"the CA as a leaf":     {[]string{"renew", filepath.Join(dir, "ca.crt"), "--dir", dir}, "keepgate-cp certs authority renew"},
 		"a second server":      {[]string{"postgres", "--dir", pki, "--host", "db-2"}, "keepgate-cp certs issue NAME --role server"},
