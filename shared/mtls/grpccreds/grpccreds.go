@@ -58,7 +58,11 @@ func (c *client) ClientHandshake(ctx context.Context, authority string, conn net
 	}
 	secured, info, err := c.TransportCredentials.ClientHandshake(ctx, authority, conn)
 	if err != nil && ctx.Err() == nil {
-		return nil, nil, mtls.Explain(err)
+		refusal := mtls.Explain(err)
+		if refusal.Reason == mtls.NotTLS {
+			refusal.Detail += "; name the cluster port of a control plane node (cluster_listen, 8005 by default)"
+		}
+		return nil, nil, refusal
 	}
 	state, ok := info.(credentials.TLSInfo)
 	if err != nil || !ok {

@@ -1,6 +1,8 @@
 package grpccreds_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +51,18 @@ func TestARefusedClientSaysSo(t *testing.T) {
 	address := serve(t, source, &log, make(chan mtls.Identity, 1))
 	admin, _, _ := ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.Admin}})
 	if err := check(t, address, grpccreds.Client(admin, "", mtls.ControlPlane)); err == nil || !strings.Contains(err.Error(), "refused by the other side: bad certificate; its log says why") {
+		t.Errorf("the client says %v", err)
+	}
+}
+
+// A client that is sent to a port where HTTP is spoken says which port was meant.
+func TestAClientAtAnotherPortNamesTheRightOne(t *testing.T) {
+	t.Parallel()
+	web := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(web.Close)
+	node, _, _ := mtlstest.NewCA(t, "cluster").Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.KMS}})
+	err := check(t, web.Listener.Addr().String(), grpccreds.Client(node, "", mtls.ControlPlane))
+	if err == nil || !strings.Contains(err.Error(), "cluster_listen, 8005 by default") {
 		t.Errorf("the client says %v", err)
 	}
 }
