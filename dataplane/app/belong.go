@@ -184,7 +184,13 @@ func (p *plane) standing() enrol.Status {
 	if b := p.belonging; b.member == nil {
 		return enrol.Status{Identity: b.wiped.Identity, Joined: b.joined, Wiped: b.wiped, Advice: b.wiped.Advice(b.joined)}
 	}
-	return p.belonging.member.Status()
+	s := p.belonging.member.Status()
+	if s.Advice == "" && p.uplink != nil {
+		if why := p.uplink.Refused(); why != "" {
+			s.Advice = "the control plane refuses this node: " + why
+		}
+	}
+	return s
 }
 
 // reread has the source look at its files now.

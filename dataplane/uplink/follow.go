@@ -133,6 +133,7 @@ func (u *Uplink) hear(c *conversation, message *syncv1.StreamResponse, beat *tim
 		beat.Reset(c.interval)
 		c.silence.Reset(3 * c.interval)
 		u.connected.Store(true)
+		u.refused.Store(nil)
 		u.options.Log.Log(context.Background(), telemetry.LevelNotice, "linked to the control plane", "control_plane", welcome.ControlPlane, "version", welcome.Version)
 		return u.report(), nil
 	}

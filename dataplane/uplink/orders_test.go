@@ -171,6 +171,37 @@ func TestOrders(t *testing.T) {
 	}
 }
 
+// What the control plane says when it refuses this node is kept until it is let in.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	streams, free := make(chan struct{}, 100), make(chan struct{})
+	c := &commander{say: func(stream syncv1.SyncService_StreamServer) error {
+		streams <- struct{}{}
+		select {
+		case <-free:
+		default:
+			return status.Error(codes.PermissionDenied, "a newer certificate is in use")
+		}
+		if err := stream.Send(&syncv1.StreamResponse{Message: &syncv1.StreamResponse_Welcome{Welcome: &syncv1.Welcome{}}}); err != nil {
+			return err
+		}
+		<-stream.Context().Done()
+		return nil
+	}}
+	u, _ := command(t, c)
+	next(t, streams)
+	next(t, streams) // the first one's end has been heard
+	if why := u.Refused(); why != "a newer certificate is in use" {
+		t.Errorf("refused: %q", why)
+	}
+	close(free)
+	for end := time.Now().Add(30 * time.Second); !u.Connected() || u.Refused() != ""; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("still refused: %q", u.Refused())
+		}
+	}
+}
+
 // A wipe may be all that a stream says, before and after the hello; nobody links after it.
 func TestAWipeIsTheLastWord(t *testing.T) {
 	t.Parallel()

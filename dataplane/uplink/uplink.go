@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/keepgate/keepgate/dataplane/apply"
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
@@ -82,7 +84,8 @@ type Uplink struct {
 	node      Node
 	options   Options
 	connected atomic.Bool
-	again     chan struct{} // a value: the link is to be made anew
+	refused   atomic.Pointer[string] // why the control plane does not want this node; nil: it does, as far as is known
+	again     chan struct{}          // a value: the link is to be made anew
 
 	// Touched by Run alone.
 	partial *incoming        // an update of which chunks are missing; a snapshot outlives its link
@@ -132,6 +135,14 @@ func (u *Uplink) Relink() {
 // Connected reports whether the control plane has answered on the present link.
 func (u *Uplink) Connected() bool { return u.connected.Load() }
 
+// Refused returns why the control plane refuses this node, as it said last; "" where it does not.
+func (u *Uplink) Refused() string {
+	if why := u.refused.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
 // settled is how long a link must have lasted for its end to be a new beginning: no pause is owed then.
 const settled = time.Minute
 
@@ -146,6 +157,13 @@ func (u *Uplink) Run(ctx context.Context) error {
 		began := time.Now()
 		err := u.session(ctx, at)
 		linked := u.connected.Swap(false)
+		if said, ok := errors.AsType[interface {
+			error
+			GRPCStatus() *status.Status
+		}](err); ok && said.GRPCStatus().Code() == codes.PermissionDenied {
+			why := said.GRPCStatus().Message()
+			u.refused.Store(&why)
+		}
 		if errors.Is(err, errWiped) {
 			<-ctx.Done() // nobody wants this node, and it holds nothing
 		}

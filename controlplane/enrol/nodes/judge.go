@@ -18,7 +18,8 @@ var (
 	// ErrUnknown is a certificate of an edge authority that is not on record.
 	ErrUnknown = errors.New("its certificate is not on record: invite it anew (keepgate-cp fleet invite), and join again (keepgate-dp join --again)")
 	// ErrReplaced is a certificate after which a newer one of the data plane was used.
-	ErrReplaced = errors.New("a newer certificate of this data plane is in use; this one counts no more")
+	ErrReplaced = errors.New("a newer certificate of this data plane is in use; this one counts no more. Where two machines have joined by one name, " +
+		"invite this one under another (keepgate-cp fleet invite --name), and join again (keepgate-dp join --again)")
 	// ErrUnreadable is a record that does not open.
 	ErrUnreadable = errors.New("what is on record of it cannot be opened now")
 )
