@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"syscall"
 	"time"
 
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
@@ -169,6 +170,12 @@ func Remedy(err error) string {
 		if errors.Is(err, kind) {
 			return remedy
 		}
+	}
+	if noHost, ok := errors.AsType[*net.DNSError](err); ok || errors.Is(err, syscall.ECONNREFUSED) {
+		if ok && !noHost.IsNotFound {
+			return ""
+		}
+		return "; name a node of the control plane by --control-plane, as cp.example:8005 (its cluster_listen)"
 	}
 	return ""
 }

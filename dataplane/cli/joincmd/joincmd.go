@@ -2,6 +2,7 @@
 package joincmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +21,7 @@ import (
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/secretfile"
 	"github.com/keepgate/keepgate/shared/settings"
@@ -119,7 +122,9 @@ func readToken(stdin io.Reader, a arguments) (enrolment.Token, error) {
 	var text []byte
 	var err error
 	switch {
-	case (a.token == "") == (a.tokenFile == ""):
+	case a.token != "" && a.tokenFile != "":
+		return enrolment.Token{}, errors.New("give --token or --token-file, not both")
+	case a.token == "" && a.tokenFile == "":
 		return enrolment.Token{}, errors.New("give the token that keepgate-cp fleet invite printed: with --token, or with --token-file")
 	case a.token != "":
 		text = []byte(a.token)
@@ -156,18 +161,37 @@ func report(cmd *cobra.Command, s dpsettings.DataPlane, a arguments, r enrol.Res
 	fmt.Fprintf(out, "joined as    %s\ncertificate  serial %s, until %s; renewed by itself when two thirds of that are over\nkept in      %s\n",
 		r.Identity, r.Identity.Serial, r.Identity.NotAfter.UTC().Format(time.RFC3339), absolute(s.Cluster.Enrolment))
 	if r.Replaced {
-		fmt.Fprintln(out, "\nThis replaces the certificate from before. Restart keepgate-dp if it runs.")
+		fmt.Fprintln(out, "\nThis replaces the certificate from before.")
 	}
-	for _, node := range a.nodes {
-		if problem := wrongName(s, node, r); problem != "" {
-			fmt.Fprintln(told, "warning:", problem)
-		}
+	line := fmt.Sprintf("--prefix %s --cluster-control-plane %s", quoted(absolute(s.Process.Prefix)), quoted(strings.Join(a.nodes, ",")))
+	problem, name := wrongName(s, r)
+	if problem != "" {
+		fmt.Fprintln(told, "warning:", problem)
+	}
+	if name = cmp.Or(name, s.Cluster.ServerName); name != "" {
+		line += " --cluster-server-name " + quoted(name)
 	}
 	if s.Cluster.Cert != "" {
 		fmt.Fprintf(told, "warning: cluster_cert is set, to %s, and comes first: unset cluster_cert, cluster_cert_key, cluster_ca_cert and cluster_crl to use what this node joined with\n", s.Cluster.Cert)
 	}
-	_, err := fmt.Fprintf(out, "\nStart it:\n  keepgate-dp run --prefix %s --cluster-control-plane %s\n", absolute(s.Process.Prefix), strings.Join(a.nodes, ","))
+	does, verb := "Start it", "run"
+	place := process.Place{Prefix: absolute(s.Process.Prefix), Name: "keepgate-dp"}
+	if status, err := process.Look(place); err == nil && status.Running {
+		does, verb = "It runs, and goes on as what it was. Restart it", "restart"
+	}
+	_, err := fmt.Fprintf(out, "\n%s:\n  keepgate-dp %s %s\n", does, verb, line)
 	return err
+}
+
+// quoted is a word that a shell takes as it is.
+func quoted(word string) string {
+	plain := func(r rune) bool {
+		return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("/._-:,@%+=", r)
+	}
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool { return !plain(r) }) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // absolute is a path that means the same in every folder, as far as that can be told.
@@ -178,22 +202,25 @@ func absolute(path string) string {
 	return path
 }
 
-// wrongName says why the link to a node would be refused after a join by it.
-func wrongName(s dpsettings.DataPlane, node string, r enrol.Result) string {
-	if node != r.Node || len(r.TLS.PeerCertificates) == 0 {
-		return ""
+// wrongName says why the link to the node that was joined by would be refused, and which name would do.
+func wrongName(s dpsettings.DataPlane, r enrol.Result) (problem, name string) {
+	if len(r.TLS.PeerCertificates) == 0 {
+		return "", ""
 	}
-	host, _, _ := net.SplitHostPort(node) // it was looked at before
+	host, _, _ := net.SplitHostPort(r.Node) // it was looked at before
 	if s.Cluster.ServerName != "" {
 		host = s.Cluster.ServerName
 	}
 	leaf := r.TLS.PeerCertificates[0]
 	if leaf.VerifyHostname(host) == nil {
-		return ""
+		return "", ""
 	}
 	names := leaf.DNSNames
 	for _, ip := range leaf.IPAddresses {
 		names = append(names, ip.String())
 	}
-	return fmt.Sprintf("the certificate of %s is for %s, and not for %s: set cluster_server_name to one of these, or the link will be refused", node, strings.Join(names, ", "), host)
+	if len(names) > 0 {
+		name = names[0]
+	}
+	return fmt.Sprintf("the certificate of %s is for %s, and not for %s: set cluster_server_name to one of these, or the link will be refused", r.Node, strings.Join(names, ", "), host), name
 }

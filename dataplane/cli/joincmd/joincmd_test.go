@@ -14,6 +14,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/enrol"
 	"github.com/keepgate/keepgate/dataplane/enrol/enroltest"
 	"github.com/keepgate/keepgate/shared/enrolment"
+	"github.com/keepgate/keepgate/shared/process"
 )
 
 // run runs the command as a user would, and returns all that it says.
@@ -109,7 +110,7 @@ func TestMistakes(t *testing.T) {
 		want string
 	}{
 		"no token":                   {[]string{"--control-plane", address}, "keepgate-cp fleet invite"},
-		"two tokens":                 {at(address, "--token-file", "-"), "with --token, or with --token-file"},
+		"two tokens":                 {at(address, "--token-file", "-"), "not both"},
 		"an empty one":               {[]string{"--control-plane", address, "--token-file", "-"}, "no join token"},
 		"half of one":                {[]string{"--control-plane", address, "--token", token[:60]}, "was it copied whole?"},
 		"a file that all can read":   {[]string{"--control-plane", address, "--token-file", open}, "token"},
@@ -118,7 +119,7 @@ func TestMistakes(t *testing.T) {
 		"another cluster":            {at(other.Listen(t)), "somebody is in between; the token was not sent"},
 		"a web server":               {at(host(web)), "8005 by default"},
 		"a secure web server":        {at(host(secure)), "8005 by default"},
-		"nobody":                     {at("127.0.0.1:1"), "connection refused"},
+		"nobody":                     {at("127.0.0.1:1"), "connection refused; name a node of the control plane by --control-plane"},
 		"a proxy that is none":       {at(address, "--proxy", "socks5://p:1"), "http://"},
 		"a proxy that is not there":  {at(address, "--proxy", "http://127.0.0.1:1"), "proxy_server 127.0.0.1:1"},
 		"a proxy that wants nothing": {at(address, "--proxy", "http://user:pass-canary@"+host(web)), "answers 404"},
@@ -153,9 +154,35 @@ func TestAgain(t *testing.T) {
 	if _, err := join(); err == nil || !strings.Contains(err.Error(), "to replace that: --again") {
 		t.Errorf("joining twice = %v", err)
 	}
+	instance, err := process.Hold(process.Place{Prefix: prefix, Name: "keepgate-dp"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	said, err := join("--again")
-	if err != nil || !strings.Contains(said, "Restart keepgate-dp") {
+	if err != nil || !strings.Contains(said, "Restart it:\n  keepgate-dp restart --prefix "+prefix) {
 		t.Errorf("%s %v", said, err)
+	}
+	if err := instance.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := join("--again"); err != nil || !strings.Contains(said, "Start it:\n  keepgate-dp run") {
+		t.Errorf("%s %v", said, err)
+	}
+}
+
+// What is to be copied into a shell is one word there, and has the name that the link needs.
+func TestTheLineToStartWith(t *testing.T) {
+	t.Parallel()
+	c := enroltest.New(t)
+	_, port, err := net.SplitHostPort(c.Listen(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	prefix := filepath.Join(t.TempDir(), "d 9's")
+	said, err := run(t, "", "--control-plane", "localhost:"+port, "--token", textOf(c.Token(t)), "--prefix", prefix)
+	want := "--prefix '" + strings.ReplaceAll(prefix, "'", `'\''`) + "' --cluster-control-plane localhost:" + port + " --cluster-server-name 127.0.0.1\n"
+	if err != nil || !strings.Contains(said, want) {
+		t.Errorf("%v\n%s\nwant %s", err, said, want)
 	}
 }
 
