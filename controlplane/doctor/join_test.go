@@ -121,3 +121,37 @@ func TestJoinInOtherModes(t *testing.T) {
 		}
 	}
 }
+
+// No authority has issued a pair that all nodes have, and none can renew it.
+func TestASharedPairIsRenewedByMakingAnother(t *testing.T) {
+	t.Parallel()
+	ca := mtlstest.NewCA(t, "ca")
+	options := mtls.Options{Mode: mtls.Shared, Role: mtls.ControlPlane}
+	for name, end := range map[string]time.Duration{"expires soon": time.Hour, "expired": -time.Minute} {
+		files := ca.Files(t, ca.Issue(t, mtlstest.Leaf{
+			CN: mtls.SharedName, URIs: []string{}, NotAfter: time.Now().Add(end), Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		}))
+		files.CA, files.CRL = "", ""
+		var mends []string
+		for _, found := range doctor.Certificates(t.Context(), doctor.Cluster{Area: "a", Prefix: "cluster", Files: files, Options: options}) {
+			if found.Step == "dates" {
+				mends = append(mends, found.Mend)
+			}
+		}
+		if end < 0 {
+			source, err := mtls.OpenWith(files, options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mends = append(mends, doctor.Joining(t.Context(), source).Mend)
+		}
+		if len(mends) == 0 {
+			t.Errorf("%s: nobody says it", name)
+		}
+		for _, mend := range mends {
+			if !strings.Contains(mend, "keepgate-cp hybrid gen_cert CERT KEY") {
+				t.Errorf("%s: %q", name, mend)
+			}
+		}
+	}
+}
