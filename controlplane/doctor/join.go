@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
 	"github.com/keepgate/keepgate/shared/mtls"
@@ -23,8 +26,11 @@ const patience = 5 * time.Second
 func Join(ctx context.Context, source *mtls.Source) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	near, far := net.Pipe()
-	defer func() { _, _ = near.Close(), far.Close() }() // of memory
+	near, far, err := sockets()
+	if err != nil {
+		return fmt.Errorf("making two sockets: %w", err)
+	}
+	defer func() { _, _ = near.Close(), far.Close() }() // nobody else has them
 	verdict := make(chan error, 1)
 	go func() {
 		err := tls.Server(far, source.Server(mtls.DataPlane)).HandshakeContext(ctx)
@@ -34,7 +40,7 @@ func Join(ctx context.Context, source *mtls.Source) error {
 		verdict <- err
 	}()
 	client := tls.Client(near, source.Client(nameOf(source), mtls.ControlPlane))
-	err := client.HandshakeContext(ctx)
+	err = client.HandshakeContext(ctx)
 	if err == nil {
 		_, _ = client.Read(make([]byte, 1)) // takes the refusal off the pipe
 	}
@@ -54,6 +60,24 @@ func Join(ctx context.Context, source *mtls.Source) error {
 		return fmt.Errorf("this node refuses certificates of its own authority: %w", refusal)
 	}
 	return nil
+}
+
+// sockets are two ends that hold what was not read yet: an end that refuses says so while the other one still writes.
+func sockets() (near, far net.Conn, err error) {
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	one, other := os.NewFile(uintptr(ends[0]), "near"), os.NewFile(uintptr(ends[1]), "far")
+	defer func() { _, _ = one.Close(), other.Close() }() // connections have copies
+	if near, err = net.FileConn(one); err != nil {
+		return nil, nil, err
+	}
+	if far, err = net.FileConn(other); err != nil {
+		_ = near.Close() // nothing was said
+		return nil, nil, err
+	}
+	return near, far, nil
 }
 
 // nameOf is the name that this node's certificate needs where it has no identity.
