@@ -215,7 +215,10 @@ func (f *Folder) Prune() error {
 // locked does something while nobody else changes the folder, which is made where it is missing.
 func (f *Folder) locked(change func() error) error {
 	if _, err := os.Stat(f.dir); errors.Is(err, fs.ErrNotExist) {
-		if err := errors.Join(os.MkdirAll(f.dir, 0o700), f.on.SyncDir(filepath.Dir(f.dir))); err != nil {
+		if err = os.MkdirAll(f.dir, 0o700); err == nil {
+			err = f.on.SyncDir(filepath.Dir(f.dir))
+		}
+		if err != nil {
 			return fault.New(fault.Unavailable, "enrol.lock", f.dir, err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -83,6 +84,9 @@ func (f *Folder) mayJoin(again bool) error {
 		return nil
 	}
 	source, err := f.Open(nil)
+	if errors.Is(err, fs.ErrPermission) {
+		return err // another user's, and not to be replaced by this one
+	}
 	if err != nil {
 		return fault.Newf(fault.Conflict, "enrol.Join", f.dir, "it holds an enrolment that cannot be read (%v); to replace it: --again", err)
 	}

@@ -204,3 +204,13 @@ func TestRemedies(t *testing.T) {
 		}
 	}
 }
+
+// A folder that cannot be made is one mistake, told in one line.
+func TestAFolderThatCannotBeMade(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	if err := At(filepath.Join(file, "a", "cluster")).MakeRoom(); err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v", err)
+	}
+}

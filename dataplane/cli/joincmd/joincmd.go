@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -111,6 +112,9 @@ func join(cmd *cobra.Command, s dpsettings.DataPlane, a arguments) error {
 	result, err := enrol.At(s.Cluster.Enrolment).Join(cmd.Context(), enrol.Wish{
 		Token: token, Nodes: a.nodes, Dial: dial, Name: a.name, Hostname: hostname, Version: version.Text, Again: a.again,
 	})
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%s; run this as the user whom keepgate-dp runs as, and with the same --prefix", fault.Text(err))
+	}
 	if err != nil {
 		return errors.New(fault.Text(err))
 	}
