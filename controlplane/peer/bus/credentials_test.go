@@ -163,6 +163,7 @@ func TestRefusedCredentialsAreNamed(t *testing.T) {
 			n := holder(t, ca, "cp-1", path, server)
 			await(t, "the reason is told", func() bool { return strings.Contains(n.Status().Problem, "nats_credentials_file") })
 			says(t, n.Status().Problem, test.words...)
+			await(t, "the reason is logged", func() bool { return strings.Contains(n.log.String(), test.words[0]) })
 			says(t, n.log.String(), test.words...)
 			if n.Connected() {
 				t.Error("connected")
