@@ -43,7 +43,9 @@ func TestRequestsForMoreThanATokenGives(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		dial := func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", cp.Cluster) }
+		dial := func(ctx context.Context) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", cp.Cluster)
+		}
 		return enrolment.Exchange(t.Context(), dial, token, &enrolv1.JoinRequest{Request: der, Name: "edge-1"})
 	}
 	identity := func(text string) *x509.CertificateRequest {

@@ -76,6 +76,8 @@ func TestRefusalAfterAnAbsence(t *testing.T) {
 	await(t, "that NATS is away is told", func() bool { return strings.Contains(n.Status().Problem, "no server of nats_url answers") })
 	startNATS(t, theirs.options)
 	await(t, "the refusal is told", func() bool { return strings.Contains(n.Status().Problem, "does not know user "+user) })
-	await(t, "the refusal is logged", func() bool { return strings.Contains(n.log.String(), "nats_nkey_file: the server does not know user "+user) })
+	await(t, "the refusal is logged", func() bool {
+		return strings.Contains(n.log.String(), "nats_nkey_file: the server does not know user "+user)
+	})
 	says(t, n.log.String(), "nats_nkey_file: ")
 }
