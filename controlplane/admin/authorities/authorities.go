@@ -31,7 +31,10 @@ type API struct {
 // New makes the API. authorities is nil where the control plane has none, because of something.
 func New(authorities Authorities, because string) *API { return &API{authorities, because} }
 
-const path = "/clustering/authorities"
+const (
+	path    = "/clustering/authorities"
+	maxBody = 2 << 20
+)
 
 // Mount adds all paths. Whoever decides who is believed can make control planes and data planes of his own.
 func (a *API) Mount(t *rest.Table) {
@@ -61,15 +64,15 @@ func (a *API) show(r *rest.Request) (rest.Answer, error) {
 }
 
 func (a *API) trust(r *rest.Request) (rest.Answer, error) {
-	given, err := read(r, "certificates", "lists")
+	given, err := r.Said(maxBody, "certificates", "lists")
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	found, err := given.certificates("certificates")
+	found, err := certificates(given, "certificates")
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	lists, err := given.lists("lists")
+	lists, err := lists(given, "lists")
 	if err != nil {
 		return rest.Answer{}, err
 	}
@@ -80,15 +83,15 @@ func (a *API) trust(r *rest.Request) (rest.Answer, error) {
 }
 
 func (a *API) request(r *rest.Request) (rest.Answer, error) {
-	given, err := read(r, "certificate", "force")
+	given, err := r.Said(maxBody, "certificate", "force")
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	by, err := given.certificates("certificate")
+	by, err := certificates(given, "certificate")
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	force, err := given.flag("force")
+	force, err := given.Flag("force")
 	if err != nil {
 		return rest.Answer{}, err
 	}
@@ -100,15 +103,15 @@ func (a *API) request(r *rest.Request) (rest.Answer, error) {
 }
 
 func (a *API) install(r *rest.Request) (rest.Answer, error) {
-	given, err := read(r, "certificates", "force")
+	given, err := r.Said(maxBody, "certificates", "force")
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	chain, err := given.certificates("certificates")
+	chain, err := certificates(given, "certificates")
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	force, err := given.flag("force")
+	force, err := given.Flag("force")
 	if err != nil {
 		return rest.Answer{}, err
 	}
@@ -119,11 +122,11 @@ func (a *API) install(r *rest.Request) (rest.Answer, error) {
 }
 
 func (a *API) retire(r *rest.Request) (rest.Answer, error) {
-	given, err := read(r, "force")
+	given, err := r.Said(maxBody, "force")
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	force, err := given.flag("force")
+	force, err := given.Flag("force")
 	if err != nil {
 		return rest.Answer{}, err
 	}
@@ -134,7 +137,7 @@ func (a *API) retire(r *rest.Request) (rest.Answer, error) {
 }
 
 func (a *API) end(r *rest.Request) (rest.Answer, error) {
-	if _, err := read(r); err != nil {
+	if _, err := r.Said(maxBody); err != nil {
 		return rest.Answer{}, err
 	}
 	if err := a.authorities.End(r.Context()); err != nil {
@@ -144,8 +147,8 @@ func (a *API) end(r *rest.Request) (rest.Answer, error) {
 }
 
 // certificates reads PEM of certificates, at least one.
-func (g given) certificates(name string) (found []*x509.Certificate, err error) {
-	err = g.blocks(name, "CERTIFICATE", func(der []byte) error {
+func certificates(given rest.Words, name string) (found []*x509.Certificate, err error) {
+	err = blocks(given, name, "CERTIFICATE", func(der []byte) error {
 		cert, err := x509.ParseCertificate(der)
 		found = append(found, cert)
 		return err
@@ -157,8 +160,8 @@ func (g given) certificates(name string) (found []*x509.Certificate, err error) 
 }
 
 // lists reads PEM of lists of revoked certificates, if there are any.
-func (g given) lists(name string) (found []*x509.RevocationList, err error) {
-	err = g.blocks(name, "X509 CRL", func(der []byte) error {
+func lists(given rest.Words, name string) (found []*x509.RevocationList, err error) {
+	err = blocks(given, name, "X509 CRL", func(der []byte) error {
 		list, err := x509.ParseRevocationList(der)
 		found = append(found, list)
 		return err
@@ -168,8 +171,8 @@ func (g given) lists(name string) (found []*x509.RevocationList, err error) {
 
 const maxBlocks = 32
 
-func (g given) blocks(name, kind string, parse func(der []byte) error) error {
-	left, count := []byte(g[name]), 0
+func blocks(given rest.Words, name, kind string, parse func(der []byte) error) error {
+	left, count := []byte(given[name]), 0
 	for {
 		block, after := pem.Decode(left)
 		if block == nil {
@@ -183,8 +186,12 @@ func (g given) blocks(name, kind string, parse func(der []byte) error) error {
 			return refuse("%s: PEM block %d cannot be read", name, count)
 		}
 	}
-	if count == 0 && len(g[name]) > 0 {
+	if count == 0 && len(given[name]) > 0 {
 		return refuse("%s: nothing in PEM form in it", name)
 	}
 	return nil
+}
+
+func refuse(format string, args ...any) error {
+	return rest.Refuse(http.StatusBadRequest, format, args...)
 }

@@ -206,7 +206,7 @@ func TestRefusedCalls(t *testing.T) {
 		"too many":               {"", object(t, map[string]any{"certificates": strings.Repeat(certificate, 40)}), 400, "at most 32"},
 		"a misspelt word":        {"/abcdef01/retire", `{"forced":true}`, 400, "unknown field"},
 		"force that is neither":  {"/abcdef01/retire", `{"force":"perhaps"}`, 400, "force: expected a boolean"},
-		"a number":               {"/abcdef01/retire", `{"force":1}`, 400, "expected a string or a boolean"},
+		"a list of words":        {"/abcdef01/retire", `{"force":[true]}`, 400, "expected a string, a number or a boolean"},
 		"no JSON":                {"", `{`, 400, ""},
 		"a body without an end":  {"", `{"certificates":"` + strings.Repeat("x", 3<<20) + `"}`, 413, "too large"},
 		"what is not there":      {"/elsewhere", `{}`, 404, ""},

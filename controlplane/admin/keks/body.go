@@ -1,17 +1,13 @@
 package keks
 
 import (
-	"encoding/json"
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/admin/rest"
 	"github.com/keepgate/keepgate/controlplane/keks"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/schema"
 )
 
 // kek is a KEK as the API shows it. Times are Unix seconds, ages seconds.
@@ -56,68 +52,11 @@ func unix(t time.Time) *int64 {
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// given is what a body says, by name.
-type given map[string]string
-
 const maxBody = 64 << 10
 
-// read takes a JSON object, a form or a multipart form, and refuses names that it does not know: a misspelt word must not
-// pass for none.
-func read(r *rest.Request, names ...string) (given, error) {
-	body, mediaType, params, err := r.Raw(maxBody)
-	if err != nil || mediaType == "" {
-		return given{}, err
-	}
-	found, err := rest.NamesOf(body, mediaType, params)
-	if err != nil {
-		return nil, err
-	}
-	g := given{}
-	for _, name := range found {
-		if !slices.Contains(names, name) {
-			return nil, rest.Refuse(http.StatusBadRequest, "unknown field; expected: %s", strings.Join(append(names, "none")[:max(1, len(names))], ", "))
-		}
-	}
-	if mediaType == rest.TypeJSON {
-		return g, g.json(body)
-	}
-	for _, name := range names {
-		value, err := rest.ArgumentOf(body, mediaType, params, name)
-		if err != nil {
-			return nil, err
-		}
-		if value != nil {
-			g[name] = string(value)
-		}
-	}
-	return g, nil
-}
-
-// json takes texts, numbers, and what is true or false, as a form would have them.
-func (g given) json(body []byte) error {
-	doc, err := schema.ParseJSON(body)
-	if err != nil {
-		return err
-	}
-	for name, value := range doc {
-		switch value := value.(type) {
-		case nil:
-		case string:
-			g[name] = value
-		case bool:
-			g[name] = strconv.FormatBool(value)
-		case json.Number:
-			g[name] = value.String()
-		default:
-			return rest.Refuse(http.StatusBadRequest, "%s: expected a string, a number or a boolean", name)
-		}
-	}
-	return nil
-}
-
 // period reads rotate_every, in seconds.
-func (g given) period() (period time.Duration, said bool, err error) {
-	text, said := g["rotate_every"]
+func period(given rest.Words) (every time.Duration, said bool, err error) {
+	text, said := given["rotate_every"]
 	if text == "" {
 		return 0, said, nil
 	}
@@ -128,20 +67,9 @@ func (g given) period() (period time.Duration, said bool, err error) {
 	return time.Duration(seconds) * time.Second, true, nil
 }
 
-// flag reads what is on or off.
-func (g given) flag(name string) (bool, error) {
-	switch strings.ToLower(g[name]) {
-	case "", "0", "false", "off", "no":
-		return false, nil
-	case "1", "true", "on", "yes":
-		return true, nil
-	}
-	return false, rest.Refuse(http.StatusBadRequest, "%s: expected a boolean", name)
-}
-
 // unused takes the operator's word for that nothing is under a key any more: this control plane cannot see it.
-func (g given) unused(keyID string) error {
-	said, err := g.flag("unused")
+func unused(given rest.Words, keyID string) error {
+	said, err := given.Flag("unused")
 	if err == nil && !said {
 		err = rest.Refuse(http.StatusBadRequest, "what is under %s in etcd, in its backups and in API servers' memory is lost when its material is destroyed, and this control plane "+
 			"cannot see whether anything is: on every API server, apiserver_envelope_encryption_key_id_hash_total must not grow for the key's hash (sha256 of the key_id) after all objects "+

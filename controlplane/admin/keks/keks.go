@@ -70,18 +70,18 @@ func (a *API) shows(r *rest.Request, status int, name string) (rest.Answer, erro
 }
 
 func (a *API) create(r *rest.Request) (rest.Answer, error) {
-	given, err := read(r, "name", "rotate_every")
+	given, err := r.Said(maxBody, "name", "rotate_every")
 	if err != nil {
 		return rest.Answer{}, err
 	}
 	if given["name"] == "" {
 		return rest.Answer{}, rest.Refuse(http.StatusBadRequest, "name: required field missing; it is what the certificates of the cluster's plugins begin with, before the first dot")
 	}
-	period, _, err := given.period()
+	every, _, err := period(given)
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	c, err := a.keks.Create(r.Context(), given["name"], period)
+	c, err := a.keks.Create(r.Context(), given["name"], every)
 	if err != nil {
 		return rest.Answer{}, plainly(err)
 	}
@@ -89,18 +89,18 @@ func (a *API) create(r *rest.Request) (rest.Answer, error) {
 }
 
 func (a *API) change(r *rest.Request) (rest.Answer, error) {
-	given, err := read(r, "rotate_every")
+	given, err := r.Said(maxBody, "rotate_every")
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	period, said, err := given.period()
+	every, said, err := period(given)
 	if err == nil && !said {
 		err = rest.Refuse(http.StatusBadRequest, "rotate_every: required field missing; seconds, or 0 for never")
 	}
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	if err := a.keks.SetRotateEvery(r.Context(), r.Param(0), period); err != nil {
+	if err := a.keks.SetRotateEvery(r.Context(), r.Param(0), every); err != nil {
 		return rest.Answer{}, plainly(err)
 	}
 	return a.shows(r, http.StatusOK, r.Param(0))
@@ -108,7 +108,7 @@ func (a *API) change(r *rest.Request) (rest.Answer, error) {
 
 // rotate says from when on objects may be rewritten.
 func (a *API) rotate(r *rest.Request) (rest.Answer, error) {
-	if _, err := read(r); err != nil {
+	if _, err := r.Said(maxBody); err != nil {
 		return rest.Answer{}, err
 	}
 	c, err := a.keks.Rotate(r.Context(), r.Param(0))
@@ -122,15 +122,15 @@ func (a *API) rotate(r *rest.Request) (rest.Answer, error) {
 }
 
 func (a *API) retire(r *rest.Request) (rest.Answer, error) {
-	given, err := read(r, "unused", "early")
+	given, err := r.Said(maxBody, "unused", "early")
 	if err != nil {
 		return rest.Answer{}, err
 	}
 	name, keyID := r.Param(0), r.Param(1)
-	if err := given.unused(keyID); err != nil {
+	if err := unused(given, keyID); err != nil {
 		return rest.Answer{}, err
 	}
-	early, err := given.flag("early")
+	early, err := given.Flag("early")
 	if err != nil {
 		return rest.Answer{}, err
 	}
@@ -141,11 +141,11 @@ func (a *API) retire(r *rest.Request) (rest.Answer, error) {
 }
 
 func (a *API) end(r *rest.Request) (rest.Answer, error) {
-	given, err := read(r, "unused")
+	given, err := r.Said(maxBody, "unused")
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	if err := given.unused("all"); err != nil {
+	if err := unused(given, "all"); err != nil {
 		return rest.Answer{}, err
 	}
 	if err := a.keks.End(r.Context(), r.Param(0)); err != nil {
