@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 	"path/filepath"
 	"time"
 
@@ -70,7 +71,7 @@ func create(cmd *cobra.Command, client *adminclient.Client, dir string, valid ti
 	}
 	for _, r := range shown.Authorities {
 		if r.State == "trusted" && len(r.Needing) > 0 && len(shown.Edges) > 1 { // nothing is replaced by the first
-			_, _ = fmt.Fprintf(out, "%.*s is needed until these have certificates of another one: %q\n", shownDigits, r.Fingerprint, r.Needing)
+			_, _ = fmt.Fprintf(out, "%.*s is needed until these have certificates of another one: %s\n", shownDigits, r.Fingerprint, strings.Join(r.Needing, ", "))
 		}
 	}
 	return nil

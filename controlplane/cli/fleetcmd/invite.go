@@ -105,7 +105,11 @@ func withdrawCommand(admin *adminclient.Options) *cobra.Command {
 	return &cobra.Command{
 		Use: "withdraw TOKEN_ID", Short: "make a join token worthless that nobody has used", Args: cobra.ExactArgs(1), SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return call(cmd, admin, "DELETE", tokensPath+"/"+url.PathEscape(args[0]), nil, nil)
+			if err := call(cmd, admin, "DELETE", tokensPath+"/"+url.PathEscape(args[0]), nil, nil); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "withdrew join token %s\n", args[0])
+			return err
 		},
 	}
 }
