@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"strings"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
