@@ -155,7 +155,7 @@ func TestParseRefuses(t *testing.T) {
 		"JSON, same key":     {"{\"_format_version\": \"3.0\",\n\"services\": [{\"host\": \"h\",\n\"host\": \"i\"}]}", "kg.yaml:3: services[0].host: the key is there twice"},
 		"two documents":      {header + "---\n" + header, "kg.yaml:2: expected one document, found another after it"},
 		"unknown top":        {header + "servces: []", "kg.yaml:2: servces: unknown field; did you mean 'services'?"},
-		"not ours":           {header + "vaults: []", "kg.yaml:2: vaults: not supported in this file"},
+		"not ours":           {header + "keys: []", "kg.yaml:2: keys: not supported in this file"},
 		"workspace rows":     {header + "workspaces: []", "kg.yaml:2: workspaces: not supported in this file"},
 		"not a list":         {header + "services: {}", "kg.yaml:2: services: expected an array"},
 		"not a record":       {header + "services: [1]", "kg.yaml:2: services[0]: expected a record"},

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -36,7 +37,7 @@ func compileRecord(f *Field, d protoreflect.MessageDescriptor, implicit bool) er
 		if marks == nil {
 			marks = &schemav1.Field{}
 		}
-		child := &Field{Name: string(fd.Name()), desc: fd, marks: marks, implicit: implicit}
+		child := &Field{Name: cmp.Or(marks.GetName(), string(fd.Name())), desc: fd, marks: marks, implicit: implicit}
 		child.Path = child.Name
 		if f.Path != "" {
 			child.Path = f.Path + "." + child.Name

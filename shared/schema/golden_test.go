@@ -95,6 +95,10 @@ func TestStoredForms(t *testing.T) {
 		"enrolments":               `"identity":"prod/edge-1","document":"{}"`,
 		"join_tokens":              `"token_hash":"` + strings.Repeat("0a", 32) + `","document":"{}"`,
 		"keks":                     `"name":"k","document":"{}"`,
+		"vaults":                   `"name":"hcv","prefix":"my-hcv","config":{"auth_method":"token","token":"t","host":"vault.example","kv":"v2"}`,
+		"cache_purges":             `"plugin":` + ref + `,"cache_key":"` + strings.Repeat("0a", 32) + `"`,
+		"key_value_maps":           `"name":"m","service":` + ref,
+		"key_value_entries":        `"map":` + ref + `,"key":"k","value":"v"`,
 	}
 	s := newSchema()
 	for _, e := range s.Entities() {
@@ -156,6 +160,7 @@ func TestEncryptedFieldsAreFound(t *testing.T) {
 		"join_tokens.token_hash", "join_tokens.document", "keks.document", "licenses.payload",
 		"rbac_users.token_hash", "rbac_users.authority",
 		"basicauth_credentials.password", "basicauth_credentials.password_check", "jwt_secrets.secret", "keyauth_credentials.key",
+		"key_value_entries.value",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("sealed columns (-want +got):\n%s", diff)
@@ -173,8 +178,8 @@ func TestParentsComeFirst(t *testing.T) {
 		}
 		seen[e.Table] = true
 	}
-	if len(seen) != 24 {
-		t.Errorf("%d entities, want 24", len(seen))
+	if len(seen) != 28 {
+		t.Errorf("%d entities, want 28", len(seen))
 	}
 	if e := newSchema().EntityOf(&schemav1.Field{}); e != nil {
 		t.Errorf("a message that is no entity is one of %s", e.Table)

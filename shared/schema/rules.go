@@ -70,6 +70,10 @@ func customRule(name string) (rule, bool) {
 		return noLua(), true
 	case "http_log":
 		return httpLog(), true
+	case "vault_config":
+		return vaultConfig(), true
+	case "kvm_lookup_source":
+		return kvmLookupSource(), true
 	}
 	return rule{}, false
 }

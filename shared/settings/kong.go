@@ -13,7 +13,7 @@ import (
 func kongOnly(key string) bool {
 	for _, family := range []string{
 		"nginx_", "lua_", "pg_iam_", "wasm", "portal_", "admin_gui_", "tracing_", "opentelemetry_", "vitals",
-		"smtp_", "vault_", "cluster_telemetry_", "cluster_fallback_config_", "analytics_", "konnect_",
+		"smtp_", "vault_aws_", "vault_azure_", "vault_gcp_", "vault_hcv_approle_", "cluster_telemetry_", "cluster_fallback_config_", "analytics_", "konnect_",
 		"resolver_", "error_template_", "audit_log", "stream_", "worker_", "pluginserver_",
 		"request_debug", "db_cache_", "admin_emails_", "request_timeout_", "event_hooks_",
 	} {

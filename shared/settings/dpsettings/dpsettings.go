@@ -12,12 +12,15 @@ import (
 
 // DataPlane is every setting of keepgate-dp.
 type DataPlane struct {
-	Process   settings.Process `section:"Process"`
-	Proxy     Proxy            `section:"Proxy"`
-	Upstream  Upstream         `section:"Upstreams"`
-	Balancing Balancing        `section:"Balancing and names"`
-	Cluster   Cluster          `section:"Control plane"`
-	Store     Store            `section:"Local store"`
+	Process    settings.Process `section:"Process"`
+	Proxy      Proxy            `section:"Proxy"`
+	Upstream   Upstream         `section:"Upstreams"`
+	Balancing  Balancing        `section:"Balancing and names"`
+	Cluster    Cluster          `section:"Control plane"`
+	Store      Store            `section:"Local store"`
+	Keys       Keys             `section:"Scoped keys"`
+	References References       `section:"Secret references"`
+	Cache      Cache            `section:"Response cache"`
 
 	StatusListen values.Listen `key:"status_listen" default:"127.0.0.1:8007" clear:"true" help:"Where health, readiness and metrics are served."`
 }

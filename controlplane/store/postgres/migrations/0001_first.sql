@@ -152,6 +152,19 @@ CREATE UNIQUE INDEX rbac_users_name_key ON rbac_users ("name");
 CREATE UNIQUE INDEX rbac_users_token_hash_key ON rbac_users ("token_hash_fingerprint");
 CREATE INDEX rbac_users_tags_idx ON rbac_users USING gin (tags);
 
+CREATE TABLE vaults (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "prefix" text,
+    tags text[],
+    body text NOT NULL,
+    CONSTRAINT vaults_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED
+) WITH (fillfactor = 50);
+CREATE UNIQUE INDEX vaults_prefix_key ON vaults (workspace, "prefix");
+CREATE INDEX vaults_workspace_idx ON vaults ("workspace", id);
+CREATE INDEX vaults_tags_idx ON vaults USING gin (tags);
+
 CREATE TABLE acls (
     id text COLLATE "C" PRIMARY KEY,
     workspace text COLLATE "C" NOT NULL,
@@ -363,6 +376,62 @@ CREATE INDEX plugins_service_idx ON plugins ("service_id", id);
 CREATE INDEX plugins_consumer_idx ON plugins ("consumer_id", id);
 CREATE INDEX plugins_consumer_group_idx ON plugins ("consumer_group_id", id);
 CREATE INDEX plugins_tags_idx ON plugins USING gin (tags);
+
+CREATE TABLE cache_purges (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "plugin_id" text COLLATE "C",
+    tags text[],
+    body text NOT NULL,
+    CONSTRAINT cache_purges_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT cache_purges_plugin_fkey FOREIGN KEY ("plugin_id") REFERENCES plugins (id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE INDEX cache_purges_workspace_idx ON cache_purges ("workspace", id);
+CREATE INDEX cache_purges_plugin_idx ON cache_purges ("plugin_id", id);
+CREATE INDEX cache_purges_tags_idx ON cache_purges USING gin (tags);
+
+CREATE TABLE key_value_maps (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "name" text,
+    "environment_id" text COLLATE "C",
+    "service_id" text COLLATE "C",
+    "route_id" text COLLATE "C",
+    "plugin_id" text COLLATE "C",
+    tags text[],
+    body text NOT NULL,
+    CONSTRAINT key_value_maps_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT key_value_maps_environment_fkey FOREIGN KEY ("environment_id") REFERENCES environments (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT key_value_maps_service_fkey FOREIGN KEY ("service_id") REFERENCES services (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT key_value_maps_route_fkey FOREIGN KEY ("route_id") REFERENCES routes (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT key_value_maps_plugin_fkey FOREIGN KEY ("plugin_id") REFERENCES plugins (id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE UNIQUE INDEX key_value_maps_name_environment_service_route_plugin_key ON key_value_maps (workspace, "name", coalesce("environment_id", ''), coalesce("service_id", ''), coalesce("route_id", ''), coalesce("plugin_id", ''));
+CREATE INDEX key_value_maps_workspace_idx ON key_value_maps ("workspace", id);
+CREATE INDEX key_value_maps_environment_idx ON key_value_maps ("environment_id", id);
+CREATE INDEX key_value_maps_service_idx ON key_value_maps ("service_id", id);
+CREATE INDEX key_value_maps_route_idx ON key_value_maps ("route_id", id);
+CREATE INDEX key_value_maps_plugin_idx ON key_value_maps ("plugin_id", id);
+CREATE INDEX key_value_maps_tags_idx ON key_value_maps USING gin (tags);
+
+CREATE TABLE key_value_entries (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    "key" text,
+    "map_id" text COLLATE "C",
+    "value" text,
+    tags text[],
+    body text NOT NULL,
+    CONSTRAINT key_value_entries_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT key_value_entries_map_fkey FOREIGN KEY ("map_id") REFERENCES key_value_maps (id) DEFERRABLE INITIALLY DEFERRED
+) WITH (fillfactor = 50);
+CREATE UNIQUE INDEX key_value_entries_map_key_key ON key_value_entries (workspace, coalesce("map_id", ''), "key");
+CREATE INDEX key_value_entries_workspace_idx ON key_value_entries ("workspace", id);
+CREATE INDEX key_value_entries_map_idx ON key_value_entries ("map_id", id);
+CREATE INDEX key_value_entries_tags_idx ON key_value_entries USING gin (tags);
 
 CREATE TABLE revision (
     id bigint PRIMARY KEY CHECK (id = 1),

@@ -140,6 +140,18 @@ CREATE TABLE rbac_users (
 CREATE UNIQUE INDEX rbac_users_name_key ON rbac_users ("name");
 CREATE UNIQUE INDEX rbac_users_token_hash_key ON rbac_users ("token_hash_fingerprint");
 
+CREATE TABLE vaults (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "prefix" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT vaults_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX vaults_prefix_key ON vaults (workspace, "prefix");
+CREATE INDEX vaults_workspace_idx ON vaults ("workspace", id);
+
 CREATE TABLE acls (
     id text PRIMARY KEY,
     workspace text NOT NULL,
@@ -339,6 +351,59 @@ CREATE INDEX plugins_route_idx ON plugins ("route_id", id);
 CREATE INDEX plugins_service_idx ON plugins ("service_id", id);
 CREATE INDEX plugins_consumer_idx ON plugins ("consumer_id", id);
 CREATE INDEX plugins_consumer_group_idx ON plugins ("consumer_group_id", id);
+
+CREATE TABLE cache_purges (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "plugin_id" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT cache_purges_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT cache_purges_plugin_fkey FOREIGN KEY ("plugin_id") REFERENCES plugins (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE INDEX cache_purges_workspace_idx ON cache_purges ("workspace", id);
+CREATE INDEX cache_purges_plugin_idx ON cache_purges ("plugin_id", id);
+
+CREATE TABLE key_value_maps (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "name" text,
+    "environment_id" text,
+    "service_id" text,
+    "route_id" text,
+    "plugin_id" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT key_value_maps_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT key_value_maps_environment_fkey FOREIGN KEY ("environment_id") REFERENCES environments (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT key_value_maps_service_fkey FOREIGN KEY ("service_id") REFERENCES services (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT key_value_maps_route_fkey FOREIGN KEY ("route_id") REFERENCES routes (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT key_value_maps_plugin_fkey FOREIGN KEY ("plugin_id") REFERENCES plugins (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX key_value_maps_name_environment_service_route_plugin_key ON key_value_maps (workspace, "name", coalesce("environment_id", ''), coalesce("service_id", ''), coalesce("route_id", ''), coalesce("plugin_id", ''));
+CREATE INDEX key_value_maps_workspace_idx ON key_value_maps ("workspace", id);
+CREATE INDEX key_value_maps_environment_idx ON key_value_maps ("environment_id", id);
+CREATE INDEX key_value_maps_service_idx ON key_value_maps ("service_id", id);
+CREATE INDEX key_value_maps_route_idx ON key_value_maps ("route_id", id);
+CREATE INDEX key_value_maps_plugin_idx ON key_value_maps ("plugin_id", id);
+
+CREATE TABLE key_value_entries (
+    id text PRIMARY KEY,
+    workspace text NOT NULL,
+    generation integer NOT NULL,
+    "key" text,
+    "map_id" text,
+    "value" text,
+    tags text,
+    body text NOT NULL,
+    CONSTRAINT key_value_entries_workspace_fkey FOREIGN KEY ("workspace") REFERENCES workspaces (id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT key_value_entries_map_fkey FOREIGN KEY ("map_id") REFERENCES key_value_maps (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX key_value_entries_map_key_key ON key_value_entries (workspace, coalesce("map_id", ''), "key");
+CREATE INDEX key_value_entries_workspace_idx ON key_value_entries ("workspace", id);
+CREATE INDEX key_value_entries_map_idx ON key_value_entries ("map_id", id);
 
 CREATE TABLE revision (
     id integer PRIMARY KEY CHECK (id = 1),

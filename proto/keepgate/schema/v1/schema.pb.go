@@ -474,7 +474,9 @@ type Entity struct {
 	UniqueKey []*UniqueKey `protobuf:"bytes,6,rep,name=unique_key,json=uniqueKey,proto3" json:"unique_key,omitempty"`
 	DataClass DataClass    `protobuf:"varint,7,opt,name=data_class,json=dataClass,proto3,enum=keepgate.schema.v1.DataClass" json:"data_class,omitempty"`
 	// True: no Admin API (yet), the product itself writes it.
-	Internal      bool `protobuf:"varint,8,opt,name=internal,proto3" json:"internal,omitempty"`
+	Internal bool `protobuf:"varint,8,opt,name=internal,proto3" json:"internal,omitempty"`
+	// True: something that happened and no configuration. Data planes get it, declarative files do not hold it.
+	Event         bool `protobuf:"varint,9,opt,name=event,proto3" json:"event,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -561,6 +563,13 @@ func (x *Entity) GetDataClass() DataClass {
 func (x *Entity) GetInternal() bool {
 	if x != nil {
 		return x.Internal
+	}
+	return false
+}
+
+func (x *Entity) GetEvent() bool {
+	if x != nil {
+		return x.Event
 	}
 	return false
 }
@@ -661,7 +670,9 @@ type Field struct {
 	// Shown as seconds with a millisecond fraction (targets).
 	FractionalSeconds bool `protobuf:"varint,26,opt,name=fractional_seconds,json=fractionalSeconds,proto3" json:"fractional_seconds,omitempty"`
 	// Computed by the product from other fields; refused as input only when it differs.
-	Computed      bool `protobuf:"varint,27,opt,name=computed,proto3" json:"computed,omitempty"`
+	Computed bool `protobuf:"varint,27,opt,name=computed,proto3" json:"computed,omitempty"`
+	// What the field is called where that is no name in proto, as X-Cache-Key.
+	Name          string `protobuf:"bytes,28,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -883,6 +894,13 @@ func (x *Field) GetComputed() bool {
 		return x.Computed
 	}
 	return false
+}
+
+func (x *Field) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
 }
 
 type Between struct {
@@ -1357,7 +1375,7 @@ var File_keepgate_schema_v1_schema_proto protoreflect.FileDescriptor
 
 const file_keepgate_schema_v1_schema_proto_rawDesc = "" +
 	"\n" +
-	"\x1fkeepgate/schema/v1/schema.proto\x12\x12keepgate.schema.v1\x1a google/protobuf/descriptor.proto\"\x9d\x02\n" +
+	"\x1fkeepgate/schema/v1/schema.proto\x12\x12keepgate.schema.v1\x1a google/protobuf/descriptor.proto\"\xb3\x02\n" +
 	"\x06Entity\x12\x14\n" +
 	"\x05table\x18\x01 \x01(\tR\x05table\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
@@ -1368,10 +1386,11 @@ const file_keepgate_schema_v1_schema_proto_rawDesc = "" +
 	"unique_key\x18\x06 \x03(\v2\x1d.keepgate.schema.v1.UniqueKeyR\tuniqueKey\x12<\n" +
 	"\n" +
 	"data_class\x18\a \x01(\x0e2\x1d.keepgate.schema.v1.DataClassR\tdataClass\x12\x1a\n" +
-	"\binternal\x18\b \x01(\bR\binternal\"L\n" +
+	"\binternal\x18\b \x01(\bR\binternal\x12\x14\n" +
+	"\x05event\x18\t \x01(\bR\x05event\"L\n" +
 	"\tUniqueKey\x12\x16\n" +
 	"\x06fields\x18\x01 \x03(\tR\x06fields\x12'\n" +
-	"\x0foptional_fields\x18\x02 \x03(\tR\x0eoptionalFields\"\xc8\b\n" +
+	"\x0foptional_fields\x18\x02 \x03(\tR\x0eoptionalFields\"\xdc\b\n" +
 	"\x05Field\x12\x1a\n" +
 	"\brequired\x18\x01 \x01(\bR\brequired\x12\x1c\n" +
 	"\tencrypted\x18\x02 \x01(\bR\tencrypted\x12$\n" +
@@ -1403,7 +1422,8 @@ const file_keepgate_schema_v1_schema_proto_rawDesc = "" +
 	"\x04keys\x18\x18 \x01(\v2\x19.keepgate.schema.v1.FieldR\x04keys\x12)\n" +
 	"\x10exclusive_groups\x18\x19 \x03(\tR\x0fexclusiveGroups\x12-\n" +
 	"\x12fractional_seconds\x18\x1a \x01(\bR\x11fractionalSeconds\x12\x1a\n" +
-	"\bcomputed\x18\x1b \x01(\bR\bcomputedB\n" +
+	"\bcomputed\x18\x1b \x01(\bR\bcomputed\x12\x12\n" +
+	"\x04name\x18\x1c \x01(\tR\x04nameB\n" +
 	"\n" +
 	"\b_len_minB\n" +
 	"\n" +

@@ -1,0 +1,59 @@
+package schema
+
+import (
+	"slices"
+	"strings"
+)
+
+// vaultMembers are the members of a vault's configuration that each kind of vault has.
+func vaultMembers(kind string) []string {
+	switch kind {
+	case "env":
+		return []string{"prefix"}
+	case "file":
+		return []string{"prefix", "ttl", "neg_ttl"}
+	case "hcv":
+		return []string{
+			"auth_method", "host", "kube_auth_path", "kube_role", "kv", "mount", "namespace", "neg_ttl", "port", "protocol", "resurrect_ttl", "token", "ttl",
+		}
+	}
+	return nil
+}
+
+// vaultConfig refuses members that a vault of that kind does not have: ignored, they would promise something.
+func vaultConfig() rule {
+	return rule{reads: []string{"name", "config"}, check: func(_ *build, tree map[string]any, p problems) {
+		kind, _ := tree["name"].(string)
+		config, _ := tree["config"].(map[string]any)
+		faults := problems{}
+		for member, value := range config {
+			if value != nil && !slices.Contains(vaultMembers(kind), member) {
+				faults.field(member, "unknown field: a vault of kind "+kind+" has "+strings.Join(vaultMembers(kind), ", "))
+			}
+		}
+		if kind == "hcv" && config["auth_method"] == "token" && isEmpty(config["token"]) {
+			faults.field("token", requiredMissing)
+		}
+		if len(faults) > 0 {
+			p["config"] = map[string]any(faults)
+		}
+	}}
+}
+
+// kvmLookupSource wants the name of whatever a key is taken from by name.
+func kvmLookupSource() rule {
+	return rule{config: func(tree map[string]any) string {
+		from, _ := tree["key_from"].(string)
+		named := slices.Contains([]string{"literal", "header", "query", "path_capture"}, from)
+		switch empty := isEmpty(tree["key_name"]); {
+		case named && empty:
+			return "key_from '" + from + "' needs key_name"
+		case !named && !empty:
+			return "key_from '" + from + "' takes no key_name"
+		}
+		if tree["on_missing"] == "default" && isEmpty(tree["default_value"]) {
+			return "on_missing 'default' needs default_value"
+		}
+		return ""
+	}}
+}
