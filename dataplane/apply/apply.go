@@ -132,6 +132,19 @@ func (a *Applier) Apply(u Update) *Refusal {
 	return nil
 }
 
+// Refresh compiles the state that serves anew, and serves that: something beside the configuration has changed, as a
+// secret that it refers to.
+func (a *Applier) Refresh() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	held, holds := a.Held()
+	if !holds || a.over {
+		return
+	}
+	install, quarantined := a.compiler.Compile(held.Set)
+	a.publish(held, install, quarantined)
+}
+
 // Rewrite makes the state that serves durable again, so that nothing of it rests under keys that were in use before.
 func (a *Applier) Rewrite() error {
 	a.mu.Lock()

@@ -48,3 +48,24 @@ func TestEndIsForGood(t *testing.T) {
 		t.Errorf("after the end: %v, %v", err, n.log)
 	}
 }
+
+func TestRefreshCompilesWhatServes(t *testing.T) {
+	t.Parallel()
+	n := &node{}
+	a := apply.New(n, n)
+	a.Refresh()
+	if len(n.log) != 0 {
+		t.Errorf("before there is anything: %v", n.log)
+	}
+	a.Start(apply.State{Epoch: 1, Version: 5, Set: entries("a", "bad")})
+	n.log = nil
+	a.Refresh()
+	if held, _ := a.Held(); !slices.Equal(n.log, []string{"compile", "install"}) || held.Version != 5 || len(a.Quarantined()) != 1 {
+		t.Errorf("Refresh did %v, and %v is quarantined at version %d", n.log, a.Quarantined(), held.Version)
+	}
+	a.End(func() {})
+	n.log = nil
+	if a.Refresh(); len(n.log) != 0 {
+		t.Errorf("after the end: %v", n.log)
+	}
+}
