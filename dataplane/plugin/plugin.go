@@ -12,6 +12,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 
@@ -64,7 +65,21 @@ type Env struct {
 	ID    string // of the plugin's entity: it stays when the configuration changes
 	Slot  int    // the number of the plugin's slot in an exchange
 	Store int    // the number of the plugin's store in a Runtime
+	// Resolve looks a reference up that stands within a text of the configuration; see [Env.Lookup]. What is a
+	// reference as a whole, in a field that takes one, has been put in before New.
+	Resolve func(reference string) (string, error)
 }
+
+// Lookup returns the value that a reference stands for: {vault://…} or {kvm://…}. It is for New alone, never waits, and
+// what was looked up makes the instance anew when it changes.
+func (e Env) Lookup(reference string) (string, error) {
+	if e.Resolve == nil {
+		return "", errNoReferences
+	}
+	return e.Resolve(reference)
+}
+
+var errNoReferences = errors.New("a reference cannot be resolved here")
 
 // Certifier is an instance that looks at clients' certificates. Handshakes ask for them where it may run.
 type Certifier interface{ ClientCertificates() ClientCertificates }
