@@ -149,6 +149,7 @@ func plan() []room {
 		{"dataplane/localstore", []string{"shared/aead", "shared/configset", "shared/durable", "shared/localkeys"}},
 		{"dataplane/apply", []string{"dataplane/compile", "dataplane/localstore", "dataplane/table", "shared/configset", "shared/localkeys", "shared/schema"}},
 		{"dataplane/tunnel", nil},
+		{"dataplane/lease", []string{"shared/aead", "shared/durable"}},
 		{"dataplane/enrol", []string{"shared/durable", "shared/enrolment", "shared/mtls", "shared/mtls/grpccreds", "shared/telemetry"}},
 		{"dataplane/enrol/enroltest", []string{"shared/enrolment", "shared/mtls"}},
 		{"dataplane/uplink", []string{"dataplane/apply", "shared/configset", "shared/mtls", "shared/mtls/grpccreds", "shared/telemetry"}},
