@@ -42,7 +42,7 @@ func TestRulesKnowWhatTravels(t *testing.T) {
 	t.Parallel()
 	ruled := append([]string{
 		"services", "routes", "plugins", "consumers", "upstreams", "targets", "certificates", "snis", "ca_certificates", "consumer_groups",
-		"consumer_group_consumers", "acls",
+		"consumer_group_consumers", "acls", "key_value_maps", "key_value_entries", "vaults", "cache_purges",
 	}, selection.CredentialTables()...)
 	checked := map[string]bool{}
 	for _, name := range testSchema().Plugins() {

@@ -31,12 +31,17 @@ func checks(plugin string) string {
 
 // facts is what counts of a row for who holds it. All of it is in clear, so that rows which do not open are selected as
 // ever. entity is nil where the row cannot be read at all: then what it was known to be before counts on, beside what
-// stands in the row's columns.
+// stands in the row's columns. What refers to others by values that do not open is marked as such by who knows.
 func (w *wire) facts(row record.Row, entity proto.Message, before *selection.Row) *selection.Row {
 	facts := &selection.Row{Ref: selection.Ref{Table: row.Table, ID: row.ID}, Workspace: row.Workspace, Tags: slices.Clone(row.Tags)}
 	if known, ok := w.schema.Entity(row.Table); ok {
 		for _, f := range known.Foreign {
-			if id := row.Foreign[f.Field.Name]; id != "" {
+			id := row.Foreign[f.Field.Name]
+			switch {
+			case id == "":
+			case f.Table == tableEnvironments: // does not travel itself
+				facts.Environment = id
+			default:
 				facts.Parents = append(facts.Parents, selection.Ref{Table: f.Table, ID: id})
 			}
 		}
@@ -45,10 +50,10 @@ func (w *wire) facts(row record.Row, entity proto.Message, before *selection.Row
 	case nil:
 		if before != nil {
 			known := *before
-			known.Workspace, known.Tags, known.Parents = facts.Workspace, facts.Tags, facts.Parents
+			known.Workspace, known.Tags, known.Parents, known.Environment = facts.Workspace, facts.Tags, facts.Parents, facts.Environment
 			return &known
 		}
-		facts.Name = spelt(row.Table, cmp.Or(row.Unique["name"], row.Unique["username"]))
+		facts.Name = spelt(row.Table, cmp.Or(row.Unique["name"], row.Unique["username"], row.Unique["prefix"]))
 	case *configv1.Service:
 		facts.Name, facts.Host = m.GetName(), strings.ToLower(m.GetHost())
 		facts.Authorities = m.GetCaCertificates().GetValues()
@@ -67,7 +72,14 @@ func (w *wire) facts(row record.Row, entity proto.Message, before *selection.Row
 		facts.Name = spelt(row.Table, m.GetName())
 	case *configv1.Sni:
 		facts.Name = spelt(row.Table, m.GetName())
+	case *configv1.Certificate:
+		refersTo(m.ProtoReflect(), facts)
+	case *configv1.KeyValueMap:
+		facts.Name = m.GetName()
+	case *configv1.Vault:
+		facts.Name = m.GetPrefix()
 	}
+	settleReferences(facts)
 	return facts
 }
 
@@ -105,7 +117,7 @@ func overTLS(protocols []string) bool {
 	return len(protocols) == 0 || slices.ContainsFunc(protocols, func(p string) bool { return p != "tcp" && p != "udp" && p != "tls_passthrough" })
 }
 
-// needsOf reads what a plugin's configuration calls for. It is not encrypted; a plugin that this program does not know
+// needsOf reads what a plugin's configuration calls for. Only what it refers to by its values may be encrypted; a plugin that this program does not know
 // calls for nothing.
 func (w *wire) needsOf(m *configv1.Plugin, facts *selection.Row) {
 	known, ok := w.schema.Plugin(m.GetName())
@@ -129,6 +141,10 @@ func (w *wire) needsOf(m *configv1.Plugin, facts *selection.Row) {
 	if d := config.Descriptor().Fields().ByName("consumer_by"); d != nil {
 		skip := config.Descriptor().Fields().ByName("skip_consumer_lookup")
 		facts.Finds = (skip == nil || !config.Get(skip).Bool()) && (!config.Has(d) || len(listIn(config, "consumer_by")) > 0)
+	}
+	refersTo(config, facts)
+	if d := config.Descriptor().Fields().ByName("map"); d != nil && m.GetName() == lookupPlugin {
+		facts.Maps = append(facts.Maps, config.Get(d).String())
 	}
 }
 

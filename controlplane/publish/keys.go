@@ -80,6 +80,7 @@ func newWire(ctx context.Context, from Catalog, entities *schema.Schema, rows []
 // keysOf reads the keys of an environment, which did not open for the reason given, if any.
 func keysOf(environment *configv1.Environment, row record.Row, why error) (e *keys, err error) {
 	e = &keys{row: refOf(row), locked: why, former: environment.GetFormerFingerprintKeyIds().GetValues()}
+	e.selects.ID = row.ID
 	e.current, err = fingerprintKeyOf(cmp.Or(environment.GetFingerprintKeyId(), environment.GetId()), environment.GetFingerprintKey())
 	if err == nil && environment.GetPreviousFingerprintKeyId() != "" {
 		e.previous, err = fingerprintKeyOf(environment.GetPreviousFingerprintKeyId(), environment.GetPreviousFingerprintKey())

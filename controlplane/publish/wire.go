@@ -63,6 +63,7 @@ func (w *wire) form(ctx context.Context, row record.Row, before *selection.Row) 
 	f := &form{ref: refOf(row), entry: configset.Entry{Kind: row.Table, ID: row.ID}}
 	entity, err := w.catalog.Open(ctx, row)
 	facts := w.facts(row, entity, before)
+	facts.Unread = err != nil && refers(row.Table)
 	if err == nil {
 		if credential, ok := entity.(*configv1.KeyauthCredential); ok {
 			return f, facts, w.fingerprinted(f, row, credential)
@@ -147,15 +148,13 @@ func (w *wire) place(body []byte, row record.Row) ([]byte, error) {
 	return placed, nil
 }
 
-// readable is what a data plane that never held the entity needs of it to refuse what it protects: of a plugin, where it
-// stands. Without any other entity nothing is open that should not be.
+// readable encodes what a data plane needs of an entity that does not open; see withoutSecrets.
 func (w *wire) readable(entity proto.Message) []byte {
-	plugin, ok := entity.(*configv1.Plugin)
-	if !ok {
+	left := withoutSecrets(entity)
+	if left == nil {
 		return nil
 	}
-	plugin.Config = nil
-	body, err := w.encode(plugin)
+	body, err := w.encode(left)
 	if err != nil {
 		return nil // then it closes more
 	}

@@ -3,11 +3,11 @@ package selection
 import "slices"
 
 // What a row cannot be without is known before it: certificates before upstreams, those before services, and so on.
-const fitLevels = 5
+const fitLevels = 7
 
 func fitLevelOf(table string) uint8 {
 	switch table {
-	case tableCertificates, tableConsumers, tableGroups, tableAuthorities:
+	case tableCertificates, tableConsumers, tableGroups, tableAuthorities, tableVaults:
 		return 0
 	case tableServices, tableTargets:
 		return 2
@@ -15,6 +15,10 @@ func fitLevelOf(table string) uint8 {
 		return 3
 	case tableUpstreams, tableSnis, tableMembers, tableAcls:
 		return 1
+	case tableMaps, tablePurges:
+		return 5
+	case tableEntries:
+		return 6
 	}
 	if isCredential(table) {
 		return 1
@@ -101,6 +105,9 @@ func (s *Selection) chooses(e int, r *Row) bool {
 
 // complete reports whether an environment may have all that a row cannot be without.
 func (s *Selection) complete(r *Row, e int) bool {
+	if r.Environment != "" && r.Environment != s.environments[e].ID {
+		return false
+	}
 	for _, ref := range r.Parents {
 		if parent := s.nodes[ref]; parent == nil || parent.flags[e]&fit == 0 {
 			return false

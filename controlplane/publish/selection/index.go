@@ -3,8 +3,8 @@ package selection
 // index finds rows by what other rows know of them.
 type index struct {
 	children map[Ref]map[*node]struct{}   // by what they refer to
-	named    map[name]map[*node]struct{}  // upstreams, consumers and server names by their names, services by their host
-	placed   map[place]map[*node]struct{} // credentials, consumers, server names and plugins without a scope, by workspace
+	named    map[name]map[*node]struct{}  // upstreams, consumers, server names, maps and vaults by their names, services by their host
+	placed   map[place]map[*node]struct{} // credentials, consumers, server names, maps, vaults, and plugins and purges without a scope, by workspace
 }
 
 type name struct{ table, workspace, text string }
@@ -41,7 +41,7 @@ func (x *index) remove(n *node) {
 
 func nameOf(r *Row) (name, bool) {
 	switch r.Table {
-	case tableUpstreams, tableConsumers:
+	case tableUpstreams, tableConsumers, tableMaps, tableVaults:
 		return name{r.Table, r.Workspace, r.Name}, r.Name != ""
 	case tableSnis: // they are the whole gate's
 		return name{r.Table, "", r.Name}, true
@@ -53,9 +53,9 @@ func nameOf(r *Row) (name, bool) {
 
 func placeOf(r *Row) (place, bool) {
 	switch {
-	case r.Table == tablePlugins:
+	case r.Table == tablePlugins, r.Table == tablePurges:
 		return place{r.Table, r.Workspace}, len(r.Parents) == 0
-	case r.Table == tableConsumers, r.Table == tableSnis, isCredential(r.Table):
+	case r.Table == tableConsumers, r.Table == tableSnis, r.Table == tableMaps, r.Table == tableVaults, isCredential(r.Table):
 		return place{r.Table, r.Workspace}, true
 	}
 	return place{}, false

@@ -14,6 +14,10 @@ const (
 	tableGroups       = "consumer_groups"
 	tableMembers      = "consumer_group_consumers"
 	tableAcls         = "acls"
+	tableMaps         = "key_value_maps"
+	tableEntries      = "key_value_entries"
+	tableVaults       = "vaults"
+	tablePurges       = "cache_purges"
 )
 
 // CredentialTables are the tables of credentials, which reach only those environments where a plugin checks them.
@@ -44,6 +48,10 @@ const (
 	levelSnis
 	levelCertificates
 	levelAuthorities
+	levelMaps
+	levelEntries
+	levelVaults
+	levelPurges
 	levelOthers
 	levels
 )
@@ -75,6 +83,14 @@ func levelOf(r *Row) uint8 {
 		return levelCertificates
 	case tableAuthorities:
 		return levelAuthorities
+	case tableMaps:
+		return levelMaps
+	case tableEntries:
+		return levelEntries
+	case tableVaults:
+		return levelVaults
+	case tablePurges:
+		return levelPurges
 	}
 	if isCredential(r.Table) {
 		return levelCredentials

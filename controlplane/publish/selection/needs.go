@@ -21,6 +21,11 @@ const (
 	needsUpstream                 // a: workspace, b: name. By services
 	needsCertificate              // a: id
 	needsAuthority                // a: id
+	needsMap                      // a: workspace, b: name. By plugins
+	needsAnyMap                   // a: workspace. By plugins of which nobody knows what they refer to
+	needsPluginMap                // a: id of the plugin whose map it is, b: name, "" for any. By that plugin
+	needsVault                    // a: workspace, b: prefix. By plugins and certificates
+	needsAnyVault                 // a: workspace. By those of which nobody knows what they refer to
 )
 
 // count is how many held rows call for a need, by environment.
@@ -54,6 +59,7 @@ func (s *Selection) contribute(r *Row, e int, by int32) {
 	if levelOf(r) == levelOthers {
 		return
 	}
+	callReferences(r, call)
 	if id := r.parent(tableCertificates); id != "" {
 		call(needsCertificate, id, "")
 	}
@@ -98,6 +104,25 @@ func (s *Selection) contribute(r *Row, e int, by int32) {
 		for _, consumer := range r.Consumers {
 			call(needsConsumer, r.Workspace, consumer)
 		}
+	}
+}
+
+// callReferences calls for what a row refers to in its values.
+func callReferences(r *Row, call func(what uint8, a, b string)) {
+	for _, prefix := range r.Vaults {
+		call(needsVault, r.Workspace, prefix)
+	}
+	for _, name := range r.Maps {
+		call(needsMap, r.Workspace, name)
+		call(needsPluginMap, r.ID, name)
+	}
+	if !r.Unread {
+		return
+	}
+	call(needsAnyVault, r.Workspace, "")
+	if r.Table == tablePlugins {
+		call(needsAnyMap, r.Workspace, "")
+		call(needsPluginMap, r.ID, "")
 	}
 }
 
@@ -149,6 +174,7 @@ func (s *Selection) enqueueReaders(n need) {
 		all(s.index.placed[place{tablePlugins, s.home}])
 	case needsRoutes:
 		all(s.index.placed[place{tablePlugins, n.a}])
+		all(s.index.placed[place{tablePurges, n.a}])
 		all(s.index.placed[place{tableConsumers, n.a}])
 		for _, table := range CredentialTables() {
 			all(s.index.placed[place{table, n.a}])
@@ -177,5 +203,15 @@ func (s *Selection) enqueueReaders(n need) {
 		}
 	case needsName:
 		s.enqueueFitting(n.a)
+	case needsMap:
+		all(s.index.named[name{tableMaps, n.a, n.b}])
+	case needsAnyMap:
+		all(s.index.placed[place{tableMaps, n.a}])
+	case needsPluginMap:
+		all(s.index.children[Ref{tablePlugins, n.a}])
+	case needsVault:
+		all(s.index.named[name{tableVaults, n.a, n.b}])
+	case needsAnyVault:
+		all(s.index.placed[place{tableVaults, n.a}])
 	}
 }

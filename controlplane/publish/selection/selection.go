@@ -11,7 +11,9 @@
 // workspaces: plugins on what is held, and those without a scope; consumers who have a credential of a kind that a
 // held plugin checks, whom a held plugin names or may find by what they are called; of these consumers the
 // credentials of kinds that are checked, and their groups; plugins on them; upstreams that a held service's host names,
-// with their targets; certificates that a held service or upstream shows, and those whose server names fit a held
+// with their targets; key-value maps that a plugin which is held refers to by name, or looks up, with their entries; vaults
+// that a held plugin or certificate refers to; orders to forget kept responses, with the plugin that they are for, or with any route of
+// their workspace; certificates that a held service or upstream shows, and those whose server names fit a held
 // route; a route that lists none fits all names of its workspace and of the default one, and of every workspace where
 // no tags select; CA certificates that any of these name.
 //
@@ -20,6 +22,10 @@
 // left out too, so that no foreign key ever leads nowhere. Two things are kept although what they name by other means
 // may be missing, because without them more would be open: a plugin stays when a consumer that it names is
 // left out, and CA certificates, which hold no secret, go wherever they are named.
+//
+// A map of an environment is held there alone; one of a service, a route or a plugin where that is, and a plugin's map for
+// what this plugin refers to alone. A plugin or certificate with a value that does not open may refer to anything of its
+// workspace: data planes go on with the form of it that they have, and would stop what it is for if they lost what it refers to.
 package selection
 
 import "slices"
@@ -42,13 +48,18 @@ type Row struct {
 	Finds       bool     // of a plugin: it finds consumers by what they are called
 	Consumers   []string // of a plugin: consumers that it names, by id or user name
 	Authorities []string // of a service or plugin: ids of CA certificates that it names
+	Environment string   // of a map: the id of the environment that alone holds it, "" for any
+	Maps        []string // of a plugin: names of the maps that its values refer to
+	Vaults      []string // of a plugin or certificate: prefixes of the vaults that its values refer to
+	Unread      bool     // of a plugin or certificate: some value does not open, so that nobody knows what it refers to
 }
 
 func (r *Row) same(other *Row) bool {
 	return r.Ref == other.Ref && r.Workspace == other.Workspace && slices.Equal(r.Tags, other.Tags) && slices.Equal(r.Parents, other.Parents) &&
 		r.Name == other.Name && r.Host == other.Host && slices.Equal(r.Names, other.Names) && r.TLS == other.TLS &&
 		r.Checks == other.Checks && r.Finds == other.Finds && slices.Equal(r.Consumers, other.Consumers) &&
-		slices.Equal(r.Authorities, other.Authorities)
+		slices.Equal(r.Authorities, other.Authorities) && r.Environment == other.Environment && slices.Equal(r.Maps, other.Maps) &&
+		slices.Equal(r.Vaults, other.Vaults) && r.Unread == other.Unread
 }
 
 // parent returns the id of the row of a table that r refers to, "" when it refers to none.
@@ -64,6 +75,7 @@ func (r *Row) parent(table string) string {
 // Environment is what an environment selects.
 type Environment struct {
 	Name       string
+	ID         string   // maps name it by this
 	Workspaces []string // ids; nil for all
 	Tags       []string // nil for all
 }

@@ -23,6 +23,14 @@ func (s *Selection) wanted(r *Row, e int) bool {
 		return s.needed(e, need{needsCertificate, r.ID, ""})
 	case tableAuthorities:
 		return s.needed(e, need{needsAuthority, r.ID, ""})
+	case tableMaps:
+		return s.wantsMap(r, e)
+	case tableVaults:
+		return s.needed(e, need{needsVault, r.Workspace, r.Name}) || s.needed(e, need{needsAnyVault, r.Workspace, ""})
+	case tablePurges:
+		if len(r.Parents) == 0 {
+			return s.needed(e, need{needsRoutes, r.Workspace, ""})
+		}
 	}
 	if isCredential(r.Table) {
 		return s.checked(r, e) && s.holds(e, Ref{tableConsumers, r.parent(tableConsumers)})
@@ -66,6 +74,14 @@ func (s *Selection) wantsPlugin(r *Row, e int) bool {
 		return true
 	}
 	return r.Workspace == s.home && (s.environments[e].Tags == nil || s.needed(e, need{needsSomeRoute, "", ""}))
+}
+
+// wantsMap: a plugin's own map is for that plugin alone, the others are for whatever plugin names them.
+func (s *Selection) wantsMap(r *Row, e int) bool {
+	if id := r.parent(tablePlugins); id != "" {
+		return s.needed(e, need{needsPluginMap, id, r.Name}) || s.needed(e, need{needsPluginMap, id, ""})
+	}
+	return s.holdsParents(r, e) && (s.needed(e, need{needsMap, r.Workspace, r.Name}) || s.needed(e, need{needsAnyMap, r.Workspace, ""}))
 }
 
 // checked reports whether a held plugin may check a credential of that kind.

@@ -40,6 +40,20 @@ func (s *Selection) Why(environment int, ref Ref) string {
 		return s.whyShown(r, e)
 	case tableAuthorities:
 		return "a service, a plugin or a credential names it"
+	case tableMaps:
+		return s.whyMap(r, e)
+	case tableVaults:
+		if s.needed(e, need{needsVault, r.Workspace, r.Name}) {
+			return "a plugin or a certificate refers to it"
+		}
+		return "what a plugin or a certificate of its workspace refers to cannot be read"
+	case tableEntries:
+		return "it belongs to " + refs(r.Parents)
+	case tablePurges:
+		if len(r.Parents) == 0 {
+			return "a route of its workspace is held"
+		}
+		return "it is for " + refs(r.Parents)
 	}
 	if isCredential(r.Table) {
 		return "a plugin checks credentials of this kind, and its consumer is held"
@@ -88,6 +102,17 @@ func (s *Selection) whyShown(r *Row, e int) string {
 		}
 	}
 	return "a service or an upstream shows it"
+}
+
+func (s *Selection) whyMap(r *Row, e int) string {
+	known := s.needed(e, need{needsMap, r.Workspace, r.Name})
+	if id := r.parent(tablePlugins); id != "" {
+		known = s.needed(e, need{needsPluginMap, id, r.Name})
+	}
+	if known {
+		return "a plugin refers to it by its name"
+	}
+	return "what a plugin of its workspace refers to cannot be read"
 }
 
 func refs(list []Ref) string {

@@ -75,7 +75,7 @@ func TestKeys(t *testing.T) {
 func TestSecretsInBodies(t *testing.T) {
 	t.Parallel()
 	for _, table := range layout.Derive().Tables() {
-		if want := table.Name == "plugins"; table.Nested != want {
+		if want := table.Name == "plugins" || table.Name == "vaults"; table.Nested != want {
 			t.Errorf("%s: the body may hold sealed text: %t", table.Name, table.Nested)
 		}
 	}
