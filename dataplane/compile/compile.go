@@ -31,6 +31,8 @@ type Entity struct {
 	// Locked: the control plane cannot open the row and this node has no earlier form of it. Body is what of it
 	// could be read, and it closes what an entity does that cannot be decoded.
 	Locked bool
+	// Withheld: it is locked because this node may not use its secrets for now, which is no fault of its own: it is not reported.
+	Withheld bool
 }
 
 // Quarantined is an entity that cannot be used as it is configured.

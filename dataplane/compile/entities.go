@@ -59,6 +59,7 @@ type entity struct {
 	body      []byte
 	workspace string // see workspaceOf
 	locked    bool
+	withheld  bool          // why it is locked
 	message   proto.Message // nil when it is locked or cannot be decoded
 	parsed    any
 }
@@ -92,12 +93,12 @@ func (r *run) load(all Entities) *entities {
 			own = &shelf{byID: map[string]*entity{}, changed: true}
 			now.shelves[e.Kind] = own
 		}
-		if old := before.find(e.Kind, e.ID); old != nil && old.locked == e.Locked && same(old.body, e.Body) {
+		if old := before.find(e.Kind, e.ID); old != nil && old.locked == e.Locked && old.withheld == e.Withheld && same(old.body, e.Body) {
 			own.byID[e.ID] = old
 			return true
 		}
 		own.changed = true
-		fresh := &entity{id: strings.Clone(e.ID), body: e.Body, workspace: workspaceOf(e.Body), locked: e.Locked, message: messageOf(e.Kind)}
+		fresh := &entity{id: strings.Clone(e.ID), body: e.Body, workspace: workspaceOf(e.Body), locked: e.Locked, withheld: e.Withheld, message: messageOf(e.Kind)}
 		if e.Locked || proto.Unmarshal(e.Body, fresh.message) != nil {
 			fresh.message = nil
 		}
@@ -127,7 +128,7 @@ func (r *run) load(all Entities) *entities {
 func (r *run) reportLocked() {
 	for kind, own := range r.shelves {
 		for _, e := range own.lost {
-			if e.locked {
+			if e.locked && !e.withheld {
 				r.report(kind, e.id, "", locked)
 			}
 		}
@@ -136,7 +137,10 @@ func (r *run) reportLocked() {
 
 // why is the reason that an entity has no message.
 func (e *entity) why() string {
-	if e.locked {
+	switch {
+	case e.withheld:
+		return withheld
+	case e.locked:
 		return locked
 	}
 	return undecodable

@@ -17,6 +17,7 @@ import (
 const (
 	undecodable = "its bytes cannot be decoded"
 	locked      = "the control plane cannot open it, and this node never held it"
+	withheld    = "it needs a secret, and no control plane was heard for longer than secrets_lease"
 )
 
 // salvaged is what can be read of an entity that cannot be decoded: those of its fields that can be. What it was for must
