@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/keepgate/keepgate/dataplane/apply"
 	"github.com/keepgate/keepgate/dataplane/compile"
@@ -19,6 +20,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/healthcheck"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
+	"github.com/keepgate/keepgate/dataplane/lease"
 	"github.com/keepgate/keepgate/dataplane/localstore"
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/plugin/all"
@@ -53,8 +55,11 @@ type plane struct {
 	applier  *apply.Applier
 	uplink   *uplink.Uplink // nil on a node that was shut out
 
-	belonging belonging
-	disk      enrol.FS // another one in tests alone
+	lease       *lease.Lease // nil where secrets are used for ever
+	locked      atomic.Bool  // it has ended
+	withholding *withholding
+	belonging   belonging
+	disk        enrol.FS // another one in tests alone
 }
 
 // Run runs the data plane until ctx ends.
@@ -158,9 +163,13 @@ func (p *plane) build() error {
 	compiler := compile.New(p.kinds, p.balancing(), p.pools, compile.Options{
 		Roots: roots, Depth: s.Upstream.VerifyDepth, HTTP2: s.Upstream.HTTP2,
 	})
-	p.applier = apply.New(&tableCompiler{compiler: compiler, tables: p.tables, pools: p.pools, log: p.log}, apply.NewStoreKeeper(p.store, p.entities, p.log))
+	p.withholding = newWithholding(p.entities, p.kinds)
+	p.applier = apply.New(&tableCompiler{compiler: compiler, tables: p.tables, pools: p.pools, withheld: p.withheld, log: p.log}, apply.NewStoreKeeper(p.store, p.entities, p.log))
 	if p.belonging.member == nil {
 		return nil
+	}
+	if err := p.limit(); err != nil {
+		return err
 	}
 	return p.link()
 }
@@ -177,6 +186,7 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 		{Name: "upstream connections", Run: p.pools.Run},
 	}
 	parts = append(parts, p.linked()...)
+	parts = append(parts, p.leased()...)
 	parts = append(parts, lifecycle.Part{Name: "proxy", Run: front.Run})
 	return p.besidePlugins(ctx, func(ctx context.Context) error { return lifecycle.Run(ctx, parts...) })
 }

@@ -190,6 +190,9 @@ func (p *plane) standing() enrol.Status {
 			s.Advice = "the control plane refuses this node: " + why
 		}
 	}
+	if s.Advice == "" {
+		s.Advice = p.leaseAdvice()
+	}
 	return s
 }
 

@@ -21,17 +21,25 @@ type tableCompiler struct {
 	compiler *compile.Compiler
 	tables   *table.Holder
 	pools    *upstream.Pools
+	withheld func() *withholding // what must not be used now; nil never
 	log      *slog.Logger
 
 	told map[compile.Quarantined]bool // what the log has said of the configuration that serves
 }
 
 func (c *tableCompiler) Compile(set configset.Set) (install func(), quarantined []*syncv1.Quarantined) {
+	var withheld *withholding
+	if c.withheld != nil {
+		withheld = c.withheld()
+	}
 	next, faulty := c.compiler.Compile(func(yield func(compile.Entity) bool) {
 		for e := range set.All() {
 			one := compile.Entity{Kind: e.Kind, ID: e.ID, Body: e.Body, Locked: e.Kept}
 			if e.Kept && e.Last != nil {
 				one.Body, one.Locked = lastForm(e), false
+			}
+			if withheld != nil {
+				one = withheld.of(one)
 			}
 			if !yield(one) {
 				return

@@ -33,7 +33,7 @@ func (p *plane) link() error {
 		ID: p.nodeID, Hostname: hostname, Version: version.Text, Plugins: pluginVersions(), Labels: s.Cluster.Labels,
 		CertificateExpires: func() time.Time { return p.belonging.source.Identity().NotAfter },
 		Orders:             p.belonging.member,
-	}, uplink.Options{Dial: dial, Log: p.log})
+	}, uplink.Options{Dial: dial, Heard: p.heard, Log: p.log})
 	p.belonging.member.OnRenewal(p.uplink.Relink)
 	return nil
 }

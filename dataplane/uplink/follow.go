@@ -88,6 +88,9 @@ func (u *Uplink) follow(ctx context.Context, c *conversation) error {
 			if answer, err = u.hear(c, message, beat); err != nil {
 				return err
 			}
+			if u.connected.Load() {
+				u.options.Heard()
+			}
 		}
 		if answer == nil {
 			continue

@@ -70,6 +70,7 @@ type Options struct {
 	// Lacking is how long a node may leave out entries that it cannot open and that this data plane never held, before
 	// another node is asked; default 30 s, doubled each time up to 15 min.
 	Lacking time.Duration
+	Heard   func()       // is called with every message of a control plane that takes this node
 	Dial    Dial         // default: straight over TCP
 	Log     *slog.Logger // default: discard
 }
@@ -114,6 +115,9 @@ func New(endpoints []Endpoint, applier Applier, node Node, options Options) *Upl
 	}
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
+	}
+	if options.Heard == nil {
+		options.Heard = func() {}
 	}
 	if node.Orders == nil {
 		node.Orders = noOrders{}
