@@ -32,6 +32,9 @@ func (o *oracle) may(r selection.Row) bool {
 	if others && o.environment.Tags != nil && !o.shares(r.Tags, o.environment.Tags) && r.Table != "ca_certificates" {
 		return false
 	}
+	if r.Environment != "" && r.Environment != o.environment.ID {
+		return false
+	}
 	for _, ref := range r.Parents {
 		if parent, found := o.rows[ref]; !found || !o.may(parent) {
 			return false
@@ -118,8 +121,17 @@ func (o *oracle) wants(r selection.Row) bool {
 		return o.some(func(x selection.Row) bool {
 			return x.Table == "services" && x.Workspace == r.Workspace && x.Host == r.Name
 		})
-	case "targets":
+	case "targets", "key_value_entries":
 		return parents
+	case "cache_purges":
+		return len(r.Parents) > 0 && parents || len(r.Parents) == 0 && o.routed(r.Workspace)
+	case "key_value_maps":
+		return parents && o.some(func(x selection.Row) bool {
+			own := parent(r, "plugins")
+			return x.Table == "plugins" && x.Workspace == r.Workspace && (own == "" || own == x.ID) && (x.Unread || slices.Contains(x.Maps, r.Name))
+		})
+	case "vaults":
+		return o.some(func(x selection.Row) bool { return x.Workspace == r.Workspace && (x.Unread || slices.Contains(x.Vaults, r.Name)) })
 	case "snis":
 		return o.some(func(x selection.Row) bool {
 			if x.Table != "routes" || !x.TLS {

@@ -23,7 +23,7 @@ func (w world) some(label string, of ...string) []string {
 func (w world) environments() []selection.Environment {
 	var list []selection.Environment
 	for i := range rapid.IntRange(1, 3).Draw(w.t, "environments") {
-		e := selection.Environment{Name: fmt.Sprint("e", i)}
+		e := selection.Environment{Name: fmt.Sprint("e", i), ID: fmt.Sprint("id", i)}
 		if rapid.Bool().Draw(w.t, "some workspaces") {
 			e.Workspaces = append([]string{}, w.some("workspaces", "w0", "w1")...)
 		}
@@ -38,7 +38,7 @@ func (w world) environments() []selection.Environment {
 func tables() []string {
 	return append([]string{
 		"services", "routes", "plugins", "consumers", "upstreams", "targets", "certificates", "snis", "ca_certificates", "consumer_groups",
-		"consumer_group_consumers", "acls",
+		"consumer_group_consumers", "acls", "key_value_maps", "key_value_entries", "vaults", "cache_purges",
 	}, selection.CredentialTables()...)
 }
 
@@ -84,6 +84,25 @@ func (w world) row(table, workspace, number string) selection.Row {
 		r.Finds = rapid.IntRange(0, 5).Draw(w.t, "finds") == 0
 		r.Consumers = w.some("consumers", workspace+"-0", "bob")
 		r.Authorities = w.some("authorities", "0", "1")
+		r.Maps, r.Vaults = w.some("maps", "m0", "m1", "absent"), w.some("vaults", "v0", "v1", "env")
+		r.Unread = rapid.IntRange(0, 5).Draw(w.t, "unread") == 0
+	case "certificates":
+		r.Vaults, r.Unread = w.some("vaults", "v0", "v1"), rapid.IntRange(0, 5).Draw(w.t, "unread") == 0
+	case "key_value_maps":
+		r.Name = w.pick("name", "m0", "m1")
+		switch scope := w.pick("scope", "", "", "environment", "services", "routes", "plugins"); scope {
+		case "":
+		case "environment":
+			r.Environment = w.pick("environment", "id0", "id1", "gone")
+		default:
+			of(false, scope)
+		}
+	case "key_value_entries":
+		of(false, "key_value_maps")
+	case "vaults":
+		r.Name = w.pick("name", "v0", "v1")
+	case "cache_purges":
+		of(true, "plugins")
 	case "consumers":
 		r.Name = w.pick("name", "", "bob", "alice")
 	case "upstreams":
@@ -97,7 +116,7 @@ func (w world) row(table, workspace, number string) selection.Row {
 	case "consumer_group_consumers":
 		of(false, "consumers")
 		of(false, "consumer_groups")
-	case "ca_certificates", "certificates", "consumer_groups":
+	case "ca_certificates", "consumer_groups":
 	default:
 		of(false, "consumers")
 		if table == "mtls_auth_credentials" {
