@@ -46,6 +46,10 @@ func messageOf(kind string) proto.Message {
 		return &configv1.ConsumerGroup{}
 	case "consumer_group_consumers":
 		return &configv1.ConsumerGroupMember{}
+	case "key_value_maps":
+		return &configv1.KeyValueMap{}
+	case "key_value_entries":
+		return &configv1.KeyValueEntry{}
 	case "fingerprint_keys":
 		return &configv1.FingerprintKey{}
 	}

@@ -24,6 +24,7 @@ func All() []schema.Plugin {
 		of(&pluginv1.IpRestriction{}),
 		of(&pluginv1.Jwt{}),
 		of(&pluginv1.KeyAuth{}),
+		of(&pluginv1.KvmLookup{}),
 		of(&pluginv1.MtlsAuth{}),
 		of(&pluginv1.Prometheus{}),
 		of(&pluginv1.RateLimiting{}),

@@ -15,6 +15,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/plugin/iprestriction"
 	"github.com/keepgate/keepgate/dataplane/plugin/jwt"
 	"github.com/keepgate/keepgate/dataplane/plugin/keyauth"
+	"github.com/keepgate/keepgate/dataplane/plugin/kvmlookup"
 	"github.com/keepgate/keepgate/dataplane/plugin/mtlsauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/prometheus"
 	"github.com/keepgate/keepgate/dataplane/plugin/ratelimiting"
@@ -46,6 +47,7 @@ func Kinds(o Options) []plugin.Kind {
 		iprestriction.Kind{},
 		requesttermination.Kind{},
 		responsetransformer.New(),
+		kvmlookup.New(),
 		requesttransformer.New(),
 		correlationid.New(),
 		requestsizelimiting.Kind{},
