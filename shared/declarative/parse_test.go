@@ -249,7 +249,7 @@ func TestSnisOfACertificate(t *testing.T) {
 	t.Parallel()
 	file, err := parse(t, header+`
 certificates:
-- {cert: "{vault://a/b}", key: "{vault://a/c}", snis: [{name: a.com}, b.com]}
+- {cert: "{vault://aa/b}", key: "{vault://aa/c}", snis: [{name: a.com}, b.com]}
 `)
 	if err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func plan() []room {
 		{"shared/aead", nil},
 		{"shared/configset", nil},
 		{"shared/licensetext", nil},
-		{"shared/schema/...", []string{"shared/licensetext", "shared/schema/..."}},
+		{"shared/schema/...", []string{"shared/licensetext", "shared/schema/...", "shared/secretref"}},
 		{"shared/plugins", []string{"shared/schema"}},
 		{"shared/declarative", []string{"shared/schema", "shared/plugins"}},
 		{"shared/localkeys", []string{"shared/aead"}},

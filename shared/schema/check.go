@@ -143,6 +143,9 @@ func checkString(f *Field, v any) (any, any) {
 	if !storable(s) {
 		return nil, "invalid value: not valid UTF-8 text"
 	}
+	if message := checkReference(f, s); message != "" {
+		return nil, message
+	}
 	if f.Referenceable && isReference(s) {
 		return s, nil
 	}
@@ -186,11 +189,6 @@ func (f *Field) matches(s string) string {
 		return "invalid value"
 	}
 	return "invalid value: " + s
-}
-
-// isReference says whether a value is looked up on the node that uses it.
-func isReference(s string) bool {
-	return strings.HasSuffix(s, "}") && (strings.HasPrefix(s, "{vault://") || strings.HasPrefix(s, "{kvm://"))
 }
 
 // maxSeconds bounds times with a fraction, so that their milliseconds are exact.

@@ -48,6 +48,7 @@ func compileRecord(f *Field, d protoreflect.MessageDescriptor, implicit bool) er
 		f.Fields = append(f.Fields, child)
 		f.byName[child.Name] = child
 		f.secrets = f.secrets || child.secrets
+		f.references = f.references || child.references
 	}
 	return nil
 }
@@ -89,7 +90,7 @@ func (f *Field) compileKind(fd protoreflect.FieldDescriptor, implicit bool) erro
 	if f.Encrypted && f.Kind != String {
 		return fmt.Errorf("only strings can be sealed")
 	}
-	f.secrets = f.Encrypted
+	f.secrets, f.references = f.Encrypted, f.Referenceable
 	return nil
 }
 
@@ -136,7 +137,7 @@ func (f *Field) compileMessage(d protoreflect.MessageDescriptor, implicit bool) 
 	if err := f.Elem.compileKind(element, implicit); err != nil {
 		return err
 	}
-	f.secrets = f.Elem.secrets
+	f.secrets, f.references = f.Elem.secrets, f.Elem.references
 	return nil
 }
 

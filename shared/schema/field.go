@@ -63,15 +63,16 @@ type Field struct {
 	Elem          *Field // element of a Set or Array, value of a Map
 	Key           *Field // key of a Map, nil when any key will do
 
-	marks    *schemav1.Field
-	desc     protoreflect.FieldDescriptor // the field in its message; nil for elements
-	values   protoreflect.FieldDescriptor // of a collection: the wrapper's only field
-	byName   map[string]*Field            // of a Record
-	checks   []*schemav1.Check            // of a Record
-	secrets  bool                         // the field or something below it is encrypted
-	between  string                       // text of the range, precomputed for messages
-	pattern  pattern
-	implicit bool // a record that is filled in although it is not required (plugin configurations)
+	marks      *schemav1.Field
+	desc       protoreflect.FieldDescriptor // the field in its message; nil for elements
+	values     protoreflect.FieldDescriptor // of a collection: the wrapper's only field
+	byName     map[string]*Field            // of a Record
+	checks     []*schemav1.Check            // of a Record
+	secrets    bool                         // the field or something below it is encrypted
+	references bool                         // or takes references
+	between    string                       // text of the range, precomputed for messages
+	pattern    pattern
+	implicit   bool // a record that is filled in although it is not required (plugin configurations)
 }
 
 // field finds a member of a record.

@@ -78,7 +78,7 @@ func TestStoredForms(t *testing.T) {
 		"upstreams": `"name":"u","hash_on":"header","hash_on_header":"x","host_header":"a:80","client_certificate":` + ref + `,
 			"healthchecks":{"active":{"https_sni":"a.com","headers":{"a":["b"]},"timeout":1.5}}`,
 		"targets":                  `"target":"a","upstream":` + ref,
-		"certificates":             `"cert":"{vault://a/b}","key":"{vault://a/c}","snis":["a.com"]`,
+		"certificates":             `"cert":"{vault://aa/b}","key":"{vault://aa/c}","snis":["a.com"]`,
 		"snis":                     `"name":"*.a.com","certificate":` + ref,
 		"basicauth_credentials":    `"username":"u","password":"p","consumer":` + ref,
 		"keyauth_credentials":      `"key":"k","ttl":60,"consumer":` + ref,

@@ -20,12 +20,16 @@ func (e *Entity) SecretsInBody() bool {
 // error. The configuration of an unknown plugin has no marks and is left as it is, sealed values included.
 func (s *Schema) Secrets(e *Entity, m proto.Message, visit func(field, value string) (string, error)) error {
 	r := m.ProtoReflect()
+	w := walk{
+		into:  func(f *Field) bool { return f.secrets },
+		visit: func(f *Field, value string) (string, error) { return visit(f.Path, value) },
+	}
 	for _, f := range e.Fields {
 		if !f.secrets || f.Visibility == Wire || !r.Has(f.desc) {
 			continue
 		}
 		if f.Kind != Config {
-			if err := visitMember(f, r, visit); err != nil {
+			if err := w.member(f, r); err != nil {
 				return err
 			}
 			continue
@@ -38,7 +42,7 @@ func (s *Schema) Secrets(e *Entity, m proto.Message, visit func(field, value str
 		if err != nil {
 			return fmt.Errorf("reading the configuration of plugin %s: %w", p.Name, err)
 		}
-		if err := visitRecord(p.config, config, visit); err != nil {
+		if err := w.record(p.config, config); err != nil {
 			return err
 		}
 		data, err = proto.MarshalOptions{Deterministic: true}.Marshal(config.Interface())
@@ -48,71 +52,4 @@ func (s *Schema) Secrets(e *Entity, m proto.Message, visit func(field, value str
 		r.Set(f.desc, protoreflect.ValueOfBytes(data))
 	}
 	return nil
-}
-
-func visitRecord(f *Field, m protoreflect.Message, visit func(field, value string) (string, error)) error {
-	for _, child := range f.Fields {
-		if !child.secrets || !m.Has(child.desc) {
-			continue
-		}
-		if err := visitMember(child, m, visit); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func visitMember(f *Field, m protoreflect.Message, visit func(field, value string) (string, error)) error {
-	if f.Kind != String {
-		return visitInside(f, m.Mutable(f.desc).Message(), visit)
-	}
-	value, err := visit(f.Path, m.Get(f.desc).String())
-	if err == nil {
-		m.Set(f.desc, protoreflect.ValueOfString(value))
-	}
-	return err
-}
-
-// visitInside walks a record or a collection.
-func visitInside(f *Field, m protoreflect.Message, visit func(field, value string) (string, error)) error {
-	if f.Kind == Record {
-		return visitRecord(f, m, visit)
-	}
-	if !m.Has(f.values) {
-		return nil
-	}
-	if f.Kind == Map {
-		return visitMap(f, m.Mutable(f.values).Map(), visit)
-	}
-	list := m.Mutable(f.values).List()
-	for i := range list.Len() {
-		if f.Elem.Kind != String {
-			if err := visitInside(f.Elem, list.Get(i).Message(), visit); err != nil {
-				return err
-			}
-			continue
-		}
-		value, err := visit(f.Elem.Path, list.Get(i).String())
-		if err != nil {
-			return err
-		}
-		list.Set(i, protoreflect.ValueOfString(value))
-	}
-	return nil
-}
-
-func visitMap(f *Field, values protoreflect.Map, visit func(field, value string) (string, error)) error {
-	var err error
-	values.Range(func(key protoreflect.MapKey, v protoreflect.Value) bool {
-		if f.Elem.Kind != String {
-			err = visitInside(f.Elem, v.Message(), visit)
-			return err == nil
-		}
-		var value string
-		if value, err = visit(f.Elem.Path, v.String()); err == nil {
-			values.Set(key, protoreflect.ValueOfString(value))
-		}
-		return err == nil
-	})
-	return err
 }

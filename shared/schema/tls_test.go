@@ -101,7 +101,7 @@ func TestCertificates(t *testing.T) {
 func TestSnisPassThrough(t *testing.T) {
 	t.Parallel()
 	s := newSchema()
-	m := insert(t, s, "certificates", `{"cert":"{vault://a/b}","key":"{vault://a/c}","snis":["b.com","a.com"]}`).(*configv1.Certificate)
+	m := insert(t, s, "certificates", `{"cert":"{vault://aa/b}","key":"{vault://aa/c}","snis":["b.com","a.com"]}`).(*configv1.Certificate)
 	if got := m.GetSnis().GetValues(); len(got) != 2 || got[0] != "b.com" {
 		t.Errorf("snis = %v", got)
 	}
