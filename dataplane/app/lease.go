@@ -20,7 +20,7 @@ func (p *plane) limit() error {
 		return nil
 	}
 	who := p.belonging.source.Identity()
-	p.lease = lease.Open(p.settings.Keys.Lease, lease.Record{
+	p.lease = lease.Open(p.settings.Keys.Lease, p.connected, lease.Record{
 		Path: filepath.Join(p.settings.Store.Folder, "lease"), FS: p.disk, Node: who.Organisation + "/" + who.Environment + "/" + who.Name,
 		Key: func() (*aead.Key, error) {
 			material, err := p.belonging.source.DeriveKey(leaseKeyLabel, aead.KeySize)
@@ -44,6 +44,8 @@ func (p *plane) withheld() *withholding {
 	}
 	return p.withholding
 }
+
+func (p *plane) connected() bool { return p.uplink != nil && p.uplink.Connected() }
 
 // heard takes note of a control plane's message.
 func (p *plane) heard() {

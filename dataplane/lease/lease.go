@@ -1,6 +1,6 @@
 // Package lease says for how long a data plane may use the secrets that it holds without a control plane.
 //
-// The lease begins anew with every message from a control plane. The time of the last one is kept on the disk, sealed, so
+// The lease runs while there is no link to a control plane, and begins anew with the next. The time of the last one is kept on the disk, sealed, so
 // that a restart does not prolong it, and so is the latest time that the clock has shown, so that setting it back does not
 // either. A record that is missing, or that was changed, counts as a lease that has ended: there is none until a control
 // plane is heard. What is done when it ends is not decided here: dataplane/app.
@@ -49,6 +49,7 @@ type Record struct {
 // Lease is the lease of one data plane. It is safe for concurrent use.
 type Lease struct {
 	period time.Duration
+	linked func() bool
 	record Record
 	log    *slog.Logger
 	heard  chan struct{} // holds a value when a control plane was heard since Run looked
@@ -62,9 +63,9 @@ type Lease struct {
 	written time.Time // with the monotonic clock: when the record was; guarded by mu
 }
 
-// Open reads the record of a lease of so long. A record that is no good is as none.
-func Open(period time.Duration, record Record, log *slog.Logger) *Lease {
-	l := &Lease{period: period, record: record, log: log, heard: make(chan struct{}, 1)}
+// Open reads the record of a lease of so long; linked says whether there is a link now. A record that is no good is as none.
+func Open(period time.Duration, linked func() bool, record Record, log *slog.Logger) *Lease {
+	l := &Lease{period: period, linked: linked, record: record, log: log, heard: make(chan struct{}, 1)}
 	now := time.Now()
 	l.since = now
 	contact, seen, err := record.read()
@@ -93,13 +94,16 @@ func later(a, b time.Time) time.Time {
 // Heard begins the lease anew: a control plane has said something.
 func (l *Lease) Heard() {
 	l.mu.Lock()
-	now := time.Now()
-	l.begun, l.contact, l.latest, l.since, l.spent = true, wall(now), wall(now), now, 0
+	l.begin(time.Now())
 	l.mu.Unlock()
 	select {
 	case l.heard <- struct{}{}:
 	default:
 	}
+}
+
+func (l *Lease) begin(now time.Time) {
+	l.begun, l.contact, l.latest, l.since, l.spent = true, wall(now), wall(now), now, 0
 }
 
 // Left is how much of the lease is left; 0 when it has ended.
@@ -122,6 +126,9 @@ func (l *Lease) Contact() time.Time {
 // left goes by the clock that has run further: the monotonic one stands still while the machine sleeps, the other one
 // can be set.
 func (l *Lease) left(now time.Time) time.Duration {
+	if l.linked() {
+		l.begin(now)
+	}
 	if !l.begun {
 		return 0
 	}
@@ -163,11 +170,11 @@ func (l *Lease) Run(ctx context.Context, ended bool, turn func(ended bool)) erro
 func (l *Lease) keep(every time.Duration) {
 	l.mu.Lock()
 	now := time.Now()
+	l.left(now) // brings the times up to date
 	if !l.begun || !l.written.IsZero() && now.Sub(l.written) < every {
 		l.mu.Unlock()
 		return
 	}
-	l.left(now) // brings latest up to date
 	contact, seen := l.contact, l.latest
 	l.written = now
 	l.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,7 +52,7 @@ func put(t *testing.T, r lease.Record, contact, seen time.Time) {
 }
 
 func open(r lease.Record, period time.Duration) *lease.Lease {
-	return lease.Open(period, r, slog.New(slog.DiscardHandler))
+	return lease.Open(period, func() bool { return false }, r, slog.New(slog.DiscardHandler))
 }
 
 // run lets a lease run until the test ends and returns how it turned.
@@ -108,6 +109,30 @@ func TestALeaseEndsAndBeginsAgain(t *testing.T) {
 		step("long past", 100*time.Hour, true, false, true)
 		l.Heard()
 		step("heard after that", time.Nanosecond, false, false, true, false)
+	})
+}
+
+func TestALinkKeepsALease(t *testing.T) {
+	t.Parallel()
+	r := record(t)
+	synctest.Test(t, func(t *testing.T) {
+		var linked atomic.Bool
+		l := lease.Open(time.Second, linked.Load, r, slog.New(slog.DiscardHandler))
+		turned, stop := run(t, l)
+		defer stop()
+		linked.Store(true)
+		l.Heard()
+		time.Sleep(time.Minute) // the control plane has nothing to say
+		synctest.Wait()
+		if l.Ended() || !slices.Equal(turned(), []bool{false}) {
+			t.Errorf("ended %v, turns %v", l.Ended(), turned())
+		}
+		linked.Store(false)
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if !l.Ended() || !slices.Equal(turned(), []bool{false, true}) {
+			t.Errorf("without a link: ended %v, turns %v", l.Ended(), turned())
+		}
 	})
 }
 
