@@ -12,6 +12,9 @@ type Dump struct {
 	Tables []DumpTable // parents before children; tables without entities are left out
 	// Undecryptable rows are not in Tables. A file without them would delete them when it is pushed.
 	Undecryptable []Undecryptable
+	// Names are what environments are called that entities refer to, by "environments/id": they stand in no file, and a file
+	// with their ids could be used nowhere else.
+	Names map[string]string
 }
 
 // DumpTable is the entities of one table, by id.
@@ -41,6 +44,11 @@ func (c *Catalog) Dump(ctx context.Context, workspace string, tags []string) (du
 			}
 		}
 		dump.Tables = append(dump.Tables, DumpTable{e.Table, page.Entities})
+		if e.Table == tableMaps {
+			if dump.Names, err = c.environmentNames(ctx); err != nil {
+				return dump, err
+			}
+		}
 	}
 	return dump, nil
 }

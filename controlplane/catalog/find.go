@@ -86,6 +86,9 @@ func (c *Catalog) find(ctx context.Context, op string, e *schema.Entity, workspa
 
 // findAny is find without a regard for the parent: a PUT makes the entity a child of the one in its path.
 func (c *Catalog) findAny(ctx context.Context, op string, e *schema.Entity, workspace, key string, parent *link) (record.Row, error) {
+	if _, isID := asID(key); e.Table == tableMaps && parent == nil && !isID {
+		return c.organisationMap(ctx, e, workspace, key)
+	}
 	if f := e.Key(parent.name()); f != nil && !f.Unique {
 		return c.find(ctx, op, e, workspace, key, parent) // the parent is part of the key
 	}
@@ -104,7 +107,7 @@ func absent(e *schema.Entity, key string, parent *link) *Problem {
 	return notFoundByKey(f.Name, key)
 }
 
-// byKey reads a row by its endpoint key, a certificate by one of its server names.
+// byKey reads a row by its endpoint key, a certificate by one of its server names, a key-value map by the rule of mapNamed.
 func (c *Catalog) byKey(ctx context.Context, e *schema.Entity, workspace, key string, parent *link) (record.Row, error) {
 	if e.Table == tableCertificates {
 		return c.certificateOf(ctx, workspace, key)
@@ -119,6 +122,9 @@ func (c *Catalog) byKey(ctx context.Context, e *schema.Entity, workspace, key st
 		if value, err = c.cipher.Fingerprint(e.Table, f.Name, key); err != nil {
 			return record.Row{}, err
 		}
+	}
+	if e.Table == tableMaps && parent == nil {
+		return c.mapNamed(ctx, workspace, key)
 	}
 	if f.Unique {
 		return c.store.ByUnique(ctx, e.Table, workspace, f.Name, value)

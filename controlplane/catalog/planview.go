@@ -12,6 +12,9 @@ func (p *plan) Resolve(table, field, value string) (id string, found bool, err e
 	if !ok {
 		return "", false, nil
 	}
+	if !declarable(e) { // no set holds it
+		return resolver{p.ctx, p.c, p.workspace}.Resolve(table, field, value)
+	}
 	text, _ := json.Marshal([]string{value}) // of a string: cannot fail
 	key := ""
 	for _, u := range e.Unique {
@@ -27,6 +30,9 @@ func (p *plan) Resolve(table, field, value string) (id string, found bool, err e
 
 // entity implements view.
 func (p *plan) entity(table, id string) (proto.Message, error) {
+	if e, ok := p.c.schema.Entity(table); ok && !declarable(e) {
+		return storeView{p.ctx, p.c, p.workspace}.entity(table, id)
+	}
 	if w := p.wanted[table][id]; w != nil {
 		return w.message, nil
 	}

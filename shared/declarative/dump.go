@@ -1,6 +1,7 @@
 package declarative
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -18,13 +19,15 @@ type Options struct {
 	Nested     bool // children below the one parent they belong to
 	Workspace  string
 	SelectTags []string
+	// Names are the names of what stands in no file and is referred to, by "table/id"; what has none here is named by its id.
+	Names map[string]string
 }
 
 // Dump writes rows as a file that Parse reads back: format 3.0, `_transform: false` (password hashes are
 // written as they are), ids included, nulls left out where null is what an omitted field means. The order
 // depends on the rows alone. It writes secrets in clear: who may see them is the caller's to decide.
 func Dump(w io.Writer, s *schema.Schema, rows []proto.Message, options Options) error {
-	d := dumper{schema: s, below: map[string][]*item{}, byID: map[string]*item{}}
+	d := dumper{schema: s, names: options.Names, below: map[string][]*item{}, byID: map[string]*item{}}
 	top := map[string][]*item{}
 	var members []schema.Document
 	for _, m := range rows {
@@ -42,7 +45,7 @@ func Dump(w io.Writer, s *schema.Schema, rows []proto.Message, options Options) 
 		}
 		delete(doc, "updated_at")
 		it := &item{entity: e, doc: doc, id: e.ID(m)}
-		if key := nestsUnder(e, doc); options.Nested && key != nil {
+		if key := nestsUnder(s, e, doc); options.Nested && key != nil {
 			it.under = key.Field.Name
 			parent := key.Table + "/" + idIn(doc[it.under])
 			d.below[parent] = append(d.below[parent], it)
@@ -73,6 +76,7 @@ func Dump(w io.Writer, s *schema.Schema, rows []proto.Message, options Options) 
 
 type dumper struct {
 	schema *schema.Schema
+	names  map[string]string
 	below  map[string][]*item // by "table/id" of the parent
 	byID   map[string]*item   // those at the top, by "table/id"
 	placed int
@@ -120,11 +124,11 @@ func (d *dumper) join(members []schema.Document) {
 
 // nestsUnder finds the parent below which a row is written: the only one whose end is its own, or else the only one it
 // has. A certificate is something that a service or an upstream uses, not what it belongs to.
-func nestsUnder(e *schema.Entity, doc schema.Document) *schema.ForeignKey {
+func nestsUnder(s *schema.Schema, e *schema.Entity, doc schema.Document) *schema.ForeignKey {
 	var owners, others []*schema.ForeignKey
 	for _, key := range e.Foreign {
 		switch {
-		case doc[key.Field.Name] == nil:
+		case doc[key.Field.Name] == nil, standsNowhere(s, key):
 		case key.Cascade:
 			owners = append(owners, key)
 		case key.Field.Name != "client_certificate":
@@ -166,7 +170,7 @@ func (d *dumper) entity(it *item) *yaml.Node {
 		switch {
 		case !found || f.Name == it.under:
 		case f.Kind == schema.Foreign && v != nil:
-			put(node, f.Name, scalar(idIn(v)))
+			put(node, f.Name, scalar(cmp.Or(d.names[f.Reference+"/"+idIn(v)], idIn(v))))
 		case f.Kind == schema.Config:
 			name, _ := it.doc["name"].(string)
 			put(node, f.Name, d.config(name, v))
@@ -192,10 +196,16 @@ func (d *dumper) entity(it *item) *yaml.Node {
 		}
 		if len(items) > 0 {
 			d.placed += len(items)
-			put(node, child.Table, d.list(items))
+			put(node, listName(child.Table), d.list(items))
 		}
 	}
 	return node
+}
+
+// standsNowhere reports whether a foreign key leads to what stands in no file.
+func standsNowhere(s *schema.Schema, key *schema.ForeignKey) bool {
+	parent, known := s.Entity(key.Table)
+	return known && !parent.Travels()
 }
 
 func (d *dumper) config(plugin string, v any) *yaml.Node {

@@ -27,7 +27,9 @@ services:
     paths: [/a]
     headers: {x-a: ["on", "1"]}
     plugins: [{name: key-auth, config: {key_names: [a]}}]
-  plugins: [{name: basic-auth}]
+  plugins: [{name: basic-auth, key_value_maps: [{name: limits}]}]
+  key_value_maps: [{name: limits, tags: [x], entries: [{key: a/b, value: "on"}, {key: "1", value: "x: {y}"}]}]
+key_value_maps: [{name: limits, entries: [{key: free, value: "10"}]}]
 routes: [{name: r2, paths: [/b]}]
 upstreams: [{name: up1, targets: [{target: 10.0.0.1, weight: 10}]}]
 consumers:

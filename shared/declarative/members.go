@@ -7,6 +7,21 @@ import (
 // memberTable is which consumer is in which consumer group. It has no collection of its own in the Admin API.
 const memberTable = "consumer_group_consumers"
 
+// Entries stand below their map under a name of their own.
+const (
+	mapTable   = "key_value_maps"
+	entryTable = "key_value_entries"
+	entryList  = "entries"
+)
+
+// listName is what the list of a table's entities is called below their parent.
+func listName(table string) string {
+	if table == entryTable {
+		return entryList
+	}
+	return table
+}
+
 // memberships is a list of references that stand for members: below a consumer its groups, below a group its consumers.
 type memberships struct {
 	table, name   string   // where it stands

@@ -74,7 +74,8 @@ type entry struct {
 	child  *schema.ForeignKey
 	doc    schema.Document
 	id     string
-	broken bool // reported already; what refers to it is not reported again
+	broken bool           // reported already; what refers to it is not reported again
+	said   map[string]any // foreign keys to what no file holds, as the file says them
 }
 
 // settle gives an entry its foreign keys and its id and checks it. Its parents have settled before it.
@@ -106,6 +107,7 @@ func (p *parser) settle(e *schema.Entity, entry *entry) {
 		return
 	}
 	entry.doc["id"] = entry.id
+	maps.Copy(entry.doc, entry.said)
 	p.file.Entities = append(p.file.Entities, Entity{
 		Table: e.Table, ID: entry.id, Derived: derived, Document: entry.doc, Line: entry.node.line,
 		Path: Problem{Path: entry.path}.Field(),

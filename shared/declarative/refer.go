@@ -33,6 +33,10 @@ func (p *parser) refer(e *schema.Entity, en *entry) bool {
 		if !isGiven || given == nil {
 			continue
 		}
+		if p.elsewhere(key) {
+			en.outside(name, given)
+			continue
+		}
 		id, message := p.find(key, given)
 		if message != "" {
 			p.problems.add(p.lineOf(en, name), with(en.path, name), message)

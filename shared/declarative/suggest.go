@@ -15,7 +15,7 @@ func (p *parser) names(e *schema.Entity) []string {
 	}
 	for _, child := range p.schema.Entities() {
 		if c, _ := p.childOf(e, child.Table); c != nil {
-			names = append(names, child.Table)
+			names = append(names, listName(child.Table))
 		}
 	}
 	return names

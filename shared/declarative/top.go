@@ -198,6 +198,9 @@ func (p *parser) entity(e *schema.Entity, v *value, path []any, parent *entry, k
 
 // childOf finds the entity whose list may stand below e under this name.
 func (p *parser) childOf(e *schema.Entity, name string) (*schema.Entity, *schema.ForeignKey) {
+	if e.Table == mapTable && name == entryList {
+		name = entryTable
+	}
 	child, found := p.schema.Entity(name)
 	if !found || child.Internal {
 		return nil, nil

@@ -249,7 +249,7 @@ func (a *API) dump(r *rest.Request) (rest.Answer, error) {
 	if len(dump.Undecryptable) > 0 {
 		return rest.Answer{}, incomplete(dump.Undecryptable)
 	}
-	out := declarative.Options{Nested: nested, Workspace: r.WorkspaceName(), SelectTags: tags}
+	out := declarative.Options{Nested: nested, Workspace: r.WorkspaceName(), SelectTags: tags, Names: dump.Names}
 	text := &strings.Builder{}
 	if err := declarative.Dump(text, a.schema, messages(dump), out); err != nil {
 		return rest.Answer{}, err

@@ -232,7 +232,7 @@ var File_keepgate_config_v1_kvm_proto protoreflect.FileDescriptor
 
 const file_keepgate_config_v1_kvm_proto_rawDesc = "" +
 	"\n" +
-	"\x1ckeepgate/config/v1/kvm.proto\x12\x12keepgate.config.v1\x1a\x1fkeepgate/config/v1/values.proto\x1a\x1fkeepgate/schema/v1/schema.proto\"\xc8\x05\n" +
+	"\x1ckeepgate/config/v1/kvm.proto\x12\x12keepgate.config.v1\x1a\x1fkeepgate/config/v1/values.proto\x1a\x1fkeepgate/schema/v1/schema.proto\"\xcf\x05\n" +
 	"\vKeyValueMap\x12 \n" +
 	"\x02id\x18\x01 \x01(\tB\v\xaa\xbb\x18\a0\x01@\x01\x88\x01\x02H\x00R\x02id\x88\x01\x01\x12*\n" +
 	"\n" +
@@ -251,8 +251,8 @@ const file_keepgate_config_v1_kvm_proto_rawDesc = "" +
 	"\n" +
 	"\x06routes\x10\x01R\x05route\x12E\n" +
 	"\x06plugin\x18\t \x01(\v2\x17.keepgate.config.v1.RefB\x14\xaa\xbb\x18\x100\x01\x92\x01\v\n" +
-	"\aplugins\x10\x01R\x06plugin:~\xaa\xbb\x18O\n" +
-	"\x0ekey_value_maps\x12\x0ekey-value-maps2+\n" +
+	"\aplugins\x10\x01R\x06plugin:\x84\x01\xaa\xbb\x18U\n" +
+	"\x0ekey_value_maps\x12\x0ekey-value-maps\"\x04name2+\n" +
 	"\x04name\x12\venvironment\x12\aservice\x12\x05route\x12\x06plugin8\x03\xba\xbb\x18'\x12%\n" +
 	"\venvironment\n" +
 	"\aservice\n" +
