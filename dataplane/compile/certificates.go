@@ -8,18 +8,19 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/keepgate/keepgate/dataplane/kvm"
 	"github.com/keepgate/keepgate/dataplane/table"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 )
-
-var errReference = errors.New("a reference cannot be resolved on this node")
 
 // parsedPair is a certificate entity, parsed.
 type parsedPair struct {
 	pairs []*tls.Certificate // one or, with different key types, two
 	key   string             // equal for equal certificates
+	uses  []use
 }
 
 // serverNames parses the certificates and binds them to their names.
@@ -46,26 +47,21 @@ func (r *run) serverNames() *table.Certificates {
 	return table.NewCertificates(names)
 }
 
-// parsePair parses a certificate entity once, unless a reference may resolve to something else each time.
+// parsePair parses a certificate entity once, and again when a reference of it leads to something else.
 func (r *run) parsePair(e *entity) (*parsedPair, error) {
-	if parsed, ok := e.parsed.(*parsedPair); ok {
+	if parsed, ok := e.parsed.(*parsedPair); ok && r.asBefore(e.workspace, kvm.Place{}, parsed.uses) {
 		return parsed, nil
 	}
+	e.parsed = nil
 	m := e.message.(*configv1.Certificate)
-	parsed, sum, fixed := &parsedPair{}, sha256.New(), true
-	for _, pair := range [][2]string{{m.GetCert(), m.GetKey()}, {m.GetCertAlt(), m.GetKeyAlt()}} {
+	parsed, sum, look := &parsedPair{}, sha256.New(), lookups{run: r, workspace: e.workspace}
+	texts := []string{m.GetCert(), m.GetKey(), m.GetCertAlt(), m.GetKeyAlt()}
+	if err := look.all(texts); err != nil {
+		return nil, err
+	}
+	for pair := range slices.Chunk(texts, 2) {
 		if len(parsed.pairs) > 0 && pair[0] == "" && pair[1] == "" {
 			continue
-		}
-		for i, text := range pair {
-			if !isReference(text) {
-				continue
-			}
-			fixed = false
-			var err error
-			if pair[i], err = r.resolve(text); err != nil {
-				return nil, err
-			}
 		}
 		certificate, err := tls.X509KeyPair([]byte(pair[0]), []byte(pair[1]))
 		if err != nil {
@@ -74,10 +70,8 @@ func (r *run) parsePair(e *entity) (*parsedPair, error) {
 		parsed.pairs = append(parsed.pairs, &certificate)
 		sum.Write([]byte(pair[0]))
 	}
-	parsed.key = e.id + "/" + hex.EncodeToString(sum.Sum(nil))
-	if fixed {
-		e.parsed = parsed
-	}
+	parsed.key, parsed.uses = e.id+"/"+hex.EncodeToString(sum.Sum(nil)), look.uses
+	e.parsed = parsed
 	return parsed, nil
 }
 
@@ -86,21 +80,6 @@ func (r *run) parsePair(e *entity) (*parsedPair, error) {
 func plain(err error) error {
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	return errors.New(text[:min(len(text), 200)])
-}
-
-func isReference(text string) bool {
-	return strings.HasPrefix(text, "{vault://") || strings.HasPrefix(text, "{kvm://")
-}
-
-func (r *run) resolve(reference string) (string, error) {
-	if r.options.References == nil {
-		return "", errReference
-	}
-	text, err := r.options.References.Resolve(reference)
-	if err != nil {
-		return "", errReference
-	}
-	return text, nil
 }
 
 // authority returns a CA certificate, or nil when it does not exist or cannot be parsed.

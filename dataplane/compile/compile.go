@@ -16,9 +16,11 @@ import (
 	"strings"
 
 	"github.com/keepgate/keepgate/dataplane/balancer"
+	"github.com/keepgate/keepgate/dataplane/kvm"
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/table"
 	"github.com/keepgate/keepgate/dataplane/upstream"
+	"github.com/keepgate/keepgate/shared/schema"
 )
 
 // Entities visits a configuration. Bodies must not change while the Compiler lives.
@@ -38,14 +40,10 @@ type Entity struct {
 // Quarantined is an entity that cannot be used as it is configured.
 type Quarantined struct{ Kind, ID, Name, Reason string }
 
-// References resolves {vault://…} references on this node.
-type References interface {
-	Resolve(reference string) (string, error)
-}
-
-// Options tunes a Compiler. The zero value resolves no reference.
+// Options tunes a Compiler. The zero value resolves references to key-value maps alone.
 type Options struct {
-	References References
+	Vaults Vaults
+	Schema *schema.Schema // default: of all plugins of this build
 	// Roots are the authorities that upstreams are verified against where a service names none; nil means
 	// the system's. Depth is how many intermediate certificates their chains may have.
 	Roots *x509.CertPool
@@ -69,6 +67,8 @@ type Compiler struct {
 	services  map[string]service // by id
 	upstreams map[string]pool    // by id
 	stored    map[string][]Quarantined
+	maps      map[string]*kvm.Maps // by workspace
+	schema    *schema.Schema
 }
 
 // New makes a Compiler for the plugins of kinds. Names, which balancing holds, and pools outlive the tables.
@@ -76,6 +76,7 @@ func New(kinds []plugin.Kind, balancing balancer.Settings, pools *upstream.Pools
 	c := &Compiler{
 		kinds: map[string]plugin.Kind{}, numbers: map[string]int{}, list: kinds, balancing: balancing, pools: pools, options: options,
 		entities: newEntities(), services: map[string]service{}, stored: map[string][]Quarantined{},
+		maps: map[string]*kvm.Maps{}, schema: fieldsOf(options),
 	}
 	for number, kind := range kinds {
 		c.kinds[kind.Name()] = kind
@@ -98,10 +99,23 @@ type run struct {
 	scopes       scopes
 }
 
-// Compile makes the table of a configuration.
+// Compile makes the table of a configuration. What references lead to is waited for once, and for a bounded time.
 func (c *Compiler) Compile(all Entities) (*table.Table, []Quarantined) {
+	made, quarantined := c.compile(all)
+	if c.options.Vaults == nil {
+		return made, quarantined
+	}
+	if c.options.Vaults.Settle() {
+		made, quarantined = c.compile(all)
+	}
+	c.options.Vaults.End()
+	return made, quarantined
+}
+
+func (c *Compiler) compile(all Entities) (*table.Table, []Quarantined) {
 	r := &run{Compiler: c, spread: map[string]pool{}, built: map[string]service{}, faults: map[string]string{}, disabled: map[string]bool{}}
 	r.entities = r.load(all)
+	r.beginReferences()
 	t := &table.Table{Certificates: r.serverNames()}
 	r.parseAuthorities()
 	var routed []table.Routed
@@ -131,6 +145,7 @@ func (c *Compiler) Compile(all Entities) (*table.Table, []Quarantined) {
 	r.reportLocked()
 	c.entities, c.services, c.upstreams, c.shares = r.entities, r.built, r.spread, shares
 	r.forgetReports(shares)
+	c.forgetMaps(shares)
 	return t, r.quarantined
 }
 

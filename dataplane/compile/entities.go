@@ -46,6 +46,8 @@ func messageOf(kind string) proto.Message {
 		return &configv1.ConsumerGroup{}
 	case "consumer_group_consumers":
 		return &configv1.ConsumerGroupMember{}
+	case "vaults":
+		return &configv1.Vault{}
 	case "key_value_maps":
 		return &configv1.KeyValueMap{}
 	case "key_value_entries":

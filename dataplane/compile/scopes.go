@@ -72,13 +72,14 @@ func (r *run) missingParent(m *configv1.Plugin) string {
 type compiled struct {
 	instance *plugin.Instance
 	fault    string
+	uses     []use
 }
 
-// instance compiles a plugin entity once.
+// instance compiles a plugin entity once, and again when a reference of it leads to something else.
 func (r *run) instance(e *entity, m *configv1.Plugin) *plugin.Instance {
 	made, ok := e.parsed.(compiled)
-	if !ok {
-		made = r.compilePlugin(e.id, m)
+	if !ok || len(made.uses) > 0 && !r.asBefore(e.workspace, r.placeOf(e.id, m), made.uses) {
+		made = r.compilePlugin(e, m)
 		made.instance.Restrict(plugin.ParseProtocols(m.GetProtocols().GetValues()))
 		e.parsed = made
 	}
@@ -88,17 +89,26 @@ func (r *run) instance(e *entity, m *configv1.Plugin) *plugin.Instance {
 	return made.instance
 }
 
-func (r *run) compilePlugin(id string, m *configv1.Plugin) compiled {
+func (r *run) compilePlugin(e *entity, m *configv1.Plugin) compiled {
 	kind, known := r.kinds[m.GetName()]
 	if !known {
-		return compiled{plugin.NewBroken(m.GetName(), nil, -1, whoOf(m) != who{}), "this node does not know the plugin"}
+		return compiled{instance: plugin.NewBroken(m.GetName(), nil, -1, whoOf(m) != who{}), fault: "this node does not know the plugin"}
 	}
 	number := r.numbers[m.GetName()]
-	made, err := kind.New(m.GetConfig(), plugin.Env{ID: id, Slot: plugin.SlotOf(number), Store: number})
-	if err != nil {
-		return compiled{plugin.NewBroken(m.GetName(), kind, number, false), err.Error()}
+	look := &lookups{run: r, workspace: e.workspace, at: r.placeOf(e.id, m)}
+	config, err := r.schema.ResolveConfig(m.GetName(), m.GetConfig(), look.resolve)
+	var made any
+	if err == nil {
+		made, err = kind.New(config, plugin.Env{ID: e.id, Slot: plugin.SlotOf(number), Store: number, Resolve: look.resolve})
 	}
-	return compiled{plugin.NewInstance(kind, number, made), ""}
+	if err != nil {
+		look.rest(m.GetConfig())
+	}
+	look.run = nil
+	if err != nil {
+		return compiled{plugin.NewBroken(m.GetName(), kind, number, false), err.Error(), look.uses}
+	}
+	return compiled{plugin.NewInstance(kind, number, made), "", look.uses}
 }
 
 func (s *scopes) bind(to scope, of who, instance *plugin.Instance) {

@@ -21,6 +21,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
+	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/plugin/all"
 	"github.com/keepgate/keepgate/dataplane/upstream"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
@@ -48,18 +49,12 @@ func pemPair(t testing.TB, name string) (cert, key string) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
 }
 
-// vault is what a reference resolves to at the moment.
-type vault map[string]string
-
-func (v vault) Resolve(reference string) (string, error) {
-	if text, ok := v[reference]; ok {
-		return text, nil
-	}
-	return "", errors.New("no such thing")
+func compilerWith(options compile.Options) *compile.Compiler {
+	return compilerOf(all.Kinds(all.Options{}), options)
 }
 
-func compilerWith(options compile.Options) *compile.Compiler {
-	return compile.New(all.Kinds(all.Options{}), balancer.Settings{Names: dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})},
+func compilerOf(kinds []plugin.Kind, options compile.Options) *compile.Compiler {
+	return compile.New(kinds, balancer.Settings{Names: dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})},
 		upstream.NewPools(&wire.Blocks{}, client.Options{MaxIdle: -1}), options)
 }
 
@@ -68,7 +63,7 @@ func TestWhichCertificateAnUpstreamIsShown(t *testing.T) {
 	t.Parallel()
 	certOne, keyOne := pemPair(t, "one")
 	certTwo, keyTwo := pemPair(t, "two")
-	secrets := vault{"{vault://env/two}": certTwo, "{vault://env/two-key}": keyTwo}
+	secrets := map[string]string{"{vault://env/two}": certTwo, "{vault://env/two-key}": keyTwo}
 	c := config{}
 	c.put(t, "certificates", "c1", &configv1.Certificate{Cert: &certOne, Key: &keyOne})
 	c.put(t, "certificates", "c1again", &configv1.Certificate{Cert: &certOne, Key: &keyOne})
@@ -89,7 +84,7 @@ func TestWhichCertificateAnUpstreamIsShown(t *testing.T) {
 	service("nodes", "https", "plain.test", "")
 	service("clear", "http", "up.test", "")
 	service("lost", "https", "plain.test", "c3")
-	compiler := compilerWith(compile.Options{References: secrets, Depth: 3, HTTP2: true})
+	compiler := compilerWith(compile.Options{Vaults: &vault{known: secrets}, Depth: 3, HTTP2: true})
 	shown := func() (map[string]string, upstream.Leads) {
 		next, _ := compiler.Compile(c.all)
 		keys := map[string]string{}

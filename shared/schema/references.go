@@ -15,7 +15,7 @@ import (
 // an unknown plugin. Errors name the field and nothing that stands in it.
 func (s *Schema) ResolveConfig(name string, config []byte, lookup func(reference string) (string, error)) ([]byte, error) {
 	p := s.plugins[name]
-	if p == nil || !p.config.references || isRawJSON(config) {
+	if p == nil || !p.config.references || !secretref.Within(config) || isRawJSON(config) {
 		return config, nil
 	}
 	m, err := p.message(config)

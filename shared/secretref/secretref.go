@@ -14,6 +14,7 @@
 package secretref
 
 import (
+	"bytes"
 	"strings"
 	"time"
 )
@@ -51,6 +52,11 @@ func Is(text string) bool {
 // Meant says whether the text begins as a reference. In a place that takes references it is one or wrong.
 func Meant(text string) bool {
 	return strings.HasPrefix(text, openVault) || strings.HasPrefix(text, openKVM)
+}
+
+// Within says whether something that begins as a reference stands somewhere in data.
+func Within(data []byte) bool {
+	return bytes.Contains(data, []byte(openVault)) || bytes.Contains(data, []byte(openKVM))
 }
 
 // String writes the reference; [Parse] reads it again.

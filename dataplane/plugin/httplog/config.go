@@ -69,18 +69,12 @@ func parse(bytes []byte) (*config, error) {
 
 // target reads where records go and how.
 func (c *config) target(m *pluginv1.HttpLog) error {
-	if isReference(m.GetHttpEndpoint()) {
-		return errors.New("http_endpoint is a reference, which this version does not resolve")
-	}
 	endpoint, err := url.Parse(m.GetHttpEndpoint())
 	if err != nil || endpoint.Scheme != "http" && endpoint.Scheme != "https" || endpoint.Hostname() == "" {
 		return errors.New("http_endpoint is not a URL of http or https")
 	}
 	c.header.Set("User-Agent", "keepgate")
 	for name, value := range m.GetHeaders().GetValues() {
-		if isReference(value) {
-			return errors.New("a header is a reference, which this version does not resolve")
-		}
 		if !validField(name, value) {
 			return errors.New("a header is no valid header")
 		}
@@ -107,11 +101,6 @@ func (c *config) target(m *pluginv1.HttpLog) error {
 		return errors.New("content_type is no valid header")
 	}
 	return nil
-}
-
-// isReference says whether a value stands for one that is kept elsewhere.
-func isReference(value string) bool {
-	return strings.HasPrefix(value, "{") && strings.HasSuffix(value, "}") && strings.Contains(value, "://")
 }
 
 // validField says whether net/http would send a header as it is.

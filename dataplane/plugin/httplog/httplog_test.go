@@ -225,11 +225,40 @@ func TestQuarantined(t *testing.T) {
 	t.Parallel()
 	g := plugintest.New(t, httplog.New(httplog.Options{}))
 	list := g.TryConfigure(file(`{http_endpoint: "{vault://hcv/s3cret/url}"}`))
-	if len(list) != 1 || !strings.Contains(list[0].Reason, "reference") || strings.Contains(list[0].Reason, "s3cret") {
+	if len(list) != 1 || !strings.Contains(list[0].Reason, "config.http_endpoint") || strings.Contains(list[0].Reason, "s3cret") {
 		t.Errorf("quarantined %v", list)
 	}
 	if reply := g.Get("/"); reply.Status != 503 {
 		t.Errorf("a quarantined plugin lets pass: %d", reply.Status)
+	}
+}
+
+// What references lead to is the endpoint and the headers from the next configuration on.
+func TestReferences(t *testing.T) {
+	t.Parallel()
+	s := newSink(t, httptest.NewServer)
+	g := plugintest.New(t, httplog.New(httplog.Options{}))
+	g.Refer("{vault://env/log-url}", s.URL)
+	g.Refer("{vault://hcv/log/key}", "first")
+	configured := file(`{http_endpoint: "{vault://env/log-url}", headers: {X-Key: "{vault://hcv/log/key}"}}`)
+	g.Configure(configured)
+	g.Get("/")
+	await(t, "a record", func() bool { return s.records() == 1 })
+	g.Refer("{vault://hcv/log/key}", "second")
+	g.Configure(configured)
+	g.Get("/")
+	await(t, "another record", func() bool { return s.records() == 2 })
+	s.mu.Lock()
+	first, second := s.heads[0].Get("X-Key"), s.heads[1].Get("X-Key")
+	s.mu.Unlock()
+	if first != "first" || second != "second" {
+		t.Errorf("the keys were %q and %q", first, second)
+	}
+	for _, bad := range []string{"no URL s3cret", "http://h/\x00", ""} {
+		g.Refer("{vault://env/log-url}", bad)
+		if list := g.TryConfigure(configured); len(list) != 1 || strings.Contains(list[0].Reason, "s3cret") {
+			t.Errorf("%q: quarantined %v", bad, list)
+		}
 	}
 }
 

@@ -41,5 +41,5 @@
 //
 // A configuration goes the way that it goes in production: a declarative file, entities with every default, the
 // one-way forms that a control plane sends, a configset, the compiler. [Gate.Configure] fails the test when something is
-// quarantined; [Gate.TryConfigure] tells.
+// quarantined; [Gate.TryConfigure] tells. [Gate.Refer] says what a {vault://…} reference leads to.
 package plugintest

@@ -62,6 +62,7 @@ type Gate struct {
 	quiet    string            // URL of the origin that allocates nothing
 	key      []byte            // the environment's fingerprint key
 	hashes   map[string]string // of passwords; a hash is meant to take long
+	vaults   vaults
 
 	stop sync.Once
 	down func()
@@ -76,7 +77,7 @@ func New(t testing.TB, kinds ...plugin.Kind) *Gate {
 	}
 	rand.Read(g.key)
 	names := balancer.Settings{Names: dns.NewNames(dns.NewResolver(dns.Options{}), dns.NameOptions{})}
-	g.compiler = compile.New(kinds, names, upstream.NewPools(new(wire.Blocks), client.Options{}), compile.Options{Depth: -1})
+	g.compiler = compile.New(kinds, names, upstream.NewPools(new(wire.Blocks), client.Options{}), compile.Options{Depth: -1, Schema: g.schema, Vaults: &g.vaults})
 	log := accesslog.New(g.access, accesslog.JSON)
 	g.flush = log.Flush
 	options := proxy.Options{Version: "1.2.3", Log: log, Errors: slog.New(slog.NewTextHandler(g.Errors, nil))}
