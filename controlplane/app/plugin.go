@@ -26,6 +26,8 @@ type plugin struct {
 	close    func() error
 	stop     func()
 
+	cached func() (held, room int) // keys of values; nil: v2
+
 	keeper *kms.Keeper   // nil: v1
 	way    *way          // nil: v1
 	ring   *keyring.Ring // of its seeds; nil: v1
@@ -37,7 +39,7 @@ func (v *providers) open(ctx context.Context, given providerconfig.Plugin) (*plu
 	p := &plugin{name: given.Name, version: given.Version, given: given}
 	var err error
 	if given.Version == "v1" {
-		err = p.openV1(options)
+		err = v.openV1(p, options)
 	} else {
 		err = v.openV2(ctx, p, options)
 	}
@@ -108,17 +110,17 @@ func (v *providers) openV2(ctx context.Context, p *plugin, options kmsclient.Opt
 	return nil
 }
 
-func (p *plugin) openV1(options kmsclient.Options) error {
+func (v *providers) openV1(p *plugin, options kmsclient.Options) error {
 	client, err := kmsclient.NewV1(options)
 	if err != nil {
 		return err
 	}
-	provider, err := kmsv1.New(p.name, client, kmsv1.Options{CacheSize: p.given.CacheSize})
+	provider, err := kmsv1.New(p.name, client, kmsv1.Options{CacheSize: p.given.CacheSize, Watch: v.envelopes})
 	if err != nil {
 		_ = client.Close() // nothing was sent by it
 		return err
 	}
-	p.provider, p.probe = provider, health.NewMemo(provider.Check).Err
+	p.provider, p.probe, p.cached = provider, health.NewMemo(provider.Check).Err, provider.Cached
 	p.close = func() error {
 		defer provider.Close()
 		return client.Close()

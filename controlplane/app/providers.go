@@ -21,15 +21,16 @@ import (
 // providers are what seals the tables: those of encryption_provider_config where there is one, else those of the
 // settings.
 type providers struct {
-	plane    *plane
-	schema   *schema.Schema
-	options  providerconfig.Options
-	group    group // what runs for plugins
-	metrics  *health.Encryption
-	tally    *tally
-	cipher   *encryption.Cipher
-	follower *providerconfig.Follower // nil: there is no file
-	taking   sync.Mutex               // one file at a time
+	plane     *plane
+	schema    *schema.Schema
+	options   providerconfig.Options
+	group     group // what runs for plugins
+	metrics   *health.Encryption
+	envelopes *health.Envelopes
+	tally     *tally
+	cipher    *encryption.Cipher
+	follower  *providerconfig.Follower // nil: there is no file
+	taking    sync.Mutex               // one file at a time
 
 	mu      sync.Mutex
 	config  *providerconfig.Config // in force; nil: there is no file. guarded by mu
@@ -71,6 +72,7 @@ func (p *plane) readProviders(entities *schema.Schema) error {
 		return err
 	}
 	v := &providers{plane: p, schema: entities, options: options, metrics: health.NewEncryption(p.id), tally: newTally(p.store, entities, p.log), plugins: map[string]*plugin{}}
+	v.envelopes = health.NewEnvelopes(v.cached)
 	p.providers = v
 	path := p.settings.Keyring.ProviderConfig
 	if path == "" {

@@ -86,7 +86,20 @@ func (v *providers) checks() health.Plugins {
 
 // collectors are the metrics of encryption.
 func (v *providers) collectors() []prometheus.Collector {
-	return []prometheus.Collector{v.metrics, health.NewPluginCounts(v.plane.id, v.pluginCounts), health.NewRows(v.tally.last)}
+	return []prometheus.Collector{v.metrics, v.envelopes, health.NewPluginCounts(v.plane.id, v.pluginCounts), health.NewRows(v.tally.last)}
+}
+
+// cached counts the keys of values that the caches of all plugins of version 1 hold, and have room for.
+func (v *providers) cached() (held, room int) {
+	seen := map[*plugin]bool{}
+	for _, p := range v.ordered() {
+		if p.cached != nil && !seen[p] {
+			seen[p] = true
+			one, most := p.cached()
+			held, room = held+one, room+most
+		}
+	}
+	return held, room
 }
 
 func (v *providers) pluginCounts() (list []health.PluginCounts) {

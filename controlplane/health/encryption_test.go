@@ -98,3 +98,32 @@ func TestRowsAreBounded(t *testing.T) {
 		t.Errorf("%v rows are shown", total)
 	}
 }
+
+func TestEnvelopeMetrics(t *testing.T) {
+	t.Parallel()
+	e := health.NewEnvelopes(func() (held, room int) { return 250, 1000 })
+	for range 3 {
+		e.Arrived("from_storage")
+	}
+	e.Arrived("to_storage")
+	e.Missed()
+	e.Generated(20 * time.Microsecond)
+	shown := metrics(t, e)
+	for _, line := range []string{
+		`apiserver_envelope_encryption_dek_cache_fill_percent 0.25`,
+		`apiserver_envelope_encryption_dek_cache_inter_arrival_time_seconds_count{transformation_type="from_storage"} 2`,
+		`apiserver_storage_envelope_transformation_cache_misses_total 1`,
+		`apiserver_storage_data_key_generation_duration_seconds_count 1`,
+		`apiserver_storage_data_key_generation_failures_total 0`,
+	} {
+		if !strings.Contains(shown, line+"\n") {
+			t.Errorf("no line %s in\n%s", line, shown)
+		}
+	}
+	if strings.Contains(shown, `transformation_type="to_storage"`) {
+		t.Error("one arrival has no time between two")
+	}
+	if none := metrics(t, health.NewEnvelopes(func() (int, int) { return 0, 0 })); !strings.Contains(none, "dek_cache_fill_percent 0\n") {
+		t.Errorf("without a plugin:\n%s", none)
+	}
+}

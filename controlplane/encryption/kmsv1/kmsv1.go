@@ -48,7 +48,24 @@ type Plugin interface {
 type Options struct {
 	CacheSize int           // keys that are kept; default DefaultCacheSize, negative: none
 	Pause     time.Duration // how long a plugin that gave no answer is left alone; default 3 s
+	Watch     Watcher       // default: nobody
 }
+
+// Watcher is told what Kubernetes measures of version 1. Its methods are called at any time and must not block.
+type Watcher interface {
+	// Arrived: a value is to be sealed (to_storage) or opened (from_storage).
+	Arrived(direction string)
+	// Missed: the key of a value that is to be opened is not in the cache.
+	Missed()
+	// Generated: a value's key was made.
+	Generated(took time.Duration)
+}
+
+type nobody struct{}
+
+func (nobody) Arrived(string)          {}
+func (nobody) Missed()                 {}
+func (nobody) Generated(time.Duration) {}
 
 // Provider seals and opens. It is safe for concurrent use.
 type Provider struct {
@@ -58,6 +75,7 @@ type Provider struct {
 	cache  *cache
 	asking flights
 	outage outage
+	watch  Watcher
 }
 
 // New makes a provider; its name stands in each text. It refuses a name that cannot, with fault.Invalid.
@@ -71,7 +89,12 @@ func New(name string, plugin Plugin, o Options) (*Provider, error) {
 	if o.Pause == 0 {
 		o.Pause = 3 * time.Second
 	}
-	return &Provider{name: name, prefix: prefix + name + ":", plugin: plugin, cache: newCache(o.CacheSize), outage: outage{pause: o.Pause}}, nil
+	if o.Watch == nil {
+		o.Watch = nobody{}
+	}
+	return &Provider{
+		name: name, prefix: prefix + name + ":", plugin: plugin, cache: newCache(o.CacheSize), outage: outage{pause: o.Pause}, watch: o.Watch,
+	}, nil
 }
 
 // Prefix begins all texts that it reads and no others.
@@ -85,9 +108,12 @@ func (p *Provider) mark() string { return p.prefix[:len(p.prefix)-1] }
 // Seal returns plaintext as it may be stored at place. It fails with fault.Unavailable and the subject "key/<mark>" when
 // the plugin does not wrap a key.
 func (p *Provider) Seal(place aead.Place, plaintext string) (string, error) {
+	p.watch.Arrived("to_storage")
+	began := time.Now()
 	material := make([]byte, aead.KeySize)
 	rand.Read(material) // never fails: crypto/rand ends the process instead
 	key := secret.Take(material)
+	p.watch.Generated(time.Since(began))
 	defer key.Wipe()
 	var wrapped []byte
 	err := p.outage.call(func() (err error) {
@@ -112,6 +138,7 @@ func (p *Provider) Seal(place aead.Place, plaintext string) (string, error) {
 // when the plugin does not unwrap the key, and with fault.Corrupt when text was changed or moved. A plugin that answers
 // with another key cannot be told from that.
 func (p *Provider) Open(place aead.Place, text string) (string, error) {
+	p.watch.Arrived("from_storage")
 	wrapped, sealed, err := parse(p.prefix, text)
 	if err != nil {
 		return "", fault.New(fault.Corrupt, "kmsv1.Open", subject(place), err)
@@ -119,6 +146,7 @@ func (p *Provider) Open(place aead.Place, text string) (string, error) {
 	name := keyOf(wrapped)
 	key, cached := p.cache.get(name)
 	if !cached {
+		p.watch.Missed()
 		if key, err = p.asking.do(name, func() (secret.Bytes, error) { return p.unwrap(wrapped) }); err != nil {
 			return "", p.absent("kmsv1.Open", err)
 		}

@@ -128,10 +128,24 @@ func TestAChangedTextDoesNotOpen(t *testing.T) {
 }
 
 // A write is one Encrypt; a read is one Decrypt, unless the key is in the cache.
+// watched counts what a provider tells of one test's goroutine.
+type watched struct{ sealed, opened, missed, generated int }
+
+func (w *watched) Arrived(direction string) {
+	if direction == "to_storage" {
+		w.sealed++
+	} else {
+		w.opened++
+	}
+}
+func (w *watched) Missed()                 { w.missed++ }
+func (w *watched) Generated(time.Duration) { w.generated++ }
+
 func TestHowOftenThePluginIsAsked(t *testing.T) {
 	t.Parallel()
 	plugin := kmsplugin.Start(t, t.TempDir())
-	writer := over(t, plugin, patience, kmsv1.Options{CacheSize: 2})
+	var seen watched
+	writer := over(t, plugin, patience, kmsv1.Options{CacheSize: 2, Watch: &seen})
 	one, two, three := sealed(t, writer, "1"), sealed(t, writer, "2"), sealed(t, writer, "3")
 	wantOpen(t, writer, two, "2")
 	wantOpen(t, writer, three, "3")
@@ -146,6 +160,9 @@ func TestHowOftenThePluginIsAsked(t *testing.T) {
 	wantOpen(t, writer, two, "2")
 	if n := plugin.Calls(control.V1Decrypt); n != 2 {
 		t.Errorf("%d decryptions, want one more", n)
+	}
+	if seen != (watched{sealed: 3, opened: 5, missed: 2, generated: 3}) {
+		t.Errorf("the watcher saw %+v", seen)
 	}
 	if held, room := writer.Cached(); held != 2 || room != 2 {
 		t.Errorf("Cached = %d of %d", held, room)
