@@ -48,9 +48,20 @@ func (b *build) checkMember(f *Field) {
 		return
 	}
 	b.tree[f.Name] = v
-	if f.Immutable && b.base != nil && b.base.Has(f.desc) && fieldTree(f, b.base) != v {
+	if f.Immutable && b.base != nil && b.moved(f, v) {
 		b.problems.field(f.Name, immutableField)
 	}
+}
+
+// moved reports whether a field gets another value than the row has. To belong to nothing is to have one.
+func (b *build) moved(f *Field, v any) bool {
+	before := fieldTree(f, b.base)
+	if f.Kind == Foreign {
+		was, _ := before.(map[string]any)
+		is, _ := v.(map[string]any)
+		return was["id"] != is["id"]
+	}
+	return before != nil && before != v
 }
 
 // checkPlugin checks what depends on the plugin that the row configures.
