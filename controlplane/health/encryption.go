@@ -15,6 +15,7 @@ type Encryption struct {
 
 	calls      *prometheus.HistogramVec
 	operations *prometheus.CounterVec
+	durations  *prometheus.HistogramVec
 	config     *prometheus.GaugeVec
 	reloads    *prometheus.CounterVec
 	reloadedAt *prometheus.GaugeVec
@@ -36,6 +37,10 @@ func NewEncryption(node string) *Encryption {
 		}, []string{"provider_name", "method_name", "grpc_status_code"}),
 		operations: counter(storage+"transformation_operations_total", "Values that were sealed (to_storage) and opened (from_storage), by table.",
 			"resource", "transformation_type", "transformer_prefix", "status"),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: storage + "transformation_duration_seconds", Help: "How long sealing (to_storage) and opening (from_storage) a value took.",
+			Buckets: prometheus.ExponentialBuckets(5e-6, 2, 25),
+		}, []string{"transformation_type", "transformer_prefix"}),
 		config:     gauges(controller+"last_config_info", "The hash of encryption_provider_config in force.", "apiserver_id_hash", "hash"),
 		reloads:    counter(controller+"automatic_reloads_total", "Changes of encryption_provider_config that were taken, or not.", "status", "apiserver_id_hash"),
 		reloadedAt: gauges(controller+"automatic_reload_last_timestamp_seconds", "When a change was last taken, or not, in Unix seconds.", "status", "apiserver_id_hash"),
@@ -58,9 +63,13 @@ func (e *Encryption) Called(provider, method, code string, took time.Duration) {
 	e.calls.WithLabelValues(provider, method, code).Observe(took.Seconds())
 }
 
-// Operation counts what becomes of the values of a table under one prefix: the caller adds to it.
-func (e *Encryption) Operation(table, direction, prefix, status string) prometheus.Counter {
-	return e.operations.WithLabelValues(table, direction, prefix, status)
+// Operation is how what becomes of the values of a table under one prefix is counted, and how long it took each time: the
+// caller adds to both. Of what failed no time is taken, and the second is nil.
+func (e *Encryption) Operation(table, direction, prefix string, failed bool) (prometheus.Counter, prometheus.Observer) {
+	if failed {
+		return e.operations.WithLabelValues(table, direction, prefix, "error"), nil
+	}
+	return e.operations.WithLabelValues(table, direction, prefix, "OK"), e.durations.WithLabelValues(direction, prefix)
 }
 
 // InForce notes the hash of the configuration in force.
@@ -80,7 +89,7 @@ func (e *Encryption) Reloaded(taken bool) {
 }
 
 func (e *Encryption) parts() []prometheus.Collector {
-	return []prometheus.Collector{e.calls, e.operations, e.config, e.reloads, e.reloadedAt}
+	return []prometheus.Collector{e.calls, e.operations, e.durations, e.config, e.reloads, e.reloadedAt}
 }
 
 // Describe implements prometheus.Collector.

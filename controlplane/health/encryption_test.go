@@ -44,7 +44,12 @@ func TestEncryptionMetrics(t *testing.T) {
 			Named: map[string]time.Time{key: time.Unix(1700000000, 0)}, Invalid: map[string]uint64{"too_long": 1}, Held: 2,
 		}}
 	})
-	e.Operation("licenses", "from_storage", "k8s:enc:kms:v2:kms1:", "OK").Add(2)
+	count, took := e.Operation("licenses", "from_storage", "k8s:enc:kms:v2:kms1:", false)
+	count.Add(2)
+	took.Observe(3e-6)
+	if _, took := e.Operation("licenses", "from_storage", "k8s:enc:kms:v2:kms1:", true); took != nil {
+		t.Error("the time of what failed is taken")
+	}
 	e.InForce("sha256:old")
 	e.InForce("sha256:new")
 	e.Reloaded(true)
