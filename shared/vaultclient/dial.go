@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
+	"syscall"
 
 	"github.com/keepgate/keepgate/shared/serverchain"
 )
@@ -14,9 +16,12 @@ import (
 const maxCABytes = 1 << 20
 
 func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := (&net.Dialer{Timeout: c.options.Timeout}).DialContext(ctx, network, address)
+	conn, err := (&net.Dialer{Timeout: c.options.Timeout, Control: c.mayReach}).DialContext(ctx, network, address)
 	if err == nil {
 		return conn, nil
+	}
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return nil, f
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		if dns.IsNotFound {
@@ -28,6 +33,21 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 		return nil, &Failure{StepTCP, "nothing answers at " + address + " in time", err}
 	}
 	return nil, &Failure{StepTCP, "connecting to " + address + ": " + errors.Unwrap(opError(err)).Error(), err}
+}
+
+// mayReach is asked when the name is resolved already: what a name leads to may change between two questions.
+func (c *Client) mayReach(_, address string, _ syscall.RawConn) error {
+	if c.options.Reach == nil {
+		return nil
+	}
+	to, err := netip.ParseAddrPort(address)
+	if err == nil {
+		err = c.options.Reach(to.Addr().WithZone("").Unmap())
+	}
+	if err != nil {
+		return &Failure{StepAddress, err.Error(), err}
+	}
+	return nil
 }
 
 // opError makes sure that there is an error within.
@@ -74,10 +94,11 @@ func (c *Client) dialTLS(ctx context.Context, network, address string) (net.Conn
 	return conn, nil
 }
 
-// roots reads the file of authorities, so that a new one counts for the next connection. nil are those of the system.
+// roots reads the file of authorities, if there is one, so that a new one counts for the next connection. nil are those of
+// the system.
 func (c *Client) roots() (*x509.CertPool, error) {
 	if c.options.CAFile == "" {
-		return nil, nil
+		return c.options.Roots, nil
 	}
 	fail := func(why string, err error) error {
 		return &Failure{StepTLS, "the file of authorities " + c.options.CAFile + ": " + why, err}

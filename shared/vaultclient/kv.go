@@ -128,6 +128,29 @@ func (s *Session) Read(ctx context.Context, mount, path string, version int) (Se
 	return found, nil
 }
 
+// ReadV1 reads a secret of a store of version 1, which keeps one version and does not number it. It takes the capability read
+// on <mount>/<path>. The caller wipes the secret.
+func (s *Session) ReadV1(ctx context.Context, mount, path string) (Secret, error) {
+	const op = "vaultclient.ReadV1"
+	r, err := s.kv(op, mount, "", path)
+	if err != nil {
+		return Secret{}, err
+	}
+	body, err := s.client.get(ctx, r)
+	if err != nil {
+		return Secret{}, err
+	}
+	defer clear(body)
+	var answer struct{ Data map[string]json.RawMessage }
+	err = json.Unmarshal(body, &answer)
+	found, ok := members(answer.Data)
+	if err != nil || answer.Data == nil || !ok {
+		found.Wipe()
+		return Secret{}, malformed(op, r.subject)
+	}
+	return found, nil
+}
+
 func parseSecret(body []byte) (found Secret, ok bool) {
 	var answer struct {
 		Data struct {
@@ -136,8 +159,16 @@ func parseSecret(body []byte) (found Secret, ok bool) {
 		}
 	}
 	err := json.Unmarshal(body, &answer)
-	found = Secret{answer.Data.Metadata.Version, map[string]secret.Bytes{}, map[string]secret.Bytes{}}
-	for name, raw := range answer.Data.Data {
+	found, ok = members(answer.Data.Data)
+	found.Version = answer.Data.Metadata.Version
+	return found, ok && err == nil && answer.Data.Data != nil && found.Version > 0
+}
+
+// members parts texts from what else JSON has, and clears what it reads.
+func members(data map[string]json.RawMessage) (found Secret, ok bool) {
+	var err error
+	found = Secret{Texts: map[string]secret.Bytes{}, Others: map[string]secret.Bytes{}}
+	for name, raw := range data {
 		var value text
 		switch raw[0] {
 		case 'n': // null
@@ -149,7 +180,7 @@ func parseSecret(body []byte) (found Secret, ok bool) {
 		}
 		clear(raw)
 	}
-	return found, err == nil && answer.Data.Data != nil && found.Version > 0
+	return found, err == nil
 }
 
 // List names what lies below a path; folders end with a slash. It takes the capability list on <mount>/metadata/<path>.
@@ -176,9 +207,12 @@ func (s *Session) kv(op, mount, what, path string) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
+	if what != "" {
+		below = append(below, what)
+	}
 	return request{
 		op: op, subject: strings.Trim(mount, "/") + "/" + strings.Trim(path, "/"), method: http.MethodGet,
-		path: append(append(below, what), rest...), token: s.token,
+		path: append(below, rest...), token: s.token,
 	}, nil
 }
 

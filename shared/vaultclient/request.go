@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
@@ -117,6 +118,9 @@ func (c *Client) send(ctx context.Context, at *url.URL, r request) (*http.Respon
 	if r.body != nil {
 		q.Header.Set("Content-Type", "application/json")
 	}
+	if c.options.Namespace != "" {
+		q.Header.Set("X-Vault-Namespace", c.options.Namespace)
+	}
 	if r.token.Len() > 0 {
 		r.token.Reveal(func(data []byte) { q.Header.Set("X-Vault-Token", string(data)) })
 	}
@@ -138,6 +142,8 @@ func (c *Client) follow(from *url.URL, location string) (*url.URL, error) {
 			": mend its api_addr, or give the address of the active node", nil}
 	case to.Scheme != "https" && to.Hostname() != from.Hostname():
 		return nil, &Failure{StepAddress, "the server points to another host, in clear", nil}
+	case c.options.Follows != nil && !strings.EqualFold(to.Hostname(), c.base.Hostname()) && !c.options.Follows(to.Hostname()):
+		return nil, &Failure{StepAddress, "the server points to a host that is not to be asked: give the address of the active node", nil}
 	}
 	return to, nil
 }

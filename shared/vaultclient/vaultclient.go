@@ -1,17 +1,19 @@
-// Package vaultclient reads secrets of HashiCorp Vault or OpenBao over their HTTP API: logging in, and version 2 of the key-value
-// store. It writes nothing there but the end of its own logins.
+// Package vaultclient reads secrets of HashiCorp Vault or OpenBao over their HTTP API: logging in, and both versions of the
+// key-value store. It writes nothing there but the end of its own logins.
 //
 // What the caller can do about an error is its fault kind; which step failed is its [Step]. Tokens and what is read are
-// [secret.Bytes], and stand in no error. The API was written down at developer.hashicorp.com/vault/api-docs (secret/kv/kv-v2,
-// auth/kubernetes, auth/token) and openbao.org/api-docs.
+// [secret.Bytes], and stand in no error. The API was written down at developer.hashicorp.com/vault/api-docs (secret/kv/kv-v1,
+// secret/kv/kv-v2, auth/kubernetes, auth/token, and for namespaces docs/enterprise/namespaces) and openbao.org/api-docs.
 //
 // A server is only spoken to over TLS 1.2 or newer, and in clear on this machine alone, as a test server or an agent beside the
 // process is. Answers are bounded. Where a standby points to the active node the client follows, by the same scheme.
 package vaultclient
 
 import (
+	"crypto/x509"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -21,10 +23,17 @@ import (
 
 // Options says where the server is. All but the address may be left out.
 type Options struct {
-	Address  string        // https://host:port
-	CAFile   string        // PEM of the authorities that count, read for each connection; "": those of the system
-	Timeout  time.Duration // of each request; default 5 s
-	Attempts int           // how often a request is made that the server has no time for; default 3
+	Address  string         // https://host:port
+	CAFile   string         // PEM of the authorities that count, read for each connection; "": those of Roots
+	Roots    *x509.CertPool // nil: those of the system
+	Timeout  time.Duration  // of each request; default 5 s
+	Attempts int            // how often a request is made that the server has no time for; default 3
+
+	Namespace string // "": the root namespace
+	// Who says where the server is may not be who this process works for: Reach refuses addresses before they are connected
+	// to, and Follows says to which other hosts a standby may point. nil: any.
+	Reach   func(netip.Addr) error
+	Follows func(host string) bool
 }
 
 // Client speaks to one server. It is safe for concurrent use.
@@ -50,6 +59,12 @@ func New(options Options) (*Client, error) {
 	}
 	if options.Attempts <= 0 {
 		options.Attempts = 3
+	}
+	options.Namespace = strings.Trim(options.Namespace, "/")
+	if options.Namespace != "" {
+		if _, err := segments("vaultclient.New", options.Namespace); err != nil || !isToken([]byte(options.Namespace)) {
+			return nil, fault.New(fault.Invalid, "vaultclient.New", "namespace", &Failure{StepAddress, "no namespace: write it as team/project", nil})
+		}
 	}
 	c := &Client{base: base, options: options}
 	c.transport = &http.Transport{

@@ -64,3 +64,17 @@ func (s *Server) Methods(requests []Request) (methods []string) {
 	slices.Sort(methods)
 	return methods
 }
+
+// PutV1 writes a secret to the store of version 1 at "kv".
+func (s *Server) PutV1(path string, data map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mounts["kv/"] == nil {
+		s.mounts["kv/"] = &store{plain: map[string]map[string]any{}}
+	}
+	values := map[string]any{}
+	for name, value := range data {
+		values[name] = value
+	}
+	s.mounts["kv/"].plain[path] = values
+}

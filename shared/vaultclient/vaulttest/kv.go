@@ -9,10 +9,11 @@ import (
 	"time"
 )
 
-// store is a mount of the key-value store, version 2.
+// store is a mount of the key-value store.
 type store struct {
 	settings settings
 	secrets  map[string]*entry
+	plain    map[string]map[string]any // version 1 has nothing but this
 }
 
 type settings struct {
@@ -46,6 +47,9 @@ func (v *version) gone(now time.Time) bool {
 }
 
 func (s *store) call(c *call, below string) answer {
+	if s.plain != nil {
+		return s.callV1(c, below)
+	}
 	what, path, _ := strings.Cut(below, "/")
 	writes := c.method == http.MethodPut || c.method == http.MethodPost
 	switch {
@@ -67,6 +71,23 @@ func (s *store) call(c *call, below string) answer {
 		return answer{status: http.StatusNoContent}
 	case writes && slices.Contains([]string{"delete", "undelete", "destroy"}, what):
 		return s.mark(c, what, path)
+	}
+	return refuse(http.StatusNotFound)
+}
+
+// callV1 answers for a store of version 1.
+func (s *store) callV1(c *call, path string) answer {
+	switch c.method {
+	case http.MethodGet:
+		if data := s.plain[path]; data != nil {
+			return answer{status: 200, data: data}
+		}
+	case http.MethodPut, http.MethodPost:
+		s.plain[path] = c.body
+		return answer{status: http.StatusNoContent}
+	case http.MethodDelete:
+		delete(s.plain, path)
+		return answer{status: http.StatusNoContent}
 	}
 	return refuse(http.StatusNotFound)
 }

@@ -57,7 +57,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		path += "/" // as Vault has it, also where policies are asked
 	}
 	if f := s.fault(method, path); f != nil && f.strike(w, r) {
-		s.note(Request{method, path, r.URL.RawQuery, r.Header.Get("X-Vault-Token"), f.Status})
+		s.note(Request{method, path, r.URL.RawQuery, r.Header.Get("X-Vault-Token"), r.Header.Get("X-Vault-Namespace"), f.Status})
 		return
 	}
 	c := &call{server: s, method: method, path: path, query: r.URL.Query().Get, header: r.Header, id: r.Header.Get("X-Vault-Token")}
@@ -124,7 +124,7 @@ func (s *Server) handle(c *call) answer {
 }
 
 func (s *Server) send(w http.ResponseWriter, c *call, a answer) {
-	s.note(Request{c.method, c.path, "", c.id, a.status})
+	s.note(Request{c.method, c.path, "", c.id, c.header.Get("X-Vault-Namespace"), a.status})
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	var body any

@@ -38,10 +38,14 @@ func (s *Server) system(c *call) answer {
 				return refuse(http.StatusBadRequest, "path is already in use at "+mount)
 			}
 			options, _ := c.body["options"].(map[string]any)
-			if c.body["type"] != "kv-v2" && (c.body["type"] != "kv" || options["version"] != "2") {
+			switch kind := c.body["type"]; {
+			case kind == "kv-v2" || kind == "kv" && options["version"] == "2":
+				s.mounts[mount] = newStore()
+			case kind == "kv-v1" || kind == "kv" && options["version"] != "2":
+				s.mounts[mount] = &store{plain: map[string]map[string]any{}}
+			default:
 				return refuse(http.StatusBadRequest, "plugin not found in the catalog")
 			}
-			s.mounts[mount] = newStore()
 		case c.method == http.MethodDelete:
 			delete(s.mounts, mount)
 		default:

@@ -1,5 +1,5 @@
-// Package vaulttest is a server of the part of Vault's HTTP API that reading keys takes, for tests: version 2 of the key-value
-// store, tokens with policies that deny by path and capability, the Kubernetes login, seals, standbys, and faults on demand.
+// Package vaulttest is a server of the part of Vault's HTTP API that reading keys takes, for tests: both versions of the
+// key-value store, tokens with policies that deny by path and capability, the Kubernetes login, seals, standbys, and faults on demand.
 //
 // It answers as the published API says (developer.hashicorp.com/vault/api-docs), and what it answers is held to that by Vault's
 // own client: the package's tests drive all of it through github.com/hashicorp/vault/api, and run against a real server too where
@@ -55,6 +55,7 @@ type Request struct {
 	Method, Path string // as "data/keys" below its mount, "/v1" left out; a list is LIST
 	Query        string
 	Token        string
+	Namespace    string
 	Status       int
 }
 
