@@ -164,7 +164,8 @@ func (p *plane) build() error {
 		Roots: roots, Depth: s.Upstream.VerifyDepth, HTTP2: s.Upstream.HTTP2,
 	})
 	p.withholding = newWithholding(p.entities, p.kinds)
-	p.applier = apply.New(&tableCompiler{compiler: compiler, tables: p.tables, pools: p.pools, withheld: p.withheld, log: p.log}, apply.NewStoreKeeper(p.store, p.entities, p.log))
+	keeper := apply.NewStoreKeeper(p.store, p.entities, p.belonging.source.Identity().Environment, p.log)
+	p.applier = apply.New(&tableCompiler{compiler: compiler, tables: p.tables, pools: p.pools, withheld: p.withheld, log: p.log}, keeper)
 	if p.belonging.member == nil {
 		return nil
 	}

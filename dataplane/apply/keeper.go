@@ -6,9 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/keepgate/keepgate/dataplane/localstore"
-	schemav1 "github.com/keepgate/keepgate/proto/keepgate/schema/v1"
 	"github.com/keepgate/keepgate/shared/configset"
-	"github.com/keepgate/keepgate/shared/localkeys"
 	"github.com/keepgate/keepgate/shared/schema"
 )
 
@@ -21,14 +19,15 @@ type Store interface {
 
 // StoreKeeper is the [Keeper] over a local store: it says which key seals which entity, and how kept entries lie there.
 type StoreKeeper struct {
-	store    Store
-	entities *schema.Schema
-	log      *slog.Logger
+	store       Store
+	entities    *schema.Schema
+	environment string
+	log         *slog.Logger
 }
 
-// NewStoreKeeper makes a StoreKeeper.
-func NewStoreKeeper(store Store, entities *schema.Schema, log *slog.Logger) *StoreKeeper {
-	return &StoreKeeper{store, entities, log}
+// NewStoreKeeper makes a StoreKeeper for a node of an environment.
+func NewStoreKeeper(store Store, entities *schema.Schema, environment string, log *slog.Logger) *StoreKeeper {
+	return &StoreKeeper{store, entities, environment, log}
 }
 
 // Replace implements [Keeper].
@@ -41,7 +40,7 @@ func (k *StoreKeeper) Replace(s State) error {
 func (k *StoreKeeper) Append(next State, delta configset.Delta) error {
 	change := localstore.Change{Epoch: next.Epoch, Version: next.Version, Hash: next.Set.Hash()}
 	for _, e := range delta.Puts {
-		change.Puts = append(change.Puts, k.entry(e, nil))
+		change.Puts = append(change.Puts, k.entry(e, next.Set, nil))
 	}
 	for _, r := range delta.Deletes {
 		change.Deletes = append(change.Deletes, localstore.Ref{Kind: r.Kind, ID: r.ID})
@@ -62,7 +61,7 @@ func (k *StoreKeeper) stored(set configset.Set) iter.Seq[localstore.Entry] {
 	return func(yield func(localstore.Entry) bool) {
 		var buffer []byte
 		for e := range set.All() {
-			one := k.entry(e, buffer[:0])
+			one := k.entry(e, set, buffer[:0])
 			buffer = one.Bytes
 			if !yield(one) {
 				return
@@ -71,17 +70,10 @@ func (k *StoreKeeper) stored(set configset.Set) iter.Seq[localstore.Entry] {
 	}
 }
 
-// entry appends the stored form of e to buffer.
-func (k *StoreKeeper) entry(e configset.Entry, buffer []byte) localstore.Entry {
-	return localstore.Entry{Kind: e.Kind, ID: e.ID, Class: k.class(e.Kind), Bytes: appendStored(buffer, e)}
-}
-
-// class picks the key that seals a kind. A kind that this build does not know is sealed as a credential.
-func (k *StoreKeeper) class(kind string) localkeys.Class {
-	if entity, known := k.entities.Entity(kind); known && entity.DataClass == schemav1.DataClass_DATA_CLASS_CONTRACT {
-		return localkeys.Contract
-	}
-	return localkeys.KMS
+// entry appends the stored form of e, of a set, to buffer.
+func (k *StoreKeeper) entry(e configset.Entry, set configset.Set, buffer []byte) localstore.Entry {
+	under := k.section(e, set)
+	return localstore.Entry{Kind: e.Kind, ID: e.ID, Class: under.Class, Scope: under.Scope, Bytes: appendStored(buffer, e)}
 }
 
 // SetOf makes the set of what a store held.

@@ -48,7 +48,7 @@ func (k *kept) open() (found localstore.State) {
 		k.t.Fatal(err)
 	}
 	k.t.Cleanup(func() { store.Close() })
-	k.StoreKeeper = NewStoreKeeper(store, schema.New(plugins.All()), log)
+	k.StoreKeeper = NewStoreKeeper(store, schema.New(plugins.All()), "prod", log)
 	k.disk = store
 	return found
 }
@@ -179,7 +179,7 @@ func TestKeeperSealsEachKindWithItsKey(t *testing.T) {
 		"fingerprint_keys": localkeys.KMS, "of_a_later_release": localkeys.KMS, "": localkeys.KMS,
 	}
 	for kind, want := range tests {
-		if got := k.class(kind); got != want {
+		if got := k.section(configset.Entry{Kind: kind}, configset.Set{}).Class; got != want {
 			t.Errorf("%q is sealed as %s, want %s", kind, got, want)
 		}
 	}

@@ -92,7 +92,7 @@ func (dp *dataPlane) start() {
 	if err != nil {
 		dp.t.Fatal(err)
 	}
-	dp.applier = apply.New(dp, &disk{apply.NewStoreKeeper(store, entities(), slog.New(slog.DiscardHandler)), dp})
+	dp.applier = apply.New(dp, &disk{apply.NewStoreKeeper(store, entities(), "default", slog.New(slog.DiscardHandler)), dp})
 	if store.Report().Status != localstore.Fresh {
 		dp.applier.Start(apply.State{Epoch: found.Epoch, Version: found.Version, Set: held.Set})
 	}
