@@ -136,6 +136,8 @@ func plan() []room {
 		{"dataplane/nowait", nil},
 		{"dataplane/http1/wire", []string{"dataplane/exchange"}},
 		{"dataplane/http1/...", []string{"dataplane/exchange", "dataplane/http1/...", "dataplane/nowait"}},
+		{"dataplane/http2server/hpack", []string{"dataplane/exchange"}},
+		{"dataplane/http2server", []string{"dataplane/exchange", "dataplane/http1/wire", "dataplane/http2server/hpack", "dataplane/nowait"}},
 		{"dataplane/http2", []string{"dataplane/exchange", "dataplane/http1/..."}},
 		{"dataplane/healthcheck", nil},
 		{"dataplane/dns", nil},

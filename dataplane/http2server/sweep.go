@@ -1,0 +1,96 @@
+package http2server
+
+import (
+	"time"
+
+	"github.com/keepgate/keepgate/dataplane/exchange"
+)
+
+const (
+	sweepEvery  = 100 * time.Millisecond
+	restTurns   = 10               // resting connections are looked at every so many sweeps
+	leaveWithin = time.Second      // a client that does not answer is told that no more of it is served
+	aliveWithin = 15 * time.Second // and one with streams under way is given up
+)
+
+// arm starts the timer unless it runs. mu is held.
+func (s *Server) arm() {
+	if s.armed {
+		return
+	}
+	s.armed = true
+	if s.timer == nil {
+		s.timer = time.AfterFunc(sweepEvery, s.sweep)
+		return
+	}
+	s.timer.Reset(sweepEvery)
+}
+
+// sweep looks after all connections: who has waited too long for what.
+func (s *Server) sweep() {
+	s.mu.Lock()
+	list := s.awake.appendTo(make([]*conn, 0, 64))
+	if s.turn++; s.turn%restTurns == 0 {
+		list = s.rest.appendTo(list)
+	}
+	s.mu.Unlock()
+	now := exchange.Now()
+	for _, c := range list {
+		c.sweep(now)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.armed = false; s.count > 0 {
+		s.arm()
+	}
+}
+
+func (c *conn) sweep(now int64) {
+	o := &c.srv.options
+	late := func(since int64, wait time.Duration) bool { return since != 0 && now-since > int64(wait) }
+	if by := c.writeBy.Load(); by != 0 && by < now || late(c.partial.Load(), o.HeadTimeout) {
+		_ = c.nc.Close()
+		return
+	}
+	heard := c.heard.Load()
+	c.mu.Lock()
+	c.sweepStreams(now)
+	switch {
+	case c.bye == leaving && late(c.byeAt, leaveWithin):
+		c.part()
+	case c.open == 0 && len(c.streams) == 0:
+		if c.bye == staying && late(c.idleSince, o.IdleTimeout) {
+			c.part()
+		}
+	case heard > c.askedAt && late(heard, o.IdleTimeout):
+		c.askedAt = now
+		c.out = appendPing(c.out, 0, []byte(alivePing))
+		c.flushSoon()
+	case heard < c.askedAt && late(c.askedAt, aliveWithin):
+		_ = c.nc.Close()
+	}
+	if c.fd != nil && !c.resting && late(heard, o.RestAfter) && c.err == nil {
+		c.resting, c.sentRest = true, true
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+	}
+	c.settle()
+	c.mu.Unlock()
+	c.abortGone()
+}
+
+// sweepStreams ends what has waited too long. mu is held.
+func (c *conn) sweepStreams(now int64) {
+	for _, s := range c.streams {
+		if s.readBy != 0 && s.readBy < now {
+			s.readBy = 0
+			s.fail(errTimeout)
+		}
+		if s.writeBy != 0 && s.writeBy < now && !s.reset {
+			s.writeBy = 0
+			c.out = appendReset(c.out, s.id, codeCancel)
+			c.noteReset(s.id)
+			s.cut(errCut)
+			c.flushSoon()
+		}
+	}
+}
