@@ -8,6 +8,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1"
 	"github.com/keepgate/keepgate/dataplane/http1/std"
+	"github.com/keepgate/keepgate/dataplane/http2server"
 	"github.com/keepgate/keepgate/dataplane/listener"
 	"github.com/keepgate/keepgate/dataplane/table"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -59,17 +60,25 @@ func intermediate() []uint16 {
 func (f *front) engines(handler exchange.Handler) {
 	p, s := f.plane, &f.plane.settings.Proxy
 	line, asKong := int(s.HeaderBuffers.Size), s.HeaderNames != "keepgate"
-	standard := std.New(handler, std.Options{
-		MaxHeadBytes: s.HeaderBuffers.Number * line, HeadTimeout: s.HeaderTimeout, BodyTimeout: s.BodyTimeout, MinBodyRate: bodyRate(s),
-		WriteTimeout: s.SendTimeout, IdleTimeout: s.KeepaliveTimeout, SayKeepAlive: asKong, Log: p.log,
-	})
+	panicked := func(value any, stack []byte) {
+		p.log.Error("a request was dropped by a bug; please report it", "panic", fmt.Sprint(value), "stack", string(stack))
+	}
 	f.engine = http1.New(handler, http1.Options{
 		MaxLineBytes: line, MaxHeadBytes: s.HeaderBuffers.Number * line, HeadTimeout: s.HeaderTimeout, BodyTimeout: s.BodyTimeout,
 		MinBodyRate: bodyRate(s), WriteTimeout: s.SendTimeout, IdleTimeout: s.KeepaliveTimeout, SayKeepAlive: asKong,
-		Preface: f.sockets.HandOver,
-		Panicked: func(value any, stack []byte) {
-			p.log.Error("a request was dropped by a bug; please report it", "panic", fmt.Sprint(value), "stack", string(stack))
-		},
+		Preface:  f.sockets.HandOver,
+		Panicked: panicked,
+	})
+	if s.HTTP1Engine == "native" && s.HTTP2Engine == "native" {
+		f.sockets.Attach(f.engine, http2server.New(handler, http2server.Options{
+			MaxLineBytes: line, MaxHeadBytes: s.HeaderBuffers.Number * line, HeadTimeout: s.HeaderTimeout, BodyTimeout: s.BodyTimeout,
+			MinBodyRate: bodyRate(s), WriteTimeout: s.SendTimeout, IdleTimeout: s.KeepaliveTimeout, Panicked: panicked,
+		}))
+		return
+	}
+	standard := std.New(handler, std.Options{
+		MaxHeadBytes: s.HeaderBuffers.Number * line, HeadTimeout: s.HeaderTimeout, BodyTimeout: s.BodyTimeout, MinBodyRate: bodyRate(s),
+		WriteTimeout: s.SendTimeout, IdleTimeout: s.KeepaliveTimeout, SayKeepAlive: asKong, Log: p.log,
 	})
 	if s.HTTP1Engine == "std" {
 		p.log.Warn("proxy_http1_engine is std: requests cost about two and a half times the CPU")

@@ -1,25 +1,24 @@
 package http2server
 
 import (
-	"unsafe"
-
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
 )
 
 // list is a request's header list while it is read, RFC 9113 §8.2 and §8.3.
 type list struct {
-	ex                              *exchange.Exchange
-	options                         *Options
-	method, scheme, authority, path string
-	has                             uint8 // pseudo-header fields
-	bytes, fields                   int
-	fault                           wire.Fault
-	malformed                       bool
-	ordinary                        bool // a field that is no pseudo-header has come
-	host                            string
-	hosts, lengths, cookies         int
-	length                          int64
+	ex                        *exchange.Exchange
+	options                   *Options
+	method, scheme, authority string
+	path                      []byte
+	has                       uint8 // pseudo-header fields
+	bytes, fields             int
+	fault                     wire.Fault
+	malformed                 bool
+	ordinary                  bool // a field that is no pseudo-header has come
+	host                      string
+	hosts, lengths, cookies   int
+	length                    int64
 }
 
 const (
@@ -77,26 +76,23 @@ func (l *list) field(name, value string, fixed bool) {
 
 // pseudo takes a pseudo-header field and says whether it may be there.
 func (l *list) pseudo(name, value string) bool {
-	var bit uint8
-	var to *string
+	before := l.has
 	switch name {
 	case ":method":
-		bit, to = hasMethod, &l.method
+		l.has |= hasMethod
+		l.method = l.keep(value)
 	case ":scheme":
-		bit, to = hasScheme, &l.scheme
+		l.has |= hasScheme
+		l.scheme = l.keep(value)
 	case ":authority":
-		bit, to = hasAuthority, &l.authority
+		l.has |= hasAuthority
+		l.authority = l.keep(value)
 	case ":path":
-		bit, to = hasPath, &l.path
-	default:
-		return false
+		l.has |= hasPath
+		l.path = l.ex.Bytes(len(value))
+		copy(l.path, value)
 	}
-	if l.has&bit != 0 || !validValue(value) {
-		return false
-	}
-	l.has |= bit
-	*to = l.keep(value)
-	return true
+	return l.has != before && validValue(value)
 }
 
 // special takes fields that do not go on as they are. It returns false for all others.
@@ -166,7 +162,7 @@ func (l *list) request(end bool) (fault wire.Fault, ok bool) {
 	switch {
 	case l.has&needed != needed, l.scheme != "http" && l.scheme != "https":
 		return 0, false
-	case l.path == "", l.path[0] != '/' && (l.path != "*" || l.method != "OPTIONS"):
+	case len(l.path) == 0, l.path[0] != '/' && (string(l.path) != "*" || l.method != "OPTIONS"):
 		return 0, false
 	case end && l.length > 0:
 		return 0, false
@@ -196,8 +192,7 @@ func (l *list) target() wire.Fault {
 	case !named:
 		host = l.host
 	}
-	path := unsafe.Slice(unsafe.StringData(l.path), len(l.path)) // bytes of the exchange's arena
-	if err := wire.ParseTarget(l.ex, path, host, true); err != nil {
+	if err := wire.ParseTarget(l.ex, l.path, host, true); err != nil {
 		return err.(wire.Fault)
 	}
 	return 0
