@@ -12,8 +12,9 @@
 //	lock                 held by flock while a process has the store
 //	snapshot-<16 hex>    a whole state; the digits are the generation
 //	journal-<16 hex>     the changes since that snapshot
+//	keys                 scoped keys that something here may be sealed by
 //	*.tmp                an unfinished replacement, removed by Open
-//	*.aside-<time>       what could not be opened; never read again and never removed
+//	*.aside-<time>       what could not be opened; never read again, and never removed unless it may be in clear
 //
 // A generation is a snapshot and its journal. The one before is kept as a standby until the next but one is
 // durable. Both files begin with a header:
@@ -65,6 +66,11 @@
 // The associated data of a journal's parts: label, node, file id, the header's sum (each with its
 // length), sequence 8, block number 4 (the control part is 0).
 //
+// The file of keys is written whole each time. The body of its header is mode 1, file id 16 and the data key 2+n, wrapped by
+// the node's own key, never by a scoped one; what follows is sealed, for each key: its id, how it was given wrapped, and the
+// key itself, each preceded by its length as a varint and the last two in place of each other.
+// The associated data: label, node, the header's sum.
+//
 // # What is promised
 //
 // What Replace or Append has acknowledged is read again after kill -9 or a loss of power at any moment.
@@ -76,4 +82,8 @@
 //
 // A store that only lacks its key stays as it is until a new snapshot is durable: an Open with the right
 // key finds it again. A folder that was removed while in use is made again by the next Replace.
+//
+// What was in clear is read once and sealed before Open returns, which a cold start bounds: a second for 100,000 entities.
+// Nothing is in clear any more after that, the generation before and what was set aside or left unfinished included. Files
+// in clear are overwritten before they are removed, as far as the disk does what it is told.
 package localstore

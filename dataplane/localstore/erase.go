@@ -18,10 +18,14 @@ func (s *Store) Rekey(keys Keys) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.options.Keys = keys
+	if s.current != nil {
+		s.current.journal.options.Keys = keys
+	}
 }
 
 // Erase destroys what the store holds: the wrapped data keys are overwritten on the disk, without which the rest is
-// noise, and the files are removed. What is not sealed is overwritten whole. Nothing can be kept afterwards.
+// noise, and the files are removed. What is not sealed is overwritten whole, and so are the scoped keys that were
+// remembered. Nothing can be kept afterwards.
 func (s *Store) Erase() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +59,7 @@ func erase(dir string, on durable.FS) error {
 	}
 	var failures []error
 	for _, file := range files {
-		if !strings.HasPrefix(file.Name(), snapshotPrefix) && !strings.HasPrefix(file.Name(), journalPrefix) {
+		if !isStored(file.Name()) && !isKeys(file.Name()) {
 			continue
 		}
 		path := filepath.Join(dir, file.Name())

@@ -40,7 +40,7 @@ func (s *Store) scan() (f folder, err error) {
 		} else if number, ok := numberOf(name, journalPrefix); ok {
 			f.journals = append(f.journals, number)
 		} else if strings.HasSuffix(name, durable.TemporarySuffix) {
-			s.options.FS.Remove(s.path(name)) // the next Open tries again
+			s.discard(name)
 		}
 	}
 	newestFirst := func(a, b uint64) int { return cmp.Compare(b, a) }
@@ -60,8 +60,6 @@ func numberOf(name, prefix string) (number uint64, ok bool) {
 
 // recover finds the newest whole state and leaves the store ready for what comes.
 func (s *Store) recover() (State, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.report.Mode = s.options.Mode
 	found, err := s.scan()
 	if err != nil {
@@ -105,7 +103,7 @@ func (s *Store) loseStrayJournals(found folder) {
 		name := journalName(number)
 		_, empty := newJournal(Options{Mode: Off}, 0, fileID{})
 		if info, err := os.Stat(s.path(name)); err == nil && info.Size() <= int64(len(empty)) {
-			s.options.FS.Remove(s.path(name)) // the next Open tries again
+			s.discard(name)
 			continue
 		}
 		s.note([]Damage{newDamage(name, errors.New("its snapshot is missing"))})
@@ -139,6 +137,7 @@ func (s *Store) startEmpty(found folder) State {
 		s.options.Log.Error("local store cannot be opened with this node's keys and stays as it is until a new snapshot is written; waiting for the control plane", "files", s.sealed)
 	default:
 		s.setAsideDamaged()
+		s.clearAside()
 		s.options.Log.Error("local store cannot be opened and is set aside; waiting for the control plane", "files", s.report.Aside)
 	}
 	return State{Entries: iter.Seq[Entry](func(func(Entry) bool) {})}
@@ -183,6 +182,9 @@ func (s *Store) goOn(l *loaded, found folder) error {
 	if i := slices.Index(found.snapshots, l.number); i+1 < len(found.snapshots) {
 		s.standby = found.snapshots[i+1]
 	}
+	if mode, ok := modeOf(s.path(snapshotName(s.standby))); s.options.Mode != Off && ok && mode == Off {
+		s.standby = 0 // sealing was cut short after the new one was durable
+	}
 	s.report.Generation = l.number
 	s.prune()
 	return nil
@@ -192,6 +194,7 @@ func (s *Store) goOn(l *loaded, found folder) error {
 // damaged. It is called when the current one is durable, so what fails here only costs space.
 func (s *Store) prune() {
 	s.setAsideDamaged()
+	s.clearAside()
 	found, err := s.scan()
 	if err != nil {
 		return
@@ -199,12 +202,12 @@ func (s *Store) prune() {
 	keep := func(number uint64) bool { return number == s.current.number || number == s.standby }
 	for _, number := range found.snapshots {
 		if !keep(number) && !s.isDamaged(snapshotName(number)) {
-			s.options.FS.Remove(s.path(snapshotName(number))) // costs space only
+			s.discard(snapshotName(number))
 		}
 	}
 	for _, number := range found.journals {
 		if !keep(number) && !s.isDamaged(journalName(number)) {
-			s.options.FS.Remove(s.path(journalName(number))) // costs space only
+			s.discard(journalName(number))
 		}
 	}
 }

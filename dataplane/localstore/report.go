@@ -38,6 +38,7 @@ type Report struct {
 	Damage         []Damage
 	Aside          []string // files set aside: never read again, the operator's to remove
 	Rewritten      string   // why Open wrote everything again; "" when it did not
+	Migrated       bool     // Open found something in clear in a store that is to be sealed
 }
 
 // Damage is a file that could not be used to its end.

@@ -56,8 +56,11 @@ type Keys interface {
 type Options struct {
 	Mode   Mode
 	Keys   Keys
+	Holder Holder // gives Keys, in place of a fixed set, to what is sealed; optional
 	Node   string            // who this node is; bound into all that is sealed
 	Verify func(State) error // does the state have the hash it claims? optional
+	// RefuseClear has Open refuse a store that holds anything in clear, with fault.Denied, unless Mode is Off.
+	RefuseClear bool
 	Log    *slog.Logger      // default: discard
 	FS     durable.FS        // default: the real disk
 }
@@ -74,6 +77,8 @@ type Store struct {
 	last    uint64      // the highest generation number ever given; guarded by mu
 	report  Report      // guarded by mu
 	erased  bool        // guarded by mu
+
+	wasSealed bool // all that could be told at Open from the headers of files; guarded by mu
 	sealed  []string    // files that none of the keys opens, in place until there is a new snapshot; guarded by mu
 }
 
@@ -89,8 +94,8 @@ type generation struct {
 //
 // Damage and missing keys are no errors: see [Store.Report]. What is damaged, in another mode than
 // asked for, or sealed under a previous key is written again before Open returns. It fails with
-// fault.Conflict when another process has the store, fault.Unavailable when the disk cannot be used, and
-// fault.Invalid for wrong options.
+// fault.Conflict when another process has the store, fault.Unavailable when the disk cannot be used, fault.Denied for
+// what is in clear and must not be, fault.Invalid for wrong options, and as the [Holder] does.
 func Open(dir string, options Options) (*Store, State, error) {
 	options, err := options.checked()
 	if err != nil {
@@ -101,18 +106,30 @@ func Open(dir string, options Options) (*Store, State, error) {
 		return nil, State{}, err
 	}
 	s := &Store{dir: dir, options: options, lock: lock}
-	state, err := s.recover()
+	state, err := s.open()
 	if err != nil {
 		return nil, State{}, errors.Join(err, s.Close())
 	}
 	return s, state, nil
 }
 
+func (s *Store) open() (State, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.lookForClear(); err != nil {
+		return State{}, err
+	}
+	if err := s.hold(); err != nil {
+		return State{}, err
+	}
+	return s.recover()
+}
+
 func (o Options) checked() (Options, error) {
 	if _, err := ParseMode(string(o.Mode)); err != nil {
 		return o, err
 	}
-	if o.Mode != Off && o.Keys == nil {
+	if o.Mode != Off && o.Keys == nil && o.Holder == nil {
 		return o, fault.Newf(fault.Invalid, "localstore.Open", string(o.Mode), "this mode needs keys")
 	}
 	if o.Log == nil {
