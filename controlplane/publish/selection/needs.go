@@ -21,8 +21,8 @@ const (
 	needsUpstream                 // a: workspace, b: name. By services
 	needsCertificate              // a: id
 	needsAuthority                // a: id
-	needsMap                      // a: workspace, b: name. By plugins
-	needsAnyMap                   // a: workspace. By plugins of which nobody knows what they refer to
+	needsMap                      // a: workspace, b: name. By plugins and certificates
+	needsAnyMap                   // a: workspace. By those of which nobody knows what they refer to
 	needsPluginMap                // a: id of the plugin whose map it is, b: name, "" for any. By that plugin
 	needsVault                    // a: workspace, b: prefix. By plugins and certificates
 	needsAnyVault                 // a: workspace. By those of which nobody knows what they refer to
@@ -114,14 +114,16 @@ func callReferences(r *Row, call func(what uint8, a, b string)) {
 	}
 	for _, name := range r.Maps {
 		call(needsMap, r.Workspace, name)
-		call(needsPluginMap, r.ID, name)
+		if r.Table == tablePlugins {
+			call(needsPluginMap, r.ID, name)
+		}
 	}
 	if !r.Unread {
 		return
 	}
 	call(needsAnyVault, r.Workspace, "")
+	call(needsAnyMap, r.Workspace, "")
 	if r.Table == tablePlugins {
-		call(needsAnyMap, r.Workspace, "")
 		call(needsPluginMap, r.ID, "")
 	}
 }

@@ -128,7 +128,7 @@ func (o *oracle) wants(r selection.Row) bool {
 	case "key_value_maps":
 		return parents && o.some(func(x selection.Row) bool {
 			own := parent(r, "plugins")
-			return x.Table == "plugins" && x.Workspace == r.Workspace && (own == "" || own == x.ID) && (x.Unread || slices.Contains(x.Maps, r.Name))
+			return x.Workspace == r.Workspace && (own == "" || x.Table == "plugins" && own == x.ID) && (x.Unread || slices.Contains(x.Maps, r.Name))
 		})
 	case "vaults":
 		return o.some(func(x selection.Row) bool { return x.Workspace == r.Workspace && (x.Unread || slices.Contains(x.Vaults, r.Name)) })

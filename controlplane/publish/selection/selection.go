@@ -11,8 +11,8 @@
 // workspaces: plugins on what is held, and those without a scope; consumers who have a credential of a kind that a
 // held plugin checks, whom a held plugin names or may find by what they are called; of these consumers the
 // credentials of kinds that are checked, and their groups; plugins on them; upstreams that a held service's host names,
-// with their targets; key-value maps that a plugin which is held refers to by name, or looks up, with their entries; vaults
-// that a held plugin or certificate refers to; orders to forget kept responses, with the plugin that they are for, or with any route of
+// with their targets; key-value maps that a held plugin or certificate refers to by name, or a held plugin looks up, with their
+// entries; vaults that these refer to; orders to forget kept responses, with the plugin that they are for, or with any route of
 // their workspace; certificates that a held service or upstream shows, and those whose server names fit a held
 // route; a route that lists none fits all names of its workspace and of the default one, and of every workspace where
 // no tags select; CA certificates that any of these name.
@@ -49,7 +49,7 @@ type Row struct {
 	Consumers   []string // of a plugin: consumers that it names, by id or user name
 	Authorities []string // of a service or plugin: ids of CA certificates that it names
 	Environment string   // of a map: the id of the environment that alone holds it, "" for any
-	Maps        []string // of a plugin: names of the maps that its values refer to
+	Maps        []string // of a plugin or certificate: names of the maps that its values refer to
 	Vaults      []string // of a plugin or certificate: prefixes of the vaults that its values refer to
 	Unread      bool     // of a plugin or certificate: some value does not open, so that nobody knows what it refers to
 }

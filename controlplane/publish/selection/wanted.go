@@ -76,7 +76,7 @@ func (s *Selection) wantsPlugin(r *Row, e int) bool {
 	return r.Workspace == s.home && (s.environments[e].Tags == nil || s.needed(e, need{needsSomeRoute, "", ""}))
 }
 
-// wantsMap: a plugin's own map is for that plugin alone, the others are for whatever plugin names them.
+// wantsMap: a plugin's own map is for that plugin alone, the others are for whatever names them.
 func (s *Selection) wantsMap(r *Row, e int) bool {
 	if id := r.parent(tablePlugins); id != "" {
 		return s.needed(e, need{needsPluginMap, id, r.Name}) || s.needed(e, need{needsPluginMap, id, ""})

@@ -110,9 +110,9 @@ func (s *Selection) whyMap(r *Row, e int) string {
 		known = s.needed(e, need{needsPluginMap, id, r.Name})
 	}
 	if known {
-		return "a plugin refers to it by its name"
+		return "a plugin or a certificate refers to it by its name"
 	}
-	return "what a plugin of its workspace refers to cannot be read"
+	return "what a plugin or a certificate of its workspace refers to cannot be read"
 }
 
 func refs(list []Ref) string {

@@ -87,7 +87,7 @@ func (w world) row(table, workspace, number string) selection.Row {
 		r.Maps, r.Vaults = w.some("maps", "m0", "m1", "absent"), w.some("vaults", "v0", "v1", "env")
 		r.Unread = rapid.IntRange(0, 5).Draw(w.t, "unread") == 0
 	case "certificates":
-		r.Vaults, r.Unread = w.some("vaults", "v0", "v1"), rapid.IntRange(0, 5).Draw(w.t, "unread") == 0
+		r.Maps, r.Vaults, r.Unread = w.some("maps", "m0", "m1"), w.some("vaults", "v0", "v1"), rapid.IntRange(0, 5).Draw(w.t, "unread") == 0
 	case "key_value_maps":
 		r.Name = w.pick("name", "m0", "m1")
 		switch scope := w.pick("scope", "", "", "environment", "services", "routes", "plugins"); scope {
