@@ -61,11 +61,21 @@ func newLinks(ctx context.Context, p *plane) (*links, error) {
 	return l, nil
 }
 
+const (
+	// linkWorkers keep their stacks from one call of a KMS plugin to the next, as long as no data plane's stream has them:
+	// a new goroutine's grows several times within such a call. What comes beyond them gets goroutines of its own.
+	linkWorkers = 16
+	// linkWindow is how much a peer may send ahead; data planes and plugins send little. A window that is measured instead
+	// costs a ping for every message.
+	linkWindow = 1 << 20
+)
+
 // Run serves until ctx ends.
 func (l *links) Run(ctx context.Context) error {
 	server := grpc.NewServer(
 		grpc.Creds(grpccreds.Joinable(l.source, l.log, func(conn net.Conn) { l.enrolments.Serve(ctx, conn) }, mtls.DataPlane, mtls.KMS)),
 		grpc.ConnectionTimeout(10*time.Second),
+		grpc.NumStreamWorkers(linkWorkers), grpc.StaticStreamWindowSize(linkWindow), grpc.StaticConnWindowSize(linkWindow),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)
 	syncv1.RegisterSyncServiceServer(server, l.server)

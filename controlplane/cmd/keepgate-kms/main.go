@@ -8,11 +8,26 @@ package main
 import (
 	"context"
 	"os"
+	"runtime"
+	"runtime/debug"
 
 	"github.com/keepgate/keepgate/controlplane/kmsplugin/app"
 	"github.com/keepgate/keepgate/controlplane/kmsplugin/cli"
 )
 
 func main() {
+	frugal()
 	os.Exit(cli.Main(context.Background(), cli.Plugin{Run: app.Run, Probe: app.Probe, Check: app.Check, Doctor: app.Doctor}))
+}
+
+// frugal has the plugin run on one core and collect garbage rarely, unless the environment says otherwise. It holds next
+// to nothing and hands each call from one goroutine to the next: other cores are woken for less work than waking them is,
+// and a collection, which would come every 250 calls, holds one up for a millisecond.
+func frugal() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 }

@@ -129,20 +129,22 @@ func (b *Backend) Close() {
 // call asks one node after the other until one answers or refuses for good. Each gets an equal share of the time that is
 // left, so that one that hangs does not cost the others their turn.
 func (b *Backend) call(ctx context.Context, method string, ask func(context.Context, *node) error) error {
-	ctx, cancel := context.WithTimeout(ctx, b.options.Timeout)
-	defer cancel()
-	end, _ := ctx.Deadline()
+	began := time.Now()
+	end := began.Add(b.options.Timeout)
+	if sooner, ok := ctx.Deadline(); ok && sooner.Before(end) {
+		end = sooner
+	}
 	order := b.order()
 	var failures []string
 	var denied error // by every node so far
 	for i, n := range order {
-		share := time.Until(end) / time.Duration(len(order)-i)
-		own, stop := context.WithTimeout(ctx, share)
-		began := time.Now()
+		share := end.Sub(began) / time.Duration(len(order)-i)
+		own, stop := context.WithDeadline(ctx, began.Add(share))
 		err := ask(own, n)
 		stop()
 		code := status.Code(err)
-		b.options.Observe(n.Address, method, code, time.Since(began))
+		ended := time.Now()
+		b.options.Observe(n.Address, method, code, ended.Sub(began))
 		if err == nil || isFinal(code) {
 			b.prefer(n)
 			return refusal(method, err)
@@ -153,9 +155,10 @@ func (b *Backend) call(ctx context.Context, method string, ask func(context.Cont
 		} else {
 			denied = nil
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || !ended.Before(end) {
 			break
 		}
+		began = ended
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fault.New(fault.Unavailable, "backend."+method, "", context.Cause(ctx))

@@ -25,6 +25,8 @@ const (
 	silenceEnds  = 5 * time.Second
 	// maxAnswer holds the keys of a KEK that was rotated for ages.
 	maxAnswer = 4 << 20
+	// Windows of fixed size: to measure what they ought to be gRPC would answer every message with a ping.
+	callWindow, allWindow = 1 << 20, maxAnswer
 )
 
 // node is one node of the control plane and the connection to it.
@@ -116,6 +118,7 @@ func (n *node) dial() (*grpc.ClientConn, error) {
 			MinConnectTimeout: maxHandshake,
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: silenceAsked, Timeout: silenceEnds, PermitWithoutStream: true}),
+		grpc.WithStaticStreamWindowSize(callWindow), grpc.WithStaticConnWindowSize(allWindow),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)))
 }
 

@@ -119,5 +119,26 @@ func TestFlights(t *testing.T) {
 		if seen.Err() == nil || len(f.lanes) != 0 {
 			t.Error("a call goes on that nobody waits for")
 		}
+
+		named = nil // who makes a call for another leaves: it goes on for that one
+		go join(t.Context(), "5")
+		synctest.Wait()
+		leading, leave := context.WithCancel(t.Context())
+		go join(leading, "6")
+		synctest.Wait()
+		go join(t.Context(), "7")
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		close(release)
+		got := []string{<-results, <-results, <-results}
+		slices.Sort(got)
+		if want := []string{"a secret", "a secret", context.Canceled.Error()}; !slices.Equal(got, want) {
+			t.Errorf("the results are %q, want %q", got, want)
+		}
+		synctest.Wait()
+		if !slices.Equal(named, []string{"5", "6", "7"}) || len(f.lanes) != 0 || !bytes.Equal(last, make([]byte, len(last))) {
+			t.Errorf("named were %v, %d lanes are left, and the secret is %q", named, len(f.lanes), last)
+		}
 	})
 }

@@ -56,35 +56,21 @@ func (a *API) named(ctx context.Context) string {
 	return a.kek.Verdict().Current.ID
 }
 
-// cleaner marks connections, and clears secrets in messages once they were sent or handled. What gRPC copied into its own
-// buffers meanwhile it cannot reach.
+// cleaner marks connections, and clears secrets in answers once they were sent. What gRPC copied into its own buffers
+// meanwhile it cannot reach.
 type cleaner struct{}
 
 func (cleaner) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
 	return context.WithValue(ctx, connectionKey{}, &connection{})
 }
 
-type requestKey struct{}
-
-func (cleaner) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context {
-	return context.WithValue(ctx, requestKey{}, new(any))
-}
+func (cleaner) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
 
 func (cleaner) HandleConn(context.Context, stats.ConnStats) {}
 
-func (cleaner) HandleRPC(ctx context.Context, event stats.RPCStats) {
-	request, _ := ctx.Value(requestKey{}).(*any)
-	switch e := event.(type) {
-	case *stats.InPayload:
-		if request != nil {
-			*request = e.Payload
-		}
-	case *stats.OutPayload:
-		wipe(e.Payload)
-	case *stats.End:
-		if request != nil {
-			wipe(*request)
-		}
+func (cleaner) HandleRPC(_ context.Context, event stats.RPCStats) {
+	if sent, ok := event.(*stats.OutPayload); ok {
+		wipe(sent.Payload)
 	}
 }
 

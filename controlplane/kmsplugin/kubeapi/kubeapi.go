@@ -85,11 +85,17 @@ func New(cp ControlPlane, keys KEK, options Options) *API {
 // maxRequest is what the protocol's limits come to: 32 KiB of annotations, and 64 KiB of a cipher of version 1.
 const maxRequest = 128 << 10
 
-// Server makes a gRPC server of the API. The socket decides who may dial it.
+// workers keep their stacks from one call to the next: a new goroutine's grows several times on the way to the control
+// plane. What comes beyond them gets goroutines of its own.
+const workers = 16
+
+// Server makes a gRPC server of the API, with windows of fixed size: to measure what they ought to be gRPC answers every
+// message with a ping. The socket decides who may dial it.
 func (a *API) Server() *grpc.Server {
 	server := grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxRequest), grpc.ConnectionTimeout(10*time.Second),
 		grpc.StatsHandler(cleaner{}), grpc.UnaryInterceptor(a.observe),
+		grpc.NumStreamWorkers(workers), grpc.StaticStreamWindowSize(maxRequest), grpc.StaticConnWindowSize(8*maxRequest),
 	)
 	v2.RegisterKeyManagementServiceServer(server, &second{api: a})
 	if a.options.V1 {
@@ -98,8 +104,9 @@ func (a *API) Server() *grpc.Server {
 	return server
 }
 
-// observe counts a call and says what went wrong; secrets are in neither.
+// observe counts a call and says what went wrong; secrets are in neither, and are cleared where the request holds them.
 func (a *API) observe(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	defer wipe(request)
 	began := time.Now()
 	answer, err := handle(ctx, request)
 	version, method := split(info.FullMethod)
