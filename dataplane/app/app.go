@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/keepgate/keepgate/dataplane/apply"
+	"github.com/keepgate/keepgate/dataplane/cachestore"
 	"github.com/keepgate/keepgate/dataplane/compile"
 	"github.com/keepgate/keepgate/dataplane/dns"
 	"github.com/keepgate/keepgate/dataplane/enrol"
@@ -46,6 +47,7 @@ type plane struct {
 	log      *slog.Logger
 	nodeID   string
 	store    *localstore.Store
+	cache    *cachestore.Cache // what proxy-cache keeps; nil before build
 	names    *dns.Names
 	pools    *upstream.Pools
 	tables   *table.Holder
@@ -80,6 +82,9 @@ func Run(ctx context.Context, instance *process.Instance, s dpsettings.DataPlane
 		if closeErr := p.store.Close(); err == nil && closeErr != nil {
 			err = fmt.Errorf("closing the local store: %w", closeErr)
 		}
+	}
+	if closeErr := p.cache.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("closing the cache: %w", closeErr)
 	}
 	if err == nil {
 		p.notice("stopped")
@@ -156,6 +161,9 @@ func (p *plane) build() error {
 		return err
 	}
 	p.entities = schema.New(plugins.All())
+	if err := p.openCache(); err != nil {
+		return err
+	}
 	p.kinds = all.Kinds(all.Options{Prefix: s.Process.Prefix, Log: p.log, Roots: roots, Health: p.targets})
 	if err := p.measure(); err != nil {
 		return err

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -122,6 +123,7 @@ func (h holdings) Rewrap(key string, former []string) error {
 		return err
 	}
 	h.p.store.Rekey(ring)
+	h.p.cache.Rekey(ring)
 	return h.p.applier.Rewrite()
 }
 
@@ -135,9 +137,9 @@ func (h holdings) Erase(enrol.Wiped) error {
 	})
 	defer debug.FreeOSMemory() // what the tables held is gone for good that much sooner
 	if p.store == nil {
-		return localstore.Erase(p.settings.Store.Folder)
+		return errors.Join(localstore.Erase(p.settings.Store.Folder), p.eraseCache())
 	}
-	return p.store.Erase()
+	return errors.Join(p.store.Erase(), p.eraseCache())
 }
 
 // follow runs the source until this node is nobody any more: what it reads is gone then. It fails when this node has
