@@ -25,6 +25,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/http1/client"
 	"github.com/keepgate/keepgate/dataplane/http1/std"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
+	"github.com/keepgate/keepgate/dataplane/http2server"
 	"github.com/keepgate/keepgate/dataplane/listener"
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/proxy"
@@ -180,7 +181,9 @@ func newLimitedGate(t testing.TB, on engine, allow limits, list ...entity) *gate
 		l.Attach(http1.New(handler, http1.Options{
 			HeadTimeout: allow.head, BodyTimeout: allow.body, WriteTimeout: allow.write, IdleTimeout: allow.idle, MinBodyRate: allow.rate,
 			Preface: l.HandOver,
-		}), standard)
+		}), http2server.New(handler, http2server.Options{
+			HeadTimeout: allow.head, BodyTimeout: allow.body, WriteTimeout: allow.write, IdleTimeout: allow.idle, MinBodyRate: allow.rate,
+		}))
 	} else {
 		l.Attach(nil, standard)
 	}

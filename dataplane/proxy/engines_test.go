@@ -11,15 +11,17 @@ import (
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1"
 	"github.com/keepgate/keepgate/dataplane/http1/std"
+	"github.com/keepgate/keepgate/dataplane/http2server"
 )
 
 // engine is what stands between a test's client and the proxy.
 type engine string
 
 const (
-	native   engine = "native"   // our own HTTP/1.1
-	standard engine = "standard" // the standard library's HTTP/1.1
-	http2    engine = "http2"    // the standard library's HTTP/2
+	native   engine = "native"         // our own HTTP/1.1
+	standard engine = "standard"       // the standard library's HTTP/1.1
+	http2    engine = "http2"          // our own HTTP/2
+	http2Std engine = "http2-standard" // the standard library's HTTP/2
 
 	// And over TLS.
 	nativeTLS   engine = "native-tls"
@@ -39,7 +41,7 @@ func engineOf(t testing.TB) engine {
 	return native
 }
 
-// TestOnEveryEngine runs the end-to-end tests once more on the standard library's server. By themselves they run
+// TestOnEveryEngine runs the end-to-end tests once more on the other servers. By themselves they run
 // on the native engine. What is raw HTTP/1.1 stays out of HTTP/2.
 func TestOnEveryEngine(t *testing.T) {
 	t.Parallel()
@@ -59,14 +61,14 @@ func TestOnEveryEngine(t *testing.T) {
 		"TestPathsThatClimb":     TestPathsThatClimb,
 		"TestHeadersThatSmuggle": TestHeadersThatSmuggle, "TestHostsAndMethods": TestHostsAndMethods,
 	}
-	for _, on := range []engine{standard, http2} {
+	for _, on := range []engine{standard, http2, http2Std} {
 		t.Run(string(on), func(t *testing.T) {
 			t.Parallel()
 			for name, test := range both {
 				t.Run(name, test)
 			}
 			for name, test := range raw {
-				if on != http2 {
+				if on == standard {
 					t.Run(name, test)
 				}
 			}
@@ -74,17 +76,21 @@ func TestOnEveryEngine(t *testing.T) {
 	}
 }
 
-// server is what http1.Server and std.Server have in common.
+// server is what all servers have in common.
 type server interface {
 	Serve(l net.Listener) error
 	Shutdown(ctx context.Context) error
 }
 
 func (e engine) server(t testing.TB, handler exchange.Handler) server {
-	if e != native && e != nativeTLS {
-		return std.New(handler, std.Options{})
+	panicked := func(v any, stack []byte) { t.Errorf("panic: %v\n%s", v, stack) }
+	switch e {
+	case native, nativeTLS:
+		return http1.New(handler, http1.Options{Panicked: panicked})
+	case http2, http2TLS:
+		return http2server.New(handler, http2server.Options{Panicked: panicked})
 	}
-	return http1.New(handler, http1.Options{Panicked: func(v any, stack []byte) { t.Errorf("panic: %v\n%s", v, stack) }})
+	return std.New(handler, std.Options{})
 }
 
 // secure says whether clients come over TLS.
@@ -94,7 +100,7 @@ func (e engine) secure() bool { return strings.HasSuffix(string(e), "-tls") }
 func (e engine) transport() *http.Transport {
 	transport := &http.Transport{DisableCompression: true, Protocols: new(http.Protocols), TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	switch e {
-	case http2:
+	case http2, http2Std:
 		transport.Protocols.SetUnencryptedHTTP2(true)
 	case http2TLS:
 		transport.Protocols.SetHTTP2(true)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/dataplane/http1/std"
+	"github.com/keepgate/keepgate/dataplane/http2server"
 	"github.com/keepgate/keepgate/dataplane/proxy"
 )
 
@@ -22,12 +23,15 @@ type frames struct {
 
 const maxStreams = 16
 
-// newFrames starts a gateway on the standard engine and opens an HTTP/2 connection to it.
-func newFrames(t testing.TB, list ...entity) frames {
+// newFrames starts a gateway on an engine for HTTP/2 and opens a connection to it.
+func newFrames(t testing.TB, on engine, list ...entity) frames {
 	t.Helper()
 	g := newGateway(t, proxy.Options{})
 	g.apply(t, list...)
-	server := std.New(proxy.New(g.holder, proxy.Options{}), std.Options{MaxStreams: maxStreams})
+	var server server = http2server.New(proxy.New(g.holder, proxy.Options{}), http2server.Options{MaxStreams: maxStreams})
+	if on == http2Std {
+		server = std.New(proxy.New(g.holder, proxy.Options{}), std.Options{MaxStreams: maxStreams})
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -91,6 +95,16 @@ func (f frames) next() (kind byte, payload []byte) {
 	}
 }
 
+// onBothHTTP2 runs a test on our server and on the standard library's.
+func onBothHTTP2(t *testing.T, name string, test func(t *testing.T, on engine)) {
+	for _, on := range []engine{http2, http2Std} {
+		t.Run(name+", "+string(on), func(t *testing.T) {
+			t.Parallel()
+			test(t, on)
+		})
+	}
+}
+
 // Malformed HTTP/2 requests are refused and never reach an upstream whole.
 func TestHTTP2Frames(t *testing.T) {
 	t.Parallel()
@@ -140,10 +154,9 @@ func TestHTTP2Frames(t *testing.T) {
 		"length too large":             {[]string{":method", "POST", ":scheme", "http", ":authority", "a.test", ":path", "/r", "content-length", "30"}, "abcdef", false},
 		"a length":                     {[]string{":method", "POST", ":scheme", "http", ":authority", "a.test", ":path", "/r", "content-length", "6"}, "abcdef", true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		onBothHTTP2(t, name, func(t *testing.T, on engine) {
 			o := newOrigin(t)
-			f := newFrames(t, o.service("s"), route("r", "s"))
+			f := newFrames(t, on, o.service("s"), route("r", "s"))
 			if err := f.headers(1, test.body == "", test.fields...); err != nil {
 				t.Fatal(err)
 			}
@@ -171,45 +184,49 @@ func TestHTTP2Frames(t *testing.T) {
 // Cookies that came in crumbs are one field for an HTTP/1.1 upstream, RFC 9113 §8.2.3.
 func TestHTTP2CookieCrumbs(t *testing.T) {
 	t.Parallel()
-	o := newOrigin(t)
-	f := newFrames(t, o.service("s"), route("r", "s"))
-	_ = f.headers(1, true, ":method", "GET", ":scheme", "http", ":authority", "a.test", ":path", "/r", "cookie", "a=1", "cookie", "b=2")
-	if kind, _ := f.next(); kind != 1 {
-		t.Fatalf("frame %d", kind)
-	}
-	if got := (<-o.seen).Header["Cookie"]; strings.Join(got, " | ") != "a=1; b=2" {
-		t.Errorf("Cookie %q", got)
-	}
+	onBothHTTP2(t, "cookies", func(t *testing.T, on engine) {
+		o := newOrigin(t)
+		f := newFrames(t, on, o.service("s"), route("r", "s"))
+		_ = f.headers(1, true, ":method", "GET", ":scheme", "http", ":authority", "a.test", ":path", "/r", "cookie", "a=1", "cookie", "b=2")
+		if kind, _ := f.next(); kind != 1 {
+			t.Fatalf("frame %d", kind)
+		}
+		if got := (<-o.seen).Header["Cookie"]; strings.Join(got, " | ") != "a=1; b=2" {
+			t.Errorf("Cookie %q", got)
+		}
+	})
 }
 
 // A client that opens and resets streams without end is cut off, or at least costs the upstream no more requests at once
 // than it may have streams, and holds nobody up.
 func TestHTTP2RapidReset(t *testing.T) {
 	t.Parallel()
-	o := newOrigin(t)
-	var now, most atomic.Int64
-	o.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for n := now.Add(1); n > most.Load(); {
-			most.Store(n)
+	onBothHTTP2(t, "resets", func(t *testing.T, on engine) {
+		o := newOrigin(t)
+		var now, most atomic.Int64
+		o.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for n := now.Add(1); n > most.Load(); {
+				most.Store(n)
+			}
+			defer now.Add(-1)
+			if strings.HasSuffix(r.URL.Path, "hold") {
+				<-r.Context().Done()
+			}
+		})
+		f := newFrames(t, on, o.service("s"), route("r", "s"))
+		go io.Copy(io.Discard, f.nc)
+		for i := range uint32(2_000) {
+			err := f.headers(2*i+1, true, ":method", "GET", ":scheme", "http", ":authority", "a.test", ":path", "/r/hold")
+			if err == nil {
+				err = f.write(3, 0, 2*i+1, []byte{0, 0, 0, 8})
+			}
+			if err != nil {
+				break
+			}
 		}
-		defer now.Add(-1)
-		if strings.HasSuffix(r.URL.Path, "hold") {
-			<-r.Context().Done()
+		// The origin notices a closed connection a little later than the gateway closes it.
+		if n := most.Load(); n > 4*maxStreams {
+			t.Errorf("%d requests at once, with %d streams", n, maxStreams)
 		}
 	})
-	f := newFrames(t, o.service("s"), route("r", "s"))
-	go io.Copy(io.Discard, f.nc)
-	for i := range uint32(2_000) {
-		err := f.headers(2*i+1, true, ":method", "GET", ":scheme", "http", ":authority", "a.test", ":path", "/r/hold")
-		if err == nil {
-			err = f.write(3, 0, 2*i+1, []byte{0, 0, 0, 8})
-		}
-		if err != nil {
-			break
-		}
-	}
-	// The origin notices a closed connection a little later than the gateway closes it.
-	if n := most.Load(); n > 4*maxStreams {
-		t.Errorf("%d requests at once, with %d streams", n, maxStreams)
-	}
 }

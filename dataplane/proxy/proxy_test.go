@@ -216,7 +216,7 @@ func TestCasesThatFail(t *testing.T) {
 			}
 			switch test.status {
 			case 426:
-				if g.engine == http2 { // knows no Upgrade, RFC 9113 §8.2.2
+				if g.engine == http2 || g.engine == http2Std { // knows no Upgrade, RFC 9113 §8.2.2
 					return
 				}
 				if got.header.Get("Upgrade") != "TLS/1.2, HTTP/1.1" || !strings.EqualFold(got.header.Get("Connection"), "Upgrade") {

@@ -128,7 +128,9 @@ func TestBodyLimit(t *testing.T) {
 		t.Errorf("one byte more: %d %s", got.status, got.body)
 	}
 	request, _ := http.NewRequestWithContext(t.Context(), "POST", g.url+"/r", io.MultiReader(strings.NewReader(strings.Repeat("x", 1001)))) // chunked
-	response, err := http.DefaultTransport.RoundTrip(request)
+	transport := g.engine.transport()
+	defer transport.CloseIdleConnections()
+	response, err := transport.RoundTrip(request)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
-	"github.com/keepgate/keepgate/dataplane/http1/std"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
+	"github.com/keepgate/keepgate/dataplane/http2server"
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/proxy"
 	"github.com/keepgate/keepgate/dataplane/table"
@@ -32,7 +32,7 @@ type Engine string
 
 const (
 	HTTP1 Engine = ""   // dataplane/http1
-	HTTP2 Engine = "h2" // dataplane/http1/std with HTTP/2 in clear
+	HTTP2 Engine = "h2" // dataplane/http2server in clear
 )
 
 // Engines are all of them.
@@ -84,8 +84,9 @@ func New(t testing.TB, kinds ...plugin.Kind) *Gate {
 	g.proxy = proxy.New(g.Tables, options)
 	runners := g.run()
 	handler := connected{g.proxy, g}
-	native := http1.New(handler, http1.Options{Panicked: func(v any, stack []byte) { t.Errorf("panic: %v\n%s", v, stack) }})
-	shut := []func(){g.serve(HTTP1, native), g.serve(HTTP2, std.New(handler, std.Options{}))}
+	panicked := func(v any, stack []byte) { t.Errorf("panic: %v\n%s", v, stack) }
+	native := http1.New(handler, http1.Options{Panicked: panicked})
+	shut := []func(){g.serve(HTTP1, native), g.serve(HTTP2, http2server.New(handler, http2server.Options{Panicked: panicked}))}
 	g.down = func() {
 		for _, one := range shut {
 			one()
