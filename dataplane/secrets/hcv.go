@@ -1,0 +1,178 @@
+package secrets
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/vaultclient"
+)
+
+// hcv reads HashiCorp Vault or OpenBao.
+type hcv struct {
+	client *vaultclient.Client
+	mount  string
+	v2     bool
+	login  func(ctx context.Context) (*vaultclient.Session, error)
+
+	mu      sync.RWMutex // held for reading while the session is used
+	session *vaultclient.Session
+	closed  bool
+}
+
+const closePatience = 3 * time.Second
+
+// Read implements [Backend]. Where the token turns out to be dead it logs in anew, once.
+func (h *hcv) Read(ctx context.Context, name string, version int, fields []string) (map[string]Field, error) {
+	if version != 0 && !h.v2 {
+		return nil, failed(fault.Invalid, "version 1 of the key-value store numbers no versions")
+	}
+	for again := false; ; again = true {
+		session, done, err := h.current(ctx)
+		if err != nil {
+			return nil, err
+		}
+		found, err := h.ask(ctx, session, name, version)
+		dead := false
+		if fault.KindOf(err) == fault.Denied {
+			_, lookErr := session.Lookup(ctx) // its policy may forbid what was asked for
+			dead = fault.KindOf(lookErr) == fault.Denied
+		}
+		done()
+		if dead {
+			h.end(ctx, session)
+			if again {
+				return nil, fault.New(fault.Denied, "secrets.Read", "vault", &vaultclient.Failure{Step: vaultclient.StepLogin, Text: "the server does not know the token, or it has expired"})
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer found.Wipe()
+		return pick(found, fields), nil
+	}
+}
+
+func (h *hcv) ask(ctx context.Context, session *vaultclient.Session, name string, version int) (vaultclient.Secret, error) {
+	if h.v2 {
+		return session.Read(ctx, h.mount, name, version)
+	}
+	return session.ReadV1(ctx, h.mount, name)
+}
+
+// current returns a session, and what to call when it is not used any more.
+func (h *hcv) current(ctx context.Context) (session *vaultclient.Session, done func(), err error) {
+	for {
+		h.mu.RLock()
+		if h.session != nil {
+			return h.session, h.mu.RUnlock, nil
+		}
+		h.mu.RUnlock()
+		if err := h.begin(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+func (h *hcv) begin(ctx context.Context) (err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return failed(fault.Unavailable, "the vault is not asked any more")
+	}
+	if h.session == nil {
+		h.session, err = h.login(ctx)
+	}
+	return err
+}
+
+// end drops a session that is of no use, if it is still the current one.
+func (h *hcv) end(ctx context.Context, session *vaultclient.Session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.session == session {
+		_ = session.Close(ctx) // its token is dead already
+		h.session = nil
+	}
+}
+
+// Close implements [Backend]. A login that was made here ends.
+func (h *hcv) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+	defer cancel()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed = true; h.session != nil {
+		_ = h.session.Close(ctx) // its time to live ends it too
+		h.session = nil
+	}
+	h.client.Close()
+}
+
+// pick copies the fields that are wanted.
+func pick(found vaultclient.Secret, fields []string) map[string]Field {
+	picked := make(map[string]Field, len(fields))
+	for _, name := range fields {
+		text, isText := found.Texts[name]
+		other, isOther := found.Others[name]
+		switch {
+		case name == "":
+			picked[name] = Field{Fault: "a member of the secret has to be named"}
+		case isText:
+			picked[name] = field(copied(text))
+		case isOther:
+			raw := copied(other)
+			picked[name] = member(raw)
+			clear(raw)
+		default:
+			picked[name] = Field{Fault: noMember}
+		}
+	}
+	return picked
+}
+
+func copied(b secret.Bytes) (data []byte) {
+	b.Reveal(func(lent []byte) { data = bytes.Clone(lent) })
+	return data
+}
+
+// coarse says what an error of a vault means without a word of the server's and without where it is: whoever chose the
+// address could else explore the network by it.
+func coarse(err error) string {
+	switch vaultclient.StepOf(err) {
+	case vaultclient.StepAddress:
+		return "its address cannot be used"
+	case vaultclient.StepDNS, vaultclient.StepTCP, vaultclient.StepTLS:
+		return "it cannot be reached"
+	case vaultclient.StepServer:
+		return "it cannot answer now"
+	case vaultclient.StepLogin:
+		return "it refuses the login"
+	}
+	switch fault.KindOf(err) {
+	case fault.NotFound:
+		return "there is no such secret"
+	case fault.Denied:
+		return "it cannot be read: denied"
+	case fault.Unavailable:
+		return "it cannot be read now"
+	case fault.Invalid:
+		return "the reference asks for what this vault does not have, as a version"
+	}
+	return "the answer cannot be used"
+}
+
+// detailed says for operators of this node what an error of a vault means. What the server said may name secrets.
+func detailed(err error) string {
+	text := fault.Text(err)
+	if f := failureOf(err); f != "" {
+		text = f
+	}
+	text, _, _ = strings.Cut(text, " (it says: ")
+	return text
+}

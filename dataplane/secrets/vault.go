@@ -1,0 +1,274 @@
+package secrets
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
+	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/secretref"
+	"github.com/keepgate/keepgate/shared/vaultclient"
+)
+
+// The kinds of vaults, which are also what references call this node's own.
+const (
+	kindEnv  = "env"
+	kindFile = "file"
+	kindHCV  = "hcv"
+)
+
+func isKind(name string) bool { return slices.Contains([]string{kindEnv, kindFile, kindHCV}, name) }
+
+// place is how a reference names a vault.
+type place struct{ workspace, name string }
+
+// vault is where references of one name in one workspace lead.
+type vault struct {
+	at      place
+	spec    spec
+	backend Backend // nil when it cannot be asked
+
+	refused     map[string]bool // references that lead to no backend, in this round
+	fails       int             // failures in a row that concern all of it
+	notBefore   time.Time
+	inFlight    int
+	failures    uint64
+	lastSuccess time.Time
+	fault       string // of the last question, for operators; "" when it was answered
+}
+
+// spec is all that is configured of a vault.
+type spec struct {
+	kind string
+	where
+	access
+	times
+	fault string // why it cannot be used
+}
+
+// where tells a vault's secrets from those of another: what is known stays known while it stays.
+type where struct {
+	prefix                                 string // of variables; folders, each ended by a slash
+	protocol, host, port, namespace, mount string
+	v2                                     bool
+}
+
+// access is how a vault is asked.
+type access struct {
+	token          string // its own; a reference to a variable or a file, or the token
+	nodes          bool   // the token or the service account of this node
+	kubernetes     bool
+	role, authPath string
+	trusted        bool // it is this node's server, or in vault_hosts
+}
+
+// times are how long what is known counts; see the package doc.
+type times struct{ ttl, negative, resurrect time.Duration }
+
+// own is what a vault of this node itself is.
+func (o Options) own(kind string) spec {
+	s := spec{kind: kind, times: times{o.TTL, o.TTL, o.Resurrect}}
+	switch kind {
+	case kindEnv:
+		s.env(o, home, "")
+	case kindFile:
+		s.files(o, home, "")
+	default:
+		s.times = times{o.HCV.TTL, o.Negative, o.Resurrect}
+		s.hcv(o, home, &configv1.VaultConfig{})
+	}
+	return s
+}
+
+// of is what a vault entity of a workspace is.
+func (o Options) of(workspace string, m *configv1.Vault) spec {
+	c := m.GetConfig()
+	s := o.own(m.GetName())
+	s = spec{kind: s.kind, times: s.times}
+	for into, seconds := range map[*time.Duration]*float64{&s.ttl: c.Ttl, &s.negative: c.NegTtl, &s.resurrect: c.ResurrectTtl} {
+		if seconds != nil {
+			*into = time.Duration(*seconds * float64(time.Second))
+		}
+	}
+	switch m.GetName() {
+	case kindEnv:
+		s.env(o, workspace, c.GetPrefix())
+	case kindFile:
+		s.files(o, workspace, c.GetPrefix())
+	case kindHCV:
+		s.hcv(o, workspace, c)
+	default:
+		s.fault = "this node does not know its kind"
+	}
+	return s
+}
+
+func (s *spec) env(o Options, workspace, prefix string) {
+	switch {
+	case o.EnvPrefix == "":
+		s.fault = "vault_env_prefix of this node is empty, so that no variable can be referred to"
+	case workspace != home:
+		s.fault = "variables of this node can be referred to in the workspace default alone"
+	}
+	s.prefix = o.EnvPrefix + upper(prefix)
+}
+
+func (s *spec) files(o Options, workspace, prefix string) {
+	if o.Folder == "" {
+		s.fault = "vault_file_folder of this node is empty, so that no file can be referred to"
+	}
+	if workspace != home {
+		s.prefix = workspace + "/"
+	}
+	if prefix = strings.Trim(prefix, "/"); prefix != "" {
+		s.prefix += prefix + "/"
+	}
+	if s.prefix != "" && path.Clean("/"+s.prefix)+"/" != "/"+s.prefix {
+		s.fault = "its prefix is no folder"
+	}
+}
+
+// hcv fills in what the configuration leaves out. Without a host it is this node's server.
+func (s *spec) hcv(o Options, workspace string, c *configv1.VaultConfig) {
+	n := o.HCV
+	s.host, s.port, s.protocol, s.namespace, s.mount, s.v2 = n.Host, strconv.Itoa(n.Port), n.Protocol, n.Namespace, n.Mount, n.KV == "v2"
+	if c.Host != nil {
+		s.host, s.port, s.protocol, s.namespace = c.GetHost(), "8200", "https", ""
+	}
+	if c.Port != nil {
+		s.port = strconv.FormatInt(c.GetPort(), 10)
+	}
+	given(&s.protocol, c.Protocol)
+	given(&s.namespace, c.Namespace)
+	given(&s.mount, c.Mount)
+	if c.Kv != nil {
+		s.v2 = c.GetKv() == "v2"
+	}
+	ours := n.Host != "" && strings.EqualFold(s.host, n.Host) && s.port == strconv.Itoa(n.Port) && s.protocol == n.Protocol
+	s.trusted = ours || o.listed(s.host)
+	s.token, s.kubernetes = c.GetToken(), c.GetAuthMethod() == "kubernetes"
+	if c.AuthMethod == nil && s.token == "" {
+		s.kubernetes = n.AuthMethod == "kubernetes"
+	}
+	if s.kubernetes {
+		s.token, s.role, s.authPath = "", n.KubeRole, n.KubeAuthPath
+		given(&s.role, c.KubeRole)
+		given(&s.authPath, c.KubeAuthPath)
+	}
+	s.nodes = s.token == ""
+	switch {
+	case s.host == "":
+		s.fault = "it names no host, and vault_hcv_host of this node is empty"
+	case !s.trusted && len(o.Hosts) > 0:
+		s.fault = "its host is not in vault_hosts of this node"
+	case s.nodes && workspace != home:
+		s.fault = "it has no token of its own: this node logs in for the workspace default alone"
+	case s.nodes && !ours:
+		s.fault = "it has no token of its own: this node logs in to the server of vault_hcv_host alone"
+	case s.nodes && !s.kubernetes && n.Token.Len() == 0:
+		s.fault = "it has no token, and neither has this node"
+	case secretref.Meant(s.token):
+		s.fault = tokenFault(s.token)
+	}
+}
+
+func given(into *string, value *string) {
+	if value != nil {
+		*into = *value
+	}
+}
+
+// tokenFault says what is wrong with a reference to a token, but for where it leads.
+func tokenFault(text string) string {
+	r, err := secretref.Parse(text)
+	switch {
+	case err != nil:
+		return "its token: " + err.Error()
+	case r.Scheme != secretref.Vault:
+		return "its token is a reference to a map, and may be one to a variable or a file alone"
+	}
+	return ""
+}
+
+// open makes the backend of a spec.
+func (s *Secrets) open(at place, v spec) (Backend, string) {
+	if v.fault != "" {
+		return nil, v.fault
+	}
+	switch v.kind {
+	case kindEnv:
+		return env{v.prefix, s.options.Environ}, ""
+	case kindFile:
+		f := files{folder: s.options.Folder}
+		for part := range strings.SplitSeq(strings.Trim(v.prefix, "/"), "/") {
+			if part != "" {
+				f.below = append(f.below, part)
+			}
+		}
+		return f, ""
+	}
+	options := vaultclient.Options{
+		Address: v.protocol + "://" + net.JoinHostPort(v.host, v.port), Namespace: v.namespace, Roots: s.options.Roots, Attempts: 1,
+		Follows: s.options.listed,
+	}
+	if !v.trusted {
+		options.Reach = far
+	}
+	client, err := vaultclient.New(options)
+	if err == nil {
+		err = vaultclient.CheckPath(v.mount)
+	}
+	if err != nil {
+		return nil, "its address or mount cannot be used: " + failureOf(err)
+	}
+	h := &hcv{client: client, mount: v.mount, v2: v.v2}
+	h.login = func(ctx context.Context) (*vaultclient.Session, error) {
+		if v.kubernetes {
+			return client.Kubernetes(ctx, v.authPath, v.role, s.options.HCV.KubeTokenFile)
+		}
+		token, err := s.token(ctx, at.workspace, v.access)
+		if err != nil {
+			return nil, err
+		}
+		defer token.Wipe()
+		return client.WithToken(token)
+	}
+	return h, ""
+}
+
+// token is what a vault logs in with: it is the caller's to wipe. What it refers to is read now.
+func (s *Secrets) token(ctx context.Context, workspace string, a access) (secret.Bytes, error) {
+	fail := func(text string, err error) error {
+		return &vaultclient.Failure{Step: vaultclient.StepLogin, Text: text, Err: err}
+	}
+	switch {
+	case a.nodes:
+		return secret.Take(copied(s.options.HCV.Token)), nil
+	case !secretref.Meant(a.token):
+		return secret.Take([]byte(a.token)), nil
+	}
+	r, err := secretref.Parse(a.token)
+	if err != nil {
+		return secret.Bytes{}, fail("the vault's token: "+err.Error(), err)
+	}
+	s.mu.Lock()
+	v := s.vaults[place{workspace, r.Place}]
+	s.mu.Unlock()
+	if v == nil || v.backend == nil || v.spec.kind == kindHCV {
+		return secret.Bytes{}, fail("the vault's token is a reference that leads to no vault of variables or files", nil)
+	}
+	found, err := v.backend.Read(ctx, r.Secret, r.Version, []string{r.Field})
+	if err != nil {
+		return secret.Bytes{}, fail("the vault's token: "+coarse(err), err)
+	}
+	if f := found[r.Field]; f.Fault != "" {
+		return secret.Bytes{}, fail("the vault's token: "+f.Fault, errors.New(f.Fault))
+	}
+	return found[r.Field].Value, nil
+}
