@@ -1,9 +1,9 @@
-// Package vaultclient reads secrets of HashiCorp Vault or OpenBao over their HTTP API: logging in, and both versions of the
-// key-value store. It writes nothing there but the end of its own logins.
+// Package vaultclient reads secrets of HashiCorp Vault or OpenBao over their HTTP API: logging in, both versions of the
+// key-value store, and keys wrapped by the transit engine. It writes nothing there but the end of its own logins.
 //
 // What the caller can do about an error is its fault kind; which step failed is its [Step]. Tokens and what is read are
 // [secret.Bytes], and stand in no error. The API was written down at developer.hashicorp.com/vault/api-docs (secret/kv/kv-v1,
-// secret/kv/kv-v2, auth/kubernetes, auth/token, and for namespaces docs/enterprise/namespaces) and openbao.org/api-docs.
+// secret/kv/kv-v2, auth/kubernetes, secret/transit, auth/token, and for namespaces docs/enterprise/namespaces) and openbao.org/api-docs.
 //
 // A server is only spoken to over TLS 1.2 or newer, and in clear on this machine alone, as a test server or an agent beside the
 // process is. Answers are bounded. Where a standby points to the active node the client follows, by the same scheme.

@@ -120,6 +120,11 @@ func (s *Server) handle(c *call) answer {
 			return store.call(c, below)
 		}
 	}
+	for mount, transit := range s.transits {
+		if below, ok := strings.CutPrefix(c.path, mount); ok {
+			return transit.call(c, below)
+		}
+	}
 	return refuse(http.StatusNotFound, `no handler for route "`+c.path+`". route entry not found.`)
 }
 

@@ -34,7 +34,7 @@ func (s *Server) system(c *call) answer {
 	if mount, ok := strings.CutPrefix(c.path, "sys/mounts/"); ok {
 		switch mount = strings.Trim(mount, "/") + "/"; {
 		case writes:
-			if s.mounts[mount] != nil {
+			if s.mounts[mount] != nil || s.transits[mount] != nil {
 				return refuse(http.StatusBadRequest, "path is already in use at "+mount)
 			}
 			options, _ := c.body["options"].(map[string]any)
@@ -43,11 +43,14 @@ func (s *Server) system(c *call) answer {
 				s.mounts[mount] = newStore()
 			case kind == "kv-v1" || kind == "kv" && options["version"] != "2":
 				s.mounts[mount] = &store{plain: map[string]map[string]any{}}
+			case kind == "transit":
+				s.transits[mount] = newTransit()
 			default:
 				return refuse(http.StatusBadRequest, "plugin not found in the catalog")
 			}
 		case c.method == http.MethodDelete:
 			delete(s.mounts, mount)
+			delete(s.transits, mount)
 		default:
 			return refuse(http.StatusMethodNotAllowed, "unsupported operation")
 		}

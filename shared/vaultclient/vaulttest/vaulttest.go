@@ -43,6 +43,7 @@ type Server struct {
 	active   string // where a standby points; "": this is the active node
 	limited  bool   // a standby that answers 429 or 473 itself
 	mounts   map[string]*store
+	transits map[string]*transit
 	policies map[string][]rule
 	tokens   map[string]*token
 	roles    map[string]role
@@ -69,7 +70,7 @@ func start(t testing.TB, secure bool) *Server {
 	t.Helper()
 	s := &Server{
 		t: t, Root: "hvs.root-" + random(12), address: "127.0.0.1:0",
-		mounts: map[string]*store{"secret/": newStore()}, tokens: map[string]*token{}, roles: map[string]role{},
+		mounts: map[string]*store{"secret/": newStore()}, transits: map[string]*transit{}, tokens: map[string]*token{}, roles: map[string]role{},
 		policies: map[string][]rule{"default": parsePolicy(defaultPolicy)},
 	}
 	s.tokens[s.Root] = &token{policies: []string{"root"}}
