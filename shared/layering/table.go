@@ -149,6 +149,7 @@ func plan() []room {
 			"shared/configset", "shared/plugins", "shared/schema", "shared/secretref", "shared/verifier",
 		}},
 		{"dataplane/localstore", []string{"shared/aead", "shared/configset", "shared/durable", "shared/localkeys"}},
+		{"dataplane/edgekeys", []string{"dataplane/localstore", "shared/kmsclient", "shared/localkeys", "shared/localkeys/*", "shared/mtls", "shared/settings/...", "shared/vaultclient"}},
 		{"dataplane/apply", []string{"dataplane/compile", "dataplane/localstore", "dataplane/table", "shared/configset", "shared/localkeys", "shared/schema"}},
 		{"dataplane/tunnel", nil},
 		{"dataplane/lease", []string{"shared/aead", "shared/durable"}},
@@ -163,7 +164,7 @@ func plan() []room {
 		{"dataplane/accesslog", []string{"dataplane/exchange", "dataplane/redact"}},
 		{"dataplane/logrecord", []string{"dataplane/exchange", "dataplane/plugin", "dataplane/redact", "shared/plugins", "shared/schema"}},
 		{"dataplane/cli/...", []string{
-			"dataplane/cli/...", "dataplane/enrol", "dataplane/localstore", "dataplane/tunnel", "shared/configset", "shared/durable", "shared/enrolment", "shared/kmsclient", "shared/localkeys", "shared/localkeys/*", "shared/mtls", "shared/plugins", "shared/process", "shared/schema", "shared/secretfile", "shared/settings/...", "shared/telemetry", "shared/vaultclient",
+			"dataplane/cli/...", "dataplane/edgekeys", "dataplane/enrol", "dataplane/localstore", "dataplane/tunnel", "shared/configset", "shared/durable", "shared/enrolment", "shared/kmsclient", "shared/localkeys", "shared/localkeys/*", "shared/mtls", "shared/plugins", "shared/process", "shared/schema", "shared/secretfile", "shared/settings/...", "shared/telemetry", "shared/vaultclient",
 		}},
 		{"dataplane/app", []string{"dataplane/...", "shared/..."}},
 		{"dataplane/cmd/*", []string{"dataplane/app", "dataplane/cli", "shared/process", "shared/settings/...", "shared/telemetry"}},
