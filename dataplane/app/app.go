@@ -25,6 +25,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/localstore"
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/plugin/all"
+	"github.com/keepgate/keepgate/dataplane/secrets"
 	"github.com/keepgate/keepgate/dataplane/status"
 	"github.com/keepgate/keepgate/dataplane/table"
 	"github.com/keepgate/keepgate/dataplane/uplink"
@@ -49,6 +50,7 @@ type plane struct {
 	store    *localstore.Store
 	cache    *cachestore.Cache // what proxy-cache keeps; nil before build
 	names    *dns.Names
+	secrets  *secrets.Secrets // what references lead to; nil before build
 	pools    *upstream.Pools
 	tables   *table.Holder
 	entities *schema.Schema
@@ -168,11 +170,14 @@ func (p *plane) build() error {
 	if err := p.measure(); err != nil {
 		return err
 	}
+	if err := p.refer(roots); err != nil {
+		return err
+	}
 	compiler := compile.New(p.kinds, p.balancing(), p.pools, compile.Options{
-		Roots: roots, Depth: s.Upstream.VerifyDepth, HTTP2: s.Upstream.HTTP2,
+		Vaults: p.secrets, Schema: p.entities, Roots: roots, Depth: s.Upstream.VerifyDepth, HTTP2: s.Upstream.HTTP2,
 	})
 	p.withholding = newWithholding(p.entities, p.kinds)
-	keeper := apply.NewStoreKeeper(p.store, p.entities, p.belonging.source.Identity().Environment, p.log)
+	keeper := apply.NewStoreKeeper(p.store, p.entities, p.belonging.environment(), p.log)
 	p.applier = apply.New(&tableCompiler{compiler: compiler, tables: p.tables, pools: p.pools, withheld: p.withheld, log: p.log}, keeper)
 	if p.belonging.member == nil {
 		return nil
@@ -196,6 +201,7 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 	}
 	parts = append(parts, p.linked()...)
 	parts = append(parts, p.leased()...)
+	parts = append(parts, p.referred()...)
 	parts = append(parts, lifecycle.Part{Name: "proxy", Run: front.Run})
 	return p.besidePlugins(ctx, func(ctx context.Context) error { return lifecycle.Run(ctx, parts...) })
 }

@@ -79,6 +79,14 @@ func joinedSource(folder *enrol.Folder, standing enrol.Standing, log *slog.Logge
 	return source, nil
 }
 
+// environment is this node's, "" where it is nobody any more.
+func (b *belonging) environment() string {
+	if b.source == nil {
+		return ""
+	}
+	return b.source.Identity().Environment
+}
+
 // endBefore is for a node that was shut out before this start: what is left of it is erased, and it serves nothing.
 func (p *plane) endBefore() {
 	w := *p.belonging.wiped
@@ -135,6 +143,7 @@ func (h holdings) Erase(enrol.Wiped) error {
 		p.tables.Swap(shut)
 		p.pools.Follow(upstream.Leads{})
 	})
+	p.forgetSecrets()
 	defer debug.FreeOSMemory() // what the tables held is gone for good that much sooner
 	if p.store == nil {
 		return errors.Join(localstore.Erase(p.settings.Store.Folder), p.eraseCache())

@@ -29,6 +29,8 @@ type Node interface {
 	Requests() int64
 	// Cluster is how the node stands in its cluster.
 	Cluster() enrol.Status
+	// Vaults are the places that references lead to.
+	Vaults() []Vault
 }
 
 // Handler serves the endpoints. Without upstreams it shows none.
@@ -74,6 +76,7 @@ func showStatus(w http.ResponseWriter, r *http.Request, node Node) {
 		"configuration_hash": hash[:min(len(hash), 32)],
 		"memory_protection":  memguard.Look(),
 		"cluster":            clusterDocument(node.Cluster()),
+		"vaults":             vaultDocuments(node.Vaults()),
 	})
 }
 

@@ -22,6 +22,9 @@ func (node) ConfigurationHash() string                   { return strings.Repeat
 func (node) Connections() (accepted, open, active int64) { return 9, 3, 1 }
 func (node) Requests() int64                             { return 42 }
 func (node) Cluster() enrol.Status                       { return standing() }
+func (node) Vaults() []status.Vault {
+	return []status.Vault{{Workspace: "default", Name: "mine", Kind: "hcv", References: 3, Unresolved: 1, Failures: 2, Fault: "the server is sealed: unseal it"}}
+}
 
 func standing() enrol.Status {
 	return enrol.Status{
@@ -73,6 +76,16 @@ func TestEndpoints(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, cluster.Cluster); diff != "" {
 		t.Errorf("cluster (-want +got):\n%s", diff)
+	}
+	var vaults struct{ Vaults []map[string]any }
+	if err := json.Unmarshal([]byte(body), &vaults); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]map[string]any{{
+		"workspace": "default", "vault": "mine", "kind": "hcv", "references": 3.0, "references_unresolved": 1.0, "failures": 2.0, "last_success_at": nil,
+		"problem": "the server is sealed: unseal it",
+	}}, vaults.Vaults); diff != "" {
+		t.Errorf("vaults (-want +got):\n%s", diff)
 	}
 	if code, _ := get(t, up, "/status?unit=x"); code != 400 {
 		t.Errorf("a wrong unit: %d", code)
