@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/keepgate/keepgate/shared/secretref"
 )
 
 // jwtPublicKey demands a public key of the kind that the algorithm verifies with.
@@ -133,11 +135,36 @@ func namedValues() rule {
 					if name, value, _ := strings.Cut(text, ":"); strings.TrimLeft(value, ":") == "" {
 						return "key '" + name + "' has no value"
 					}
+					if problem := embedded(text); problem != "" {
+						return problem
+					}
 				}
+			}
+			uri, _ := lists["uri"].(string)
+			if problem := brokenReference(uri); problem != "" {
+				return problem
 			}
 		}
 		return ""
 	}}
+}
+
+// embedded says what is wrong with an entry that has references behind its name.
+func embedded(entry string) string {
+	if secretref.Meant(entry) {
+		return "a reference stands behind a name: name:{kvm://map/key}"
+	}
+	return brokenReference(entry)
+}
+
+// brokenReference says what is wrong with the first reference within a text that is none.
+func brokenReference(text string) string {
+	for part := range secretref.Cut(text) {
+		if part.Err != nil {
+			return "invalid reference: " + part.Err.Error()
+		}
+	}
+	return ""
 }
 
 const luaMessage = "custom_fields_by_lua is not available: Lua is not run"

@@ -1,6 +1,6 @@
 // Package requesttransformer is the plugin request-transformer: it changes a request before it is forwarded.
 //
-// Everything is compiled once (rules.go, template.go). For a request, the values of all templates are filled in first (render.go), from
+// Everything is compiled once (rules.go, template.go, references.go). For a request, the values of all templates are filled in first (render.go), from
 // the request as it came; then path, method, headers, body and query are changed, in this order.
 package requesttransformer
 
@@ -34,13 +34,13 @@ func (Kind) Name() string { return name }
 func (Kind) Priority() int { return 801 }
 
 // New implements plugin.Kind.
-func (k Kind) New(config []byte, _ plugin.Env) (any, error) {
+func (k Kind) New(config []byte, env plugin.Env) (any, error) {
 	var c pluginv1.RequestTransformer
 	if err := proto.Unmarshal(config, &c); err != nil {
 		return nil, errors.New("configuration cannot be decoded")
 	}
 	i := &instance{works: k.works, method: c.GetHttpMethod(), path: -1}
-	if err := i.compile(&c); err != nil {
+	if err := (&maker{i, env.Lookup}).compile(&c); err != nil {
 		return nil, err
 	}
 	for n := range i.templates {
@@ -61,7 +61,8 @@ type instance struct {
 	captures  bool // some template has a value that the route's expression took
 }
 
-func (i *instance) compile(c *pluginv1.RequestTransformer) (err error) {
+func (m *maker) compile(c *pluginv1.RequestTransformer) (err error) {
+	i := m.instance
 	switch {
 	case i.method == "":
 	case !exchange.ValidName(i.method):
@@ -70,7 +71,7 @@ func (i *instance) compile(c *pluginv1.RequestTransformer) (err error) {
 		return fmt.Errorf("http_method %s is not forwarded", i.method)
 	}
 	if c.GetReplace().GetUri() != "" {
-		if err := i.compilePath(c.GetReplace().GetUri()); err != nil {
+		if err := m.compilePath(c.GetReplace().GetUri()); err != nil {
 			return err
 		}
 	}
@@ -83,9 +84,12 @@ func (i *instance) compile(c *pluginv1.RequestTransformer) (err error) {
 		{&i.body, c.GetReplace().GetBody(), (*pluginv1.TransformedRequest).GetBody},
 		{&i.query, c.GetReplace().GetQuerystring(), (*pluginv1.TransformedRequest).GetQuerystring},
 	} {
-		if *p.rules, err = i.compileRules(c, p.replaced, p.of); err != nil {
+		if *p.rules, err = m.compileRules(c, p.replaced, p.of); err != nil {
 			return err
 		}
+	}
+	if err := i.checkValues(i.headers.replace, i.headers.add, i.headers.append); err != nil {
+		return err
 	}
 	return i.headers.checkHeaders()
 }

@@ -6,6 +6,7 @@ import (
 
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	pluginv1 "github.com/keepgate/keepgate/proto/keepgate/plugin/v1"
+	"github.com/keepgate/keepgate/shared/secretref"
 )
 
 // rules are what happens to the named values of one part of a request, in this order.
@@ -34,7 +35,7 @@ func (r *rules) empty() bool {
 type onlyIn func(*pluginv1.TransformedRequest) *configv1.StringArray
 
 // compileRules reads the lists of one part of a request. replaced is apart: its record has a type of its own.
-func (i *instance) compileRules(c *pluginv1.RequestTransformer, replaced *configv1.StringArray, of onlyIn) (r rules, err error) {
+func (m *maker) compileRules(c *pluginv1.RequestTransformer, replaced *configv1.StringArray, of onlyIn) (r rules, err error) {
 	for _, entry := range of(c.GetRemove()).GetValues() {
 		name, _ := split(entry)
 		if name == "" {
@@ -52,27 +53,30 @@ func (i *instance) compileRules(c *pluginv1.RequestTransformer, replaced *config
 		}
 		r.rename = append(r.rename, renaming{from, to})
 	}
-	if r.replace, err = i.assignments(replaced); err != nil {
+	if r.replace, err = m.assignments(replaced); err != nil {
 		return r, err
 	}
-	if r.add, err = i.assignments(of(c.GetAdd())); err != nil {
+	if r.add, err = m.assignments(of(c.GetAdd())); err != nil {
 		return r, err
 	}
-	r.append, err = i.assignments(of(c.GetAppend()))
+	r.append, err = m.assignments(of(c.GetAppend()))
 	return r, err
 }
 
-func (i *instance) assignments(list *configv1.StringArray) ([]assignment, error) {
+func (m *maker) assignments(list *configv1.StringArray) ([]assignment, error) {
 	var made []assignment
 	for _, entry := range list.GetValues() {
 		name, value := split(entry)
-		if name == "" {
+		switch {
+		case name == "":
 			return nil, errNoName
+		case secretref.Meant(entry):
+			return nil, errOnlyReference
 		}
 		if value == "" {
 			return nil, fmt.Errorf("key '%s' has no value", name)
 		}
-		number, err := i.value(value)
+		number, err := m.value(value, asItIs)
 		if err != nil {
 			return nil, err
 		}
@@ -82,13 +86,13 @@ func (i *instance) assignments(list *configv1.StringArray) ([]assignment, error)
 }
 
 // value adds a template to those that are filled in for each request.
-func (i *instance) value(text string) (number int, err error) {
-	t, err := parseTemplate(text)
+func (m *maker) value(text string, write func(string) string) (number int, err error) {
+	t, err := m.template(text, write)
 	if err != nil {
 		return 0, err
 	}
-	i.templates = append(i.templates, t)
-	return len(i.templates) - 1, nil
+	m.templates = append(m.templates, t)
+	return len(m.templates) - 1, nil
 }
 
 // split cuts an entry at its first colons: Kong takes any number of them for one.

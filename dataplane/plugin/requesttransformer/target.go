@@ -10,11 +10,11 @@ import (
 )
 
 // compilePath takes replace.uri. What the configuration says has to be a path; what requests put into it is looked at each time.
-func (i *instance) compilePath(uri string) (err error) {
-	if i.path, err = i.value(uri); err != nil {
+func (m *maker) compilePath(uri string) (err error) {
+	if m.path, err = m.value(uri, inPath); err != nil {
 		return err
 	}
-	t := &i.templates[i.path]
+	t := &m.templates[m.path]
 	first := t.text
 	if !t.constant() {
 		if first = t.parts[0].literal; first == "" {
@@ -23,6 +23,9 @@ func (i *instance) compilePath(uri string) (err error) {
 	}
 	if !strings.HasPrefix(first, "/") {
 		return errors.New("uri does not begin with a slash")
+	}
+	if len(t.values) > 0 && climbs(first) {
+		return errors.New("what a reference leads to makes uri another path")
 	}
 	if _, err := exchange.Normalise(nil, first); err != nil {
 		return errors.New("uri is not a path that can be normalised")

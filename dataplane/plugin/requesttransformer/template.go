@@ -2,7 +2,6 @@ package requesttransformer
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 )
@@ -19,8 +18,9 @@ import (
 // It is what Kong's templates are used for; Kong runs Lua there, which is refused here. Of several terms the first one that has
 // a value counts; when none has, the expression is empty text.
 type template struct {
-	text  string // all of it, when there are no parts
-	parts []part
+	text   string // all of it, when there are no parts
+	parts  []part
+	values []string // what references in it led to
 }
 
 // part is a literal or an expression.
@@ -62,7 +62,7 @@ func parseTemplate(text string) (template, error) {
 		p := parser{after}
 		terms, err := p.expression()
 		if err != nil {
-			return template{}, fmt.Errorf("value '%s' is not in supported format, error:%w", text, err)
+			return template{}, err
 		}
 		parts = append(parts, part{terms: terms})
 		rest = p.rest
