@@ -54,6 +54,9 @@ func (p *plane) belong() (err error) {
 			return err
 		}
 	}
+	if b.wiped = enrol.Listed(b.source); b.wiped != nil {
+		return nil
+	}
 	options := enrol.Options{Log: p.log}
 	if b.joined {
 		b.member = enrol.Joined(b.folder, b.source, holdings{p}, options)
@@ -130,9 +133,7 @@ func (h holdings) Rewrap(key string, former []string) error {
 	if err != nil {
 		return err
 	}
-	h.p.store.Rekey(ring)
-	h.p.cache.Rekey(ring)
-	return h.p.applier.Rewrite()
+	return h.p.rewrap(ring)
 }
 
 // Erase implements [enrol.Holdings].
@@ -144,6 +145,7 @@ func (h holdings) Erase(enrol.Wiped) error {
 		p.pools.Follow(upstream.Leads{})
 	})
 	p.forgetSecrets()
+	p.forgetKeys()
 	defer debug.FreeOSMemory() // what the tables held is gone for good that much sooner
 	if p.store == nil {
 		return errors.Join(localstore.Erase(p.settings.Store.Folder), p.eraseCache())
@@ -179,6 +181,9 @@ func (b *belonging) stays(ctx context.Context) error {
 		changed := b.source.Changed()
 		if is := b.source.Identity(); is.Organisation != was.Organisation || is.Environment != was.Environment {
 			return fault.Newf(fault.Conflict, "app.Run", "cluster_cert", "this node was %s and now has the certificate of %s: it ends, and serves what that one is given when it is started again", was, is)
+		}
+		if b.member.Listed() {
+			return nil
 		}
 		select {
 		case <-changed:

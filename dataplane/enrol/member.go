@@ -184,19 +184,50 @@ func (m *Member) Wipe(order *enrolv1.SignedWipe) error {
 	if !w.Concerns(wipe.GetSerial()) {
 		return fmt.Errorf("the order is about serial %s, which is none of this node's: it may have been meant for an enrolment before this one", wipe.GetSerial())
 	}
+	m.leave(w, wipe.GetSerial())
+	return nil
+}
+
+// Listed ends this node's membership when its certificate is on a list of revoked ones, and says whether it is. A list is
+// as good as an order: the certificate's issuer has signed it.
+func (m *Member) Listed() bool {
+	w := Listed(m.source)
+	if w == nil {
+		return false
+	}
+	serial := w.Serials[0]
+	w.Serials = m.serials(m.source.Identity())
+	m.leave(*w, serial)
+	return true
+}
+
+// Listed returns what ends the membership of a node whose certificate is on a list of revoked ones, nil where it is on none.
+func Listed(source *mtls.Source) *Wiped {
+	at, by, revoked := source.Revoked()
+	if !revoked {
+		return nil
+	}
+	id := source.Identity()
+	return &Wiped{
+		Version: wipedVersion, Identity: id.String(), Serials: []string{id.Serial}, RevokedAt: at.Unix(), Reason: "its certificate is on its issuer's list of revoked ones", By: by,
+		WipedAt: time.Now().Unix(),
+	}
+}
+
+// leave erases what this node holds, once.
+func (m *Member) leave(w Wiped, serial string) {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	if m.wiped.Swap(&w) != nil {
-		return nil
+		return
 	}
 	close(m.ended)
 	m.options.Log.Error("this node was shut out of its cluster: it erases what it holds and serves no more", "identity", w.Identity,
-		"serial", wipe.GetSerial(), "revoked_at", stamp(time.Unix(w.RevokedAt, 0)), "reason", w.Reason, "by", w.By)
+		"serial", serial, "revoked_at", stamp(time.Unix(w.RevokedAt, 0)), "reason", w.Reason, "by", w.By)
 	if err := End(m.folder, m.holdings, m.joined, w); err != nil {
 		m.options.Log.Error("not all could be erased; what is left is erased at the next start", "error", err)
 	}
 	m.options.Log.Error("erased", "advice", w.Advice(m.joined))
-	return nil
 }
 
 // End notes an order and erases what this node holds, its key too where that is the folder's. What a crash cut short is

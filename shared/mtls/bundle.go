@@ -1,6 +1,7 @@
 package mtls
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
@@ -65,6 +66,27 @@ func (s *Source) Authorities() []*x509.Certificate { return slices.Clone(s.trust
 
 // Certificate returns this side's own certificate.
 func (s *Source) Certificate() *x509.Certificate { return s.trust.Load().pair.Leaf }
+
+// Revoked says that this side's own certificate was taken back for good, by a list that its issuer signed: when, and the
+// issuer's name.
+func (s *Source) Revoked() (at time.Time, by string, revoked bool) {
+	t := s.trust.Load()
+	serial := SerialText(t.pair.Leaf.SerialNumber)
+	for ca, list := range t.lists {
+		at, listed := list.serials[serial]
+		if listed && !list.held[serial] && bytes.Equal(t.pair.Leaf.RawIssuer, list.rawIssuer) && t.issued(ca) {
+			return at, list.name, true
+		}
+	}
+	return time.Time{}, "", false
+}
+
+// issued says whether a CA that is believed has issued this side's certificate.
+func (t *trust) issued(by issuer) bool {
+	return slices.ContainsFunc(t.cas, func(ca *x509.Certificate) bool {
+		return issuerOf(ca) == by && t.pair.Leaf.CheckSignatureFrom(ca) == nil
+	})
+}
 
 // List returns the newest CRL of a CA that is in use, in DER, and whether there is one.
 func (s *Source) List(ca *x509.Certificate) (der []byte, found bool) {
