@@ -14,6 +14,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/publish/selection"
 	"github.com/keepgate/keepgate/controlplane/record"
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/configset"
 )
 
@@ -90,7 +91,7 @@ func (l *life) step() {
 	l.names++
 	name := fmt.Sprint("n", l.names)
 	made := func(table, key string) { l.ids[table] = append(l.ids[table], key) }
-	switch l.random.IntN(14) {
+	switch l.random.IntN(17) {
 	case 0:
 		l.environment(fmt.Sprintf(`{"name":%q,"select_tags":%s}`, name, l.tags()))
 		made("environments", name)
@@ -121,6 +122,21 @@ func (l *life) step() {
 			l.insert("upstreams", fmt.Sprintf(`{"name":"up","tags":%s}`, l.tags()))
 			made("upstreams", "up")
 		}
+	case 10, 11:
+		if key := l.pick("routes-with-plugins"); key != "" {
+			l.insertBelow("routes", key, "plugins", fmt.Sprintf(`{"name":"kvm-lookup","instance_name":%q,"config":{"map":"m","header":"X-A","key_name":"k"}}`, name))
+			l.ids["routes-with-plugins"] = slices.DeleteFunc(l.ids["routes-with-plugins"], func(other string) bool { return other == key })
+		}
+	case 12:
+		at, key := []string{"environments", "services", "routes"}[l.random.IntN(3)], ""
+		if key = l.pick(at); key == "" || len(l.ids["key_value_maps-"+at+key]) > 0 {
+			return
+		}
+		l.insertBelow(at, key, "key_value_maps", `{"name":"m"}`)
+		made("key_value_maps-"+at+key, "m")
+		of, err := l.catalog.Get(l.t.Context(), catalog.Address{Table: "key_value_maps", Workspace: l.ws, Key: "m", Parent: &catalog.Parent{Table: at, Key: key}})
+		l.must(err)
+		l.insertBelow("key_value_maps", of.(*configv1.KeyValueMap).GetId(), "key_value_entries", `{"key":"k","value":"v"}`)
 	default:
 		table := []string{"services", "routes", "consumers", "upstreams", "environments"}[l.random.IntN(5)]
 		key := l.pick(table)
@@ -175,7 +191,7 @@ func TestNodesAgreeOnEveryEnvironment(t *testing.T) {
 						if diff := cmp.Diff(mine, theirs, protocmp.Transform()); diff != "" {
 							t.Fatalf("%s: nodes send other bytes:\n%s", name, diff)
 						}
-						refersToWhatIsThere(t, l.env, want.set)
+						refersToWhatIsThere(t, l.env, name, want.set)
 					}
 				}
 			}
@@ -184,7 +200,7 @@ func TestNodesAgreeOnEveryEnvironment(t *testing.T) {
 }
 
 // refersToWhatIsThere checks that no foreign key of an entity leads out of the set.
-func refersToWhatIsThere(t *testing.T, e *env, set configset.Set) {
+func refersToWhatIsThere(t *testing.T, e *env, name string, set configset.Set) {
 	t.Helper()
 	for entry := range set.All() {
 		known, ok := testSchema().Entity(entry.Kind)
@@ -194,7 +210,16 @@ func refersToWhatIsThere(t *testing.T, e *env, set configset.Set) {
 		row, err := e.store.Get(t.Context(), entry.Kind, e.ws, entry.ID)
 		e.must(err)
 		for _, f := range known.Foreign {
-			if id := row.Foreign[f.Field.Name]; id != "" {
+			id := row.Foreign[f.Field.Name]
+			switch {
+			case id == "":
+			case f.Table == tableEnvironments:
+				of, err := e.catalog.Get(t.Context(), catalog.Address{Table: tableEnvironments, Key: id})
+				e.must(err)
+				if is := of.(*configv1.Environment).GetName(); is != name {
+					t.Errorf("%s/%s is for environment %s, and %s holds it", entry.Kind, entry.ID, is, name)
+				}
+			default:
 				if _, there := set.Get(f.Table, id); !there {
 					t.Errorf("%s/%s refers to %s/%s, which is not there", entry.Kind, entry.ID, f.Table, id)
 				}

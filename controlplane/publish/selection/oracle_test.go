@@ -131,7 +131,9 @@ func (o *oracle) wants(r selection.Row) bool {
 			return x.Workspace == r.Workspace && (own == "" || x.Table == "plugins" && own == x.ID) && (x.Unread || slices.Contains(x.Maps, r.Name))
 		})
 	case "vaults":
-		return o.some(func(x selection.Row) bool { return x.Workspace == r.Workspace && (x.Unread || slices.Contains(x.Vaults, r.Name)) })
+		return o.some(func(x selection.Row) bool {
+			return x.Workspace == r.Workspace && (x.Unread || slices.Contains(x.Vaults, r.Name))
+		})
 	case "snis":
 		return o.some(func(x selection.Row) bool {
 			if x.Table != "routes" || !x.TLS {
