@@ -47,6 +47,7 @@ type plane struct {
 	settings dpsettings.DataPlane
 	log      *slog.Logger
 	nodeID   string
+	keys     *scoped // nil on a node that was shut out
 	store    *localstore.Store
 	cache    *cachestore.Cache // what proxy-cache keeps; nil before build
 	names    *dns.Names
@@ -126,9 +127,12 @@ func (p *plane) serveHeld() error {
 			return err
 		}
 	}
+	if p.keys, err = openKeys(p.settings, p.belonging.source, others, p.log); err != nil {
+		return err
+	}
 	var held apply.Opened
 	var found localstore.State
-	if p.store, found, err = openStore(p.settings, p.belonging.source, others, localstore.Options{Verify: held.Verify, Log: p.log, FS: p.disk}); err != nil {
+	if p.store, found, err = openStore(p.settings, p.belonging.source, p.keys, localstore.Options{Verify: held.Verify, Log: p.log, FS: p.disk}); err != nil {
 		return err
 	}
 	adviseOnKeys(p.store.Report(), p.log)
@@ -200,6 +204,7 @@ func (p *plane) run(ctx context.Context, instance *process.Instance) error {
 		{Name: "upstream connections", Run: p.pools.Run},
 	}
 	parts = append(parts, p.linked()...)
+	parts = append(parts, p.keyed()...)
 	parts = append(parts, p.leased()...)
 	parts = append(parts, p.referred()...)
 	parts = append(parts, lifecycle.Part{Name: "proxy", Run: front.Run})

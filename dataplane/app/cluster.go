@@ -94,7 +94,14 @@ func checkAddress(address string) error {
 
 // adviseOnKeys says what to do about a store that another key has sealed.
 func adviseOnKeys(report localstore.Report, log *slog.Logger) {
-	if slices.ContainsFunc(report.Damage, func(d localstore.Damage) bool { return d.Kind == fault.Unavailable }) {
+	lacking := func(scoped bool) bool {
+		return slices.ContainsFunc(report.Damage, func(d localstore.Damage) bool { return d.Kind == fault.Unavailable && d.Scoped == scoped })
+	}
+	if lacking(true) {
+		log.Error("local store is sealed by a scoped key that is given nowhere and was not remembered; give the key of that id again (keepgate-dp store status names it), or wait for the control plane",
+			"store", report.Status.String())
+	}
+	if lacking(false) {
 		log.Error("local store is sealed by another cluster key; set cluster_cert_key_previous to the key file before the renewal, or put this node's own key back",
 			"store", report.Status.String())
 	}

@@ -98,7 +98,11 @@ func TestASealedStoreSaysWhatToDo(t *testing.T) {
 		var log bytes.Buffer
 		s.Cluster.PreviousKey = step.previous
 		var held apply.Opened
-		store, _, err := openStore(s, step.source, nil, localstore.Options{Verify: held.Verify, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		keys, err := openKeys(s, step.source, nil, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		store, _, err := openStore(s, step.source, keys, localstore.Options{Verify: held.Verify, Log: slog.New(slog.NewTextHandler(&log, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}

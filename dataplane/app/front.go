@@ -139,6 +139,7 @@ func (f *front) reload(ctx context.Context) error {
 		case <-f.instance.Reloads():
 		}
 		f.plane.reread()
+		f.plane.askKeys()
 		f.fallback.reload(f.plane.log)
 		if err := f.plane.pools.Reload(); err != nil {
 			f.plane.log.Error("the certificate for upstreams on disk is not usable; going on with the one in use", "error", err)
@@ -187,6 +188,8 @@ func (n node) Ready() string {
 	}
 	return ""
 }
+
+func (n node) Sealing() status.Sealing { return n.front.plane.sealing() }
 
 func (n node) Cluster() enrol.Status { return n.front.plane.standing() }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/keepgate/keepgate/dataplane/edgekeys"
 	"github.com/keepgate/keepgate/dataplane/localstore"
 	"github.com/keepgate/keepgate/dataplane/upstream"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
@@ -16,11 +17,10 @@ import (
 )
 
 // storeKeyLabel separates the local store's keys from whatever else is derived from the cluster key.
-const storeKeyLabel = "localstore"
+const storeKeyLabel = edgekeys.Label
 
-// openStore opens the local store under keys derived from this node's cluster key. Others are files of keys that it may
-// be sealed by as well.
-func openStore(s dpsettings.DataPlane, source *mtls.Source, others []string, options localstore.Options) (*localstore.Store, localstore.State, error) {
+// openStore opens the local store under this node's keys.
+func openStore(s dpsettings.DataPlane, source *mtls.Source, keys *scoped, options localstore.Options) (*localstore.Store, localstore.State, error) {
 	var err error
 	if options.Mode, err = localstore.ParseMode(s.Store.Encryption); err != nil {
 		return nil, localstore.State{}, err
@@ -28,12 +28,8 @@ func openStore(s dpsettings.DataPlane, source *mtls.Source, others []string, opt
 	if options.Mode == localstore.Off {
 		options.Log.Warn("declarative_config_encryption_mode is off: the configuration, secrets included, lies on this disk in clear")
 	}
-	keys, err := storeKeys(source, append(others, previousKeys(s.Cluster)...))
-	if err != nil {
-		return nil, localstore.State{}, err
-	}
 	who := source.Identity()
-	options.Keys, options.Node = keys, who.Organisation+"/"+who.Environment
+	options.Holder, options.RefuseClear, options.Node = keys, s.Keys.RefusesClear, who.Organisation+"/"+who.Environment
 	return localstore.Open(s.Store.Folder, options)
 }
 

@@ -1,10 +1,12 @@
 package localstore
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/localkeys"
 )
 
 // Status is what Open found.
@@ -46,6 +48,7 @@ type Damage struct {
 	File   string // its name in the folder
 	Kind   fault.Kind
 	Reason string // names no entry and no value
+	Scoped bool   // what is missing is a scoped key
 }
 
 // Report returns the condition of the store, as Open found it and as it was changed since.
@@ -67,5 +70,6 @@ func newDamage(file string, err error) Damage {
 	if fault.KindOf(err) == fault.Unavailable {
 		kind = fault.Unavailable
 	}
-	return Damage{file, kind, err.Error()}
+	missing, lacks := errors.AsType[*localkeys.MissingKey](err)
+	return Damage{file, kind, err.Error(), lacks && missing.Scoped}
 }

@@ -29,6 +29,8 @@ type Node interface {
 	Requests() int64
 	// Cluster is how the node stands in its cluster.
 	Cluster() enrol.Status
+	// Sealing is how the node seals its disk.
+	Sealing() Sealing
 	// Vaults are the places that references lead to.
 	Vaults() []Vault
 }
@@ -76,6 +78,7 @@ func showStatus(w http.ResponseWriter, r *http.Request, node Node) {
 		"configuration_hash": hash[:min(len(hash), 32)],
 		"memory_protection":  memguard.Look(),
 		"cluster":            clusterDocument(node.Cluster()),
+		"encryption":         sealingDocument(node.Sealing()),
 		"vaults":             vaultDocuments(node.Vaults()),
 	})
 }

@@ -22,6 +22,7 @@ func (node) ConfigurationHash() string                   { return strings.Repeat
 func (node) Connections() (accepted, open, active int64) { return 9, 3, 1 }
 func (node) Requests() int64                             { return 42 }
 func (node) Cluster() enrol.Status                       { return standing() }
+func (node) Sealing() status.Sealing                     { return sealing() }
 func (node) Vaults() []status.Vault {
 	return []status.Vault{{Workspace: "default", Name: "mine", Kind: "hcv", References: 3, Unresolved: 1, Failures: 2, Fault: "the server is sealed: unseal it"}}
 }
@@ -113,6 +114,45 @@ func TestMetrics(t *testing.T) {
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%d: %s is missing", code, want)
+		}
+	}
+}
+
+func sealing() status.Sealing {
+	return status.Sealing{
+		Mode: "aes-256-gcm", Keys: []status.SealingKey{{Class: "kms", Scope: "organisation acme", ID: "0123456789abcdef", Source: "/etc/keys.yaml:3"}},
+		Problem: "keys.yaml:2: it is empty", Changes: 2, Refusals: 1, Remembered: 1, Migration: "running", Left: 7, Clear: 3,
+		Values: []status.SealedValues{
+			{Class: "kms", KeyID: "0123456789abcdef", Scoped: true, Values: 4, Changes: 1}, {Class: "contract", KeyID: "fedcba9876543210", Values: 2}, {Class: "kvm", Scope: "prod", Clear: true, Values: 3},
+		},
+	}
+}
+
+func TestSealing(t *testing.T) {
+	t.Parallel()
+	handler := status.Handler(node{}, status.NewMetrics("id", "1"), nil)
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/status", nil))
+	for _, want := range []string{
+		`"migration":{"clear":3,"left":7,"state":"running"}`, `"keys_problem":"keys.yaml:2: it is empty"`, `"sealed_by":"derived"`, `"sealed_by":"clear"`,
+		`{"class":"kms","id":"0123456789abcdef","scope":"organisation acme","source":"/etc/keys.yaml:3"}`, `"former_keys":1`, `"keys_warnings":[]`,
+	} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("status lacks %s:\n%s", want, w.Body)
+		}
+	}
+	metrics := status.NewMetrics("id", "1")
+	if err := metrics.Register(status.NewSeals(sealing)); err != nil {
+		t.Fatal(err)
+	}
+	w = httptest.NewRecorder()
+	status.Handler(node{}, metrics, nil).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for _, want := range []string{
+		`keepgate_local_store_values{class="kms",key_id="0123456789abcdef",scope="",sealed_by="scoped"} 4`, "keepgate_local_store_values_clear 3",
+		"keepgate_local_store_values_left 7", "keepgate_encryption_keys_problem 1", `keepgate_encryption_keys_changes_total{result="refused"} 1`,
+	} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("metrics lack %s", want)
 		}
 	}
 }
