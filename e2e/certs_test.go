@@ -106,8 +106,43 @@ func TestForeignDataPlane(t *testing.T) {
 	}
 }
 
+// A data plane whose certificate is on the list that it reads erases what it holds, with or without a control plane, and
+// a restart finds nothing.
+func TestAListEndsAMembership(t *testing.T) {
+	t.Parallel()
+	c := harness.New(t)
+	cp := c.ControlPlane("cp")
+	cp.Start()
+	near, away := c.DataPlane("near", cp), c.DataPlane("away", cp)
+	for _, dp := range []*harness.DataPlane{near, away} {
+		dp.Launch()
+	}
+	cp.Admin().Push(probeFile(1))
+	near.Await(200, "/probe")
+	away.Await(200, "/probe")
+	away.Stop()
+	cp.Stop()
+	for _, dp := range []*harness.DataPlane{near, away} {
+		c.CP("certs", "revoke", dp.Name, "--dir", c.Certs())
+	}
+	away.Launch()
+	for _, dp := range []*harness.DataPlane{near, away} {
+		dp.Await(503, "/probe")
+		dp.AwaitLog("shut out of its cluster", "list of revoked ones")
+		harness.Eventually(t, "the store of "+dp.Name+" being gone", func() string {
+			if files, err := filepath.Glob(filepath.Join(dp.Store(), "[sj]*")); err != nil || len(files) > 0 {
+				return fmt.Sprint(files, err)
+			}
+			return ""
+		})
+		dp.Kill()
+		dp.Launch()
+		dp.Await(503, "/probe")
+	}
+}
+
 // A revocation ends a live link within five seconds; what changes afterwards does not reach that data plane, which
-// goes on serving what it has, and does reach the others.
+// knows of no list and goes on serving what it has, and does reach the others.
 func TestRevocationCutsALiveLink(t *testing.T) {
 	t.Parallel()
 	c := harness.New(t)
@@ -122,7 +157,9 @@ func TestRevocationCutsALiveLink(t *testing.T) {
 	var before int
 	quickest := time.Hour // of up to three, since the machine may be busy
 	for tries := range 3 {
-		doomed = c.DataPlane(fmt.Sprint("doomed-", tries), cp)
+		name := fmt.Sprint("doomed-", tries)
+		cert, key := c.Enrol(name)
+		doomed = c.DataPlaneWith(name, cp, "--cluster-cert", cert, "--cluster-cert-key", key, "--cluster-ca-cert", c.Cert("ca.crt"))
 		doomed.Launch()
 		doomed.Await(200, "/probe")
 		before = len(cp.Log())
