@@ -216,5 +216,8 @@ func (r *run) store(keeper plugin.Keeper, consumers *plugin.Consumers) any {
 			}
 		}
 	}
+	if placed, ok := keeper.(plugin.Placed); ok {
+		placed.Place(made, r.workspace)
+	}
 	return made
 }

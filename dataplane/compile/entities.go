@@ -52,6 +52,8 @@ func messageOf(kind string) proto.Message {
 		return &configv1.KeyValueMap{}
 	case "key_value_entries":
 		return &configv1.KeyValueEntry{}
+	case "cache_purges":
+		return &configv1.CachePurge{}
 	case "fingerprint_keys":
 		return &configv1.FingerprintKey{}
 	}

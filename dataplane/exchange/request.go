@@ -126,6 +126,8 @@ type Response struct {
 	// ContentLength describes Stream; with Body it is ignored, save in answers to HEAD and in 304, where it is what a
 	// GET would have had, or -1.
 	ContentLength int64
+	// OpenEnded says that nothing but the end of the upstream's connection ends Stream: nobody can tell whether it came whole.
+	OpenEnded bool
 	// Trailer is sent after a Stream of unknown length. It may be filled until Stream returns io.EOF.
 	Trailer Header
 

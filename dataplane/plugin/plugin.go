@@ -53,6 +53,13 @@ type Cautious interface {
 	Lose(store any, lost Lost)
 }
 
+// Placed is a Keeper that wants to know whose store it has made.
+type Placed interface {
+	Keeper
+	// Place is told the workspace of a store when the store is complete, before a table with it serves.
+	Place(store any, workspace string)
+}
+
 // Lost is what could be read of an entity that cannot be decoded.
 type Lost struct {
 	Table, ID string
@@ -62,9 +69,10 @@ type Lost struct {
 
 // Env is what a configuration is compiled for.
 type Env struct {
-	ID    string // of the plugin's entity: it stays when the configuration changes
-	Slot  int    // the number of the plugin's slot in an exchange
-	Store int    // the number of the plugin's store in a Runtime
+	ID        string // of the plugin's entity: it stays when the configuration changes
+	Workspace string // that the entity belongs to; "" when nobody can tell
+	Slot      int    // the number of the plugin's slot in an exchange
+	Store     int    // the number of the plugin's store in a Runtime
 	// Resolve looks a reference up that stands within a text of the configuration; see [Env.Lookup]. What is a
 	// reference as a whole, in a field that takes one, has been put in before New.
 	Resolve func(reference string) (string, error)

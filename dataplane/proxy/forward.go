@@ -198,7 +198,9 @@ func (p *Proxy) wrapBody(ex *exchange.Exchange, s *state, route *table.Route) {
 	stream := r.Stream
 	if stream == nil {
 		stream = io.NopCloser(bytes.NewReader(r.Body))
-		r.ContentLength = int64(len(r.Body))
+		if ex.Request.Method != "HEAD" { // whose answer tells the length of another's
+			r.ContentLength = int64(len(r.Body))
+		}
 	}
 	r.Body, r.Stream = nil, route.Plan.Body(ex, s.table.Runtime(route), stream)
 }

@@ -27,6 +27,7 @@ func All() []schema.Plugin {
 		of(&pluginv1.KvmLookup{}),
 		of(&pluginv1.MtlsAuth{}),
 		of(&pluginv1.Prometheus{}),
+		of(&pluginv1.ProxyCache{}),
 		of(&pluginv1.RateLimiting{}),
 		of(&pluginv1.RequestSizeLimiting{}),
 		of(&pluginv1.RequestTermination{}),

@@ -29,7 +29,7 @@ func TestPluginsStandWhereKongPutsThem(t *testing.T) {
 	t.Parallel()
 	want := map[string]int{
 		"cors": 2000, "mtls-auth": 1600, "jwt": 1450, "key-auth": 1250, "basic-auth": 1100, "ip-restriction": 990, "request-size-limiting": 951,
-		"acl": 950, "rate-limiting": 910, "kvm-lookup": 805, "request-transformer": 801, "response-transformer": 800, "prometheus": 13, "http-log": 12, "file-log": 9,
+		"acl": 950, "rate-limiting": 910, "kvm-lookup": 805, "request-transformer": 801, "response-transformer": 800, "proxy-cache": 100, "prometheus": 13, "http-log": 12, "file-log": 9,
 		"request-termination": 2, "correlation-id": 100001,
 	}
 	for _, p := range plugins.All() {

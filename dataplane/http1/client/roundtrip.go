@@ -224,7 +224,7 @@ func (c *Conn) fail(ex *exchange.Exchange, head *Head, err error) error {
 	}
 	c.body = nil
 	r := &ex.Response
-	r.Status, r.Origin, r.Body, r.Stream, r.ContentLength = 0, exchange.Nobody, nil, nil, 0
+	r.Status, r.Origin, r.Body, r.Stream, r.ContentLength, r.OpenEnded = 0, exchange.Nobody, nil, nil, 0, false
 	r.Header.Reset()
 	r.Trailer.Reset()
 	c.finish(false)

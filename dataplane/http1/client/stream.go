@@ -37,6 +37,7 @@ func (c *Conn) deliver(ex *exchange.Exchange, head *Head, status int) (complete 
 		s.dec.Reset(&c.in, &r.Trailer)
 	}
 	c.ends = s.chunked || s.left >= 0
+	r.OpenEnded = !c.ends
 	if c.sender == nil {
 		if complete, err = s.inline(r); complete || err != nil {
 			return complete, err

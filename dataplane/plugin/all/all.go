@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"log/slog"
 
+	"github.com/keepgate/keepgate/dataplane/cachestore"
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/plugin/acl"
 	"github.com/keepgate/keepgate/dataplane/plugin/basicauth"
@@ -18,6 +19,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/plugin/kvmlookup"
 	"github.com/keepgate/keepgate/dataplane/plugin/mtlsauth"
 	"github.com/keepgate/keepgate/dataplane/plugin/prometheus"
+	"github.com/keepgate/keepgate/dataplane/plugin/proxycache"
 	"github.com/keepgate/keepgate/dataplane/plugin/ratelimiting"
 	"github.com/keepgate/keepgate/dataplane/plugin/requestsizelimiting"
 	"github.com/keepgate/keepgate/dataplane/plugin/requesttermination"
@@ -32,6 +34,8 @@ type Options struct {
 	Prefix    string            // the folder that relative paths of files lie below
 	Log       *slog.Logger      // hears what no client is told; nil: nobody does
 	Health    prometheus.Health // visits the addresses of upstreams' targets; nil: there are none
+	Cache     *cachestore.Cache // where proxy-cache keeps responses; nil: in memory
+	MaxEntry  int64             // the largest response that it keeps; 0: 8 MiB
 	Roots     *x509.CertPool    // authorities that servers are verified against; nil: the system's
 }
 
@@ -54,6 +58,7 @@ func Kinds(o Options) []plugin.Kind {
 		ratelimiting.New(ratelimiting.Options{Log: o.Log}),
 		filelog.New(o.Prefix, o.Log),
 		prometheus.New(o.Health),
+		proxycache.New(proxycache.Options{Cache: o.Cache, MaxEntry: o.MaxEntry}),
 		httplog.New(httplog.Options{Roots: o.Roots, Log: o.Log}),
 	}
 }

@@ -26,7 +26,7 @@ func samples() map[string]string {
 	return map[string]string{
 		"acl": `{"allow":["staff"]}`, "file-log": `{"path":"x.log"}`, "http-log": `{"http_endpoint":"http://log.test/"}`,
 		"correlation-id": `{"echo_downstream":true}`, "response-transformer": `{"add":{"json":["a:b"]}}`,
-		"ip-restriction": `{"allow":["192.0.2.0/24"]}`, "kvm-lookup": `{"map":"m","key_name":"k","header":"X-Value"}`, "rate-limiting": `{"minute":1}`,
+		"ip-restriction": `{"allow":["192.0.2.0/24"]}`, "kvm-lookup": `{"map":"m","key_name":"k","header":"X-Value"}`, "rate-limiting": `{"minute":1}`, "proxy-cache": `{"strategy":"memory"}`,
 		"mtls-auth": `{"ca_certificates":["1b8c1c0a-7f2e-4c9e-9a52-3d5f2f5f5a10"]}`,
 	}
 }
