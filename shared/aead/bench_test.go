@@ -58,7 +58,7 @@ func BenchmarkSealText1KiB(b *testing.B) {
 func BenchmarkOpenText1KiB(b *testing.B) {
 	heap(b)
 	k := newKey(b, aead.AES256GCM, 1)
-	for name, writers := range map[string]int{"written together": 1, "written apart": 8} {
+	for name, writers := range map[string]int{"written together": 1, "written apart": 8, "of more writers than keys are kept": 1024} {
 		texts := make([]string, writers) // each writer derives a key of its own
 		for i := range texts {
 			texts[i] = aead.SealText(newKey(b, aead.AES256GCM, 1), "8zgITLQh", home, kilobyte)

@@ -34,10 +34,14 @@ type derived struct {
 type xaes struct {
 	block   cipher.Block
 	k1      [aes.BlockSize]byte
-	pool    sync.Pool               // of *derivation
-	sealing atomic.Pointer[derived] // seals until it was used up
-	opening atomic.Pointer[derived] // opened last: values written together are read together
+	pool    sync.Pool                             // of *derivation
+	sealing atomic.Pointer[derived]               // seals until it was used up
+	opening [openingSlots]atomic.Pointer[derived] // opened last, by the nonce's first byte
 }
+
+// openingSlots is how many derived keys are kept for opening. Every process derives one for each 1,024 values that it
+// seals, and those of a table are read in another order than they were written in.
+const openingSlots = 64
 
 func newXAES(material []byte) (*Key, error) {
 	block, err := aes.NewCipher(material)
@@ -65,13 +69,14 @@ func (x *xaes) seal(out, plaintext, associated []byte) {
 }
 
 func (x *xaes) open(dst, sealed, associated []byte) ([]byte, error) {
-	d := x.opening.Load()
+	slot := &x.opening[sealed[0]%openingSlots]
+	d := slot.Load()
 	if d == nil || d.nonce != [derivationSize]byte(sealed) {
 		var err error
 		if d, err = x.derive(sealed[:derivationSize]); err != nil {
 			return nil, err
 		}
-		x.opening.Store(d)
+		slot.Store(d)
 	}
 	return d.gcm.Open(dst, nil, sealed[derivationSize:], associated)
 }
