@@ -38,9 +38,9 @@ func (h *hcv) Read(ctx context.Context, name string, version int, fields []strin
 		}
 		found, err := h.ask(ctx, session, name, version)
 		dead := false
-		if fault.KindOf(err) == fault.Denied {
+		if forbidden(err) {
 			_, lookErr := session.Lookup(ctx) // its policy may forbid what was asked for
-			dead = fault.KindOf(lookErr) == fault.Denied
+			dead = forbidden(lookErr)
 		}
 		done()
 		if dead {
@@ -56,6 +56,11 @@ func (h *hcv) Read(ctx context.Context, name string, version int, fields []strin
 		defer found.Wipe()
 		return pick(found, fields), nil
 	}
+}
+
+// forbidden: the server does not know the token, or does and denies it something.
+func forbidden(err error) bool {
+	return fault.KindOf(err) == fault.Denied && vaultclient.StepOf(err) == vaultclient.StepRead
 }
 
 func (h *hcv) ask(ctx context.Context, session *vaultclient.Session, name string, version int) (vaultclient.Secret, error) {
@@ -144,6 +149,9 @@ func copied(b secret.Bytes) (data []byte) {
 // coarse says what an error of a vault means without a word of the server's and without where it is: whoever chose the
 // address could else explore the network by it.
 func coarse(err error) string {
+	if fault.KindOf(err) == fault.Corrupt {
+		return "the answer cannot be used"
+	}
 	switch vaultclient.StepOf(err) {
 	case vaultclient.StepAddress:
 		return "its address cannot be used"

@@ -59,7 +59,7 @@ func (s *Secrets) follow(at place, is spec) {
 	}
 	next := &vault{at: at, spec: is}
 	if !s.over {
-		next.backend, next.spec.fault = s.open(at, is)
+		next.backend, next.spec.fault = s.opener(at, is)
 	}
 	s.vaults[at] = next
 	if v == nil {

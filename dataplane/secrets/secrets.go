@@ -73,7 +73,8 @@ type Secrets struct {
 	options  Options
 	changed  chan struct{}
 	wake     chan struct{}
-	progress chan struct{} // for Settle
+	progress chan struct{}                       // for Settle
+	opener   func(place, spec) (Backend, string) // open, but in tests
 	base     context.Context
 	cancel   context.CancelFunc
 	fetching sync.WaitGroup
@@ -107,6 +108,7 @@ func New(options Options) *Secrets {
 		options: options, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), progress: make(chan struct{}, 1),
 		vaults: map[place]*vault{}, documents: map[key]*document{},
 	}
+	s.opener = s.open
 	s.base, s.cancel = context.WithCancel(context.Background())
 	return s
 }

@@ -89,10 +89,13 @@ func (o Options) own(kind string) spec {
 // of is what a vault entity of a workspace is.
 func (o Options) of(workspace string, m *configv1.Vault) spec {
 	c := m.GetConfig()
+	if c == nil {
+		c = &configv1.VaultConfig{}
+	}
 	s := o.own(m.GetName())
 	s = spec{kind: s.kind, times: s.times}
 	for into, seconds := range map[*time.Duration]*float64{&s.ttl: c.Ttl, &s.negative: c.NegTtl, &s.resurrect: c.ResurrectTtl} {
-		if seconds != nil {
+		if seconds != nil && *seconds >= 0 && *seconds <= 100_000_000 {
 			*into = time.Duration(*seconds * float64(time.Second))
 		}
 	}
