@@ -170,7 +170,7 @@ func (p *plane) build() error {
 	if err := p.openCache(); err != nil {
 		return err
 	}
-	p.kinds = all.Kinds(all.Options{Prefix: s.Process.Prefix, Log: p.log, Roots: roots, Health: p.targets})
+	p.kinds = all.Kinds(all.Options{Prefix: s.Process.Prefix, Log: p.log, Roots: roots, Health: p.targets, Cache: p.cache, MaxEntry: int64(s.Cache.MaxEntry)})
 	if err := p.measure(); err != nil {
 		return err
 	}
