@@ -61,6 +61,9 @@ func (c *conn) continued(f frame, payload []byte) error {
 func (c *conn) listed(f frame, block []byte) error {
 	c.mu.Lock()
 	s := c.find(f.stream)
+	if s != nil && s.ended && s.recvDone { // its handler has only to leave
+		s = nil
+	}
 	fresh := f.stream > c.last
 	known := s != nil || c.wasReset(f.stream)
 	full := fresh && (c.open >= c.srv.options.MaxStreams || len(c.streams) >= 2*c.srv.options.MaxStreams)
@@ -149,7 +152,7 @@ func (c *conn) trailers(f frame, block []byte) error {
 	bytes, bad := 0, false
 	err := c.fields.Decode(block, func(name, value string, _ bool) {
 		bytes += len(name) + len(value)
-		bad = bad || len(fields) == maxTrailers || bytes > maxTrailerBytes || !validName(name) || !validValue(value)
+		bad = bad || len(fields) == maxTrailers || bytes > maxTrailerBytes || !validName(name) || !validValue(value) || wire.HopByHop(name)
 		if !bad && !wire.ForbiddenTrailer(name) {
 			fields = append(fields, exchange.Field{Name: strings.Clone(name), Value: strings.Clone(value)})
 		}

@@ -101,7 +101,7 @@ func (l *list) special(name, value string) bool {
 	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
 		l.malformed = true // RFC 9113 §8.2.2
 	case "te":
-		l.malformed = l.malformed || value != "trailers"
+		l.malformed = value != "trailers" || l.ex.Request.WantsTrailers
 		l.ex.Request.WantsTrailers = true
 	case "host":
 		l.hosts++
