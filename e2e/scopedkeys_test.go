@@ -1,0 +1,120 @@
+package e2e_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/keepgate/keepgate/e2e/harness"
+)
+
+// What a data plane keeps is sealed by the operator's keys, each class by its own; they are changed under way and by
+// restarts, killed at any time, and never come to the control plane.
+func TestScopedKeys(t *testing.T) {
+	t.Parallel()
+	c := harness.New(t)
+	cp := c.ControlPlane("cp")
+	cp.Start()
+	configured := newClassed(t, cp, "default")
+	file := filepath.Join(c.Folder, "keys.yaml")
+	first := c.DP("keys", "generate")
+	writeFile(t, file, first)
+	cert, key := c.Enrol("edge")
+	papers := []string{"--cluster-cert", cert, "--cluster-cert-key", key, "--cluster-ca-cert", c.Cert("ca.crt"), "--encryption-keys", file}
+	dp := c.DataPlaneWith("edge", cp, papers...)
+	dp.Start()
+	configured.serves(t, dp)
+	configured.nowhere(t, dp, "under the first keys")
+	used := keysOf(t, first)
+
+	explain := func(what string) string {
+		t.Helper()
+		return c.DP(append([]string{"keys", "explain", what, "--prefix", dp.Prefix}, papers...)...)
+	}
+	if text := explain("key_value_entries"); !strings.Contains(text, "kvm") || strings.Contains(text, used[0]) {
+		t.Errorf("keys explain says\n%s", text)
+	}
+
+	for round := range 6 { // while it runs, then killed at once, then while it is down
+		next := c.DP("keys", "generate", "--bits", []string{"128", "192", "256"}[round%3])
+		used = append(used, keysOf(t, next)...)
+		if round%3 == 2 {
+			dp.Stop()
+		}
+		writeFile(t, file, next)
+		if round%3 == 1 {
+			dp.Kill()
+			configured.nowhere(t, dp, fmt.Sprint("killed in round ", round))
+		}
+		if round%3 != 0 {
+			dp.Start()
+		}
+		configured.serves(t, dp)
+		configured.nowhere(t, dp, fmt.Sprint("after round ", round))
+	}
+	writeFile(t, file, "envs:\n- name: default\nenvs:\n- name: default\n")
+	dp.AwaitLog("encryption_keys")
+	configured.serves(t, dp)
+
+	for _, key := range used {
+		raw, err := base64.StdEncoding.DecodeString(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range []string{key, string(raw)} {
+			if where := harness.FindSecret(t, cp.Prefix, secret); where != "" {
+				t.Errorf("a scoped key is on the control plane's disk: %s", where)
+			}
+			if where := cp.Memory(secret); where != "" {
+				t.Errorf("a scoped key is in the control plane's memory: %s", where)
+			}
+			if where := harness.FindSecret(t, dp.Prefix, secret); where != "" {
+				t.Errorf("a scoped key is on the data plane's disk: %s", where)
+			}
+			c.NoSecretInLogs(secret)
+		}
+	}
+}
+
+// A data plane that kept its configuration in clear seals all of it once it is told to, and strict refuses what is in clear.
+func TestPlaintextIsSealedLater(t *testing.T) {
+	t.Parallel()
+	c := harness.New(t)
+	cp := c.ControlPlane("cp")
+	cp.Start()
+	dp := c.DataPlane("edge", cp)
+	dp.SetFlag("--declarative-config-encryption-mode", "off")
+	dp.Launch()
+	cp.AwaitLog("data plane linked") // so that what comes is in the journal, which is not compressed
+	configured := newClassed(t, cp, "default")
+	dp.AwaitReady()
+	dp.AwaitLog("in clear")
+	configured.serves(t, dp)
+	if found := configured.somewhere(t, dp); len(found) != 4 {
+		t.Fatalf("in clear lie %v: the search finds too little", found)
+	}
+	dp.Stop()
+	dp.SetFlag("--declarative-config-encryption-mode", "on")
+	dp.SetFlag("--declarative-config-encryption-strict", "on")
+	dp.Launch()
+	dp.AwaitEnd()
+	dp.AwaitLog("declarative_config_encryption_strict", "off")
+	dp.SetFlag("--declarative-config-encryption-strict", "off")
+	dp.SetFlag("--encryption-keys", writeFile(t, filepath.Join(c.Folder, "keys.yaml"), c.DP("keys", "generate")))
+	cp.Stop() // nothing comes anew: what is there is migrated
+	dp.Start()
+	configured.serves(t, dp)
+	harness.Eventually(t, "nothing in clear", func() string {
+		if found := configured.somewhere(t, dp); len(found) > 0 {
+			return fmt.Sprint(found)
+		}
+		return ""
+	})
+	configured.nowhere(t, dp, "after the migration")
+	dp.Kill()
+	dp.SetFlag("--declarative-config-encryption-strict", "on")
+	dp.Start()
+	configured.serves(t, dp)
+}
