@@ -195,7 +195,7 @@ func holds(t *testing.T, what string, sent, got map[string]any) {
 
 // decKWants is the status that decK needs.
 func decKWants(c call) int {
-	for _, later := range []string{"vaults", "hmac-auth", "oauth2", "filter-chains", "hmacauth_credentials", "consumer_group_plugins"} {
+	for _, later := range []string{"hmac-auth", "oauth2", "filter-chains", "hmacauth_credentials", "consumer_group_plugins"} {
 		if strings.Contains(c.Path, later) {
 			return 404
 		}
@@ -214,7 +214,7 @@ func checkSynced(t testing.TB, do func(method, path, contentType, body string, h
 	for path, want := range map[string]int{
 		"/services": 1, "/routes": 2, "/consumers": 1, "/certificates": 1, "/snis": 1, "/ca_certificates": 1, "/plugins": 3,
 		"/key-auths": 1, "/basic-auths": 1, "/upstreams/up1/targets": 1, "/jwts": 1, "/acls": 1,
-		"/mtls-auths": 0, "/consumer_groups": 0,
+		"/vaults": 1, "/mtls-auths": 0, "/consumer_groups": 0,
 	} {
 		data := do("GET", path+"?size=1000", "", "").tree(t)["data"].([]any)
 		if len(data) != want {

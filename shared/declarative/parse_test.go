@@ -266,6 +266,40 @@ certificates:
 	}
 }
 
+func TestVaults(t *testing.T) {
+	t.Parallel()
+	file, err := parse(t, header+`
+vaults:
+- {name: env, prefix: my-env, description: variables, config: {prefix: X_}, tags: [team-a]}
+- name: hcv
+  prefix: team
+  config: {host: vault.test, token: "{vault://my-env/token}"}
+certificates:
+- {cert: "{vault://team/tls/cert}", key: "{vault://team/tls/key}"}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, e := range file.Entities {
+		if e.Table == "vaults" {
+			found[e.Document["prefix"].(string)] = e.ID
+		}
+	}
+	if len(file.Entities) != 3 || len(found) != 2 || found["team"] == found["my-env"] {
+		t.Errorf("entities = %+v", file.Entities)
+	}
+	again, err := parse(t, header+`
+vaults: [{name: hcv, prefix: team, config: {}}]
+`)
+	if err != nil || again.Entities[0].ID != found["team"] {
+		t.Errorf("a vault's id is not made of its prefix: %v", err)
+	}
+	if _, err := parse(t, header+"vaults: [{name: env, prefix: my-env, config: {host: h}}]\n"); err == nil || !strings.Contains(err.Error(), "vaults[0].config.host") {
+		t.Errorf("error = %v", err)
+	}
+}
+
 func TestAliasesAreBounded(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder

@@ -20,6 +20,22 @@ func vaultMembers(kind string) []string {
 	return nil
 }
 
+// DescribeVault returns the JSON of GET /schemas/vaults/{name}.
+func (s *Schema) DescribeVault(kind string) (body []byte, found bool) {
+	members := vaultMembers(kind)
+	if members == nil {
+		return nil, false
+	}
+	var fields []*Field
+	for _, f := range s.tables["vaults"].Field("config").Fields {
+		if slices.Contains(members, f.Name) {
+			fields = append(fields, f)
+		}
+	}
+	config := map[string]any{"type": "record", "required": true, "fields": describeFields(fields)}
+	return appendTree(nil, map[string]any{"name": kind, "fields": []any{map[string]any{"config": config}}}), true
+}
+
 // vaultConfig refuses members that a vault of that kind does not have: ignored, they would promise something.
 func vaultConfig() rule {
 	return rule{reads: []string{"name", "config"}, check: func(_ *build, tree map[string]any, p problems) {

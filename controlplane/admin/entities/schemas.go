@@ -17,8 +17,9 @@ func (a *API) mountSchemas(t *rest.Table) {
 	t.Handle("POST", "/schemas/plugins/validate", func(r *rest.Request) (rest.Answer, error) {
 		return a.validate(r, "plugins")
 	})
-	t.Handle("GET", "/schemas/vaults/{name}", func(r *rest.Request) (rest.Answer, error) {
-		return rest.Answer{}, rest.Refuse(http.StatusNotFound, "No vault named '%s'", r.Param(0))
+	t.Handle("GET", "/schemas/vaults/{name}", a.describeVault)
+	t.Handle("POST", "/schemas/vaults/validate", func(r *rest.Request) (rest.Answer, error) {
+		return a.validate(r, "vaults")
 	})
 }
 
@@ -38,6 +39,14 @@ func (a *API) describePlugin(r *rest.Request) (rest.Answer, error) {
 	body, found := a.schema.DescribePlugin(r.Param(0))
 	if !found {
 		return rest.Answer{}, rest.Refuse(http.StatusNotFound, "No plugin named '%s'", r.Param(0))
+	}
+	return rest.Answer{Status: http.StatusOK, Body: body}, nil
+}
+
+func (a *API) describeVault(r *rest.Request) (rest.Answer, error) {
+	body, found := a.schema.DescribeVault(r.Param(0))
+	if !found {
+		return rest.Answer{}, rest.Refuse(http.StatusNotFound, "No vault named '%s'", r.Param(0))
 	}
 	return rest.Answer{Status: http.StatusOK, Body: body}, nil
 }
