@@ -124,6 +124,31 @@ func TestWipeOfAnOperatorsNode(t *testing.T) {
 	}
 }
 
+// A node whose certificate is on its issuer's list is nobody, whoever brings the list.
+func TestAListIsAsGoodAsAnOrder(t *testing.T) {
+	t.Parallel()
+	c := enroltest.New(t)
+	holdings := &kept{}
+	f, m := joined(t, c, holdings, Options{})
+	if m.Listed() || Listed(m.source) != nil || m.Status().Wiped != nil {
+		t.Fatal("it is on no list")
+	}
+	leaf, err := leafIn(f.CertFile())
+	must(t, err)
+	must(t, m.Trust(withLists(enroltest.Bundle(6, c.Root), c.Root.List(t, 1, leaf)), c.Shown()))
+	if !m.Listed() || !m.Listed() {
+		t.Fatal("it is on the list")
+	}
+	if w := m.Status().Wiped; len(holdings.erased) != 1 || w == nil || w.By == "" || !w.Concerns(m.source.Identity().Serial) || f.Joined() {
+		t.Errorf("erased %v, the folder holds a certificate: %v; %+v", holdings.erased, f.Joined(), w)
+	}
+	select {
+	case <-m.Ended():
+	default:
+		t.Error("its membership goes on")
+	}
+}
+
 // Joining again is a new beginning, and an order about what was before it is nobody's.
 func TestJoiningAfterAWipe(t *testing.T) {
 	t.Parallel()
