@@ -96,6 +96,7 @@ type run struct {
 	built        map[string]service     // services that can be used, by id
 	faults       map[string]string      // services that cannot, by id
 	disabled     map[string]bool        // services that are switched off
+	stores       []any                  // of the workspace's plugins, by number
 	scopes       scopes
 }
 
@@ -124,6 +125,7 @@ func (c *Compiler) compile(all Entities) (*table.Table, []Quarantined) {
 		own := *r
 		own.workspace, own.quarantined = workspace, nil
 		shares[workspace] = own.share()
+		own.stores = shares[workspace].stores
 		own.buildServices()
 		own.buildScopes()
 		runtime := plugin.NewRuntime(shares[workspace].consumers, shares[workspace].stores)

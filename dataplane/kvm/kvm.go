@@ -110,10 +110,8 @@ func (m *Maps) Look(name, key string, at Place) (value string, state State) {
 	return m.in(s.narrowest(at), key)
 }
 
-// Has reports whether some map of the name fits a place.
-func (m *Maps) Has(name string, at Place) bool {
-	return m != nil && m.named[name] != nil && m.named[name].narrowest(at) != nil
-}
+// Has reports whether there is a map of the name, of whatever scope.
+func (m *Maps) Has(name string) bool { return m != nil && (m.named[name] != nil || m.anyMap) }
 
 func (m *Maps) in(v *values, key string) (string, State) {
 	if v == nil {

@@ -18,6 +18,7 @@ type Instance struct {
 	log      Logger
 	secret   []string
 	certs    *ClientCertificates
+	lacker   Lacker
 
 	protocols Protocols // it is there for; 0: all
 }
@@ -29,6 +30,7 @@ func NewInstance(kind Kind, number int, compiled any) *Instance {
 	i.response, _ = compiled.(Responder)
 	i.body, _ = compiled.(Bodier)
 	i.log, _ = compiled.(Logger)
+	i.lacker, _ = compiled.(Lacker)
 	if secretive, ok := compiled.(Secretive); ok {
 		i.secret = secretive.SecretParameters()
 	}
@@ -68,6 +70,14 @@ func (i *Instance) Name() string { return i.name }
 
 // SecretParameters are the query parameters that the instance takes secrets from.
 func (i *Instance) SecretParameters() []string { return i.secret }
+
+// Lacks says what the instance does not find in the stores of its workspace, "" when nothing is missing.
+func (i *Instance) Lacks(stores []any) string {
+	if i.lacker == nil || i.number < 0 || i.number >= len(stores) {
+		return ""
+	}
+	return i.lacker.Lacks(stores[i.number])
+}
 
 // ClientCertificates is what the instance wants of handshakes, nil for nothing.
 func (i *Instance) ClientCertificates() *ClientCertificates { return i.certs }

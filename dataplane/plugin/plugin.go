@@ -126,6 +126,12 @@ type Bodier interface {
 	Body(ex *exchange.Exchange, on *Runtime, body io.ReadCloser) io.ReadCloser
 }
 
+// Lacker is an instance that may lack what it looks things up in. It works all the same, which an operator may not see.
+type Lacker interface {
+	// Lacks says what is not in the plugin's store, "" when nothing is missing.
+	Lacks(store any) string
+}
+
 // Logger is told when everything is done. It must not block, and keeps no view of the exchange.
 type Logger interface {
 	Log(ex *exchange.Exchange, on *Runtime)

@@ -23,7 +23,7 @@ func TestContract(t *testing.T) {
 			Refused: &plugintest.Refused{Status: 451, Message: "No such plan"},
 		},
 		"client_ip": {Config: `{"map":"limits","key_from":"client_ip","header":"X-Limit"}`, Entities: limits},
-		"default":   {Config: `{"map":"limits","key_from":"literal","key_name":"none","header":"X-Limit","on_missing":"default","default_value":"CANARY"}`},
+		"default":   {Config: `{"map":"limits","key_from":"literal","key_name":"none","header":"X-Limit","on_missing":"default","default_value":"CANARY"}`, Entities: limits},
 		"consumer": {
 			Config:   `{"map":"limits","key_from":"consumer_username","header":"X-Limit"}`,
 			Entities: limits + "\nconsumers: [{username: al}]",

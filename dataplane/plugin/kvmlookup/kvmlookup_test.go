@@ -75,10 +75,13 @@ func TestClientsNeverSpeakForTheMap(t *testing.T) {
 	g := plugintest.New(t, kvmlookup.New())
 	for missing, want := range map[string][]string{"skip": nil, "default, default_value: d": {"d"}} {
 		for _, maps := range []string{"", "key_value_maps: [{name: m, entries: [{key: other, value: v}]}]"} {
-			g.Configure(`
+			reported := g.TryConfigure(`
 services: [{name: s, url: "{{origin}}", routes: [{name: r, paths: [/]}]}]
 plugins: [{name: kvm-lookup, config: {map: m, header: X-Value, key_name: k, on_missing: ` + missing + `}}]
 ` + maps)
+			if absent := maps == ""; len(reported) > 1 || absent != (len(reported) == 1 && strings.Contains(reported[0].Reason, `no key-value map "m"`)) {
+				t.Errorf("%q: reported are %v", maps, reported)
+			}
 			got := g.Get("/", "X-Value", "mine", "x_value", "mine", "X-VALUE", "mine").Echo(t)
 			if diff := cmp.Diff(want, got.Header.Values("X-Value")); diff != "" || got.Header.Values("X_value") != nil {
 				t.Errorf("%s: the upstream gets %v", missing, got.Header)

@@ -2,6 +2,7 @@ package kvmlookup
 
 import (
 	"iter"
+	"strconv"
 
 	"google.golang.org/protobuf/proto"
 
@@ -17,6 +18,14 @@ func (Kind) Tables() []string { return kvm.Tables() }
 func (Kind) Store(entities plugin.Entities, _ *plugin.Consumers, _ func(table, id, name, reason string)) any {
 	tables := kvm.Tables()
 	return kvm.New(only[*configv1.KeyValueMap](entities(tables[0])), only[*configv1.KeyValueEntry](entities(tables[1])))
+}
+
+// Lacks implements plugin.Lacker. A map may come later, so that its keys are missing until then.
+func (i *instance) Lacks(store any) string {
+	if maps, _ := store.(*kvm.Maps); maps.Has(i.maps) {
+		return ""
+	}
+	return "there is no key-value map " + strconv.Quote(i.maps) + " here: all its keys are missing"
 }
 
 // Lose implements plugin.Cautious: what cannot be read is not as if it were not there.
