@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 
+	"github.com/keepgate/keepgate/dataplane/edgekeys"
 	"github.com/keepgate/keepgate/dataplane/enrol"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
@@ -13,7 +14,8 @@ import (
 // Check finds files that the settings name and that cannot be used, and changes nothing: the node may be running.
 func Check(s dpsettings.DataPlane) error {
 	_, rootsErr := s.Upstream.Roots()
-	return errors.Join(checkIdentity(s.Cluster), rootsErr)
+	_, keysErr := edgekeys.SourcesOf(s.Keys).Read()
+	return errors.Join(checkIdentity(s.Cluster), rootsErr, keysErr)
 }
 
 // checkIdentity does without a change what belong does.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/cli/certscmd"
 	"github.com/keepgate/keepgate/dataplane/cli/joincmd"
+	"github.com/keepgate/keepgate/dataplane/cli/keyscmd"
+	"github.com/keepgate/keepgate/dataplane/cli/storecmd"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/settings/dpsettings"
@@ -48,8 +50,13 @@ func Root(run process.Main[dpsettings.DataPlane], probe func(dpsettings.DataPlan
 	daemon, err := program.Commands()
 	root.AddCommand(daemon...)
 	join, joinErr := joincmd.Command()
-	root.AddCommand(join, certscmd.Command())
-	return root, errors.Join(err, joinErr)
+	keys, keysErr := keyscmd.Command()
+	store, storeErr := storecmd.Command()
+	if err := errors.Join(err, joinErr, keysErr, storeErr); err != nil {
+		return nil, err
+	}
+	root.AddCommand(join, certscmd.Command(), keys, store)
+	return root, nil
 }
 
 // Main runs the command line of this process and returns its exit status.

@@ -56,13 +56,13 @@ type Keys interface {
 type Options struct {
 	Mode   Mode
 	Keys   Keys
-	Holder Holder // gives Keys, in place of a fixed set, to what is sealed; optional
+	Holder Holder            // gives Keys, in place of a fixed set, to what is sealed; optional
 	Node   string            // who this node is; bound into all that is sealed
 	Verify func(State) error // does the state have the hash it claims? optional
 	// RefuseClear has Open refuse a store that holds anything in clear, with fault.Denied, unless Mode is Off.
 	RefuseClear bool
-	Log    *slog.Logger      // default: discard
-	FS     durable.FS        // default: the real disk
+	Log         *slog.Logger // default: discard
+	FS          durable.FS   // default: the real disk
 }
 
 // Store is the open store of one data plane. It is safe for concurrent use.
@@ -78,8 +78,8 @@ type Store struct {
 	report  Report      // guarded by mu
 	erased  bool        // guarded by mu
 
-	wasSealed bool // all that could be told at Open from the headers of files; guarded by mu
-	sealed  []string    // files that none of the keys opens, in place until there is a new snapshot; guarded by mu
+	wasSealed bool     // all that could be told at Open from the headers of files; guarded by mu
+	sealed    []string // files that none of the keys opens, in place until there is a new snapshot; guarded by mu
 }
 
 // generation is a snapshot that is being appended to.

@@ -74,7 +74,9 @@ type Seals struct {
 
 // NewSeals makes them; ask is called at every scrape.
 func NewSeals(ask func() Sealing) *Seals {
-	describe := func(name, help string, labels ...string) *prometheus.Desc { return prometheus.NewDesc(name, help, labels, nil) }
+	describe := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
 	return &Seals{
 		ask:      ask,
 		values:   describe("keepgate_local_store_values", "Values in the local store, the generation before included, by what seals them: scoped, derived or clear.", "class", "scope", "sealed_by", "key_id"),
