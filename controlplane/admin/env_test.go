@@ -19,6 +19,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/admin"
 	"github.com/keepgate/keepgate/controlplane/admin/dataplanes"
 	"github.com/keepgate/keepgate/controlplane/admin/keys"
+	"github.com/keepgate/keepgate/controlplane/admin/proxycache"
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/fleet"
@@ -101,7 +102,7 @@ func newEnvWith(t testing.TB, keeper keyring.Keeper, options admin.Options) *env
 		Catalog: e.catalog, Fleet: e.fleet, Level: level, Log: log, Token: secret.Take([]byte(testToken)),
 		Wake: func() { e.woken.Add(1) },
 	}
-	e.deps.Rooms = []admin.Room{e.keys(), e.dataPlanes()}
+	e.deps.Rooms = []admin.Room{e.keys(), e.dataPlanes(), proxycache.New(e.catalog, e.deps.Wake)}
 	if e.ring != nil {
 		e.deps.Keyring = e.ring
 	}

@@ -65,6 +65,8 @@ func TestWhoMayWhat(t *testing.T) {
 		"the keyring":         {"GET", "/keyring", "", "super keys host"},
 		"a new key":           {"POST", "/keyring/generate", "", "super keys host"},
 		"export of keys":      {"POST", "/keyring/recover", "", "super keys host"},
+		"purge in default":    {"DELETE", "/proxy-cache", "", "super editor"},
+		"purge in A":          {"DELETE", "/a/proxy-cache/" + strings.Repeat("0", 64), "", "super editor editorA"},
 		"the journal":         {"GET", "/audit", "", "super keys"},
 		"data planes":         {"GET", "/clustering/data-planes", "", "super viewer editor keys host"},
 		"one data plane":      {"GET", "/clustering/data-planes/edge", "", "super viewer editor keys host"},

@@ -10,6 +10,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/admin/keys"
 	"github.com/keepgate/keepgate/controlplane/admin/metrics"
 	"github.com/keepgate/keepgate/controlplane/admin/nodes"
+	"github.com/keepgate/keepgate/controlplane/admin/proxycache"
 	"github.com/keepgate/keepgate/controlplane/admin/reencryption"
 	"github.com/keepgate/keepgate/controlplane/health"
 	"github.com/keepgate/keepgate/controlplane/publish"
@@ -103,7 +104,7 @@ func (p *plane) rooms() []admin.Room {
 	if p.reencrypt != nil {
 		job = p.reencrypt
 	}
-	return []admin.Room{keys.New(k), nodes.New(n), p.fleetRoom(), p.environmentRoom(), p.trustRoom(), p.enrolmentRoom(), reencryption.New(job, p.catalog.Workspace), adminkeks.New(p.keks), p.providers.room(), metrics.New(health.Metrics(node{p}, version.Text))}
+	return []admin.Room{keys.New(k), nodes.New(n), p.fleetRoom(), p.environmentRoom(), p.trustRoom(), p.enrolmentRoom(), reencryption.New(job, p.catalog.Workspace), adminkeks.New(p.keks), proxycache.New(p.catalog, p.peers.committed), p.providers.room(), metrics.New(health.Metrics(node{p}, version.Text))}
 }
 
 // configuration is the effective settings as GET / shows them: secrets are hidden already.

@@ -225,6 +225,10 @@ func (p *plan) removals(diff *Diff, batch *record.Batch) {
 		}
 		slices.SortFunc(rows, func(a, b record.Row) int { return cmp.Compare(a.ID, b.ID) })
 		for _, row := range rows {
+			batch.Changes = append(batch.Changes, record.Change{Row: row, Delete: true, Expect: row.Generation})
+			if e.Event { // it goes with what it is about, and is nothing that anybody declared
+				continue
+			}
 			counts := diff.Tables[e.Table]
 			counts.Deleted++
 			diff.Tables[e.Table] = counts
@@ -233,7 +237,6 @@ func (p *plan) removals(diff *Diff, batch *record.Batch) {
 				m = e.New() // it goes, whatever it was
 			}
 			diff.Entries = append(diff.Entries, p.entry(Remove, e, row.ID, m))
-			batch.Changes = append(batch.Changes, record.Change{Row: row, Delete: true, Expect: row.Generation})
 		}
 	}
 }

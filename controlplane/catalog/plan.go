@@ -59,8 +59,8 @@ func (p *plan) load() error {
 	}
 	p.defaults = p.workspace == defaultID
 	for _, e := range p.c.schema.Entities() {
-		if !declarable(e) {
-			continue
+		if !e.Travels() {
+			continue // events are read too: they go with what they are about
 		}
 		rows, err := p.c.store.List(p.ctx, record.Query{Table: e.Table, Workspace: home(e, p.workspace)})
 		if err != nil {
@@ -79,7 +79,7 @@ func (p *plan) load() error {
 }
 
 // declarable: an entity that a declarative file may hold.
-func declarable(e *schema.Entity) bool { return e.Travels() }
+func declarable(e *schema.Entity) bool { return e.Declarable() }
 
 // uniqueKeys names the values that no other row of the workspace may have, one text a key.
 func uniqueKeys(e *schema.Entity, unique, foreign map[string]string) (keys []string) {

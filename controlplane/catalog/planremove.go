@@ -15,7 +15,7 @@ func (p *plan) remove() error {
 		return nil
 	}
 	for _, e := range p.c.schema.Entities() {
-		if !e.Workspaced && !p.defaults {
+		if !e.Workspaced && !p.defaults || !declarable(e) {
 			continue
 		}
 		for id, row := range p.stored[e.Table] {

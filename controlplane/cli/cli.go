@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/controlplane/cli/auditcmd"
+	"github.com/keepgate/keepgate/controlplane/cli/cachecmd"
 	"github.com/keepgate/keepgate/controlplane/cli/certscmd"
 	"github.com/keepgate/keepgate/controlplane/cli/configcmd"
 	"github.com/keepgate/keepgate/controlplane/cli/databasecmd"
@@ -67,7 +68,7 @@ func Root(plane Plane) (*cobra.Command, error) {
 	ring, ringErr := keyringcmd.Command(plane.Rehearse)
 	doctor, doctorErr := doctorcmd.Command(plane.Doctor)
 	encryption, encryptionErr := encryptioncmd.Command()
-	root.AddCommand(auditcmd.Command(), certscmd.Command(), configcmd.Command(), doctor, encryption, fleetcmd.Command(), certscmd.HybridCommand(), kekcmd.Command(), environmentcmd.Command(), nodescmd.Command(), rbaccmd.Command(), ring)
+	root.AddCommand(auditcmd.Command(), cachecmd.Command(), certscmd.Command(), configcmd.Command(), doctor, encryption, fleetcmd.Command(), certscmd.HybridCommand(), kekcmd.Command(), environmentcmd.Command(), nodescmd.Command(), rbaccmd.Command(), ring)
 	nameArguments(root)
 	return root, errors.Join(err, databaseErr, ringErr, doctorErr, encryptionErr)
 }

@@ -26,7 +26,7 @@ func (p *parser) unknown(key string) string {
 	switch key {
 	case "environments":
 		return "environments are the installation's and stand in no file; see keepgate-cp environments"
-	case "_konnect", "filter_chains", "rbac_roles", "service_packages", "vaults", "licenses", "keys",
+	case "_konnect", "filter_chains", "rbac_roles", "service_packages", "licenses", "keys",
 		"key_sets", "partials", "custom_entities", "cloned_plugins", "custom_plugins", "hmacauth_credentials",
 		"oauth2_credentials", "workspaces":
 		return "not supported in this file"
@@ -35,7 +35,7 @@ func (p *parser) unknown(key string) string {
 		"_format_version", "_transform", "_comment", "_ignore", "_info", "_workspace", "_plugin_configs",
 	}
 	for _, e := range p.schema.Entities() {
-		if e.Travels() {
+		if e.Declarable() {
 			names = append(names, e.Table)
 		}
 	}

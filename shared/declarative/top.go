@@ -29,7 +29,7 @@ func (p *parser) top(root *value) {
 		case m.key == "_info", m.key == "_plugin_configs", m.key == "_format_version":
 		case strings.HasPrefix(m.key, "_"):
 			p.option(m)
-		case isTable && e.Travels():
+		case isTable && e.Declarable():
 			p.list(e, m.value, path, nil, nil)
 		default:
 			p.problems.add(m.line, path, p.unknown(m.key))

@@ -15,6 +15,7 @@ type Entity struct {
 	EndpointKey string             // field by which a path element that is no UUID is looked up; "" when there is none
 	Workspaced  bool               // false: rows live in workspace ""
 	Internal    bool               // no Admin API
+	Event       bool               // reaches data planes, and stands in no declarative file: it says that something happened
 	DataClass   schemav1.DataClass // unspecified: rows never leave the control plane, see Travels
 	Rank        int                // parents have lower ranks than their children
 	Fields      []*Field
@@ -51,8 +52,11 @@ type ForeignKey struct {
 	Cascade bool // deleting the parent deletes the row; otherwise it is refused
 }
 
-// Travels reports whether rows reach data planes and stand in declarative files.
+// Travels reports whether rows reach data planes.
 func (e *Entity) Travels() bool { return e.DataClass != schemav1.DataClass_DATA_CLASS_UNSPECIFIED }
+
+// Declarable reports whether rows stand in declarative files, and go when a file that replaces all does not name them.
+func (e *Entity) Declarable() bool { return e.Travels() && !e.Event }
 
 // New returns an empty message of the entity.
 func (e *Entity) New() proto.Message { return e.typ.New().Interface() }

@@ -74,7 +74,7 @@ func New(plugins []Plugin) *Schema {
 func compileEntity(t protoreflect.MessageType, marks *schemav1.Entity) (*Entity, error) {
 	e := &Entity{
 		Table: marks.GetTable(), Path: marks.GetPath(), Nested: marks.GetNested(), EndpointKey: marks.GetEndpointKey(),
-		Workspaced: !marks.GetGlobal(), Internal: marks.GetInternal(), DataClass: marks.GetDataClass(),
+		Workspaced: !marks.GetGlobal(), Internal: marks.GetInternal(), Event: marks.GetEvent(), DataClass: marks.GetDataClass(),
 		record: &Field{Kind: Record, marks: &schemav1.Field{}}, typ: t,
 	}
 	if e.Nested == "" {

@@ -64,7 +64,7 @@ func Admit(caller access.Caller, action access.Action, pattern string, entities 
 		allowed, err = there(access.Update) // with secrets, in clear
 	case first == "config":
 		allowed = caller.Anywhere(access.Update) // the file may name its workspace
-	case first == "", first == "tags", workspaced(entities, first):
+	case first == "", first == "tags", first == "proxy-cache", workspaced(entities, first):
 		allowed, err = there(action)
 	}
 	if err == nil && !allowed {

@@ -44,6 +44,7 @@ type waiting struct {
 	revision    uint64   // of the database when the command began
 	errors      io.Writer
 	said        string // the last line of progress
+	passEmpty   bool   // an environment without data planes is nothing to wait for
 }
 
 func waitCommand(admin *adminclient.Options) *cobra.Command {
@@ -117,7 +118,7 @@ func (w *waiting) run(ctx context.Context, end time.Time) (last count, err error
 			last = now
 		}
 		left := time.Until(end)
-		if last.enough(w.percent) || left <= 0 {
+		if last.enough(w.percent) || w.empty(last) || left <= 0 {
 			return last, nil // what is said last says it
 		}
 		if err == nil {
