@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"os"
 	"testing"
+
+	"github.com/keepgate/keepgate/shared/localkeys"
+	"github.com/keepgate/keepgate/shared/secret"
 )
 
 // FuzzSnapshot and FuzzJournal read files of any content. In mode off anyone can make them.
@@ -80,4 +83,67 @@ func FuzzParts(f *testing.F) {
 			}
 		}
 	})
+}
+
+// FuzzRememberedKeys reads a file of keys of any content, and what may stand behind its seal.
+func FuzzRememberedKeys(f *testing.F) {
+	own, err := localkeys.New(secret.Take(make([]byte, 32)))
+	if err != nil {
+		f.Fatal(err)
+	}
+	s := &Store{options: Options{Mode: AES256GCM, Holder: fixed{own}, Node: "golden/golden/dp-1"}}
+	list := []Remembered{{ID: "0123456789abcdef", Material: secret.Take([]byte("0123456789abcdef"))}, {ID: "fedcba9876543210", Wrapped: "vault:v1:AAAA"}}
+	content, err := s.sealKeys(list)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(content)
+	f.Add(golden(f, "testdata/keys.golden"))
+	f.Add([]byte("\x01a\x00\x01k"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if opened, err := openKeys(data, own, s.boundKeys); err == nil && !bytes.Equal(data, content) && len(opened) == 0 {
+			t.Errorf("%d keys of a file that nobody wrote", len(opened))
+		}
+		if list, err := decodeKeys(data); err == nil && len(data) > 0 && len(list) == 0 {
+			t.Error("bytes, and no keys")
+		}
+	})
+}
+
+type fixed struct{ own *localkeys.Ring }
+
+func (f fixed) Own() Keys { return f.own }
+
+func (f fixed) Ring([]Remembered) (Keys, []Remembered, error) { return f.own, nil, nil }
+
+func TestGoldenRememberedKeys(t *testing.T) {
+	t.Parallel()
+	own, err := localkeys.New(secret.Take(bytes.Repeat([]byte{0x42}, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Store{options: Options{Mode: AES256GCM, Holder: fixed{own}, Node: "golden/golden/dp-1"}}
+	want := []Remembered{{ID: "0123456789abcdef", Material: secret.Take([]byte("0123456789abcdef"))}, {ID: "fedcba9876543210", Wrapped: "vault:v1:AAAA"}}
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		content, err := s.sealKeys(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile("testdata/keys.golden", content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := os.ReadFile("testdata/keys.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := openKeys(data, own, s.boundKeys)
+	if err != nil || len(got) != len(want) {
+		t.Fatalf("%d keys, %v", len(got), err)
+	}
+	for i := range got {
+		if got[i].ID != want[i].ID || got[i].Wrapped != want[i].Wrapped || !got[i].Material.Equal(want[i].Material) {
+			t.Errorf("key %d is another", i)
+		}
+	}
 }
