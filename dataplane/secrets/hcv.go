@@ -21,10 +21,16 @@ type hcv struct {
 
 	mu      sync.RWMutex // held for reading while the session is used
 	session *vaultclient.Session
+	renewal time.Time // when the token has to be renewed; zero: never; guarded by renewing
 	closed  bool
+
+	renewing sync.Mutex
 }
 
-const closePatience = 3 * time.Second
+const (
+	closePatience = 3 * time.Second
+	renewAgain    = time.Minute // after a renewal that failed
+)
 
 // Read implements [Backend]. Where the token turns out to be dead it logs in anew, once.
 func (h *hcv) Read(ctx context.Context, name string, version int, fields []string) (map[string]Field, error) {
@@ -36,6 +42,7 @@ func (h *hcv) Read(ctx context.Context, name string, version int, fields []strin
 		if err != nil {
 			return nil, err
 		}
+		h.renew(ctx, session)
 		found, err := h.ask(ctx, session, name, version)
 		dead := false
 		if forbidden(err) {
@@ -90,10 +97,48 @@ func (h *hcv) begin(ctx context.Context) (err error) {
 	if h.closed {
 		return failed(fault.Unavailable, "the vault is not asked any more")
 	}
-	if h.session == nil {
-		h.session, err = h.login(ctx)
+	if h.session != nil {
+		return nil
 	}
-	return err
+	if h.session, err = h.login(ctx); err != nil {
+		return err
+	}
+	token, err := h.session.Lookup(ctx)
+	if err != nil {
+		token = vaultclient.Token{} // the first question tells what is wrong
+	}
+	h.renewing.Lock()
+	defer h.renewing.Unlock()
+	h.renewal = renewalOf(token)
+	return nil
+}
+
+// renewalOf is when a token is renewed that would end: after half of its time.
+func renewalOf(token vaultclient.Token) time.Time {
+	if !token.Renewable || token.TTL <= 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(token.TTL / 2)
+}
+
+// renew lets the token live on, when it is time. A token that is not renewed ends some day; then there is a new login.
+func (h *hcv) renew(ctx context.Context, session *vaultclient.Session) {
+	h.renewing.Lock()
+	due := !h.renewal.IsZero() && !time.Now().Before(h.renewal)
+	if due {
+		h.renewal = time.Now().Add(renewAgain) // nobody else meanwhile
+	}
+	h.renewing.Unlock()
+	if !due {
+		return
+	}
+	token, err := session.Renew(ctx)
+	if err != nil {
+		return
+	}
+	h.renewing.Lock()
+	defer h.renewing.Unlock()
+	h.renewal = renewalOf(token)
 }
 
 // end drops a session that is of no use, if it is still the current one.

@@ -149,6 +149,40 @@ func TestServiceAccounts(t *testing.T) {
 	}
 }
 
+func TestTokensAreRenewed(t *testing.T) {
+	t.Parallel()
+	server := vaulttest.Start(t)
+	server.Put("app", map[string]string{"k": "v"})
+	server.Policy("app", `path "secret/data/app" { capabilities = ["read"] }`)
+	o := at(t, server)
+	o.HCV.Token = secret.Take([]byte(server.Token(time.Hour, "default", "app")))
+	s := New(o)
+	same(t, asks(t, s, home, none, "{vault://hcv/app/k}"), "v")
+	h := s.vaults[place{home, kindHCV}].backend.(*hcv)
+	if left := time.Until(h.renewal); left < 29*time.Minute || left > 30*time.Minute {
+		t.Errorf("the token is renewed in %v", left)
+	}
+	server.Advance(40 * time.Minute)
+	h.renewal = time.Now()
+	for range 2 {
+		if value := got(t, h, "{vault://hcv/app/k}"); value != "v" {
+			t.Errorf("read %q", value)
+		}
+		server.Advance(40 * time.Minute)
+		h.renewal = time.Now()
+	}
+	renewed := 0
+	for _, r := range server.Requests() {
+		if r.Path == "auth/token/renew-self" && r.Status == 200 {
+			renewed++
+		}
+	}
+	if renewed != 2 {
+		t.Errorf("renewed %d times", renewed)
+	}
+	h.Close()
+}
+
 // changes waits for a change.
 func changes(t *testing.T, s *Secrets) {
 	t.Helper()

@@ -1,9 +1,6 @@
 package secrets
 
 import (
-	"context"
-	"errors"
-	"net"
 	"path"
 	"slices"
 	"strconv"
@@ -11,9 +8,7 @@ import (
 	"time"
 
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
-	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/secretref"
-	"github.com/keepgate/keepgate/shared/vaultclient"
 )
 
 // The kinds of vaults, which are also what references call this node's own.
@@ -197,81 +192,4 @@ func tokenFault(text string) string {
 		return "its token is a reference to a map, and may be one to a variable or a file alone"
 	}
 	return ""
-}
-
-// open makes the backend of a spec.
-func (s *Secrets) open(at place, v spec) (Backend, string) {
-	if v.fault != "" {
-		return nil, v.fault
-	}
-	switch v.kind {
-	case kindEnv:
-		return env{v.prefix, s.options.Environ}, ""
-	case kindFile:
-		f := files{folder: s.options.Folder}
-		for part := range strings.SplitSeq(strings.Trim(v.prefix, "/"), "/") {
-			if part != "" {
-				f.below = append(f.below, part)
-			}
-		}
-		return f, ""
-	}
-	options := vaultclient.Options{
-		Address: v.protocol + "://" + net.JoinHostPort(v.host, v.port), Namespace: v.namespace, Roots: s.options.Roots, Attempts: 1,
-		Follows: s.options.listed,
-	}
-	if !v.trusted {
-		options.Reach = far
-	}
-	client, err := vaultclient.New(options)
-	if err == nil {
-		err = vaultclient.CheckPath(v.mount)
-	}
-	if err != nil {
-		return nil, "its address or mount cannot be used: " + failureOf(err)
-	}
-	h := &hcv{client: client, mount: v.mount, v2: v.v2}
-	h.login = func(ctx context.Context) (*vaultclient.Session, error) {
-		if v.kubernetes {
-			return client.Kubernetes(ctx, v.authPath, v.role, s.options.HCV.KubeTokenFile)
-		}
-		token, err := s.token(ctx, at.workspace, v.access)
-		if err != nil {
-			return nil, err
-		}
-		defer token.Wipe()
-		return client.WithToken(token)
-	}
-	return h, ""
-}
-
-// token is what a vault logs in with: it is the caller's to wipe. What it refers to is read now.
-func (s *Secrets) token(ctx context.Context, workspace string, a access) (secret.Bytes, error) {
-	fail := func(text string, err error) error {
-		return &vaultclient.Failure{Step: vaultclient.StepLogin, Text: text, Err: err}
-	}
-	switch {
-	case a.nodes:
-		return secret.Take(copied(s.options.HCV.Token)), nil
-	case !secretref.Meant(a.token):
-		return secret.Take([]byte(a.token)), nil
-	}
-	r, err := secretref.Parse(a.token)
-	if err != nil {
-		return secret.Bytes{}, fail("the vault's token: "+err.Error(), err)
-	}
-	s.mu.Lock()
-	v := s.vaults[place{workspace, r.Place}]
-	s.mu.Unlock()
-	if v == nil || v.backend == nil || v.spec.kind == kindHCV {
-		return secret.Bytes{}, fail("the vault's token is a reference that leads to no vault of variables or files", nil)
-	}
-	found, err := v.backend.Read(ctx, r.Secret, r.Version, []string{r.Field})
-	if err != nil {
-		return secret.Bytes{}, fail("the vault's token: "+coarse(err), err)
-	}
-	if f := found[r.Field]; f.Fault != "" {
-		return secret.Bytes{}, fail("the vault's token: "+f.Fault, errors.New(f.Fault))
-	}
-	return found[r.Field].Value, nil
 }
