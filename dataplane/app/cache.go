@@ -1,8 +1,12 @@
 package app
 
 import (
+	"time"
+
 	"github.com/keepgate/keepgate/dataplane/cachestore"
 	"github.com/keepgate/keepgate/dataplane/localstore"
+	"github.com/keepgate/keepgate/dataplane/plugin/proxycache"
+	"github.com/keepgate/keepgate/dataplane/status"
 	"github.com/keepgate/keepgate/shared/aead"
 )
 
@@ -29,4 +33,21 @@ func (p *plane) eraseCache() error {
 		return p.cache.Erase()
 	}
 	return cachestore.Erase(p.settings.Cache.Folder)
+}
+
+// caching is how much the node keeps of responses.
+func (p *plane) caching() (c status.Cache) {
+	c.Memory, c.Disk, c.Misses = p.cache.Usage()
+	return c
+}
+
+// Cache implements [status.Node].
+func (n node) Cache() status.Cache { return n.front.plane.caching() }
+
+// Kept implements [status.Node].
+func (n node) Kept(key string) (list []any) {
+	for _, one := range proxycache.Look(n.front.plane.cache, key, time.Now().Unix()) {
+		list = append(list, one)
+	}
+	return list
 }

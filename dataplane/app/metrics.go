@@ -20,6 +20,9 @@ func (p *plane) measure() error {
 	if err := p.metrics.Register(status.NewSeals(p.sealing)); err != nil {
 		return fmt.Errorf("metrics of keys: %w", err)
 	}
+	if err := p.metrics.Register(status.NewCaching(p.caching)); err != nil {
+		return fmt.Errorf("metrics of the cache: %w", err)
+	}
 	for _, kind := range p.kinds {
 		for _, collector := range collectors(kind) {
 			if err := p.metrics.Register(collector); err != nil {

@@ -33,6 +33,9 @@ type Node interface {
 	Sealing() Sealing
 	// Vaults are the places that references lead to.
 	Vaults() []Vault
+	// Cache is how much the node keeps of responses, and Kept lists what it keeps by a key, in a form that JSON can show.
+	Cache() Cache
+	Kept(key string) []any
 }
 
 // Handler serves the endpoints. Without upstreams it shows none.
@@ -41,6 +44,7 @@ func Handler(node Node, metrics *Metrics, upstreams *Upstreams) http.Handler {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) { showStatus(w, r, node) })
 	mux.HandleFunc("GET /status/ready", func(w http.ResponseWriter, _ *http.Request) { showReady(w, node) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics.gatherer(node), promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /proxy-cache/{key}", func(w http.ResponseWriter, r *http.Request) { showKept(w, r, node) })
 	upstreams.mount(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		write(w, http.StatusNotFound, map[string]any{"message": "Not found"})
@@ -80,6 +84,7 @@ func showStatus(w http.ResponseWriter, r *http.Request, node Node) {
 		"cluster":            clusterDocument(node.Cluster()),
 		"encryption":         sealingDocument(node.Sealing()),
 		"vaults":             vaultDocuments(node.Vaults()),
+		"cache":              cacheDocument(node.Cache()),
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/keepgate/keepgate/dataplane/cachestore"
 	"github.com/keepgate/keepgate/dataplane/enrol"
 	"github.com/keepgate/keepgate/dataplane/status"
 	"github.com/keepgate/keepgate/shared/memguard"
@@ -25,6 +26,17 @@ func (node) Cluster() enrol.Status                       { return standing() }
 func (node) Sealing() status.Sealing                     { return sealing() }
 func (node) Vaults() []status.Vault {
 	return []status.Vault{{Workspace: "default", Name: "mine", Kind: "hcv", References: 3, Unresolved: 1, Failures: 2, Fault: "the server is sealed: unseal it"}}
+}
+
+func (node) Cache() status.Cache {
+	return status.Cache{Memory: cachestore.Usage{Entries: 2, Bytes: 300, Limit: 1000, Hits: 7}, Disk: &cachestore.Usage{Entries: 5, Hits: 1}, Misses: 4}
+}
+
+func (node) Kept(key string) []any {
+	if key != "known" {
+		return nil
+	}
+	return []any{map[string]any{"status": 200}}
 }
 
 func standing() enrol.Status {
@@ -153,6 +165,38 @@ func TestSealing(t *testing.T) {
 	} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("metrics lack %s", want)
+		}
+	}
+}
+
+func TestTheCache(t *testing.T) {
+	t.Parallel()
+	metrics := status.NewMetrics("id", "1")
+	if err := metrics.Register(status.NewCaching(node{}.Cache)); err != nil {
+		t.Fatal(err)
+	}
+	handler := status.Handler(node{}, metrics, nil)
+	var shown struct {
+		Cache struct {
+			Memory, Disk map[string]int64
+			Misses       int64
+		} `json:"cache"`
+	}
+	if _, body := get(t, handler, "/status"); json.Unmarshal([]byte(body), &shown) != nil || shown.Cache.Memory["bytes"] != 300 || shown.Cache.Disk["hits"] != 1 || shown.Cache.Misses != 4 {
+		t.Errorf("%+v", shown)
+	}
+	if code, body := get(t, handler, "/proxy-cache/known"); code != 200 || body != "{\"data\":[{\"status\":200}],\"key\":\"known\"}\n" {
+		t.Errorf("a key: %d %s", code, body)
+	}
+	if code, _ := get(t, handler, "/proxy-cache/other"); code != 404 {
+		t.Errorf("an unknown key: %d", code)
+	}
+	_, body := get(t, handler, "/metrics")
+	for _, line := range []string{
+		`keepgate_proxy_cache_entries{tier="memory"} 2`, `keepgate_proxy_cache_hits_total{tier="disk"} 1`, `keepgate_proxy_cache_misses_total 4`,
+	} {
+		if !strings.Contains(body, line+"\n") {
+			t.Errorf("metrics lack %s", line)
 		}
 	}
 }
