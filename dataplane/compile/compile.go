@@ -96,7 +96,7 @@ type run struct {
 	built        map[string]service     // services that can be used, by id
 	faults       map[string]string      // services that cannot, by id
 	disabled     map[string]bool        // services that are switched off
-	stores       []any                  // of the workspace's plugins, by number
+	runtime      *plugin.Runtime        // of the workspace
 	scopes       scopes
 }
 
@@ -125,10 +125,11 @@ func (c *Compiler) compile(all Entities) (*table.Table, []Quarantined) {
 		own := *r
 		own.workspace, own.quarantined = workspace, nil
 		shares[workspace] = own.share()
-		own.stores = shares[workspace].stores
+		runtime := plugin.NewRuntime(shares[workspace].consumers, shares[workspace].stores)
+		runtime.Maps = own.mapsOf(workspace)
+		own.runtime = &runtime
 		own.buildServices()
 		own.buildScopes()
-		runtime := plugin.NewRuntime(shares[workspace].consumers, shares[workspace].stores)
 		if workspace == home {
 			t.Plugins, t.Unmatched = runtime, own.scopes.plan("", "", nil)
 		}

@@ -85,7 +85,7 @@ func (r *run) instance(e *entity, m *configv1.Plugin) *plugin.Instance {
 	}
 	if made.fault != "" {
 		r.report("plugins", e.id, m.GetName(), made.fault)
-	} else if lacks := made.instance.Lacks(r.stores); lacks != "" {
+	} else if lacks := made.instance.Lacks(r.runtime); lacks != "" {
 		r.report("plugins", e.id, m.GetName(), lacks)
 	}
 	return made.instance

@@ -71,12 +71,12 @@ func (i *Instance) Name() string { return i.name }
 // SecretParameters are the query parameters that the instance takes secrets from.
 func (i *Instance) SecretParameters() []string { return i.secret }
 
-// Lacks says what the instance does not find in the stores of its workspace, "" when nothing is missing.
-func (i *Instance) Lacks(stores []any) string {
-	if i.lacker == nil || i.number < 0 || i.number >= len(stores) {
+// Lacks says what the instance does not find in its workspace, "" when nothing is missing.
+func (i *Instance) Lacks(on *Runtime) string {
+	if i.lacker == nil {
 		return ""
 	}
-	return i.lacker.Lacks(stores[i.number])
+	return i.lacker.Lacks(on)
 }
 
 // ClientCertificates is what the instance wants of handshakes, nil for nothing.

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/kvm"
 )
 
 // Kind is one plugin.
@@ -128,8 +129,8 @@ type Bodier interface {
 
 // Lacker is an instance that may lack what it looks things up in. It works all the same, which an operator may not see.
 type Lacker interface {
-	// Lacks says what is not in the plugin's store, "" when nothing is missing.
-	Lacks(store any) string
+	// Lacks says what is not there, "" when nothing is missing.
+	Lacks(on *Runtime) string
 }
 
 // Logger is told when everything is done. It must not block, and keeps no view of the exchange.
@@ -143,7 +144,8 @@ type Secretive interface{ SecretParameters() []string }
 // Runtime is what the plugins of one table share. It is read only.
 type Runtime struct {
 	Consumers *Consumers
-	Slots     int // how many slots an exchange needs
+	Maps      *kvm.Maps // of the workspace; nil: there are none
+	Slots     int       // how many slots an exchange needs
 
 	stores []any
 	secret []string

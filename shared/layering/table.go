@@ -120,7 +120,7 @@ func plan() []room {
 
 		{"dataplane/exchange", nil},
 		{"dataplane/jsonobject", []string{"dataplane/exchange"}},
-		{"dataplane/plugin", []string{"dataplane/exchange", "shared/plugins", "shared/schema"}},
+		{"dataplane/plugin", []string{"dataplane/exchange", "dataplane/kvm", "shared/plugins", "shared/schema"}},
 		{"dataplane/kvm", []string{"shared/secretref"}},
 		{"dataplane/cachestore", []string{"shared/aead", "shared/durable", "shared/localkeys"}},
 		{"dataplane/secrets", []string{"shared/secretref", "shared/vaultclient"}},

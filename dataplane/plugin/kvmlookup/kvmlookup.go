@@ -6,6 +6,7 @@ package kvmlookup
 
 import (
 	"errors"
+	"strconv"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -37,7 +38,7 @@ func (k Kind) New(config []byte, env plugin.Env) (any, error) {
 		return nil, errors.New("configuration cannot be decoded")
 	}
 	i := &instance{
-		finders: k.finders, store: env.Store, plugin: env.ID, maps: c.GetMap(), header: c.GetHeader(), missing: c.GetOnMissing(),
+		finders: k.finders, plugin: env.ID, maps: c.GetMap(), header: c.GetHeader(), missing: c.GetOnMissing(),
 		otherwise: c.GetDefaultValue(), refusal: &plugin.Refusal{Status: int(c.GetErrorCode()), Message: c.GetErrorMessage()},
 	}
 	if err := i.check(); err != nil {
@@ -83,7 +84,6 @@ func (i *instance) check() error {
 // instance is one configuration.
 type instance struct {
 	finders      *sync.Pool
-	store        int
 	plugin       string // id of the entity
 	maps, header string // the maps' name; the upstream's header
 	key          source
@@ -103,12 +103,19 @@ func idOf(matched any) string {
 	return ""
 }
 
+// Lacks implements plugin.Lacker. A map may come later, so that its keys are missing until then.
+func (i *instance) Lacks(on *plugin.Runtime) string {
+	if on.Maps.Has(i.maps) {
+		return ""
+	}
+	return "there is no key-value map " + strconv.Quote(i.maps) + " here: all its keys are missing"
+}
+
 // Access implements plugin.Accesser.
 func (i *instance) Access(ex *exchange.Exchange, on *plugin.Runtime) {
 	value, state := "", kvm.Missing
 	if key := i.keyOf(ex); key != "" {
-		maps, _ := on.Store(i.store).(*kvm.Maps)
-		value, state = maps.Look(i.maps, key, kvm.Place{Plugin: i.plugin, Route: idOf(ex.Route), Service: idOf(ex.Service)})
+		value, state = on.Maps.Look(i.maps, key, kvm.Place{Plugin: i.plugin, Route: idOf(ex.Route), Service: idOf(ex.Service)})
 	}
 	ex.Request.Header.DelLoose(i.header) // only now: the key may be in it
 	if state == kvm.Missing {

@@ -1,13 +1,14 @@
 package kvmlookup_test
 
 import (
-	"iter"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/dataplane/kvm"
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	"github.com/keepgate/keepgate/dataplane/plugin/kvmlookup"
 	"github.com/keepgate/keepgate/dataplane/plugin/plugintest"
@@ -21,22 +22,15 @@ func TestWhatCannotBeReadIsNotMissing(t *testing.T) {
 	t.Parallel()
 	kind := kvmlookup.New()
 	id, name, key, value := "m", "m", "there", "v"
-	entities := func(table string) iter.Seq2[string, proto.Message] {
-		return func(yield func(string, proto.Message) bool) {
-			if table == "key_value_maps" {
-				yield(id, &configv1.KeyValueMap{Id: &id, Name: &name})
-				return
-			}
-			yield("e", &configv1.KeyValueEntry{Id: &id, Map: &configv1.Ref{Id: id}, Key: &key, Value: &value})
-		}
-	}
 	for missing, status := range map[string]int{"refuse": 404, "skip": 0, "default": 0} {
 		for _, lost := range []bool{false, true} {
-			store := kind.Store(entities, nil, nil)
+			maps := kvm.New(slices.Values([]*configv1.KeyValueMap{{Id: &id, Name: &name}}),
+				slices.Values([]*configv1.KeyValueEntry{{Id: &id, Map: &configv1.Ref{Id: id}, Key: &key, Value: &value}}))
 			if lost {
-				kind.Lose(store, plugin.Lost{Table: "key_value_entries", Message: &configv1.KeyValueEntry{}, Sure: func(...protoreflect.Name) bool { return false }})
+				maps.Lose(&configv1.KeyValueEntry{}, func(...protoreflect.Name) bool { return false })
 			}
-			runtime := plugin.NewRuntime(nil, []any{store})
+			runtime := plugin.NewRuntime(nil, nil)
+			runtime.Maps = maps
 			made, err := kind.New(plugintest.Config(t, "kvm-lookup", `{"map":"m","header":"X-Value","key_from":"header","key_name":"X-Key","on_missing":"`+missing+`","default_value":"d"}`), plugin.Env{})
 			if err != nil {
 				t.Fatal(err)
