@@ -44,7 +44,7 @@ func appendDecodedBase64(dst []byte, text string) (decoded []byte, ok bool) {
 		}
 		dst, text = dst[:start+blocks*blockBytes], text[blocks*blockDigits:]
 	}
-	if strings.ContainsAny(text, "\r\n") {
+	if strings.IndexByte(text, '\n') >= 0 || strings.IndexByte(text, '\r') >= 0 {
 		return dst, false
 	}
 	dst, err := strictBase64.AppendDecode(dst, []byte(text))
