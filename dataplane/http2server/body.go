@@ -65,7 +65,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.expects {
 		b.expects = false
 		if !s.headed && !s.reset {
-			_ = s.c.put(interim(s.id))
+			_ = s.c.put(s.c.forgetting(interim(s.id)))
 		}
 	}
 	n, err := b.await(p)
@@ -126,9 +126,9 @@ func (b *body) await(p []byte) (int, error) {
 	return n, nil
 }
 
-// widen lets the client send further ahead now that somebody reads, where it has that much. mu is held.
+// widen lets the client send further ahead when somebody reads what is longer than most. mu is held.
 func (s *stream) widen() {
-	if s.window == streamWindow || s.recvDone || s.declared >= 0 && s.declared <= s.recv {
+	if s.window == streamWindow || s.recv > defaultWindow/2 || s.recvDone || s.declared >= 0 && s.declared <= s.recv {
 		return
 	}
 	s.credit += streamWindow - s.window

@@ -15,10 +15,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/http2server/hpack"
 )
 
-var (
-	errOver  = errors.New("the connection is over")
-	errReset = errors.New("the stream was reset")
-)
+var errReset = errors.New("the stream was reset")
 
 // How a connection takes leave, RFC 9113 §6.8.
 const (
@@ -33,6 +30,7 @@ type conn struct {
 	srv        *Server
 	prev, next *conn // guarded by srv.mu
 	nc         net.Conn
+	under      net.Conn        // of TLS; nc without
 	fd         syscall.RawConn // of the socket; nil: the connection never rests
 	tls        *tls.ConnectionState
 	policy     string // that its handshake ran under
@@ -89,7 +87,7 @@ type conn struct {
 type policed interface{ HandshakePolicy() string }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, nc: nc, scheme: "http", send: defaultWindow, takes: defaultWindow, recv: connWindow}
+	c := &conn{srv: s, nc: nc, under: nc, scheme: "http", send: defaultWindow, takes: defaultWindow, recv: connWindow}
 	c.in = wire.Input{Blocks: &s.blocks}
 	c.room.L = &c.mu
 	c.onField = c.list.field
@@ -104,8 +102,8 @@ func newConn(s *Server, nc net.Conn) *conn {
 			_ = t.SetDeadline(time.Time{})
 		}
 		state := t.ConnectionState()
-		c.tls, c.scheme = &state, "https"
-		if p, ok := t.NetConn().(policed); ok {
+		c.tls, c.scheme, c.under = &state, "https", t.NetConn()
+		if p, ok := c.under.(policed); ok {
 			c.policy = p.HandshakePolicy()
 		}
 	}
@@ -220,6 +218,9 @@ func (c *conn) explain(why code) {
 		}
 	}
 }
+
+// cutOff ends the connection without a word: those of TLS could wait for the client.
+func (c *conn) cutOff() { _ = c.under.Close() }
 
 // leave asks the client to go elsewhere. What it sent before it hears so is still served: the answer to the ping tells when.
 func (c *conn) leave() {

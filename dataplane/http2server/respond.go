@@ -100,7 +100,7 @@ func (s *stream) appendHead(w []byte) []byte {
 
 // frameList makes frames of the header list that begins in w after frameHead bytes at start.
 func frameList(w []byte, start int, id uint32, flags uint8) []byte {
-	const most = maxFrame - 1 // a byte may be put before, see withForget
+	const most = maxFrame - 1 // a byte may be put before, see forgetting
 	size := len(w) - start - frameHead
 	if size <= most {
 		putFrame(w[start:], size, frameHeaders, flags|flagEndHeaders, id)

@@ -29,7 +29,8 @@ type Server struct {
 	count int         // guarded by mu
 	timer *time.Timer // guarded by mu: made at the first connection
 	armed bool        // guarded by mu
-	turn  int         // of the sweep; its own
+	slow  bool        // guarded by mu: the timer was set while all rested
+	turn  int         // guarded by mu: sweeps since those that rest were looked at
 	quiet sync.Cond   // on mu: count became 0
 }
 
@@ -100,7 +101,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, func() {
 		for _, c := range s.all() {
-			_ = c.nc.Close()
+			c.cutOff()
 		}
 	})
 	defer stop()
@@ -127,6 +128,8 @@ type ring struct{ head conn }
 
 func (r *ring) init() { r.head.prev, r.head.next = &r.head, &r.head }
 
+func (r *ring) empty() bool { return r.head.next == &r.head }
+
 func (r *ring) add(c *conn) {
 	c.prev, c.next = &r.head, r.head.next
 	c.prev.next, c.next.prev = c, c
@@ -150,4 +153,5 @@ func (s *Server) move(c *conn, to *ring) {
 	defer s.mu.Unlock()
 	c.unlink()
 	to.add(c)
+	s.arm()
 }

@@ -13,24 +13,29 @@ const (
 	aliveWithin = 15 * time.Second // and one with streams under way is given up
 )
 
-// arm starts the timer unless it runs. mu is held.
+// arm starts the timer unless it runs, or runs for a long while and somebody has woken since. mu is held.
 func (s *Server) arm() {
-	if s.armed {
+	if s.armed && !(s.slow && !s.awake.empty()) {
 		return
 	}
 	s.armed = true
+	wait := sweepEvery
+	if s.slow = s.awake.empty(); s.slow {
+		wait *= restTurns
+	}
 	if s.timer == nil {
-		s.timer = time.AfterFunc(sweepEvery, s.sweep)
+		s.timer = time.AfterFunc(wait, s.sweep)
 		return
 	}
-	s.timer.Reset(sweepEvery)
+	s.timer.Reset(wait)
 }
 
 // sweep looks after all connections: who has waited too long for what.
 func (s *Server) sweep() {
 	s.mu.Lock()
-	list := s.awake.appendTo(make([]*conn, 0, 64))
-	if s.turn++; s.turn%restTurns == 0 {
+	list := s.awake.appendTo(nil)
+	if s.turn++; s.turn >= restTurns || len(list) == 0 {
+		s.turn = 0
 		list = s.rest.appendTo(list)
 	}
 	s.mu.Unlock()
@@ -49,7 +54,7 @@ func (c *conn) sweep(now int64) {
 	o := &c.srv.options
 	late := func(since int64, wait time.Duration) bool { return since != 0 && now-since > int64(wait) }
 	if by := c.writeBy.Load(); by != 0 && by < now || late(c.partial.Load(), o.HeadTimeout) {
-		_ = c.nc.Close()
+		c.cutOff()
 		return
 	}
 	heard := c.heard.Load()
@@ -67,7 +72,7 @@ func (c *conn) sweep(now int64) {
 		c.out = appendPing(c.out, 0, []byte(alivePing))
 		c.flushSoon()
 	case heard < c.askedAt && late(c.askedAt, aliveWithin):
-		_ = c.nc.Close()
+		c.cutOff()
 	}
 	if c.fd != nil && !c.resting && late(heard, o.RestAfter) && c.err == nil {
 		c.resting, c.sentRest = true, true

@@ -34,11 +34,8 @@ func (s *stream) write(w []byte, what uint8) error {
 	}
 	if what&isHead != 0 {
 		s.headed = true
-		if c.forget {
-			c.forget = false
-			w = withForget(w)
-		}
 	}
+	w = c.forgetting(w)
 	if what&isEnd != 0 {
 		s.ended = true
 		c.uncount(s)
@@ -56,8 +53,13 @@ func (s *stream) write(w []byte, what uint8) error {
 	return c.put(w)
 }
 
-// withForget puts a change of the table's size before the header list that w begins with.
-func withForget(w []byte) []byte {
+// forgetting puts a change of the table's size before the header list that w begins with, if it does, where the client waits for one.
+// mu is held.
+func (c *conn) forgetting(w []byte) []byte {
+	if !c.forget || len(w) < frameHead || w[3] != frameHeaders {
+		return w
+	}
+	c.forget = false
 	f := parseFrame(w)
 	out := appendFrame(make([]byte, 0, len(w)+1), f.length+1, f.kind, f.flags, f.stream)
 	return append(append(out, hpack.ForgetTable), w[frameHead:]...)
@@ -96,7 +98,7 @@ func (c *conn) flush(w []byte) error {
 		c.mu.Lock()
 		if err != nil && c.err == nil {
 			c.err = err
-			_ = c.nc.Close() // whoever reads ends the rest
+			c.cutOff() // whoever reads ends the rest
 		}
 		if taken && cap(w) <= keepOut && len(c.streams) > 0 {
 			c.spare = w[:0]
@@ -116,7 +118,7 @@ func (c *conn) flushSoon() {
 	if len(c.out) == 0 || c.writing || c.flushing || c.err != nil {
 		if len(c.out) > maxUnheard+maxPending && c.err == nil {
 			c.err = codeCalm
-			_ = c.nc.Close()
+			c.cutOff()
 		}
 		return
 	}

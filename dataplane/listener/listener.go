@@ -2,7 +2,7 @@
 //
 // Sockets are described in Kong's syntax (shared/settings/values). On a socket with PROXY protocol the header comes first; without one the
 // connection is closed. On a TLS socket the certificate and the policy on clients' certificates are chosen by server name through callbacks;
-// ALPN then decides: h2 goes to the standard library's server through a listener fed by a channel, everything else to the HTTP/1.1 engine,
+// ALPN then decides: h2 goes to the HTTP/2 server through a listener fed by a channel, everything else to the HTTP/1.1 engine,
 // in a goroutine whose stack no handshake has grown. On a clear socket with the flag http2 the HTTP/1.1 engine notices HTTP/2's preface and calls
 // [Listener.HandOver]. Requests, routes and consumers are no concern of this package.
 //
@@ -32,7 +32,7 @@ type Native interface {
 	Shutdown(context.Context) error
 }
 
-// Standard is the standard library's server.
+// Standard is the server for HTTP/2: our own, or the standard library's, which may serve HTTP/1.1 too.
 type Standard interface {
 	// Serve accepts until the listener is closed.
 	Serve(net.Listener) error

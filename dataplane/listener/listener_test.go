@@ -15,6 +15,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1"
 	"github.com/keepgate/keepgate/dataplane/http1/std"
+	"github.com/keepgate/keepgate/dataplane/http2server"
 	"github.com/keepgate/keepgate/dataplane/listener"
 	"github.com/keepgate/keepgate/shared/selfsigned"
 	"github.com/keepgate/keepgate/shared/settings/values"
@@ -51,11 +52,10 @@ func start(t *testing.T, native bool, text string, options listener.Options) fix
 	}
 	h := handler{make(chan struct{}), make(chan struct{})}
 	l := listener.New(specs, options)
-	standard := std.New(h, std.Options{})
 	if native {
-		l.Attach(http1.New(h, http1.Options{Preface: l.HandOver}), standard)
+		l.Attach(http1.New(h, http1.Options{Preface: l.HandOver}), http2server.New(h, http2server.Options{}))
 	} else {
-		l.Attach(nil, standard)
+		l.Attach(nil, std.New(h, std.Options{}))
 	}
 	if err := l.Open(t.Context()); err != nil {
 		t.Fatal(err)

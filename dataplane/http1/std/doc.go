@@ -1,5 +1,5 @@
-// Package std serves the same [exchange.Handler] through the standard library's HTTP server: HTTP/2 and h2c always,
-// HTTP/1.1 as the conformance fallback (proxy_http1_engine = std).
+// Package std serves the same [exchange.Handler] through the standard library's HTTP server: HTTP/1.1 and HTTP/2, by
+// ALPN and in clear, as the conformance fallback of our own (proxy_http1_engine = std, proxy_http2_engine = std).
 //
 // The standard server accepts and re-frames some HTTP/1.1 that our own engine refuses (Content-Length beside chunked, bare LF,
 // folded lines); what it passes on is one unambiguous request all the same. Rules on hosts, paths, hop-by-hop fields and trailers
