@@ -308,8 +308,11 @@ func TestViewersSeeNoSecrets(t *testing.T) {
 	g.must(201, "POST", "/consumers/c/key-auth", `{"key":"canary-of-key-auth"}`)
 	g.must(201, "POST", "/consumers/c/jwt", `{"key":"i","secret":"canary-of-jwt-secret-that-is-long"}`)
 	made := g.must(201, "POST", "/certificates", fmt.Sprintf(`{"cert":%q,"key":%q}`, cert, key)).tree(t)
+	g.must(201, "POST", "/key-value-maps", `{"name":"m"}`)
+	g.must(201, "POST", "/key-value-maps/m/entries", `{"key":"k","value":"canary-of-map"}`)
 	viewer, editor := g.user("viewer", "viewer@*"), g.user("editor", "editor@*")
 	paths := []string{"/key-auths", "/consumers/c/key-auth", "/consumers/c/key-auth/canary-of-key-auth", "/jwts", "/certificates", "/certificates/" + id(made)}
+	paths = append(paths, "/key-value-maps/m/entries", "/key-value-maps/m/entries/k", "/key-value-entries")
 	for _, path := range paths {
 		seen := g.as(viewer, "GET", path, "")
 		if seen.status != 200 || strings.Contains(seen.text, "canary") || strings.Contains(seen.text, "PRIVATE") || !strings.Contains(seen.text, "REDACTED") {

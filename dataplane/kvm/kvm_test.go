@@ -132,6 +132,7 @@ func TestWhatIsLost(t *testing.T) {
 		"nothing":                    {func(*kvm.Maps) {}, map[string]kvm.State{"m/k": kvm.Found, "m/lost": kvm.Missing, "n/k": kvm.Found, "o/k": kvm.Missing}},
 		"a map of a name":            {func(m *kvm.Maps) { m.Lose(lostMap, surely(true)) }, map[string]kvm.State{"m/k": kvm.Unreadable, "n/k": kvm.Found, "o/k": kvm.Missing}},
 		"a map of any name":          {func(m *kvm.Maps) { m.Lose(lostMap, surely(false)) }, map[string]kvm.State{"m/k": kvm.Unreadable, "n/k": kvm.Unreadable, "o/k": kvm.Unreadable}},
+		"a map without a name":       {func(m *kvm.Maps) { m.Lose(mapOf("x", "", "", ""), surely(true)) }, map[string]kvm.State{"m/k": kvm.Unreadable, "o/k": kvm.Unreadable}},
 		"an entry":                   {func(m *kvm.Maps) { m.Lose(lostEntry, surely(true)) }, map[string]kvm.State{"m/lost": kvm.Unreadable, "m/k": kvm.Found, "m/x": kvm.Missing, "n/lost": kvm.Missing}},
 		"an entry that is there":     {func(m *kvm.Maps) { m.Lose(entryOf("1", "k", ""), surely(true)) }, map[string]kvm.State{"m/k": kvm.Unreadable}},
 		"an entry of no known map":   {func(m *kvm.Maps) { m.Lose(lostEntry, surely(false)) }, map[string]kvm.State{"m/k": kvm.Found, "m/x": kvm.Unreadable, "n/x": kvm.Unreadable, "o/k": kvm.Missing}},

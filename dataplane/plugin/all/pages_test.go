@@ -193,7 +193,7 @@ func marked(s *schema.Schema, kind plugin.Kind) (list []schema.Field) {
 func marks(s *schema.Schema, kind plugin.Kind) string {
 	list := marked(s, kind)
 	if len(list) == 0 {
-		return "None: no field is encrypted, and none may hold a reference.\n"
+		return "None: no field is encrypted, and none may be a reference.\n"
 	}
 	var b strings.Builder
 	b.WriteString("| field | encrypted wherever it rests | may hold a reference | what a gate gets |\n|---|---|---|---|\n")
