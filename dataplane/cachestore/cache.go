@@ -104,7 +104,7 @@ type Cache struct {
 	mu     sync.Mutex
 	wanted bool              // the disk was asked for; guarded by mu
 	ended  bool              // erased for good; guarded by mu
-	held   map[string][]Mark // by workspace; guarded by mu
+	held   map[string][]Mark // by workspace, of those that were heard of; guarded by mu
 	done   map[string]done   // by the mark's id; guarded by mu
 	wake   chan struct{}     // tells Run of the disk
 }

@@ -22,11 +22,7 @@ func (c *Cache) Hold(workspace string, marks []Mark) {
 	if c.ended {
 		return
 	}
-	if len(marks) == 0 {
-		delete(c.held, workspace)
-	} else {
-		c.held[workspace] = marks
-	}
+	c.held[workspace] = marks
 	c.catchUp()
 }
 
@@ -67,14 +63,15 @@ func (c *Cache) catchUp() {
 	}
 }
 
-// forget drops purges that nobody holds any more and that nothing on the disk is older than. The locks are held.
+// forget drops purges that nobody holds any more and that nothing on the disk is older than. A workspace that was not heard of since the
+// start may still hold its own. The locks are held.
 func (c *Cache) forget(d *disk, present map[string]bool) (forgot bool) {
 	if d != nil && len(c.done) > maxDone {
 		d.options.Log.Warn("proxy-cache: the disk begins anew after many purges", "purges", len(c.done))
 		d.dropAll()
 	}
 	for id, one := range c.done {
-		if !present[id] && (d == nil || !d.olderThan(one.number)) {
+		if _, heard := c.held[one.Workspace]; heard && !present[id] && (d == nil || !d.olderThan(one.number)) {
 			delete(c.done, id)
 			forgot = true
 		}

@@ -20,16 +20,16 @@ import (
 )
 
 const (
-	fileMode        = 0o600
-	segmentPrefix   = "segment-"
-	segmentMagic    = "KGCASG1\n"
-	purgesMagic     = "KGCAPU1\n"
-	cacheLabel      = "keepgate/cachestore/1"
-	plainHead       = 32 + 12 + 8 + 8 + 4
-	maxWrapped      = 1 << 10
-	partHead   byte = 1
-	partValue  byte = 2
-	partPurges byte = 3
+	fileMode           = 0o600
+	segmentPrefix      = "segment-"
+	segmentMagic       = "KGCASG1\n"
+	purgesMagic        = "KGCAPU1\n"
+	cacheLabel         = "keepgate/cachestore/1"
+	plainHead          = 32 + 12 + 8 + 8 + 4
+	maxWrapped         = 1 << 10
+	partHead      byte = 1
+	partValue     byte = 2
+	partPurges    byte = 3
 )
 
 var (

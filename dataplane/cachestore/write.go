@@ -131,7 +131,9 @@ func (d *disk) fail(err error) {
 	d.failing = true
 }
 
-func (d *disk) segmentSize() int64 { return min(max(d.limit/segmentPart, min(minSegment, d.limit/carryPart)), midSegment) }
+func (d *disk) segmentSize() int64 {
+	return min(max(d.limit/segmentPart, min(minSegment, d.limit/carryPart)), midSegment)
+}
 
 // writable returns a segment with room for a value, and makes room on the disk. The lock is held.
 func (d *disk) writable(value int64) (*writing, error) {
