@@ -177,6 +177,8 @@ func (p *plane) forgetKeys() {
 	k.mu.Lock()
 	k.over = true
 	k.mu.Unlock()
+	k.changing.Lock()
+	defer k.changing.Unlock()
 	for _, chosen := range k.Choice().Chosen {
 		chosen.Key.Material().Wipe()
 	}

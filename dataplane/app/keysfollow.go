@@ -92,7 +92,7 @@ func (p *plane) takeAnew(ctx context.Context, hash string) error {
 	if err := p.take(choice); err != nil && k.Choice() != choice {
 		return err
 	} else if err != nil { // they are in use, and what is left to write is tried again
-		p.log.Error("scoped keys are in use, and not all is written again", "error", err)
+		p.log.Error("encryption_keys: scoped keys are in use, and not all is written again", "error", err)
 	}
 	k.mu.Lock()
 	k.hash, k.taken, k.warnings = hash, time.Now(), choice.Warnings
@@ -101,7 +101,7 @@ func (p *plane) takeAnew(ctx context.Context, hash string) error {
 	for _, warning := range choice.Warnings {
 		p.log.Warn("a scoped key", "warning", warning)
 	}
-	p.notice("scoped keys were taken anew", "keys", len(choice.Chosen))
+	p.notice("encryption_keys: scoped keys were taken anew", "keys", len(choice.Chosen))
 	return nil
 }
 
@@ -117,8 +117,8 @@ func (p *plane) settleKeys(hash string, err error, asked bool) {
 	now := k.problem
 	k.mu.Unlock()
 	if now != "" && (asked || now != before) {
-		p.log.Error("scoped keys as they are given now are not in use; going on with those before", "error", now)
+		p.log.Error("encryption_keys: scoped keys as they are given now are not in use; going on with those before", "error", now)
 	} else if now == "" && before != "" {
-		p.log.Info("scoped keys are well again")
+		p.log.Info("encryption_keys: scoped keys are well again")
 	}
 }

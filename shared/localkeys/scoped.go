@@ -58,7 +58,7 @@ func NewScoped(material secret.Bytes) (s *Scoped, err error) {
 func (s *Scoped) ID() string { return hex.EncodeToString(s.id[:]) }
 
 // Same reports whether two keys are the same one.
-func (s *Scoped) Same(other *Scoped) bool { return s.material.Equal(other.material) }
+func (s *Scoped) Same(other *Scoped) bool { return s == other || s.material.Equal(other.material) }
 
 // Material lends the key itself, to remember it under another one.
 func (s *Scoped) Material() secret.Bytes { return s.material }
