@@ -13,8 +13,8 @@ import (
 // passing is what is known of a request from access to log.
 type passing struct {
 	status string
-	key    string          // as it is shown; "" when the request has none
-	name   cachestore.Name // that the response is kept by
+	key    string // as it is shown; "" when the request has none
+	names  names  // of its response
 	began  uint64
 	keeps  bool // the response is wanted
 	strict bool // the request has an Authorization
@@ -35,19 +35,19 @@ func (i *instance) Access(ex *exchange.Exchange, _ *plugin.Runtime) {
 		return
 	}
 	p.began, p.status = i.shared.cache.Began(), statusMiss
-	p.name = i.name(ex, ex.Request.Method)
+	p.names = i.name(ex, ex.Request.Method)
 	if ex.Request.Method == "HEAD" && slices.Contains(i.methods, "GET") {
 		if get := i.name(ex, "GET"); i.serve(ex, p, get, &wants) {
 			return
 		}
 	}
-	if i.serve(ex, p, p.name, &wants) {
+	if i.serve(ex, p, p.names, &wants) {
 		return
 	}
 	i.shared.cache.Missed()
-	p.key = keyText(ex, &p.name)
+	p.key = keyText(ex, &p.names.key)
 	p.keeps = !wants.noStore // RFC 9111 §5.2.1.5; what is there may be used
-	if i.control && wants.onlyIfCached && p.status == statusMiss {
+	if i.control && wants.onlyIfCached {
 		p.keeps = false
 		ex.Answer(504, "", nil) // RFC 9111 §5.2.1.7
 	}
@@ -67,26 +67,26 @@ func (i *instance) asks(ex *exchange.Exchange) bool {
 }
 
 // serve answers with what is kept by a name, if it is there and of use.
-func (i *instance) serve(ex *exchange.Exchange, p *passing, name cachestore.Name, wants *control) bool {
+func (i *instance) serve(ex *exchange.Exchange, p *passing, of names, wants *control) bool {
 	now := ex.Start.Unix()
-	k, found := i.find(ex, name, now)
+	k, found := i.find(ex, of.name, now)
 	if found && k.varies() {
-		var names []string
+		var headers []string
 		for f := k.fields; f.count > 0; {
 			one, _, _ := f.next()
-			names = append(names, one)
+			headers = append(headers, one)
 		}
-		k, found = i.find(ex, i.variant(name, &ex.Request.Header, names), now)
+		k, found = i.find(ex, i.variant(of.name, &ex.Request.Header, headers), now)
 		found = found && !k.varies()
 	}
-	if !found || k.key != name {
+	if !found || k.key != of.key {
 		return false
 	}
 	if !i.fresh(&k, now, wants) {
 		p.status = statusRefresh
 		return false
 	}
-	p.status, p.key = statusHit, keyText(ex, &name)
+	p.status, p.key = statusHit, keyText(ex, &of.key)
 	i.answer(ex, &k, now)
 	return true
 }

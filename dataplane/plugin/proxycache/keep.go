@@ -104,7 +104,7 @@ func ageOf(header *exchange.Header) int64 {
 // head is all of a kept response before its body.
 func (i *instance) head(ex *exchange.Exchange, p *passing, says *control) []byte {
 	r, now := &ex.Response, time.Now()
-	k := kept{status: r.Status, stored: now.Unix(), age: min(ageOf(&r.Header), 1<<31), lifetime: i.ttl, length: -1, key: p.name}
+	k := kept{status: r.Status, stored: now.Unix(), age: min(ageOf(&r.Header), 1<<31), lifetime: i.ttl, length: -1, key: p.names.key}
 	if i.control {
 		k.lifetime = says.lifetime(&r.Header, now)
 	}
@@ -183,10 +183,10 @@ func (i *instance) keep(ex *exchange.Exchange, p *passing, value []byte, names [
 		return
 	}
 	e := cachestore.Entry{
-		Name: p.name, Labels: cachestore.LabelsOf(i.workspace, i.id, p.key), Value: value, Expires: i.storedUntil(&k), Began: p.began,
+		Name: p.names.name, Labels: cachestore.LabelsOf(i.workspace, i.id, p.key), Value: value, Expires: i.storedUntil(&k), Began: p.began,
 	}
 	if len(names) > 0 {
-		varies := kept{flags: flagVaries, key: p.name}
+		varies := kept{flags: flagVaries, key: p.names.key}
 		marker := e
 		marker.Value = varies.appendHead(nil, func(yield func(name, value string) bool) {
 			for _, one := range names {
@@ -194,7 +194,7 @@ func (i *instance) keep(ex *exchange.Exchange, p *passing, value []byte, names [
 			}
 		})
 		i.shared.cache.Keep(&marker, i.disk)
-		e.Name = i.variant(p.name, &ex.Request.Header, names)
+		e.Name = i.variant(p.names.name, &ex.Request.Header, names)
 	}
 	i.shared.cache.Keep(&e, i.disk)
 }

@@ -24,11 +24,17 @@ type parameter struct{ name, text string }
 // identified tells what a matched route is called; those of dataplane/table do.
 type identified interface{ Identity() (id, name string) }
 
-// name is what a response to the request is kept by, were its method that one. Kong's key names the route, the consumer, the method,
-// the path, the parameters and the headers of vary_headers. Beside those it names what else the upstream learns and may answer by:
-// scheme and host, what trusted proxies say of the way, what a plugin has rewritten, and whether there is an Authorization. The
-// plugin's entity is in it, so that two of them share nothing.
-func (i *instance) name(ex *exchange.Exchange, method string) cachestore.Name {
+// names are what a response is asked for by.
+type names struct {
+	key  cachestore.Name // as it is shown, and purged by: the same at every data plane
+	name cachestore.Name // that it is kept by
+}
+
+// name makes the names of a response to the request, were its method that one. The key is made of what Kong's is: the route, the consumer,
+// the method, the path, the parameters and the headers of vary_headers; and of the plugin's entity, so that two of them share nothing. What
+// else the upstream learns and may answer by makes further responses with the same key: scheme and host, what trusted proxies say of
+// the way, what a plugin has rewritten, and whether there is an Authorization.
+func (i *instance) name(ex *exchange.Exchange, method string) (of names) {
 	s, _ := i.shared.scratch.Get().(*scratch)
 	r := &ex.Request
 	s.text = s.text[:0]
@@ -40,20 +46,20 @@ func (i *instance) name(ex *exchange.Exchange, method string) cachestore.Name {
 	s.add(ex.Consumer.ID)
 	s.add(route)
 	s.add(method)
-	s.add(r.SchemeOfClient())
-	s.add(r.Host)
-	if at := len(s.text); i.foldPath {
-		s.add(r.Path)
+	at := len(s.text)
+	if s.add(r.Path); i.foldPath {
 		exchange.Lower(s.text[at+4:]) // not the length
-	} else {
-		s.add(r.Path)
 	}
-	s.add(ex.Rewritten.Path)
-	s.add(ex.Rewritten.Host)
 	s.addParameters(r.RawQuery, i.parameters)
 	for _, header := range i.headers {
 		s.addHeader(&r.Header, header)
 	}
+	of.key = sha256.Sum256(s.text)
+	s.text = append(s.text[:0], of.key[:]...)
+	s.add(r.SchemeOfClient())
+	s.add(r.Host)
+	s.add(ex.Rewritten.Path)
+	s.add(ex.Rewritten.Host)
 	for n := range r.Header.Len() {
 		f := r.Header.At(n)
 		switch {
@@ -64,10 +70,10 @@ func (i *instance) name(ex *exchange.Exchange, method string) cachestore.Name {
 			s.add(f.Value)
 		}
 	}
-	sum := cachestore.Name(sha256.Sum256(s.text))
+	of.name = sha256.Sum256(s.text)
 	clear(s.parameters)
 	i.shared.scratch.Put(s)
-	return sum
+	return of
 }
 
 // describesWay says whether a header is passed on to upstreams when a trusted proxy has sent it, and names no single client.

@@ -18,7 +18,7 @@ import (
 //	age       4    it had when it came, seconds
 //	lifetime  4    seconds from then on
 //	length    8    of a GET's body, -1 when not known: to a HEAD
-//	key      32    the name that it is asked for by
+//	key      32    that it is shown and purged by
 //	fields    2    for each: length 2 and name, length 4 and value
 //	body           the rest
 const (
