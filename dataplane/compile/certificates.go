@@ -30,9 +30,10 @@ func (r *run) serverNames() *table.Certificates {
 		parsed, err := r.parsePair(e)
 		if err != nil {
 			r.report("certificates", e.id, "", err.Error())
-			continue
 		}
-		r.certificates[e.id] = parsed
+		if parsed != nil {
+			r.certificates[e.id] = parsed
+		}
 	}
 	names := map[string][]*tls.Certificate{}
 	for _, e := range r.each("snis") {
@@ -47,10 +48,12 @@ func (r *run) serverNames() *table.Certificates {
 	return table.NewCertificates(names)
 }
 
-// parsePair parses a certificate entity once, and again when a reference of it leads to something else.
+// parsePair parses a certificate entity once, and again when a reference of it leads to something else. A certificate and a
+// key that are replaced one after the other do not fit for a moment: the pair before is returned meanwhile, beside the error.
 func (r *run) parsePair(e *entity) (*parsedPair, error) {
-	if parsed, ok := e.parsed.(*parsedPair); ok && r.asBefore(e.workspace, kvm.Place{}, parsed.uses) {
-		return parsed, nil
+	former, _ := e.parsed.(*parsedPair)
+	if former != nil && r.asBefore(e.workspace, kvm.Place{}, former.uses) {
+		return former, nil
 	}
 	e.parsed = nil
 	m := e.message.(*configv1.Certificate)
@@ -65,7 +68,10 @@ func (r *run) parsePair(e *entity) (*parsedPair, error) {
 		}
 		certificate, err := tls.X509KeyPair([]byte(pair[0]), []byte(pair[1]))
 		if err != nil {
-			return nil, fmt.Errorf("certificate or key cannot be used: %w", plain(err))
+			if former != nil {
+				e.parsed = former
+			}
+			return former, fmt.Errorf("certificate or key cannot be used: %w", plain(err))
 		}
 		parsed.pairs = append(parsed.pairs, &certificate)
 		sum.Write([]byte(pair[0]))

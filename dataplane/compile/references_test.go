@@ -236,12 +236,20 @@ func TestACertificateIsParsedAgainOnlyWhenItsReferencesChange(t *testing.T) {
 		t.Error("it was parsed again")
 	}
 	v.known["{vault://tls/c}"] = two // its key comes later
-	if torn, quarantined := compiler.Compile(c.all); len(quarantined) != 1 || len(torn.Certificates.Lookup("one.test")) != 0 ||
-		!strings.HasPrefix(quarantined[0].Reason, "certificate or key cannot be used") {
-		t.Errorf("a certificate without its key: %v", quarantined)
+	for range 2 {
+		torn, quarantined := compiler.Compile(c.all)
+		if b := torn.Certificates.Lookup("one.test"); len(quarantined) != 1 || len(b) != 1 || b[0] != again.Certificates.Lookup("one.test")[0] ||
+			!strings.HasPrefix(quarantined[0].Reason, "certificate or key cannot be used") {
+			t.Errorf("a certificate whose key comes later: %v", quarantined)
+		}
 	}
 	v.known["{vault://tls/k}"] = twoKey
-	if next, quarantined := compiler.Compile(c.all); len(quarantined) != 0 || len(next.Certificates.Lookup("one.test")) != 1 {
+	next, quarantined := compiler.Compile(c.all)
+	if b := next.Certificates.Lookup("one.test"); len(quarantined) != 0 || len(b) != 1 || b[0] == again.Certificates.Lookup("one.test")[0] {
 		t.Errorf("quarantined %v", quarantined)
+	}
+	delete(v.known, "{vault://tls/k}")
+	if none, quarantined := compiler.Compile(c.all); len(quarantined) != 1 || len(none.Certificates.Lookup("one.test")) != 0 {
+		t.Errorf("without its key: %v", quarantined)
 	}
 }

@@ -30,10 +30,10 @@ func at(t *testing.T, s *vaulttest.Server) Options {
 		t.Fatal(err)
 	}
 	o := Options{
-		Patience: 30 * time.Second, Negative: time.Second, Resurrect: time.Hour,
+		Patience: 30 * time.Second, Negative: time.Hour, Resurrect: time.Hour,
 		HCV: HCV{
 			Protocol: u.Scheme, Host: u.Hostname(), Port: port, Mount: "secret", KV: "v2", AuthMethod: "token", Token: secret.Take([]byte(s.Root)),
-			KubeRole: "gate", KubeAuthPath: "kubernetes", TTL: time.Minute,
+			KubeRole: "gate", KubeAuthPath: "kubernetes", TTL: time.Hour,
 		},
 	}
 	if s.CAFile != "" {
@@ -216,7 +216,6 @@ func TestVaultsFail(t *testing.T) {
 			server := vaulttest.Start(t)
 			server.Put("app", map[string]string{"k": "v", "other": "o"})
 			o := at(t, server)
-			o.HCV.TTL = time.Second
 			s := within(t, o)
 			same(t, asks(t, s, home, none, "{vault://hcv/app/k}"), "v")
 			test.breaks(server)

@@ -23,8 +23,11 @@ func (s *Secrets) Run(ctx context.Context) error {
 		s.mu.Lock()
 		now := time.Now()
 		s.expire(now)
-		s.launch(now)
-		next := s.next(now)
+		next := time.Hour
+		if !s.compiling { // Settle asks, and End wakes us: a secret is to be asked for once, for all of its fields
+			s.launch(now)
+			next = s.next(now)
+		}
 		s.mu.Unlock()
 		timer := time.NewTimer(next)
 		select {
@@ -109,6 +112,9 @@ func (s *Secrets) take(d *document, v *vault, names []string, found map[string]F
 		d.lose(names, coarse(err), now)
 	default:
 		d.fail(names, err, now)
+	}
+	if d.pending() {
+		d.due = now // a field of it was wanted meanwhile
 	}
 }
 

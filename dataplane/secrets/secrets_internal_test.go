@@ -41,6 +41,25 @@ func TestARotationIsNoticed(t *testing.T) {
 	})
 }
 
+// A field that is wanted while the secret is read is asked for as soon as that is done.
+func TestAFieldThatIsWantedMeanwhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "{vault://box/db/user}")
+		w.box.values = map[string]string{"db/user": "u", "db/password": "p"}
+		w.box.hangs = true
+		w.start()
+		w.want("!has not answered yet")
+		w.uses = append(w.uses, "{vault://box/db/password}")
+		w.want("!has not answered yet !has not answered yet")
+		w.box.change(func() { w.box.hangs = false })
+		pass(askPatience + time.Second)
+		w.want("u p")
+		w.uses = append(w.uses, "{vault://box/db/none}")
+		w.want("u p !the secret has no such member")
+	})
+}
+
 func TestAbsentSecretsAreTakenForAbsent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
