@@ -245,6 +245,37 @@ func TestAChangeOfKeysCutShortAnywhere(t *testing.T) {
 	}
 }
 
+// Without the key, and without having remembered it, the store stays as it is until it is given again.
+func TestAStoreUnderAKeyThatIsNowhere(t *testing.T) {
+	t.Parallel()
+	c, prefix := enroltest.New(t), t.TempDir()
+	if err := joinedPlane(t, c, prefix, enrol.Disk{}).store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log := &lines{}
+	if err := keyedPlane(t, prefix, keyFile(t, prefix, 1), log).store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(prefix, "store", "keys")); err != nil {
+		t.Fatal(err)
+	}
+	p := keyedPlane(t, prefix, keyFile(t, prefix, 2), log)
+	if _, holds := p.applier.Held(); holds || p.store.Report().Status != localstore.Unopenable || !strings.Contains(string(log.bytes()), "sealed by a scoped key that is given nowhere") {
+		t.Errorf("%+v\n%s", p.store.Report(), log.bytes())
+	}
+	if !p.lookAtKeys(t.Context(), false) || p.sealing().Left == 0 || p.sealing().Migration != "running" {
+		t.Errorf("%+v", p.sealing())
+	}
+	if err := p.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p = keyedPlane(t, prefix, keyFile(t, prefix, 1), log)
+	mustHold(t, "with the key again", p, 3)
+	if err := p.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The keys that were remembered follow the node's own key, and go with it.
 func TestScopedKeysAndMembership(t *testing.T) {
 	t.Parallel()

@@ -27,19 +27,6 @@ type holder struct {
 	given []localstore.Remembered
 }
 
-func scopedKey(t testing.TB, fill byte) *localkeys.Scoped {
-	s, err := localkeys.NewScoped(secret.Take(bytes.Repeat([]byte{fill}, 32)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func record(t testing.TB, fill byte) localstore.Remembered {
-	s := scopedKey(t, fill)
-	return localstore.Remembered{ID: s.ID(), Material: s.Material()}
-}
-
 func (h *holder) Own() localstore.Keys { return h.own }
 
 func (h *holder) Ring(remembered []localstore.Remembered) (localstore.Keys, []localstore.Remembered, error) {
