@@ -55,6 +55,7 @@ func sections() []section {
 		{"size", sizeFigures},
 		{"proxy", proxyFigures},
 		{"peers", peerFigures},
+		{"cache", cacheFigures},
 		{"idle", idleFigures},
 		{"change", changeFigures},
 		{"environments", environmentFigures},
@@ -65,7 +66,7 @@ func sections() []section {
 
 func main() {
 	out := flag.String("json", "", "also write the figures to this file")
-	only := flag.String("only", "", "run only these sections, as code,proxy: code, kms, wrap, size, proxy, peers, idle, change, environments, apply, reencrypt")
+	only := flag.String("only", "", "run only these sections, as code,proxy: code, kms, wrap, size, proxy, peers, cache, idle, change, environments, apply, reencrypt")
 	grpcAddress := flag.String("serve-grpc", "", "be the gRPC service behind the proxies, at this address; for the program itself")
 	flag.Parse()
 	if *grpcAddress != "" {
