@@ -198,6 +198,9 @@ key_value_maps:
 	if a := e.push("", strings.Replace(file, "environment: prod", "environment: none", 1)); a.status != 400 || !strings.Contains(a.text, "none") {
 		t.Errorf("an environment that is not there: %d %s", a.status, a.text)
 	}
+	if a := e.push("?dry_run=true", strings.Replace(file, `value: "1"`, `value: CANARY`, 1)); !strings.Contains(a.text, `"name":"a/b","fields":["value"]`) || strings.Contains(a.text, "CANARY") {
+		t.Errorf("what a file would change: %d %s", a.status, a.text)
+	}
 	without := file[:strings.Index(file, "key_value_maps:\n")]
 	if a := e.push("", without); a.status != 201 {
 		t.Fatalf("%d %s", a.status, a.text)

@@ -246,5 +246,8 @@ func (p *plan) entry(action Action, e *schema.Entity, id string, m proto.Message
 	if f := e.Field(e.EndpointKey); f != nil && !f.Encrypted {
 		entry.Name = text(m, f.Name)
 	}
+	if e.Table == tableEntries {
+		entry.Name = text(m, "key")
+	}
 	return entry
 }

@@ -10,7 +10,10 @@ import (
 	"github.com/keepgate/keepgate/shared/schema"
 )
 
-const tableMaps = "key_value_maps"
+const (
+	tableMaps    = "key_value_maps"
+	tableEntries = "key_value_entries"
+)
 
 // mapNamed finds the key-value map that a name means by itself, which maps of several scopes may have: the organisation's, or
 // else the only one. Below what a map belongs to its name suffices.

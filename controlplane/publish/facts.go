@@ -76,6 +76,8 @@ func (w *wire) facts(row record.Row, entity proto.Message, before *selection.Row
 		refersTo(m.ProtoReflect(), facts)
 	case *configv1.KeyValueMap:
 		facts.Name = m.GetName()
+	case *configv1.KeyValueEntry:
+		facts.Name = m.GetKey()
 	case *configv1.Vault:
 		facts.Name = m.GetPrefix()
 	}

@@ -26,7 +26,10 @@ func TestKeys(t *testing.T) {
 		`literal,key_name: a/b`:  {{"/", nil, "1"}},
 		`literal,key_name: none`: {{"/", nil, ""}},
 		`header,key_name: X-Key`: {
-			{"/", []string{"x-key", "a/b"}, "1"}, {"/", nil, ""}, {"/", []string{"X-Key", "a/b", "X-Key", "c"}, ""}, {"/", []string{"X-Key", ""}, ""},
+			{"/", []string{"x-key", "a/b"}, "1"},
+			{"/", nil, ""},
+			{"/", []string{"X-Key", "a/b", "X-Key", "c"}, ""},
+			{"/", []string{"X-Key", ""}, ""},
 			{"/", []string{"X-Key", "A/B"}, ""},
 		},
 		`header,key_name: X-Value`: {{"/", []string{"X-Value", "c"}, "2"}}, // what it becomes may hold it
