@@ -10,7 +10,7 @@ import (
 type Proxy struct {
 	Listen            values.Listen   `key:"proxy_listen" default:"0.0.0.0:8000 reuseport backlog=16384, 0.0.0.0:8443 http2 ssl reuseport backlog=16384" help:"Where clients connect. With proxy_protocol every connection must begin with such a header; it counts from trusted_ips."`
 	HTTP1Engine       string          `key:"proxy_http1_engine" default:"native" oneof:"native|std" help:"Which HTTP/1.1 server is used: Keepgate's own, or the standard library's as a slow fallback."`
-	HTTP2Engine       string          `key:"proxy_http2_engine" default:"std" oneof:"native|std" help:"Which HTTP/2 server is used: Keepgate's own, or the standard library's, which costs several times as much; with proxy_http1_engine = std always the latter."`
+	HTTP2Engine       string          `key:"proxy_http2_engine" default:"native" oneof:"native|std" help:"Which HTTP/2 server is used: Keepgate's own, or the standard library's, which costs several times as much; with proxy_http1_engine = std always the latter."`
 	SSLCert           []string        `key:"ssl_cert" path:"file" help:"The certificates served where no SNI matches (PEM files); without one a self-signed one is made at the first start."`
 	SSLKey            []string        `key:"ssl_cert_key" path:"file" help:"The private keys of ssl_cert, in the same order (PEM files)."`
 	SSLCipherSuite    string          `key:"ssl_cipher_suite" default:"intermediate" oneof:"modern|intermediate|old" help:"Mozilla's recommendation that clients' TLS follows: modern speaks TLS 1.3 alone; old adds the CBC suites of TLS 1.2."`
