@@ -295,8 +295,9 @@ func (d *disk) load(purges map[string]done, known bool) (newest uint64) {
 
 // scan indexes a segment as far as it can be read.
 func (d *disk) scan(s *segment, purges map[string]done) (newest uint64) {
+	w := window{of: s.file}
 	for at := int64(s.begin); ; {
-		head, err := s.readHead(at)
+		head, err := s.headIn(&w, at)
 		if err != nil {
 			return newest
 		}

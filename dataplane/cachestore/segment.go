@@ -200,15 +200,51 @@ func (s *segment) record(offset int64, h head, value []byte) []byte {
 func (s *segment) recordSize(value int) int64 { return int64(s.headSize() + value + s.overhead) }
 
 func (s *segment) readHead(at int64) (head, error) {
-	sealed := make([]byte, s.headSize())
-	if _, err := s.file.ReadAt(sealed, at); err != nil {
-		return head{}, err
-	}
-	plain, err := s.box.Open(nil, sealed, s.bindHead(nil, at))
+	w := window{of: s.file}
+	return s.headIn(&w, at)
+}
+
+// headIn reads a head through a window.
+func (s *segment) headIn(w *window, at int64) (head, error) {
+	sealed, err := w.at(at, s.headSize())
 	if err != nil {
 		return head{}, err
 	}
-	return decodeHead(plain)
+	w.bound = s.bindHead(w.bound[:0], at)
+	if w.plain, err = s.box.Open(w.plain[:0], sealed, w.bound); err != nil {
+		return head{}, err
+	}
+	return decodeHead(w.plain)
+}
+
+// window reads a file ahead where what is asked for lies close together.
+type window struct {
+	of           io.ReaderAt
+	bytes        []byte
+	start, last  int64 // of bytes, and where something was asked for last
+	plain, bound []byte
+}
+
+const windowSize = 64 << 10
+
+func (w *window) at(offset int64, n int) ([]byte, error) {
+	if from := offset - w.start; from >= 0 && from+int64(n) <= int64(len(w.bytes)) {
+		w.last = offset
+		return w.bytes[from : from+int64(n)], nil
+	}
+	want := n
+	if w.last > 0 && offset-w.last < windowSize/4 {
+		want = windowSize
+	}
+	if cap(w.bytes) < want {
+		w.bytes = make([]byte, want)
+	}
+	got, err := w.of.ReadAt(w.bytes[:want], offset)
+	w.bytes, w.start, w.last = w.bytes[:got], offset, offset
+	if got < n {
+		return nil, err
+	}
+	return w.bytes[:n], nil
 }
 
 // openSegment returns nil when the file is no segment that this node's key opens.
