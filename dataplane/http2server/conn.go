@@ -108,6 +108,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 		}
 	}
 	c.fd = socketOf(nc)
+	c.out, c.said = greeting(&s.options), true // before anybody can say something else
 	return c
 }
 
@@ -138,7 +139,6 @@ func addrPort(a net.Addr) netip.AddrPort {
 
 // serve runs the connection to its end.
 func (c *conn) serve() {
-	c.greet()
 	err := c.read()
 	c.abandon(err)
 	if why, ok := err.(code); ok {
@@ -155,20 +155,12 @@ func (c *conn) serve() {
 	}
 }
 
-// greet says our settings, RFC 9113 §3.4, and how much we take.
-func (c *conn) greet() {
-	o := &c.srv.options
-	w := appendFrame(nil, 2*settingSize, frameSettings, 0, 0)
+// greeting is our settings, RFC 9113 §3.4, and how much we take.
+func greeting(o *Options) []byte {
+	w := appendFrame(make([]byte, 0, 64), 2*settingSize, frameSettings, 0, 0)
 	w = appendSetting(w, settingStreams, uint32(o.MaxStreams))
 	w = appendSetting(w, settingFields, uint32(o.MaxHeadBytes))
-	w = appendWindow(w, 0, connWindow-defaultWindow)
-	c.mu.Lock()
-	c.out = append(c.out, w...)
-	c.mu.Unlock()
-	c.said = true
-	if c.srv.draining.Load() {
-		c.leave()
-	}
+	return appendWindow(w, 0, connWindow-defaultWindow)
 }
 
 // abandon ends everything that is under way: the client has gone, or may as well have.

@@ -124,21 +124,23 @@ func TestHeaderFloods(t *testing.T) {
 // Clients that take nothing, or nothing of one stream, or say nothing, do not hold what they have for ever.
 func TestStalls(t *testing.T) {
 	t.Parallel()
+	// Each case has but one short timeout: on a busy machine the others must not come first.
 	const short = 300 * time.Millisecond
-	options := http2server.Options{
-		WriteTimeout: short, BodyTimeout: short, IdleTimeout: short, MinBodyRate: 1000, RestAfter: short / 4,
-	}
+	writes := http2server.Options{WriteTimeout: 2 * time.Second, RestAfter: short}
+	bodies := http2server.Options{BodyTimeout: short, MinBodyRate: 1000, RestAfter: short / 4}
+	idles := http2server.Options{IdleTimeout: short, RestAfter: short / 4}
 	no := http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}
 	for name, test := range map[string]struct {
+		options  http2server.Options
 		settings []http2.Setting
 		say      func(r *raw)
 		want     string
 	}{
-		"no window":           {[]http2.Setting{no}, func(r *raw) { r.open(1, true, request("GET", "/large")...) }, "head 1 200, reset 1 CANCEL"},
-		"no window, a stream": {[]http2.Setting{no}, func(r *raw) { r.open(1, true, request("GET", "/endless")...) }, "head 1 200, reset 1 CANCEL"},
-		"a window that ends":  {nil, func(r *raw) { r.open(1, true, request("GET", "/large")...) }, "head 1 200, reset 1 CANCEL"},
-		"a body that is late": {nil, func(r *raw) { r.open(1, false, request("POST", "/echo")...) }, "head 1 408, end 1, reset 1 NO_ERROR"},
-		"a body that drips": {nil, func(r *raw) {
+		"no window":           {writes, []http2.Setting{no}, func(r *raw) { r.open(1, true, request("GET", "/large")...) }, "head 1 200, reset 1 CANCEL"},
+		"no window, a stream": {writes, []http2.Setting{no}, func(r *raw) { r.open(1, true, request("GET", "/endless")...) }, "head 1 200, reset 1 CANCEL"},
+		"a window that ends":  {writes, nil, func(r *raw) { r.open(1, true, request("GET", "/large")...) }, "head 1 200, reset 1 CANCEL"},
+		"a body that is late": {bodies, nil, func(r *raw) { r.open(1, false, request("POST", "/echo")...) }, "head 1 408, end 1, reset 1 NO_ERROR"},
+		"a body that drips": {bodies, nil, func(r *raw) {
 			r.open(1, false, request("POST", "/echo", "content-length", "100000")...)
 			go func() {
 				for range 1000 {
@@ -147,9 +149,9 @@ func TestStalls(t *testing.T) {
 				}
 			}()
 		}, "head 1 408, end 1, reset 1 NO_ERROR"},
-		"no request": {nil, func(*raw) {}, "bye NO_ERROR, closed"},
-		"no more":    {nil, func(r *raw) { r.open(1, true, request("GET", "/")...) }, "head 1 200, end 1, bye NO_ERROR, closed"},
-		"a call waits": {nil, func(r *raw) {
+		"no request": {idles, nil, func(*raw) {}, "bye NO_ERROR, closed"},
+		"no more":    {http2server.Options{IdleTimeout: 2 * time.Second}, nil, func(r *raw) { r.open(1, true, request("GET", "/")...) }, "head 1 200, end 1, bye NO_ERROR, closed"},
+		"a call waits": {bodies, nil, func(r *raw) {
 			r.open(1, false, request("POST", "/echo", "content-type", "application/grpc")...)
 			go func() {
 				time.Sleep(3 * short)
@@ -159,7 +161,7 @@ func TestStalls(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := greeted(t, start(t, newAnswers(), options), test.settings...)
+			r := greeted(t, start(t, newAnswers(), test.options), test.settings...)
 			test.say(r)
 			for _, want := range strings.Split(test.want, ", ") {
 				if got := r.next(); got != want {
@@ -171,7 +173,7 @@ func TestStalls(t *testing.T) {
 	t.Run("nothing is read", func(t *testing.T) {
 		t.Parallel()
 		handler := newAnswers()
-		r := greeted(t, start(t, handler, options), http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
+		r := greeted(t, start(t, handler, writes), http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
 		_ = r.WriteWindowUpdate(0, 1<<30)
 		_ = r.nc.(*net.TCPConn).SetReadBuffer(4096)
 		r.open(1, true, request("GET", "/endless")...)

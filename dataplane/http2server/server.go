@@ -76,6 +76,10 @@ func (s *Server) ServeConn(nc net.Conn) {
 			s.quiet.Broadcast()
 		}
 	}()
+	if s.draining.Load() {
+		_ = nc.Close()
+		return
+	}
 	c.serve()
 }
 
