@@ -48,7 +48,7 @@ type References struct {
 	HCVTTL        time.Duration `key:"vault_hcv_ttl" default:"60s" unit:"s" min:"1s" help:"How long a value is used before it is asked for again."`
 	NegativeTTL   time.Duration `key:"vault_hcv_neg_ttl" default:"10s" unit:"s" min:"0s" help:"How long a secret that is not there is taken for absent."`
 	ResurrectTTL  time.Duration `key:"vault_hcv_resurrect_ttl" default:"24h" unit:"s" min:"0s" help:"How long a value goes on being used while it cannot be asked for; 0 means for ever."`
-	Hosts         []string      `key:"vault_hosts" help:"The hosts that vault entities may name, as vault.example or *.vault.example; empty means any."`
+	Hosts         []string      `key:"vault_hosts" help:"The hosts that vault entities may name, as vault.example or *.vault.example; empty means any that do not lead to this machine, its link or where a cloud gives out credentials."`
 }
 
 // Cache is where the plugin proxy-cache keeps responses.
