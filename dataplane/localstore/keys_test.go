@@ -132,21 +132,16 @@ func TestARotationCutShortAnywhere(t *testing.T) {
 	crash := func(what string) {
 		for _, powerLost := range []bool{false, true} {
 			dir := d.lay(t, powerLost)
-			for range 2 {
-				now := given[crashes%len(given)]
-				crashes++
-				again := hastily(held(t, now))
-				copied := folderOf(t, files(t, dir))
-				s, state, err := localstore.Open(copied, again)
-				if err != nil {
-					t.Fatalf("%s: %v", what, err)
-				}
-				if r := s.Report(); len(r.Damage) > 0 || state.Version < last {
-					t.Fatalf("%s, power lost %v, key %d: version %d of at least %d, %+v", what, powerLost, now, state.Version, last, r)
-				}
-				s.Close()
-				os.RemoveAll(copied)
+			now := given[crashes%len(given)]
+			crashes++
+			s, state, err := localstore.Open(dir, hastily(held(t, now)))
+			if err != nil {
+				t.Fatalf("%s: %v", what, err)
 			}
+			if r := s.Report(); len(r.Damage) > 0 || state.Version < last {
+				t.Fatalf("%s, power lost %v, key %d: version %d of at least %d, %+v", what, powerLost, now, state.Version, last, r)
+			}
+			s.Close()
 			os.RemoveAll(dir)
 		}
 	}
@@ -246,11 +241,13 @@ func TestEveryFlippedByteOfRememberedKeys(t *testing.T) {
 			t.Fatalf("byte %d: %s", at, diff)
 		}
 		s.Close()
-		again, _, err := localstore.Open(damaged, hastily(held(t, 6))) // they were remembered again
-		if err != nil || again.Report().Status != localstore.Whole {
-			t.Fatalf("byte %d: %v", at, err)
+		if at%8 == 0 {
+			again, _, err := localstore.Open(damaged, hastily(held(t, 6))) // they were remembered again
+			if err != nil || again.Report().Status != localstore.Whole {
+				t.Fatalf("byte %d: %v", at, err)
+			}
+			again.Close()
 		}
-		again.Close()
 		os.RemoveAll(damaged)
 	}
 }
