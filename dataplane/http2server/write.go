@@ -77,13 +77,14 @@ func (c *conn) put(w []byte) error {
 	if c.writing {
 		return nil
 	}
-	return c.flush(w)
+	return c.flush(w, true)
 }
 
-// flush writes w, and then what waits. mu is held, but not while bytes are written; nobody else writes.
-func (c *conn) flush(w []byte) error {
+// flush writes w, or what waits, and then what came meanwhile. mu is held, but not while bytes are written; nobody else writes. Once leaves
+// what came meanwhile to the crew: who has a request to finish could be kept for ever by others' streams.
+func (c *conn) flush(w []byte, once bool) error {
 	c.writing = true
-	for c.err == nil {
+	for first := true; c.err == nil && (first || !once); first = false {
 		taken := w == nil
 		if taken {
 			if len(c.out) == 0 {
@@ -107,6 +108,7 @@ func (c *conn) flush(w []byte) error {
 		c.room.Broadcast()
 	}
 	c.writing = false
+	c.flushSoon()
 	c.settle()
 	c.room.Broadcast()
 	return c.err
@@ -132,7 +134,7 @@ func (c *conn) run() {
 	defer c.mu.Unlock()
 	c.flushing = false
 	if !c.writing && len(c.out) > 0 && c.err == nil {
-		_ = c.flush(nil)
+		_ = c.flush(nil, false)
 	}
 	c.settle()
 	c.room.Broadcast()
