@@ -57,7 +57,6 @@ type Room interface{ Bytes(n int) []byte }
 type tier interface {
 	find(name *Name, now int64, room Room) (value []byte, labels Labels, expires int64)
 	keep(e *Entry)
-	remove(name *Name)
 	purge(l Labels)
 	each(l Labels, now int64, visit func(value []byte) bool)
 	usage() Usage
@@ -178,14 +177,6 @@ func (c *Cache) Keep(e *Entry, onDisk bool) {
 	c.memory.keep(e)
 	if d := c.disk.Load(); onDisk && d != nil {
 		d.keep(e)
-	}
-}
-
-// Remove drops one value.
-func (c *Cache) Remove(name *Name) {
-	c.memory.remove(name)
-	if d := c.disk.Load(); d != nil {
-		d.remove(name)
 	}
 }
 

@@ -195,16 +195,6 @@ func (d *disk) drop(shard *indexShard, key short) {
 	d.entries.Add(^uint64(0))
 }
 
-func (d *disk) remove(name *Name) {
-	key := shortOf(name)
-	shard := d.shardOf(key)
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	if _, found := shard.slots[key]; found {
-		d.drop(shard, key)
-	}
-}
-
 func (d *disk) purge(l Labels) { d.dropWhere(func(s slot) bool { return l.covers(s.labels) }) }
 
 func (d *disk) dropWhere(which func(slot) bool) {

@@ -136,15 +136,6 @@ func (s *memoryShard) front(i *item) {
 	i.prev.next, i.next.prev = i, i
 }
 
-func (m *memory) remove(name *Name) {
-	s := m.shard(name)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if i := s.items[*name]; i != nil {
-		m.drop(s, i)
-	}
-}
-
 func (m *memory) purge(l Labels) { m.dropWhere(func(i *item) bool { return l.covers(i.labels) }) }
 
 // sweep drops what is of no use any more.

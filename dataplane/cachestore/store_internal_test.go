@@ -89,11 +89,6 @@ func TestContract(t *testing.T) {
 		if got, _ := c.Find(&name, true, time.Now().Unix()+1000, nil); got != nil {
 			t.Errorf("what is over is found: %q", got)
 		}
-		keep(c, "a", l, []byte("three"))
-		c.Remove(&name)
-		if got := find(c, "a"); got != nil {
-			t.Errorf("what was removed is found: %q", got)
-		}
 	})
 }
 
