@@ -195,6 +195,9 @@ func TestDifferential(t *testing.T) {
 		if random.IntN(5) == 0 {
 			s.trailers = slices.Clone(pick(trailers))
 		}
+		if at := slices.Index(s.fields, "content-length"); at >= 0 && s.fields[at+1] == "0" {
+			s.body, s.trailers = "", nil // a request that says so is served before what follows can be looked at
+		}
 		reading, answer := heard(t, native, ours, s)
 		want, theirAnswer := heard(t, standard, theirs, s)
 		switch {
