@@ -93,9 +93,10 @@ func (d *document) drop() {
 	}
 }
 
-// expires is when values are not used any longer that could not be asked for again; zero: never.
+// expires is when values are not used any longer that could not be asked for again; zero: never. While its vault fails one
+// question stands for all, so that most are not put.
 func (d *document) expires() time.Time {
-	if !d.failing || !d.has() || d.resurrect <= 0 || d.ttl <= 0 {
+	if !d.failing && d.vault.fails == 0 || !d.has() || d.resurrect <= 0 || d.ttl <= 0 {
 		return time.Time{}
 	}
 	return d.fetched.Add(d.ttl + d.resurrect)

@@ -50,7 +50,8 @@ func (s *Secrets) forget(at place) {
 	}
 }
 
-// follow keeps a vault as it is, or asks it in another way from now on: what is known of it stays, and is asked for again.
+// follow keeps a vault as it is, or asks it in another way from now on: what is known of it stays, and is asked for again. Of a
+// vault that cannot be asked any more nothing is known any more.
 func (s *Secrets) follow(at place, is spec) {
 	v := s.vaults[at]
 	if v != nil && v.spec.access == is.access && v.spec.fault == is.fault {
@@ -68,7 +69,12 @@ func (s *Secrets) follow(at place, is spec) {
 	s.close(v)
 	next.failures, next.lastSuccess = v.failures, v.lastSuccess
 	for k, d := range s.documents {
-		if k.at == at {
+		switch {
+		case k.at != at:
+		case next.backend == nil:
+			d.drop()
+			delete(s.documents, k)
+		default:
 			d.vault, d.due = next, time.Now()
 		}
 	}
@@ -188,7 +194,7 @@ func (s *Secrets) End() {
 				delete(d.fields, name)
 			}
 		}
-		if again := d.fetched.Add(d.ttl); !d.fetched.IsZero() && d.ttl > 0 && (d.due.IsZero() || d.due.After(again)) {
+		if again := d.fetched.Add(d.ttl); d.has() && !d.failing && d.ttl > 0 && (d.due.IsZero() || d.due.After(again)) {
 			d.due = again // a shorter time than before
 		}
 	}

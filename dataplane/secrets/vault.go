@@ -66,6 +66,9 @@ type access struct {
 // times are how long what is known counts; see the package doc.
 type times struct{ ttl, negative, resurrect time.Duration }
 
+// shortestTTL keeps a vault of the configuration from having this node ask all the time.
+const shortestTTL = time.Second
+
 // own is what a vault of this node itself is.
 func (o Options) own(kind string) spec {
 	s := spec{kind: kind, times: times{o.TTL, o.TTL, o.Resurrect}}
@@ -93,6 +96,9 @@ func (o Options) of(workspace string, m *configv1.Vault) spec {
 		if seconds != nil && *seconds >= 0 && *seconds <= 100_000_000 {
 			*into = time.Duration(*seconds * float64(time.Second))
 		}
+	}
+	if s.ttl > 0 {
+		s.ttl = max(s.ttl, shortestTTL)
 	}
 	switch m.GetName() {
 	case kindEnv:
