@@ -132,8 +132,9 @@ func (l *Lease) left(now time.Time) time.Duration {
 	if !l.begun {
 		return 0
 	}
-	l.latest = later(l.latest, wall(now))
-	return max(0, l.period-max(l.spent+now.Sub(l.since), l.latest.Sub(l.contact)))
+	ran := l.spent + now.Sub(l.since)
+	l.latest = later(later(l.latest, wall(now)), l.contact.Add(ran)) // a clock that was set back shows nothing of what went by since
+	return max(0, l.period-max(ran, l.latest.Sub(l.contact)))
 }
 
 // Run tells turn when the lease ends and when it begins again, and keeps the record. turn is called with whether it has

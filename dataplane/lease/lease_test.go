@@ -164,6 +164,25 @@ func TestARestartDoesNotProlong(t *testing.T) {
 	})
 }
 
+// A clock that was set back far is behind the latest time it has shown for long: what goes by meanwhile counts all the same.
+func TestARestartDoesNotProlongWithAClockThatWasSetBack(t *testing.T) {
+	t.Parallel()
+	r := record(t)
+	synctest.Test(t, func(t *testing.T) {
+		put(t, r, time.Now().Add(24*time.Hour), time.Now().Add(24*time.Hour))
+		for _, want := range []time.Duration{40 * time.Minute, 20 * time.Minute, 0} {
+			l := open(r, time.Hour)
+			_, stop := run(t, l)
+			time.Sleep(20 * time.Minute)
+			synctest.Wait()
+			stop()
+			if left := open(r, time.Hour).Left(); left != want {
+				t.Errorf("%v left after a restart, want %v", left, want)
+			}
+		}
+	})
+}
+
 // TestARecordIsWrittenWhileThereIsNoLink: else a clock that is set back during an outage would give that time again.
 func TestARecordIsWrittenWhileThereIsNoLink(t *testing.T) {
 	t.Parallel()
