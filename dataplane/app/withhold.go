@@ -39,8 +39,8 @@ func (w *withholding) secret(table string) bool {
 	return !known || entity.DataClass != schemav1.DataClass_DATA_CLASS_CONTRACT
 }
 
-// of is an entity without its secrets: only what says where it belongs is left of a secret, and of a plugin that needs
-// one, what says where it runs.
+// of is an entity without its secrets: only what says where it belongs is left of a secret; of a plugin that needs
+// one, what says where it runs, and a configuration that holds none.
 func (w *withholding) of(e compile.Entity) compile.Entity {
 	switch {
 	case e.Locked:
@@ -60,16 +60,19 @@ func (w *withholding) of(e compile.Entity) compile.Entity {
 	return e
 }
 
-// plugin says whether a plugin needs a secret, and is its entity without the configuration.
+// plugin says whether a plugin needs a secret, and is its entity without those in the configuration.
 func (w *withholding) plugin(body []byte) (readable []byte, needs bool) {
 	var m configv1.Plugin
 	if proto.Unmarshal(body, &m) != nil {
 		return body, false // it closes what it is for anyway
 	}
-	if !w.checking[m.GetName()] && !w.refers(m.GetName(), m.GetConfig()) {
+	refers := w.refers(m.GetName(), m.GetConfig())
+	if !w.checking[m.GetName()] && !refers {
 		return body, false
 	}
-	m.Config = nil
+	if refers {
+		m.Config = nil
+	} // else it says which parameters hold secrets, that logs must not show
 	readable, err := proto.MarshalOptions{Deterministic: true}.Marshal(&m)
 	return readable, err == nil
 }

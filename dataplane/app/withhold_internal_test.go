@@ -43,23 +43,25 @@ func TestWhatIsWithheld(t *testing.T) {
 		kind     string
 		body     proto.Message
 		withheld bool
+		names    bool // parameters are left of its configuration
 	}{
-		"a route":              {"routes", &configv1.Route{Id: proto.String("r"), Name: proto.String("n")}, false},
-		"a service":            {"services", &configv1.Service{Id: proto.String("s")}, false},
-		"a consumer":           {"consumers", &configv1.Consumer{Id: proto.String("c")}, false},
-		"a credential":         {"jwt_secrets", &configv1.JwtSecret{Id: proto.String("j"), Secret: proto.String(kept)}, true},
-		"a certificate":        {"certificates", &configv1.Certificate{Id: proto.String("c"), Key: proto.String(kept)}, true},
-		"an entry of a map":    {"key_value_entries", &configv1.KeyValueEntry{Id: proto.String("e"), Value: proto.String(kept)}, true},
-		"something unknown":    {"secrets_of_tomorrow", &configv1.JwtSecret{Id: proto.String("j"), Secret: proto.String(kept)}, true},
-		"a plugin that checks": {"plugins", configured(t, "key-auth", &pluginv1.KeyAuth{}), true},
-		"a plugin that counts": {"plugins", configured(t, "rate-limiting", &pluginv1.RateLimiting{Minute: proto.Float64(5)}), false},
+		"a route":              {"routes", &configv1.Route{Id: proto.String("r"), Name: proto.String("n")}, false, false},
+		"a service":            {"services", &configv1.Service{Id: proto.String("s")}, false, false},
+		"a consumer":           {"consumers", &configv1.Consumer{Id: proto.String("c")}, false, false},
+		"a credential":         {"jwt_secrets", &configv1.JwtSecret{Id: proto.String("j"), Secret: proto.String(kept)}, true, false},
+		"a certificate":        {"certificates", &configv1.Certificate{Id: proto.String("c"), Key: proto.String(kept)}, true, false},
+		"an entry of a map":    {"key_value_entries", &configv1.KeyValueEntry{Id: proto.String("e"), Value: proto.String(kept)}, true, false},
+		"something unknown":    {"secrets_of_tomorrow", &configv1.JwtSecret{Id: proto.String("j"), Secret: proto.String(kept)}, true, false},
+		"a plugin that checks": {"plugins", configured(t, "key-auth", &pluginv1.KeyAuth{}), true, false},
+		"a plugin that takes":  {"plugins", configured(t, "key-auth", &pluginv1.KeyAuth{KeyNames: &configv1.StringArray{Values: []string{"apikey"}}}), true, true},
+		"a plugin that counts": {"plugins", configured(t, "rate-limiting", &pluginv1.RateLimiting{Minute: proto.Float64(5)}), false, false},
 		"a plugin with a secret": {"plugins", configured(t, "rate-limiting", &pluginv1.RateLimiting{
 			Minute: proto.Float64(5), Redis: &pluginv1.Redis{Password: proto.String(kept)},
-		}), true},
+		}), true, false},
 		"a plugin that refers to one": {"plugins", configured(t, "request-transformer", &pluginv1.RequestTransformer{Add: &pluginv1.TransformedRequest{
 			Headers: &configv1.StringArray{Values: []string{"x:{vault://env/" + kept + "}"}},
-		}}), true},
-		"a plugin that is not known": {"plugins", &configv1.Plugin{Id: proto.String("p"), Name: proto.String("nope"), Config: []byte("x")}, false},
+		}}), true, false},
+		"a plugin that is not known": {"plugins", &configv1.Plugin{Id: proto.String("p"), Name: proto.String("nope"), Config: []byte("x")}, false, false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -77,7 +79,7 @@ func TestWhatIsWithheld(t *testing.T) {
 			}
 			if test.kind == "plugins" && test.withheld {
 				var m configv1.Plugin
-				if err := proto.Unmarshal(is.Body, &m); err != nil || m.GetRoute().GetId() != "r" || len(m.GetConfig()) != 0 {
+				if err := proto.Unmarshal(is.Body, &m); err != nil || m.GetRoute().GetId() != "r" || bytes.Contains(m.GetConfig(), []byte("apikey")) != test.names || len(m.GetConfig()) != 0 && !test.names {
 					t.Errorf("where it runs: %v, %v", &m, err)
 				}
 			}

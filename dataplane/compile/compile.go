@@ -120,7 +120,7 @@ func (c *Compiler) compile(all Entities) (*table.Table, []Quarantined) {
 	t := &table.Table{Certificates: r.serverNames()}
 	r.parseAuthorities()
 	var routed []table.Routed
-	names, secret, shares := map[string]asked{}, map[string]bool{}, map[string]share{}
+	names, secret, shares, runtimes := map[string]asked{}, map[string]bool{}, map[string]share{}, []*plugin.Runtime{&t.Plugins}
 	for _, workspace := range r.workspaces() {
 		own := *r
 		own.workspace, own.quarantined = workspace, nil
@@ -139,12 +139,16 @@ func (c *Compiler) compile(all Entities) (*table.Table, []Quarantined) {
 			}
 			routed = append(routed, one)
 		}
+		runtimes = append(runtimes, &runtime)
 		own.handshakes(names)
 		maps.Copy(secret, own.scopes.secret)
 		r.quarantined = append(r.quarantined, own.quarantined...)
 	}
 	t.Router, t.Handshakes, t.Upstreams, t.Leads = table.NewRouter(routed), table.NewHandshakes(r.policies(names)), r.listed(), r.leads()
-	t.Plugins.Complete(slices.Sorted(maps.Keys(secret)))
+	hidden := slices.Sorted(maps.Keys(secret))
+	for _, runtime := range runtimes {
+		runtime.Complete(hidden)
+	}
 	r.reportLocked()
 	c.entities, c.services, c.upstreams, c.shares = r.entities, r.built, r.spread, shares
 	r.forgetReports(shares)

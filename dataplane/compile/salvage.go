@@ -93,12 +93,28 @@ func (r *run) bindLostPlugins() {
 		number := -1
 		if known, ok := r.kinds[m.GetName()]; ok && exact {
 			name, kind, number = m.GetName(), known, r.numbers[m.GetName()]
+			r.hideParameters(e, m, kind, number)
 		}
 		instance := plugin.NewBroken(name, kind, number, of != who{})
 		if s.sure("protocols") {
 			instance.Restrict(plugin.ParseProtocols(m.GetProtocols().GetValues()))
 		}
 		r.scopes.bind(at, of, instance)
+	}
+}
+
+// hideParameters has logs hide what a plugin would have taken secrets from: requests that are refused for want of it bring
+// them all the same.
+func (r *run) hideParameters(e *entity, m *configv1.Plugin, kind plugin.Kind, number int) {
+	if !e.withheld || len(m.GetConfig()) == 0 {
+		return // nobody can tell
+	}
+	made, err := kind.New(m.GetConfig(), plugin.Env{ID: e.id, Workspace: e.workspace, Slot: plugin.SlotOf(number), Store: number})
+	if err != nil {
+		return
+	}
+	for _, name := range plugin.NewInstance(kind, number, made).SecretParameters() {
+		r.scopes.secret[name] = true
 	}
 }
 
