@@ -136,8 +136,10 @@ func TestAListIsAsGoodAsAnOrder(t *testing.T) {
 	leaf, err := leafIn(f.CertFile())
 	must(t, err)
 	must(t, m.Trust(withLists(enroltest.Bundle(6, c.Root), c.Root.List(t, 1, leaf)), c.Shown()))
-	if !m.Listed() || !m.Listed() {
-		t.Fatal("it is on the list")
+	for range 2 { // the second time there is nothing left to do
+		if !m.Listed() {
+			t.Fatal("it is on the list")
+		}
 	}
 	if w := m.Status().Wiped; len(holdings.erased) != 1 || w == nil || w.By == "" || !w.Concerns(m.source.Identity().Serial) || f.Joined() {
 		t.Errorf("erased %v, the folder holds a certificate: %v; %+v", holdings.erased, f.Joined(), w)
