@@ -148,13 +148,46 @@ func TestEntriesOfMaps(t *testing.T) {
 	if a := e.do("DELETE", "/key-value-maps/m/entries/a%2Fb", "", ""); a.status != http.StatusNoContent || e.get("/key-value-maps/m/entries/a%2Fb").status != http.StatusNotFound {
 		t.Errorf("deleting: %d %s", a.status, a.text)
 	}
-	for body, want := range map[string]int{`{"key":"k"}`: 400, `{"value":"v"}`: 400, `{"key":"","value":"v"}`: 400, `{"key":"k","value":7}`: 400, `{"key":"` + strings.Repeat("k", 2049) + `","value":"v"}`: 400} {
+	for body, want := range map[string]int{`{"key":"k"}`: 400, `{"value":"v"}`: 400, `{"key":"","value":"v"}`: 400, `{"key":"k","value":7}`: 400, `{"key":"` + strings.Repeat("k", 2001) + `","value":"v"}`: 400} {
 		if a := e.post("/key-value-maps/m/entries", body); a.status != want {
 			t.Errorf("%.20s: %d %s", body, a.status, a.text)
 		}
 	}
 	if strings.Contains(e.log.String(), "CANARY") {
 		t.Error("a value is in the log")
+	}
+}
+
+// Keys are often ids of something else: they are written and found by what they say, and an entry's own id goes before.
+func TestKeysThatAreIDs(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.made("/key-value-maps", "name=m")
+	e.made("/key-value-maps", "name=other")
+	const below, key, chosen = "/key-value-maps/m/entries/", "0B5D5A3C-0000-4000-8000-00000000000a", "1b5d5a3c-0000-4000-8000-00000000000b"
+	made := e.put(below+key, `{"value":"1"}`).tree(t)
+	if made["key"] != key || made["id"] == strings.ToLower(key) {
+		t.Fatalf("%v", made)
+	}
+	if a := e.put(below+key, `{"value":"2"}`); a.status != http.StatusOK || a.tree(t)["id"] != made["id"] || a.tree(t)["key"] != key {
+		t.Errorf("again: %d %s", a.status, a.text)
+	}
+	if a := e.patch(below+key, `{"value":"3"}`); a.status != http.StatusOK || e.get(below + key).tree(t)["value"] != "3" {
+		t.Errorf("changed: %d %s", a.status, a.text)
+	}
+	if a := e.get("/key-value-maps/other/entries/" + key); a.status != http.StatusNotFound {
+		t.Errorf("in another map: %d %s", a.status, a.text)
+	}
+	own := e.put(below+chosen, `{"key":"named","value":"4"}`).tree(t)
+	if own["id"] != chosen || own["key"] != "named" {
+		t.Errorf("an entry with an id of one's choice: %v", own)
+	}
+	e.made("/key-value-maps/m/entries", "value=shadowed&key="+chosen)
+	if a := e.put(below+chosen, `{"key":"named","value":"5"}`); a.tree(t)["key"] != "named" || e.get(below + chosen).tree(t)["value"] != "5" {
+		t.Errorf("an entry's own id: %d %s", a.status, a.text)
+	}
+	if a := e.do("DELETE", below+key, "", ""); a.status != http.StatusNoContent || e.get(below+key).status != http.StatusNotFound {
+		t.Errorf("deleting: %d %s", a.status, a.text)
 	}
 }
 
@@ -194,6 +227,10 @@ key_value_maps:
 	}
 	if diff := cmp.Diff([]string{"3"}, names(t, e.get("/key-value-maps/limits/entries").tree(t)["data"], "value")); diff != "" {
 		t.Error(diff)
+	}
+	byID := strings.Replace(file, "environment: prod", fmt.Sprintf("environment: %q", id(e.get("/environments/prod").tree(t))), 1)
+	if a := e.push("", byID); a.status != 201 || e.head() != head {
+		t.Errorf("an environment by its id: %d %s", a.status, a.text)
 	}
 	if a := e.push("", strings.Replace(file, "environment: prod", "environment: none", 1)); a.status != 400 || !strings.Contains(a.text, "none") {
 		t.Errorf("an environment that is not there: %d %s", a.status, a.text)

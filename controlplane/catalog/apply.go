@@ -247,7 +247,7 @@ func (p *plan) entry(action Action, e *schema.Entity, id string, m proto.Message
 		entry.Name = text(m, f.Name)
 	}
 	if e.Table == tableEntries {
-		entry.Name = text(m, "key")
+		entry.Name = text(m, fieldKey)
 	}
 	return entry
 }

@@ -72,7 +72,12 @@ func (c *Catalog) find(ctx context.Context, op string, e *schema.Entity, workspa
 	workspace = home(e, workspace)
 	if id, ok := asID(key); ok {
 		row, err := c.store.Get(ctx, e.Table, workspace, id)
-		if fault.KindOf(err) == fault.NotFound || (err == nil && !parent.holds(row)) {
+		absent := fault.KindOf(err) == fault.NotFound || (err == nil && !parent.holds(row))
+		if absent && namedByIDs(e, parent) {
+			row, err = c.byKey(ctx, e, workspace, key, parent)
+			absent = fault.KindOf(err) == fault.NotFound
+		}
+		if absent {
 			return record.Row{}, notFoundByID(id).fault(op, subject(e.Table, id))
 		}
 		return row, err

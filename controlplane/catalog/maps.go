@@ -13,6 +13,7 @@ import (
 const (
 	tableMaps    = "key_value_maps"
 	tableEntries = "key_value_entries"
+	fieldKey     = "key"
 )
 
 // mapNamed finds the key-value map that a name means by itself, which maps of several scopes may have: the organisation's, or
@@ -60,6 +61,10 @@ func scopeless(row record.Row) bool {
 	}
 	return true
 }
+
+// namedByIDs reports whether a UUID in a path may be a name too: keys of entries are often ids of something else, as of consumers. An
+// entry whose own id it is goes before.
+func namedByIDs(e *schema.Entity, parent *link) bool { return e.Table == tableEntries && parent != nil }
 
 // environmentNames are the names of all environments, by "environments/id".
 func (c *Catalog) environmentNames(ctx context.Context) (map[string]string, error) {

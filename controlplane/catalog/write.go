@@ -123,12 +123,16 @@ func (w *writing) address() {
 	if w.how != schema.Replace {
 		return
 	}
+	id, isID := asID(w.at.Key)
+	if isID && namedByIDs(w.e, w.parent) {
+		_, named := w.doc[fieldKey]
+		isID = w.base != nil && w.base.row.ID == id || w.base == nil && named
+	}
 	if w.base != nil {
 		w.doc["id"] = w.base.row.ID
-	} else if id, ok := asID(w.at.Key); ok {
+	} else if isID {
 		w.doc["id"] = id
 	}
-	_, isID := asID(w.at.Key)
 	switch {
 	case isID:
 	case w.e.Table == tableCertificates:

@@ -28,7 +28,10 @@ func (en *entry) outside(name string, given any) {
 		en.said = map[string]any{}
 	}
 	en.said[name] = said
-	if called, ok := said["name"].(string); ok && said["id"] == nil {
+	switch called, isNamed := said["name"].(string); {
+	case said["id"] != nil:
+		en.doc[name] = said
+	case isNamed:
 		en.doc[name] = reference(uuid.NewSHA1(uuid.MustParse(rootNamespace), []byte(name+":"+called)).String())
 	}
 }
