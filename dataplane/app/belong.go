@@ -141,6 +141,7 @@ func (h holdings) Erase(enrol.Wiped) error {
 	p := h.p
 	shut := table.NewShut(&plugin.Refusal{Status: 503, Message: "this data plane was shut out of its cluster"})
 	p.applier.End(func() {
+		shut.Plugins.Complete(p.tables.Current().Plugins.SecretParameters()) // clients send keys on, and logs must not show them
 		p.tables.Swap(shut)
 		p.pools.Follow(upstream.Leads{})
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"time"
 
 	"github.com/keepgate/keepgate/dataplane/secrets"
 	"github.com/keepgate/keepgate/dataplane/status"
@@ -32,16 +33,26 @@ func (p *plane) referred() []lifecycle.Part {
 }
 
 // renew compiles what serves anew when a secret has changed: connections stay, and so does all that does not need it.
+// Whoever changes secrets all the time must not have this node compile all the time.
 func (p *plane) renew(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-p.secrets.Changed():
-			p.applier.Refresh()
+		}
+		began := time.Now()
+		p.applier.Refresh()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(min(3*time.Since(began), longestRest)):
 		}
 	}
 }
+
+// longestRest is how much later a secret is used, at most, because others have changed before it.
+const longestRest = 5 * time.Second
 
 // forgetSecrets wipes what references led to.
 func (p *plane) forgetSecrets() {
