@@ -7,7 +7,9 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/keepgate/keepgate/controlplane/cli/adminclient"
 	"github.com/keepgate/keepgate/shared/declarative"
@@ -43,7 +45,7 @@ func (r report) print(w io.Writer) error {
 		if name == "" {
 			name = c.ID
 		}
-		fmt.Fprintf(&b, "%-6s  %s/%s", c.Action, c.Entity, name)
+		fmt.Fprintf(&b, "%-6s  %s/%s", c.Action, c.Entity, oneLine(name))
 		if len(c.Fields) > 0 {
 			fmt.Fprintf(&b, "  (%s)", strings.Join(c.Fields, ", "))
 		}
@@ -65,6 +67,14 @@ func (r report) print(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// oneLine quotes a name that would be more than one line, or more than text: names of consumers and keys of maps may hold anything.
+func oneLine(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(name)
+	}
+	return name
 }
 
 // save writes a dump so that only its owner may read it.
