@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
@@ -95,6 +96,53 @@ func TestWhatIsGoneIsTakenForAbsent(t *testing.T) {
 		}
 		if asked := w.box.questions(); len(asked) != 0 {
 			t.Errorf("asked %v within neg_ttl", asked)
+		}
+	})
+}
+
+// However many vaults of a workspace do not answer, those of another are asked.
+func TestWorkspacesDoNotHoldEachOtherUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		mute := &box{hangs: true}
+		w.opener = func(at place, _ spec) (Backend, string) {
+			if at.workspace == home {
+				return w.box, ""
+			}
+			return mute, ""
+		}
+		w.box.values["a"] = "1"
+		w.start()
+		compile := func(own bool) string {
+			found := ""
+			for again := true; again; again = w.Settle() {
+				w.Begin(func(yield func(string, *configv1.Vault) bool) {
+					for range w.entities() {
+						for i := range 40 {
+							if !yield("noisy", &configv1.Vault{Name: new(kindHCV), Prefix: new(fmt.Sprint("v", i)), Config: w.config}) {
+								return
+							}
+						}
+					}
+					w.entities()(yield)
+				})
+				for i := range 40 {
+					_, _ = w.Resolve("noisy", parsed(t, fmt.Sprintf("{vault://v%d/a}", i)))
+				}
+				if own {
+					found, _ = w.Resolve(home, parsed(t, "{vault://box/a}"))
+				}
+			}
+			w.End()
+			return found
+		}
+		compile(false)
+		if got := compile(true); got != "1" {
+			t.Errorf("it leads to %q", got)
+		}
+		if mute.most > questionsPlace {
+			t.Errorf("%d questions of one workspace at once", mute.most)
 		}
 	})
 }

@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	questions      = 16 // at once
+	questions      = 64 // at once
+	questionsPlace = 8  // of one workspace: its vaults may not answer, and the others' have to be asked all the same
 	questionsVault = 4  // to one vault
 	firstPause     = 500 * time.Millisecond
 	longestPause   = 30 * time.Second
@@ -62,18 +63,24 @@ func (v *vault) ready(now time.Time) bool {
 	return v.inFlight < questionsVault
 }
 
+// room says whether one question more of a workspace can be put. Called with mu held.
+func (s *Secrets) room(workspace string) bool {
+	return s.inFlight < questions && s.asking[workspace] < questionsPlace
+}
+
 // launch puts the questions that are due. Called with mu held.
 func (s *Secrets) launch(now time.Time) {
+	if s.over || s.stopped {
+		return
+	}
 	for _, d := range s.documents {
-		if s.inFlight >= questions || s.over || s.stopped {
-			return
-		}
-		if d.fetching || d.due.IsZero() || d.due.After(now) || !d.vault.ready(now) {
+		if d.fetching || d.due.IsZero() || d.due.After(now) || !d.vault.ready(now) || !s.room(d.key.at.workspace) {
 			continue
 		}
 		d.fetching = true
 		d.vault.inFlight++
 		s.inFlight++
+		s.asking[d.key.at.workspace]++
 		names, v := d.names(), d.vault
 		s.fetching.Go(func() { s.fetch(d, v, names) })
 	}
@@ -87,6 +94,9 @@ func (s *Secrets) fetch(d *document, v *vault, names []string) {
 	defer s.mu.Unlock()
 	s.inFlight--
 	v.inFlight--
+	if s.asking[v.at.workspace]--; s.asking[v.at.workspace] == 0 {
+		delete(s.asking, v.at.workspace)
+	}
 	d.fetching = false
 	s.take(d, v, names, found, err, time.Now())
 	if d.moved() && !s.compiling && !d.dropped {
@@ -236,7 +246,7 @@ func (s *Secrets) next(now time.Time) time.Duration {
 	}
 	for _, d := range s.documents {
 		sooner(d.expires())
-		if d.fetching || d.due.IsZero() || d.vault.inFlight > 0 && !d.vault.ready(now) || s.inFlight >= questions {
+		if d.fetching || d.due.IsZero() || d.vault.inFlight > 0 && !d.vault.ready(now) || !s.room(d.key.at.workspace) {
 			continue // an answer comes first
 		}
 		if d.vault.notBefore.After(d.due) {

@@ -86,8 +86,9 @@ type Secrets struct {
 	compiling bool
 	until     time.Time // Settle waits no longer
 	inFlight  int
-	over      bool // all is forgotten
-	stopped   bool // nobody is asked any more
+	asking    map[string]int // of them, by workspace
+	over      bool           // all is forgotten
+	stopped   bool           // nobody is asked any more
 }
 
 // New makes Secrets and starts nothing.
@@ -106,7 +107,7 @@ func New(options Options) *Secrets {
 	}
 	s := &Secrets{
 		options: options, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), progress: make(chan struct{}, 1),
-		vaults: map[place]*vault{}, documents: map[key]*document{},
+		vaults: map[place]*vault{}, documents: map[key]*document{}, asking: map[string]int{},
 	}
 	s.opener = s.open
 	s.base, s.cancel = context.WithCancel(context.Background())
