@@ -30,6 +30,10 @@ func TestWhoMayWhat(t *testing.T) {
 	g := newGuarded(t)
 	g.must(201, "POST", "/workspaces", `{"name":"a"}`)
 	g.must(201, "POST", "/workspaces", `{"name":"b"}`)
+	g.must(201, "POST", "/key-value-maps", `{"name":"of-one","environment":{"name":"default"}}`)
+	if a := g.as(g.user("of-a", "editor@a"), "GET", "/a/environments/default/key-value-maps", ""); a.status != 200 || strings.Contains(a.text, "of-one") {
+		t.Errorf("another workspace's maps: %d %s", a.status, a.text)
+	}
 	callers := map[string]string{
 		"super": g.super, "viewer": g.user("viewer", "viewer@*"), "editor": g.user("editor", "editor@*"),
 		"viewerA": g.user("viewer-a", "viewer@a"), "editorA": g.user("editor-a", "editor@a"),
@@ -82,6 +86,11 @@ func TestWhoMayWhat(t *testing.T) {
 		"by a workspace":      {"GET", "/a/environments", "", "super viewer editor"},
 		"make an environment": {"POST", "/environments", `{"name":"-"}`, "super"},
 		"select otherwise":    {"PATCH", "/environments/default", `{"select_tags":[1]}`, "super"},
+		"maps of one":         {"GET", "/environments/default/key-value-maps", "", "super viewer editor"},
+		"A's maps of one":     {"GET", "/a/environments/default/key-value-maps", "", "super viewer editor viewerA editorA"},
+		"a map in one":        {"POST", "/a/environments/default/key-value-maps", `{"name":"-"}`, "super editor editorA"},
+		"no map of one":       {"DELETE", "/a/environments/default/key-value-maps/none", "", "super editor editorA"},
+		"one through a map":   {"PATCH", "/key-value-maps/of-one/environment", `{"select_tags":[1]}`, "super"},
 		"another key for it":  {"POST", "/environments/none/fingerprint-key/rotate", "", "super"},
 		"keys of clusters":    {"GET", "/kms/keys", "", "super keys host"},
 		"a key for a cluster": {"POST", "/kms/keys", `{}`, "super keys host"},

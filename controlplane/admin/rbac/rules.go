@@ -50,6 +50,8 @@ func Admit(caller access.Caller, action access.Action, pattern string, entities 
 			allowed, err = there(action)
 		}
 	case first == "clustering" && admits(second): // for super-admins alone
+	case first == "environments" && workspaced(entities, third(pattern)): // what of the workspace belongs to one
+		allowed, err = there(action)
 	case first == "environments":
 		allowed = action == access.Read && caller.May(access.Read, access.Everywhere)
 	case first == "clustering", first == "metrics", first == "license", first == "debug":
@@ -105,6 +107,14 @@ func workspaced(entities *schema.Schema, path string) bool {
 		}
 	}
 	return false
+}
+
+// third is the third element of a pattern, "" where there is none.
+func third(pattern string) string {
+	_, rest, _ := strings.Cut(strings.TrimPrefix(pattern, "/"), "/")
+	_, rest, _ = strings.Cut(rest, "/")
+	rest, _, _ = strings.Cut(rest, "/")
+	return rest
 }
 
 // heads are the first two elements of a pattern.
