@@ -219,10 +219,18 @@ func (c *Cache) Run(ctx context.Context) error {
 		case <-c.wake:
 		case <-tick.C:
 			c.memory.sweep(time.Now().Unix())
+			c.saveAgain()
 		case e := <-queue:
 			d.take(&e)
 		}
 	}
+}
+
+// saveAgain notes purges that could not be noted when they were done.
+func (c *Cache) saveAgain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.catchUp()
 }
 
 func appendUint64(b []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(b, n) }

@@ -58,6 +58,7 @@ type disk struct {
 
 	mu      sync.Mutex
 	order   []*segment // oldest first; guarded by mu
+	staying []*segment // could not be removed; guarded by mu
 	current *writing   // guarded by mu; nil: the next value begins a segment
 	next    uint32     // number of the next segment; guarded by mu
 	resting int64      // Unix seconds until which a disk that failed is left alone; guarded by mu
@@ -86,7 +87,11 @@ func openDisk(o Options, count *atomic.Uint64) (*disk, map[string]done, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	purges, number, found := d.readPurges()
-	newest := d.load(purges, found)
+	newest, cleared := d.load(purges, found)
+	if !cleared { // what nobody knows the purges of would be read at the next start
+		_ = unlock(lock)
+		return nil, nil, errNotWritten
+	}
 	count.Store(max(count.Load(), number, newest))
 	if !found {
 		d.savePurges(count.Load(), purges)

@@ -3,6 +3,7 @@ package cachestore
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -195,6 +196,75 @@ func TestADiskThatFails(t *testing.T) {
 				t.Error("a purge that could not be noted was forgotten")
 			}
 		})
+	}
+}
+
+// A purge that could not be noted is noted when the disk takes it again: by then its mark may be gone, with the plugin that it was for.
+func TestAPurgeIsNotedLater(t *testing.T) {
+	t.Parallel()
+	for name, later := range map[string]func(*Cache){
+		"with the next configuration": func(c *Cache) { c.Hold("w", nil) },
+		"by and by":                   func(c *Cache) { c.saveAgain() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			disk := &failing{}
+			o := options(t, filepath.Join(t.TempDir(), "cache"))
+			o.FS = disk
+			c := open(t, o)
+			keep(c, "a", LabelsOf("w", "p", "1"), []byte("a"))
+			disk.create.Store(true)
+			c.Hold("w", []Mark{{ID: "m", Workspace: "w"}})
+			disk.create.Store(false)
+			later(c)
+			c.disk.Load().lock.Close() // as the end of the process does
+			c = open(t, o)
+			if c.Hold("w", nil); find(c, "a") != nil {
+				t.Error("what was purged is back")
+			}
+		})
+	}
+}
+
+// Files that cannot be removed take their room until they can be, and what was purged of them stays purged.
+func TestFilesThatStay(t *testing.T) {
+	t.Parallel()
+	disk, dir := &failing{}, filepath.Join(t.TempDir(), "cache")
+	o := options(t, dir)
+	o.FS = disk
+	c := open(t, o)
+	size := func() (size int64) {
+		files, _ := os.ReadDir(dir)
+		for _, file := range files {
+			if info, err := file.Info(); err == nil && strings.HasPrefix(file.Name(), segmentPrefix) {
+				size += info.Size()
+			}
+		}
+		return size
+	}
+	disk.remove.Store(true)
+	for n := range 300 {
+		c.disk.Load().resting = 0
+		if keep(c, fmt.Sprint(n), Labels{}, make([]byte, 10_000)); size() > o.Disk {
+			t.Fatalf("%d bytes", size())
+		}
+	}
+	disk.remove.Store(false)
+	c.disk.Load().resting = 0
+	if keep(c, "later", Labels{}, []byte("x")); find(c, "later") == nil || size() > o.Disk || c.disk.Load().usage().Bytes != size() {
+		t.Errorf("it is not used again, or %d bytes are %d", c.disk.Load().usage().Bytes, size())
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	disk.remove.Store(true)
+	if err := os.Remove(filepath.Join(dir, purgesName)); err != nil {
+		t.Fatal(err)
+	}
+	c = New(o)
+	defer c.Close()
+	if c.WantDisk(); c.disk.Load() != nil {
+		t.Error("a disk is used that holds what nobody knows the purges of")
 	}
 }
 

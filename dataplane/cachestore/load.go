@@ -7,8 +7,9 @@ import (
 )
 
 // load indexes the segments of the folder, oldest first. Those that cannot be opened, or all of them when nobody knows what was
-// purged, are removed. It returns the highest number of purges that a value was written after.
-func (d *disk) load(purges map[string]done, known bool) (newest uint64) {
+// purged, are removed; cleared says whether they are. It returns the highest number of purges that a value was written after.
+func (d *disk) load(purges map[string]done, known bool) (newest uint64, cleared bool) {
+	cleared = true
 	files, _ := os.ReadDir(d.dir) // one that cannot be read holds nothing
 	var opened []*segment
 	for _, file := range files {
@@ -23,7 +24,7 @@ func (d *disk) load(purges map[string]done, known bool) (newest uint64) {
 				s = d.openSegment(path)
 			}
 			if s == nil {
-				_ = d.options.FS.Remove(path)
+				cleared = d.options.FS.Remove(path) == nil && cleared || known
 				continue
 			}
 			opened = append(opened, s)
@@ -41,7 +42,7 @@ func (d *disk) load(purges map[string]done, known bool) (newest uint64) {
 	for _, s := range opened {
 		newest = max(newest, s.born, d.scan(s, purges))
 	}
-	return newest
+	return newest, cleared
 }
 
 // scan indexes a segment as far as it can be read.

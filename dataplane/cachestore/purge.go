@@ -44,7 +44,7 @@ func (c *Cache) catchUp() {
 		}
 	}
 	forgot := c.forget(d, present)
-	if len(todo) == 0 && !forgot {
+	if len(todo) == 0 && !forgot && (d == nil || !d.unsaved) {
 		return
 	}
 	number := c.count.Load()

@@ -28,7 +28,10 @@ const (
 	restSeconds = 30      // that a disk which failed is left alone
 )
 
-var errNotWritten = errors.New("the folder cannot be written")
+var (
+	errNotWritten = errors.New("the folder cannot be written")
+	errNoRoom     = errors.New("files that cannot be removed leave no room")
+)
 
 // writing is the segment that values are appended to.
 type writing struct {
@@ -141,8 +144,10 @@ func (d *disk) writable(value int64) (*writing, error) {
 		d.close()
 	}
 	const more = 4 << 10 // than a header and a record's head take
-	d.shrink(value + more)
-	if d.current != nil {
+	switch d.shrink(value + more); {
+	case d.bytes.Load()+value+more > d.limit:
+		return nil, errNoRoom
+	case d.current != nil:
 		return d.current, nil
 	}
 	f, header, err := d.newSealedFile(segmentMagic, uint64(d.next))
@@ -178,6 +183,7 @@ func (d *disk) close() {
 
 // shrink removes the oldest segments until more bytes have room, and writes again what of them was used. The lock is held.
 func (d *disk) shrink(more int64) {
+	d.removeStaying()
 	for len(d.order) > 0 && (d.bytes.Load()+more > d.limit || len(d.order) > maxSegments) {
 		oldest := d.order[0]
 		carried := d.leave(oldest)
@@ -239,11 +245,26 @@ func (d *disk) dropSegment(s *segment) {
 	s.gone.Store(true)
 	d.publish(func(all map[uint32]*segment) { delete(all, s.number) })
 	d.order = slices.DeleteFunc(d.order, func(one *segment) bool { return one == s })
-	d.bytes.Add(-s.size)
-	if err := d.options.FS.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d.options.Log.Warn("proxy-cache: a file on the disk stays; it is not read any more", "file", s.path, "error", err)
+	if err := d.remove(s); err != nil {
+		d.options.Log.Warn("proxy-cache: a file on the disk stays; it is not read any more, and takes room until it can be removed", "file", s.path, "error", err)
+		d.staying = append(d.staying, s)
 	}
 	_ = s.file.Close() // it was only read
+}
+
+func (d *disk) remove(s *segment) error {
+	if err := d.options.FS.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	d.bytes.Add(-s.size)
+	return nil
+}
+
+// removeStaying tries again to remove what could not be removed. The lock is held.
+func (d *disk) removeStaying() {
+	if len(d.staying) > 0 {
+		d.staying = slices.DeleteFunc(d.staying, func(s *segment) bool { return d.remove(s) == nil })
+	}
 }
 
 // dropAll removes all segments. The lock is held.
@@ -255,9 +276,11 @@ func (d *disk) dropAll() {
 	}
 }
 
-// olderThan says whether a value on the disk may be older than a purge. The lock is held.
+// olderThan says whether a value on the disk may be older than a purge. What could not be removed is read again by the next process.
+// The lock is held.
 func (d *disk) olderThan(number uint64) bool {
-	return slices.ContainsFunc(d.order, func(s *segment) bool { return s.born < number })
+	older := func(s *segment) bool { return s.born < number }
+	return slices.ContainsFunc(d.order, older) || slices.ContainsFunc(d.staying, older)
 }
 
 func segmentName(number uint32) string { return fmt.Sprintf("%s%016x", segmentPrefix, number) }
