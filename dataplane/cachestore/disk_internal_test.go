@@ -206,3 +206,42 @@ func TestTheDiskIsBounded(t *testing.T) {
 		t.Error("what is larger than the disk was kept, or took all")
 	}
 }
+
+// Values that are small fill the index before the disk; the oldest give way then too.
+func TestTheIndexIsBounded(t *testing.T) {
+	t.Parallel()
+	o := options(t, filepath.Join(t.TempDir(), "cache"))
+	c := open(t, o)
+	for n := range 3 * int(o.Disk/entryEvery) {
+		text := fmt.Sprint(n)
+		if keep(c, text, Labels{}, []byte("x")); find(c, text) == nil {
+			t.Fatalf("nothing is taken any more after %d", n)
+		}
+		if u := c.disk.Load().usage(); u.Entries > o.Disk/entryEvery+1 {
+			t.Fatalf("%d entries", u.Entries)
+		}
+	}
+}
+
+// As many purges as the configuration holds are remembered; only those that it holds no more make the disk begin anew.
+func TestManyPurges(t *testing.T) {
+	t.Parallel()
+	c := open(t, options(t, filepath.Join(t.TempDir(), "cache")))
+	marks := func(from, n int) (list []Mark) {
+		for i := range n {
+			list = append(list, Mark{ID: fmt.Sprint(from + i), Workspace: "w", Key: "1"})
+		}
+		return list
+	}
+	c.Hold("w", marks(0, maxDone+1))
+	keep(c, "a", LabelsOf("v", "p", "2"), []byte("x"))
+	c.Hold("v", nil)
+	if find(c, "a") == nil {
+		t.Error("purges that are held took what they are not for")
+	}
+	c.Hold("w", marks(maxDone+1, 1))
+	c.Hold("v", nil)
+	if len(c.done) > maxDone+1 {
+		t.Errorf("%d purges are remembered", len(c.done))
+	}
+}

@@ -11,7 +11,7 @@ type done struct {
 	number uint64
 }
 
-// maxDone is how many purges are remembered. Beyond it the disk begins anew.
+// maxDone is how many purges are remembered beside those that are still held. Beyond it the disk begins anew.
 const maxDone = 4096
 
 // Hold does those of a workspace's purges that were not done yet. When it returns, nothing that they are for is found any more, after
@@ -66,7 +66,7 @@ func (c *Cache) catchUp() {
 // forget drops purges that nobody holds any more and that nothing on the disk is older than. A workspace that was not heard of since the
 // start may still hold its own. The locks are held.
 func (c *Cache) forget(d *disk, present map[string]bool) (forgot bool) {
-	if d != nil && len(c.done) > maxDone {
+	if d != nil && len(c.done) > maxDone+len(present) {
 		d.options.Log.Warn("proxy-cache: the disk begins anew after many purges", "purges", len(c.done))
 		d.dropAll()
 	}

@@ -181,15 +181,16 @@ func (d *disk) close() {
 	}
 }
 
-// shrink removes the oldest segments until more bytes have room, and writes again what of them was used. The lock is held.
+// shrink removes the oldest segments until more bytes, and one more value, have room, and writes again what of them was used. The lock is
+// held.
 func (d *disk) shrink(more int64) {
 	d.removeStaying()
-	for len(d.order) > 0 && (d.bytes.Load()+more > d.limit || len(d.order) > maxSegments) {
+	for len(d.order) > 0 && (d.bytes.Load()+more > d.limit || len(d.order) > maxSegments || !d.hasIndexRoom()) {
 		oldest := d.order[0]
 		carried := d.leave(oldest)
 		d.dropSegment(oldest)
 		for _, one := range carried {
-			if d.bytes.Load()+more+int64(len(one.value))+4<<10 > d.limit || !d.write(one.name, one.labels, one.expires, one.value) {
+			if d.bytes.Load()+more+int64(len(one.value))+4<<10 > d.limit || !d.hasIndexRoom() || !d.write(one.name, one.labels, one.expires, one.value) {
 				d.evicted.Add(1)
 			}
 		}
