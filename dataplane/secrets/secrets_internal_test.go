@@ -29,7 +29,7 @@ func TestARotationIsNoticed(t *testing.T) {
 			t.Errorf("asked %v before the ttl", asked)
 		}
 		w.box.change(func() { w.box.values["db/password"] = "two" })
-		pass(10 * time.Second)
+		pass(11 * time.Second) // an answer takes a moment
 		if asked := w.box.questions(); len(asked) != 2 || !w.hears() {
 			t.Errorf("asked %v, and no change was told", asked)
 		}
