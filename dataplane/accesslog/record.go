@@ -54,7 +54,7 @@ func (r *record) appendCommon(b []byte) []byte {
 	b = strconv.AppendInt(b, r.ex.Sent.BodyBytes, 10)
 	for _, name := range [...]string{"Referer", "User-Agent"} {
 		b = append(b, ` "`...)
-		if value := request.Header.Get(name); value != "" {
+		if value := r.shown(name); value != "" {
 			b = redact.AppendURL(b, value, r.secret, redact.Common)
 		} else {
 			b = append(b, '-')
@@ -99,10 +99,19 @@ func (r *record) appendJSON(b []byte) []byte {
 			b = append(appendText(b, `,"credential":{"id":"`, c.CredentialID), `"}`...)
 		}
 	}
-	if agent := request.Header.Get("User-Agent"); agent != "" {
+	if agent := r.shown("User-Agent"); agent != "" {
 		b = append(appendText(b, `,"user_agent":"`, agent), '"')
 	}
 	return append(b, "}\n"...)
+}
+
+// shown is a header of the request, unless a plugin writes a secret there.
+func (r *record) shown(name string) string {
+	value := r.ex.Request.Header.Get(name)
+	if value != "" && redact.Header(name, r.secret) {
+		return redact.Text
+	}
+	return value
 }
 
 // grpcStatus is how a gRPC call ended, "" when it was none: its HTTP status is always 200.

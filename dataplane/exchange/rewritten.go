@@ -6,6 +6,8 @@ type Rewritten struct {
 	Method string
 	// Path is normalised (see [Normalise]) and the whole path: nothing of the route is cut off, nothing of the service put before it.
 	Path string
+	// Secret says that no log may show Path.
+	Secret bool
 	// Host is the authority: a host and an optional port.
 	Host string
 }

@@ -21,7 +21,7 @@ import (
 const gone = 499
 
 // Append appends the record of an exchange, without a newline. known are the entities of its table and secret the names of
-// the parameters and headers that plugins take keys from.
+// the parameters and headers that plugins take keys from, or write them to.
 func Append(b []byte, ex *exchange.Exchange, known *Entities, secret []string) []byte {
 	w := writer{b, ex, secret}
 	w.request()
@@ -112,7 +112,11 @@ func verifyText(ex *exchange.Exchange) string {
 }
 
 func (w *writer) upstream() {
-	if w.ex.UpstreamTarget != "" {
+	switch {
+	case w.ex.UpstreamTarget == "":
+	case w.ex.Rewritten.Secret:
+		w.raw(`,"upstream_uri":"` + redact.Text + `"`)
+	default:
 		w.url(`,"upstream_uri":"`, w.ex.UpstreamTarget)
 		w.raw(`"`)
 	}

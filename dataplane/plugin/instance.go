@@ -68,7 +68,7 @@ func (i *Instance) speaks(protocol Protocols) bool {
 // Name is the plugin's name.
 func (i *Instance) Name() string { return i.name }
 
-// SecretParameters are the query parameters that the instance takes secrets from.
+// SecretParameters are the headers and query parameters that the instance takes secrets from, or writes them to.
 func (i *Instance) SecretParameters() []string { return i.secret }
 
 // Lacks says what the instance does not find in its workspace, "" when nothing is missing.

@@ -72,6 +72,7 @@ type Lost struct {
 type Env struct {
 	ID        string // of the plugin's entity: it stays when the configuration changes
 	Workspace string // that the entity belongs to; "" when nobody can tell
+	Created   int64  // when the entity was made: another one may get the id of one that was deleted
 	Slot      int    // the number of the plugin's slot in an exchange
 	Store     int    // the number of the plugin's store in a Runtime
 	// Resolve looks a reference up that stands within a text of the configuration; see [Env.Lookup]. What is a
@@ -138,7 +139,8 @@ type Logger interface {
 	Log(ex *exchange.Exchange, on *Runtime)
 }
 
-// Secretive is an instance that takes secrets from query parameters; logs show those as REDACTED.
+// Secretive is an instance that takes secrets from headers or query parameters, or writes some there for the upstream; logs
+// show those as REDACTED.
 type Secretive interface{ SecretParameters() []string }
 
 // Runtime is what the plugins of one table share. It is read only.
@@ -167,7 +169,7 @@ func (r *Runtime) Store(number int) any {
 // Complete adds the names of query parameters that hold secrets. It is for the compiler, before the table is published.
 func (r *Runtime) Complete(secret []string) { r.secret = secret }
 
-// SecretParameters are the query parameters that some plugin takes a secret from.
+// SecretParameters are the headers and query parameters that some plugin takes a secret from, or writes one to.
 func (r *Runtime) SecretParameters() []string { return r.secret }
 
 // Slots of an exchange: the refusal, one the proxy uses, then one for each plugin's own use, then one for

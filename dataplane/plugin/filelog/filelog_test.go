@@ -12,7 +12,9 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/plugin/filelog"
 	"github.com/keepgate/keepgate/dataplane/plugin/keyauth"
+	"github.com/keepgate/keepgate/dataplane/plugin/kvmlookup"
 	"github.com/keepgate/keepgate/dataplane/plugin/plugintest"
+	"github.com/keepgate/keepgate/dataplane/plugin/requesttransformer"
 )
 
 const shop = "services: [{name: shop, url: '{{origin}}', routes: [{name: r, paths: [/]}]}]\n"
@@ -69,6 +71,37 @@ consumers: [{username: al, keyauth_credentials: [{key: s3cret-key}]}]
 }
 
 // A log that was moved away is found again: at once after SIGHUP, with the next record where reopen is set.
+// What plugins put in for the upstream from maps and vaults is in no log, wherever they put it.
+func TestSecretsForTheUpstreamAreInNoLog(t *testing.T) {
+	t.Parallel()
+	prefix := t.TempDir()
+	g := plugintest.New(t, filelog.New(prefix, nil), kvmlookup.New(), requesttransformer.New())
+	g.Refer("{vault://prod/api/key}", "s3cret")
+	g.Configure(shop + `
+key_value_maps: [{name: m, entries: [{key: k, value: s3cret}]}]
+plugins:
+- {name: file-log, config: {path: requests.log}}
+- {name: kvm-lookup, config: {map: m, header: X-Looked, key_name: k}}
+- name: request-transformer
+  config:
+    replace: {uri: "/of/{kvm://m/k}/x", headers: ["User-Agent:{kvm://m/k}"]}
+    add: {headers: ["X-Added:a {vault://prod/api/key}", "X-Plain:seen"], querystring: ["added:{kvm://m/k}"]}
+    append: {headers: ["X-Appended:{kvm://m/k}"]}
+`)
+	echo := g.Get("/", "User-Agent", "curl").Echo(t)
+	if echo.URI != "/of/s3cret/x?added=s3cret" || echo.Header.Get("X-Looked") != "s3cret" || echo.Header.Get("X-Added") != "a s3cret" || echo.Header.Get("User-Agent") != "s3cret" {
+		t.Fatalf("the upstream gets %+v", echo)
+	}
+	record := lines(t, filepath.Join(prefix, "requests.log"), 1)[0]
+	text, err := json.Marshal(record)
+	if err != nil || bytes.Contains(text, []byte("s3cret")) || record["upstream_uri"] != "REDACTED" || !bytes.Contains(text, []byte(`"x-plain":"seen"`)) {
+		t.Errorf("%v %s", err, text)
+	}
+	if log := g.AccessLog(); log == "" || strings.Contains(log, "s3cret") {
+		t.Errorf("the access log says %s", log)
+	}
+}
+
 func TestReopen(t *testing.T) {
 	t.Parallel()
 	for name, reopen := range map[string]string{"by a signal": "false", "each time": "true"} {

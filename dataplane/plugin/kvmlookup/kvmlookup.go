@@ -111,6 +111,9 @@ func (i *instance) Lacks(on *plugin.Runtime) string {
 	return "there is no key-value map " + strconv.Quote(i.maps) + " here: all its keys are missing"
 }
 
+// SecretParameters implements plugin.Secretive: what a map holds is secret, in a log of requests too.
+func (i *instance) SecretParameters() []string { return []string{i.header} }
+
 // Access implements plugin.Accesser.
 func (i *instance) Access(ex *exchange.Exchange, on *plugin.Runtime) {
 	value, state := "", kvm.Missing

@@ -93,3 +93,18 @@ func (i *instance) checkValues(lists ...[]assignment) error {
 	}
 	return nil
 }
+
+// SecretParameters implements plugin.Secretive: what references led to is secret wherever it is written. Fields of a form may
+// become parameters.
+func (i *instance) SecretParameters() (names []string) {
+	for _, part := range []*rules{&i.headers, &i.body, &i.query} {
+		for _, list := range [][]assignment{part.replace, part.add, part.append} {
+			for _, a := range list {
+				if len(i.templates[a.value].values) > 0 {
+					names = append(names, a.name)
+				}
+			}
+		}
+	}
+	return names
+}

@@ -44,7 +44,7 @@ func (i *instance) setPath(ex *exchange.Exchange, w *work) bool {
 	if err != nil {
 		return false
 	}
-	ex.Rewritten.Path = exchange.View(normal)
+	ex.Rewritten.Path, ex.Rewritten.Secret = exchange.View(normal), len(i.templates[i.path].values) > 0
 	return true
 }
 
