@@ -97,6 +97,7 @@ type run struct {
 	faults       map[string]string      // services that cannot, by id
 	disabled     map[string]bool        // services that are switched off
 	runtime      *plugin.Runtime        // of the workspace
+	led          map[string]int         // bytes that references led to so far, by workspace
 	scopes       scopes
 }
 
@@ -114,7 +115,7 @@ func (c *Compiler) Compile(all Entities) (*table.Table, []Quarantined) {
 }
 
 func (c *Compiler) compile(all Entities) (*table.Table, []Quarantined) {
-	r := &run{Compiler: c, spread: map[string]pool{}, built: map[string]service{}, faults: map[string]string{}, disabled: map[string]bool{}}
+	r := &run{Compiler: c, spread: map[string]pool{}, built: map[string]service{}, faults: map[string]string{}, disabled: map[string]bool{}, led: map[string]int{}}
 	r.entities = r.load(all)
 	r.beginReferences()
 	t := &table.Table{Certificates: r.serverNames()}

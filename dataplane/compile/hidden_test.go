@@ -1,7 +1,9 @@
 package compile_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/keepgate/keepgate/dataplane/compile"
@@ -32,6 +34,28 @@ func TestParametersThatAreHidden(t *testing.T) {
 		}
 		if code := status(t, made, "sales"); withheld && code != 503 {
 			t.Errorf("%s: it answers %d", name, code)
+		}
+	}
+}
+
+// A small configuration cannot take all of the memory by what it refers to.
+func TestWhatReferencesLeadToIsBounded(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("s", 512<<10)
+	v := &vault{known: map[string]string{"{vault://env/long}": long, "{vault://env/a}": "1"}}
+	compiler, kind := withRefers(compile.Options{Vaults: v})
+	c := config{}
+	for i := range 5 {
+		c.in(t, "w1", "plugins", fmt.Sprint("p", i), &configv1.Plugin{Name: new("refers"), Config: referring(t, strings.Repeat("{vault://env/long}", 30))})
+	}
+	c.put(t, "plugins", "other", &configv1.Plugin{Name: new("refers"), Config: referring(t, "{vault://env/a}")})
+	for range 2 {
+		made, quarantined := compiler.Compile(c.all)
+		if len(quarantined) != 1 || quarantined[0].ID != "p4" || !strings.Contains(quarantined[0].Reason, "64 MiB") || kind.made != 6 {
+			t.Fatalf("%d quarantined, made %d times", len(quarantined), kind.made)
+		}
+		if !slices.Contains(found(made), "1") {
+			t.Error("another workspace has to do without")
 		}
 	}
 }

@@ -96,7 +96,22 @@ func (r *run) asBefore(workspace string, at kvm.Place, uses []use) bool {
 	return same
 }
 
+// maxLed bounds what the references of one workspace lead to in all: a few bytes of configuration refer to half a megabyte,
+// any number of times.
+const maxLed = 64 << 20
+
+var errLed = errors.New("the references of its workspace lead to more than 64 MiB in all")
+
+// resolve returns what a reference leads to, as long as there is room for it.
 func (r *run) resolve(workspace string, at kvm.Place, text string) (string, error) {
+	value, err := r.lead(workspace, at, text)
+	if r.led[workspace] += len(value); err == nil && r.led[workspace] > maxLed {
+		return "", errLed
+	}
+	return value, err
+}
+
+func (r *run) lead(workspace string, at kvm.Place, text string) (string, error) {
 	reference, err := secretref.Parse(text)
 	if err != nil {
 		return "", err
