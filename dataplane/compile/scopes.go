@@ -101,7 +101,7 @@ func (r *run) compilePlugin(e *entity, m *configv1.Plugin) compiled {
 	config, err := r.schema.ResolveConfig(m.GetName(), m.GetConfig(), look.resolve)
 	var made any
 	if err == nil {
-		made, err = kind.New(config, plugin.Env{ID: e.id, Workspace: e.workspace, Slot: plugin.SlotOf(number), Store: number, Resolve: look.resolve})
+		made, err = kind.New(config, plugin.Env{ID: e.id, Workspace: e.workspace, Created: m.GetCreatedAt(), Slot: plugin.SlotOf(number), Store: number, Resolve: look.resolve})
 	}
 	if err != nil {
 		look.rest(m.GetConfig())

@@ -127,7 +127,7 @@ func (i *instance) fresh(k *kept, now int64, wants *control) bool {
 // answer gives a kept response. To who has it already it only says so (RFC 9111 §4.3.2).
 func (i *instance) answer(ex *exchange.Exchange, k *kept, now int64) {
 	status, body := k.status, k.body
-	unchanged := k.status == 200 && matches(ex.Request.Header.Get("If-None-Match"), k)
+	unchanged := k.status == 200 && (ex.Request.Method == "GET" || ex.Request.Method == "HEAD") && matches(ex.Request.Header.Get("If-None-Match"), k)
 	if unchanged {
 		status, body = 304, nil
 	}

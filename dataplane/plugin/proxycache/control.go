@@ -119,10 +119,17 @@ func (c *control) lifetime(header *exchange.Header, now time.Time) int64 {
 	return min(max(0, int64(expires.Sub(from)/time.Second)), 1<<31)
 }
 
-// date reads a date of HTTP in its preferred form, RFC 9110 §5.6.7.
+// date reads a date of HTTP in its preferred form or one of the obsolete two, RFC 9110 §5.6.7.
 func date(text string) (time.Time, bool) {
-	t, err := time.Parse("Mon, 02 Jan 2006 15:04:05 GMT", text)
-	return t, err == nil
+	for _, form := range [...]string{"Mon, 02 Jan 2006 15:04:05 GMT", "Monday, 02-Jan-06 15:04:05 GMT", time.ANSIC} {
+		if t, err := time.Parse(form, text); err == nil {
+			return t, true
+		}
+		if text == "" {
+			break
+		}
+	}
+	return time.Time{}, false
 }
 
 // media is a media type with parameters, as content_type names it. "*" stands for any type or subtype.

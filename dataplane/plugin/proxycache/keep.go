@@ -54,13 +54,13 @@ func (i *instance) keepable(ex *exchange.Exchange, p *passing, says *control) bo
 	switch {
 	case r.Origin != exchange.Upstream, r.Tunnel != nil, r.OpenEnded, r.ContentLength > i.shared.maxEntry:
 		return false
-	case r.Status < 200, r.Status == 206, r.Status == 304, r.Header.Has("Content-Range"), !slices.Contains(i.statuses, int64(r.Status)):
+	case r.Status < 200, ofThisRequest(r.Status), r.Header.Has("Content-Range"), !slices.Contains(i.statuses, int64(r.Status)):
 		return false
 	case says.noStore, says.private, says.noCache, r.Header.Has("Set-Cookie"):
 		return false
 	case p.strict && !says.public && !says.mustRevalidate: // RFC 9111 §3.5
 		return false
-	case i.control && says.lifetime(&r.Header, ex.Start) <= ageOf(&r.Header):
+	case i.control && says.lifetime(&r.Header, time.Now()) <= initialAge(ex, time.Now()):
 		return false
 	}
 	return i.wantsType(r.Header.Get("Content-Type"))
@@ -94,17 +94,27 @@ func varying(r *exchange.Response) (names []string, ok bool) {
 	return slices.Compact(names), true
 }
 
-func ageOf(header *exchange.Header) int64 {
+// ofThisRequest says whether a status answers what only this request has asked for: a part, or under a condition.
+func ofThisRequest(status int) bool {
+	return status == 206 || status == 304 || status == 412 || status == 416
+}
+
+// initialAge is how old a response is when it comes (RFC 9111 §4.2.3): by its own word and the time that it took, or by its date.
+func initialAge(ex *exchange.Exchange, now time.Time) int64 {
+	header, age, apparent := &ex.Response.Header, int64(0), int64(0)
 	if text, found := header.Lookup("Age"); found {
-		return seconds(text, -1)
+		age = seconds(text, -1)
 	}
-	return 0
+	if said, ok := date(header.Get("Date")); ok {
+		apparent = now.Unix() - said.Unix()
+	}
+	return min(max(age+max(0, now.Unix()-ex.Start.Unix()), apparent), forever)
 }
 
 // head is all of a kept response before its body.
 func (i *instance) head(ex *exchange.Exchange, p *passing, says *control) []byte {
 	r, now := &ex.Response, time.Now()
-	k := kept{status: r.Status, stored: now.Unix(), age: min(ageOf(&r.Header), 1<<31), lifetime: i.ttl, length: -1, key: p.names.key}
+	k := kept{status: r.Status, stored: now.Unix(), age: initialAge(ex, now), lifetime: i.ttl, length: -1, key: p.names.key}
 	if i.control {
 		k.lifetime = says.lifetime(&r.Header, now)
 	}

@@ -32,8 +32,8 @@ type names struct {
 
 // name makes the names of a response to the request, were its method that one. The key is made of what Kong's is: the route, the consumer,
 // the method, the path, the parameters and the headers of vary_headers; and of the plugin's entity, so that two of them share nothing. What
-// else the upstream learns and may answer by makes further responses with the same key: scheme and host, what trusted proxies say of
-// the way, what a plugin has rewritten, and whether there is an Authorization.
+// else the upstream learns and may answer by makes further responses with the same key: scheme and host, headers that steer, what a
+// plugin has rewritten, and whether there is an Authorization; so does how the plugin makes names.
 func (i *instance) name(ex *exchange.Exchange, method string) (of names) {
 	s, _ := i.shared.scratch.Get().(*scratch)
 	r := &ex.Request
@@ -56,6 +56,7 @@ func (i *instance) name(ex *exchange.Exchange, method string) (of names) {
 	}
 	of.key = sha256.Sum256(s.text)
 	s.text = append(s.text[:0], of.key[:]...)
+	s.add(i.naming)
 	s.add(r.SchemeOfClient())
 	s.add(r.Host)
 	s.add(ex.Rewritten.Path)
@@ -65,8 +66,10 @@ func (i *instance) name(ex *exchange.Exchange, method string) (of names) {
 		switch {
 		case len(f.Name) == len("Authorization") && exchange.EqualFold(f.Name, "Authorization"):
 			s.add("authorization")
-		case describesWay(f.Name):
-			s.add(f.Name[len("X-Forwarded-"):])
+		case len(f.Name) == len("Forwarded") && exchange.EqualFold(f.Name, "Forwarded"):
+			s.addForwarded(f.Value)
+		case steers(f.Name):
+			s.add(f.Name)
 			s.add(f.Value)
 		}
 	}
@@ -76,14 +79,55 @@ func (i *instance) name(ex *exchange.Exchange, method string) (of names) {
 	return of
 }
 
-// describesWay says whether a header is passed on to upstreams when a trusted proxy has sent it, and names no single client.
-func describesWay(name string) bool {
-	const prefix = "X-Forwarded-"
-	if len(name) <= len(prefix) || name[0]|0x20 != 'x' || !exchange.EqualFold(name[:len(prefix)], prefix) {
+// steers says whether a header is one that upstreams are known to take for another host, address, method or user than the request's
+// own, whoever has sent it. Such a header would otherwise put into the cache what was never asked for by the others that it is
+// served to. X-Forwarded-For names a single client, and the scheme is in the name already.
+func steers(name string) bool {
+	if len(name) < len("X-Host") || name[0]|0x20 != 'x' || name[1] != '-' && name[1] != '_' {
 		return false
 	}
-	rest := name[len(prefix):]
-	return exchange.EqualFold(rest, "Host") || exchange.EqualFold(rest, "Port") || exchange.EqualFold(rest, "Path") || exchange.EqualFold(rest, "Prefix")
+	if len(name) > len("X-Forwarded-") && loosely(name[:len("X-Forwarded-")], "X-Forwarded-") {
+		return !loosely(name, "X-Forwarded-For") && !loosely(name, "X-Forwarded-Proto")
+	}
+	for _, other := range [...]string{
+		"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-Method", "X-Original-URL", "X-Original-URI", "X-Original-Host",
+		"X-Rewrite-URL", "X-Host", "X-HTTP-Host-Override",
+	} {
+		if loosely(name, other) {
+			return true
+		}
+	}
+	return false
+}
+
+// loosely compares names as upstreams do that cannot tell "_" from "-".
+func loosely(name, other string) bool {
+	if len(name) != len(other) {
+		return false
+	}
+	for i := range len(name) {
+		a, b := name[i], other[i]
+		if a == '_' {
+			a = '-'
+		}
+		if a != b && (a|0x20 != b|0x20 || a|0x20 < 'a' || a|0x20 > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+// addForwarded adds what RFC 7239 says of the way, but for who is on it.
+func (s *scratch) addForwarded(value string) {
+	for element := range strings.SplitSeq(value, ",") {
+		for pair := range strings.SplitSeq(element, ";") {
+			pair = strings.Trim(pair, " \t")
+			if name, _, _ := strings.Cut(pair, "="); !exchange.EqualFold(name, "for") && !exchange.EqualFold(name, "by") {
+				s.add("forwarded")
+				s.add(pair)
+			}
+		}
+	}
 }
 
 func (s *scratch) add(part string) {
@@ -103,9 +147,12 @@ func (s *scratch) addHeader(header *exchange.Header, name string) {
 	s.text = binary.BigEndian.AppendUint32(s.text, uint32(count))
 }
 
-// addParameters adds the parameters of a query, by name; those of one name stay in their order. only names those that count.
+// addParameters adds the parameters of a query, by name; those of one name stay in their order. only names those that count; where
+// upstreams may divide the query in another way all of it counts.
 func (s *scratch) addParameters(query string, only []string) {
-	s.parameters = s.parameters[:0]
+	if s.parameters = s.parameters[:0]; only != nil && strings.Contains(query, ";") {
+		only = nil
+	}
 	for pair := range strings.SplitSeq(query, "&") {
 		if pair == "" {
 			continue

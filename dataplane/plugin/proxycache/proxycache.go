@@ -8,6 +8,7 @@ package proxycache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +28,8 @@ const (
 	defaultEntry  = 8 << 20
 	// recordRoom is how much memory responses may take while they come in.
 	recordRoom = 64 << 20
+	// forever is the longest time in seconds that counts (RFC 9111 §1.2.2).
+	forever = 1 << 31
 )
 
 // Options tunes a Kind. The zero value keeps responses in memory alone.
@@ -78,7 +81,7 @@ func (k Kind) New(config []byte, env plugin.Env) (any, error) {
 	}
 	i := &instance{
 		shared: k.shared, slot: env.Slot, id: env.ID, workspace: env.Workspace, statuses: c.GetResponseCode().GetValues(),
-		methods: c.GetRequestMethod().GetValues(), ttl: c.GetCacheTtl(), storageTTL: c.GetStorageTtl(), control: c.GetCacheControl(),
+		methods: c.GetRequestMethod().GetValues(), ttl: min(c.GetCacheTtl(), forever), storageTTL: min(c.GetStorageTtl(), forever), control: c.GetCacheControl(),
 		foldPath: c.GetIgnoreUriCase(), parameters: c.GetVaryQueryParams().GetValues(),
 		age: c.GetResponseHeaders().GetAge(), tellsStatus: c.GetResponseHeaders().GetXCacheStatus(), tellsKey: c.GetResponseHeaders().GetXCacheKey(),
 	}
@@ -103,6 +106,7 @@ func (k Kind) New(config []byte, env plugin.Env) (any, error) {
 	for _, text := range c.GetContentType().GetValues() {
 		i.types = append(i.types, parseMedia(text))
 	}
+	i.naming = fmt.Sprintf("%d %t %t %q", env.Created, i.foldPath, i.parameters != nil, i.parameters)
 	if i.disk {
 		k.shared.cache.WantDisk()
 	}
@@ -124,6 +128,7 @@ type instance struct {
 	foldPath        bool
 	parameters      []string // nil: all
 	headers         []string // in lower case, sorted
+	naming          string   // what names of responses depend on, beside the request
 
 	age, tellsStatus, tellsKey bool
 }

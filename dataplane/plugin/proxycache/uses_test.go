@@ -118,6 +118,29 @@ func TestSwappedTables(t *testing.T) {
 	if got := statuses(g, get("/")); got != "Hit" {
 		t.Errorf("after another configuration: %s", got)
 	}
+	g.Configure(configured("{ignore_uri_case: true}"))
+	g.Get("/Folded")
+	g.Configure(configured(""))
+	if got := statuses(g, get("/folded")); got != "Miss" {
+		t.Errorf("what was kept for another path: %s", got)
+	}
+}
+
+// An id may be given to another plugin after it was deleted, and the purges of the first have gone with it.
+func TestAnotherPluginOfTheSameID(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, "")
+	made := func(at string) string {
+		return strings.Replace(configured(""), "{name: proxy-cache, ", "{name: proxy-cache, id: 0b5c8d0e-6d6f-4a31-8a0a-4f5f7b6f4b11, created_at: "+at+", ", 1)
+	}
+	var said []string
+	for _, at := range []string{"1700000000", "1700000000", "1700000001"} {
+		g.Configure(made(at))
+		said = append(said, statuses(g, get("/")))
+	}
+	if got := strings.Join(said, " "); got != "Miss Hit Miss" {
+		t.Error(got)
+	}
 }
 
 func TestThroughTheDisk(t *testing.T) {
