@@ -51,6 +51,7 @@ type conn struct {
 	greeted bool                                 // the client's settings have come
 	grown   bool                                 // in has a large block
 	said    bool                                 // something was put that nobody writes yet
+	killed  bool                                 // a stream was, since the last frame
 	calm    calm
 
 	heard   atomic.Int64 // of exchange.Now: when something last came

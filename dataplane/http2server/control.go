@@ -102,7 +102,7 @@ func (c *conn) resetBy(f frame, payload []byte) error {
 		return codeFrameSize
 	}
 	c.mu.Lock()
-	if f.stream > c.last {
+	if c.neverWas(f.stream) {
 		c.mu.Unlock()
 		return codeProtocol
 	}
@@ -124,21 +124,15 @@ func (c *conn) window(f frame, payload []byte) error {
 		return codeFrameSize
 	}
 	n := int64(be32(payload) & maxWindow)
+	if n < smallWindow && c.tired() {
+		return codeCalm
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.stream == 0 {
-		if n == 0 {
-			return codeProtocol
-		}
-		if c.send += n; c.send > maxWindow {
-			return codeFlow
-		}
-		for _, s := range c.streams {
-			s.change.Broadcast()
-		}
-		return nil
+		return c.widen(n)
 	}
-	if f.stream > c.last {
+	if c.neverWas(f.stream) {
 		return codeProtocol
 	}
 	s := c.find(f.stream)
@@ -157,6 +151,26 @@ func (c *conn) window(f frame, payload []byte) error {
 	return nil
 }
 
+// widen notes that the client takes so much more of all streams. mu is held.
+func (c *conn) widen(n int64) error {
+	if n == 0 {
+		return codeProtocol
+	}
+	before := c.send
+	if c.send += n; c.send > maxWindow {
+		return codeFlow
+	}
+	if before > 0 { // who waits does so for a window of its own
+		return nil
+	}
+	for _, s := range c.streams {
+		if s.send > 0 {
+			s.change.Broadcast()
+		}
+	}
+	return nil
+}
+
 // priority is not gone by, RFC 9113 §5.3.2.
 func (c *conn) priority(f frame, payload []byte) error {
 	switch {
@@ -169,6 +183,10 @@ func (c *conn) priority(f frame, payload []byte) error {
 	}
 	return nil
 }
+
+// neverWas says whether the client cannot speak of a stream of that number. Those that it began too late are not served, but it may
+// speak of them before it hears so, RFC 9113 §6.8. mu is held.
+func (c *conn) neverWas(id uint32) bool { return id&1 == 0 || id > c.last && c.bye < parting }
 
 // find returns the stream of that number when it has a handler. mu is held.
 func (c *conn) find(id uint32) *stream {
@@ -189,6 +207,7 @@ func (c *conn) kill(s *stream, why code) {
 	c.say(appendReset(w[:0], s.id, why))
 	c.noteReset(s.id)
 	s.cut(errMalformed)
+	c.killed = true
 }
 
 // noteReset remembers that we reset a stream: the client may have sent more before it heard so. mu is held.

@@ -7,7 +7,7 @@ func (c *conn) begin(f frame) error {
 	}
 	c.mu.Lock()
 	switch {
-	case f.stream > c.last:
+	case c.neverWas(f.stream):
 		c.mu.Unlock()
 		return codeProtocol
 	case int64(f.length) > c.recv:
@@ -17,8 +17,11 @@ func (c *conn) begin(f frame) error {
 	c.recv -= int64(f.length)
 	s := c.find(f.stream)
 	known := s != nil || c.wasReset(f.stream)
-	if s != nil {
+	switch {
+	case s != nil:
 		s.arrives(f.length)
+	case !known && f.stream <= c.last:
+		c.say(appendReset(nil, f.stream, codeClosed))
 	}
 	c.mu.Unlock()
 	c.data, c.padding = f, -1

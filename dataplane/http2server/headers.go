@@ -163,7 +163,10 @@ func (c *conn) trailers(f frame, block []byte) error {
 	c.mu.Lock()
 	s := c.find(f.stream)
 	switch {
-	case s == nil || s.ended || s.reset:
+	case s == nil || s.ended || s.reset: // the client did not know
+		if c.tired() {
+			err = codeCalm
+		}
 	case s.recvDone:
 		c.kill(s, codeClosed)
 	case bad || !f.has(flagEndStream):
@@ -173,6 +176,5 @@ func (c *conn) trailers(f frame, block []byte) error {
 		s.end()
 	}
 	c.mu.Unlock()
-	c.abortGone()
-	return nil
+	return err
 }

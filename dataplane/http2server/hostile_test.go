@@ -57,6 +57,25 @@ func TestFloods(t *testing.T) {
 			r.open(2*i+1, true, request("GET", "/hold")...)
 			r.frame(8, 0, 2*i+1, "\x00\x00\x00\x00")
 		},
+		"windows byte by byte": func(r *raw, i uint32) {
+			if i == 0 {
+				r.open(1, true, request("GET", "/hold")...)
+			}
+			_ = r.WriteWindowUpdate(i%2, 1)
+		},
+		"data of ended streams": func(r *raw, i uint32) {
+			if i == 0 {
+				r.open(3, true, request("GET", "/hold")...)
+			}
+			r.frame(0, 0, 1, "x")
+		},
+		"fields of ended streams": func(r *raw, i uint32) {
+			if i == 0 {
+				r.open(1, false, request("POST", "/hold")...)
+				r.frame(8, 0, 1, "\x00\x00\x00\x00")
+			}
+			r.open(1, true, "x", "y")
+		},
 		"empty data": func(r *raw, i uint32) {
 			if i == 0 {
 				r.open(1, false, request("POST", "/hold")...)

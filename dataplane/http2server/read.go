@@ -29,6 +29,13 @@ func (c *conn) read() error {
 		if err := c.frame(); err != nil {
 			return err
 		}
+		if c.killed {
+			c.killed = false
+			c.abortGone()
+			if c.tired() { // making us reset costs as much as resetting: CVE-2025-8671
+				return codeCalm
+			}
+		}
 	}
 }
 

@@ -137,6 +137,7 @@ func (s *stream) whole(w, body []byte) {
 				flags, what = flagEndStream, what|isEnd
 			}
 			w = append(appendFrame(w, len(piece), frameData, flags, s.id), piece...)
+			s.c.earn(len(piece), len(body) == 0)
 			s.ex.Sent.BodyBytes += int64(len(piece))
 		}
 		if !s.sent(s.write(w, what)) {
@@ -243,7 +244,7 @@ func (s *stream) stretch(b, head []byte, start, n int, end bool) bool {
 		if !s.sent(s.write(b[at:start+size], what)) {
 			return false
 		}
-		s.c.earned.Add(1)
+		s.c.earn(size, n == 0)
 		s.ex.Sent.BodyBytes += int64(size)
 		start += size
 		at, what = start-frameHead, 0

@@ -64,7 +64,7 @@ func (s *stream) run() {
 			if srv.options.Panicked != nil {
 				srv.options.Panicked(value, debug.Stack())
 			}
-			s.leave() // the exchange is left to the collector: whatever panicked may still hold it
+			s.leave() // it and the exchange are left to the collector: whatever panicked may still hold them
 		}
 	}()
 	_, tell := srv.handler.(exchange.Refuser)
@@ -82,6 +82,7 @@ func (s *stream) run() {
 	}
 	finished = true
 	s.leave()
+	s.free()
 	srv.exchanges.Give(ex)
 }
 
@@ -97,7 +98,7 @@ func (s *stream) refuse() {
 	}
 }
 
-// leave ends the stream: it is nobody's when leave returns.
+// leave ends the stream: the connection does not know it any more when leave returns.
 func (s *stream) leave() {
 	c := s.c
 	c.mu.Lock()
@@ -115,9 +116,7 @@ func (s *stream) leave() {
 		c.noteReset(s.id)
 	}
 	c.uncount(s)
-	if left := s.pipe.drop(&c.srv.blocks); left > 0 {
-		c.refund(left)
-	}
+	s.fail(errCut)
 	if len(c.out) > 0 {
 		c.flushSoon()
 	}
@@ -126,7 +125,11 @@ func (s *stream) leave() {
 	s.watching.Lock() // an Abort that has begun ends first
 	s.target, s.aborted = nil, false
 	s.watching.Unlock()
-	srv := c.srv
+}
+
+// free gives the stream to the next request. Nobody may hold it, or its body.
+func (s *stream) free() {
+	srv := s.c.srv
 	s.c, s.ex, s.body, s.trailers, s.cause = nil, nil, body{}, nil, nil
 	s.recvDone, s.ended, s.reset, s.headed = false, false, false, false
 	s.readBy, s.writeBy, s.credit = 0, 0, 0
