@@ -34,9 +34,10 @@ func label(text string) uint32 {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// covers says whether a purge of l takes a value with the labels of other.
+// covers says whether a purge of l takes a value with the labels of other; one without a label may be anybody's.
 func (l Labels) covers(other Labels) bool {
-	return (l.Workspace == 0 || l.Workspace == other.Workspace) && (l.Plugin == 0 || l.Plugin == other.Plugin) && (l.Key == 0 || l.Key == other.Key)
+	may := func(one, its uint32) bool { return one == 0 || its == 0 || one == its }
+	return may(l.Workspace, other.Workspace) && may(l.Plugin, other.Plugin) && may(l.Key, other.Key)
 }
 
 // Entry is a value to keep.

@@ -110,6 +110,7 @@ func TestPurges(t *testing.T) {
 				keep(c, "p", LabelsOf("w", "p", "l"), []byte("1"))
 				keep(c, "q", LabelsOf("w", "q", "l"), []byte("1"))
 				keep(c, "other", LabelsOf("v", "p", "m"), []byte("1"))
+				keep(c, "anybody's", LabelsOf("", "p", "k"), []byte("1"))
 				began := c.Began()
 				mark := test.mark
 				mark.Workspace = "w"
@@ -125,6 +126,9 @@ func TestPurges(t *testing.T) {
 				}
 				if got := left(); got != test.left {
 					t.Errorf("left are %q, want %q", got, test.left)
+				}
+				if purged := find(c, "anybody's") == nil; purged != (mark.Plugin == "" || mark.Plugin == "p") {
+					t.Errorf("what nobody knows the workspace of is purged: %v", purged)
 				}
 				c.Keep(&Entry{Name: sha256.Sum256([]byte("late")), Value: []byte("x"), Expires: time.Now().Unix() + 100, Began: began}, true)
 				if d := c.disk.Load(); d != nil {
