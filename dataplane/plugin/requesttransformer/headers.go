@@ -42,7 +42,7 @@ func (r *rules) checkHeaders() error {
 func (i *instance) changeHeaders(ex *exchange.Exchange, w *work) bool {
 	header, r := &ex.Request.Header, &i.headers
 	for _, name := range r.remove {
-		header.Del(name)
+		header.DelLoose(name) // what is put in its place is not beside what the client claimed
 	}
 	for _, one := range r.rename {
 		if exchange.EqualFold(one.from, one.to) || !header.Has(one.from) {

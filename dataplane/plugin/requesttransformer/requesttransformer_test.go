@@ -34,6 +34,7 @@ func TestHeaders(t *testing.T) {
 		host   string
 	}{
 		"remove":                {`{remove: {headers: [x-a, "x-b:ignored"]}}`, []string{"X-A", "1", "x-a", "2", "X-B", "3", "X-C", "4"}, map[string][]string{"X-C": {"4"}}, ""},
+		"remove either form":    {`{remove: {headers: [x-a-b]}, add: {headers: ["x-a-b:ours"]}}`, []string{"X_A_b", "1", "x-A_B", "2", "X-A-B", "3"}, map[string][]string{"X-A-B": {"ours"}}, ""},
 		"rename":                {`{rename: {headers: ["x-a:X-B", "x-no:x-c"]}}`, []string{"X-A", "1", "X-B", "old", "X-A", "2", "X-C", "3"}, map[string][]string{"X-B": {"1", "2"}, "X-C": {"3"}}, ""},
 		"rename to itself":      {`{rename: {headers: ["x-a:X-A"]}}`, []string{"X-A", "1"}, map[string][]string{"X-A": {"1"}}, ""},
 		"replace":               {`{replace: {headers: ["x-a:new", "x-b:new"]}}`, []string{"X-A", "1", "X-A", "2"}, map[string][]string{"X-A": {"new"}}, ""},
