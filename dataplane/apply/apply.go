@@ -107,6 +107,9 @@ func (a *Applier) Quarantined() []*syncv1.Quarantined {
 func (a *Applier) Start(s State) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.over {
+		return
+	}
 	install, quarantined := a.compiler.Compile(s.Set)
 	a.publish(s, install, quarantined)
 }
@@ -161,11 +164,12 @@ func (a *Applier) Rewrite() error {
 	return nil
 }
 
-// End drops the state for good: install puts in its place what says so, and no update is taken after it.
+// End drops the state for good, and whatever the compiler remembers of it: install puts in its place what says so, and no
+// update is taken after it.
 func (a *Applier) End(install func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.over = true
+	a.over, a.compiler = true, nil
 	install()
 	a.state.Store(nil)
 	a.quarantined.Store(nil)

@@ -2,8 +2,10 @@ package apply_test
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"testing"
+	"weak"
 
 	"github.com/keepgate/keepgate/dataplane/apply"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
@@ -46,6 +48,33 @@ func TestEndIsForGood(t *testing.T) {
 	}
 	if err := a.Rewrite(); err != nil || len(n.log) != 0 {
 		t.Errorf("after the end: %v, %v", err, n.log)
+	}
+}
+
+// remembers is a compiler that keeps what it has seen, as the real one does.
+type remembers struct{ seen []configset.Set }
+
+func (r *remembers) Compile(set configset.Set) (install func(), quarantined []*syncv1.Quarantined) {
+	r.seen = append(r.seen, set)
+	return func() {}, nil
+}
+
+// What a compiler has made of secrets goes with the state.
+func TestEndLetsTheCompilerGo(t *testing.T) {
+	t.Parallel()
+	compiler := &remembers{}
+	left := weak.Make(compiler)
+	a := apply.New(compiler, &node{})
+	a.Start(apply.State{Epoch: 1, Version: 5, Set: entries("a")})
+	compiler = nil
+	a.End(func() {})
+	runtime.GC()
+	if left.Value() != nil {
+		t.Error("the compiler is still there, and remembers what it was given")
+	}
+	a.Start(apply.State{Epoch: 1, Version: 5, Set: entries("a")})
+	if _, holds := a.Held(); holds {
+		t.Error("it begins again after the end")
 	}
 }
 
