@@ -14,8 +14,8 @@ import (
 )
 
 const purgeLong = `Purges responses that the plugin proxy-cache keeps: all of a workspace, those of one plugin, or the one with a key (the header
-X-Cache-Key of a response shows it). Data planes do it when they take the version that says so, and those that are away before they
-serve again; with --wait the command returns when all of them have.
+X-Cache-Key of a response shows it). Data planes do it when they take the version that says so, and those that are away when they
+are back; with --wait the command returns when all of them have.
 
   keepgate-cp cache purge --wait
   keepgate-cp cache purge --plugin 0b5c8d0e-6d6f-4a31-8a0a-4f5f7b6f4b11`

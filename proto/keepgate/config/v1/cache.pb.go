@@ -23,7 +23,7 @@ const (
 )
 
 // CachePurge says that responses which data planes kept before they learnt of it are not to be served any more. It travels as
-// configuration does, so that a data plane which was away learns of it before it serves again.
+// configuration does, so that a data plane which was away learns of it before it serves by what was changed since.
 type CachePurge struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A purge is done once: another one of the same responses has another id.
