@@ -23,7 +23,15 @@ func TestMadeToReset(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := greeted(t, start(t, newAnswers(), http2server.Options{}))
+			begun := time.Now()
 			for i := range uint32(20_000) {
+				free := 3000 + 250*time.Since(begun).Seconds() // somewhat more than what is
+				if time.Since(begun) > patience/3 {
+					t.Skip("the machine is too slow to ask for too much")
+				}
+				if float64(i) > free {
+					t.Fatalf("%d streams were begun and reset", i)
+				}
 				id := 2*i + 1
 				r.open(id, false, request("POST", "/echo", "content-length", "3")...)
 				offend(r, id)
@@ -34,7 +42,6 @@ func TestMadeToReset(t *testing.T) {
 					t.Fatal(got)
 				}
 			}
-			t.Error("20000 streams were begun and reset")
 		})
 	}
 }
