@@ -16,7 +16,7 @@ func configured(config string) string {
 	}
 	return `services: [{name: s, url: "{{origin}}", routes: [{name: r, paths: [/]}]}]
 plugins:
-- {name: proxy-cache, config: ` + strings.Replace(config, "{", "{strategy: memory, ", 1) + `}
+- {name: proxy-cache, created_at: 1700000000, config: ` + strings.Replace(config, "{", "{strategy: memory, ", 1) + `}
 `
 }
 
@@ -125,6 +125,7 @@ func TestResponses(t *testing.T) {
 		"in chunks":               {headers: []string{"Content-Type", "text/plain", "X-Chunks", "1"}, body: strings.Repeat("x", 60<<10), want: "Miss Hit"},
 		"with trailers":           {headers: []string{"Content-Type", "text/plain", "Trailer", "X-End"}, want: "Miss Miss"},
 		"cut":                     {headers: []string{"Content-Type", "text/plain", "X-Cut", "1"}, body: strings.Repeat("x", 60<<10), want: "cut"},
+		"cut, in chunks":          {headers: []string{"Content-Type", "text/plain", "X-Chunks", "1", "X-Cut", "1"}, body: strings.Repeat("x", 60<<10), want: "cut"},
 		"until the end":           {headers: []string{"Content-Type", "text/plain", "X-Hijack", "1"}, want: "Bypass Bypass"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -143,6 +144,9 @@ func TestResponses(t *testing.T) {
 						t.Error("half a response was kept")
 					}
 					response.Body.Close()
+				}
+				if asked := g.Origin.Requests(); asked < 2 {
+					t.Errorf("the origin was asked %d times", asked)
 				}
 				return
 			}

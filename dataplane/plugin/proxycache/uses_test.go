@@ -131,7 +131,7 @@ func TestAnotherPluginOfTheSameID(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, "")
 	made := func(at string) string {
-		return strings.Replace(configured(""), "{name: proxy-cache, ", "{name: proxy-cache, id: 0b5c8d0e-6d6f-4a31-8a0a-4f5f7b6f4b11, created_at: "+at+", ", 1)
+		return strings.Replace(configured(""), "1700000000", at, 1)
 	}
 	var said []string
 	for _, at := range []string{"1700000000", "1700000000", "1700000001"} {
