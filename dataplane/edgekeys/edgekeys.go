@@ -78,7 +78,14 @@ func (k *Keys) Ring(remembered []localstore.Remembered) (localstore.Keys, []loca
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.former, k.unopened = nil, nil
+	used := map[string]bool{}
+	for _, chosen := range k.choice.Chosen {
+		used[chosen.Key.ID()] = true
+	}
 	for _, record := range remembered {
+		if used[record.ID] {
+			continue // it is at hand, however it was wrapped then
+		}
 		key, err := k.open(record)
 		if err != nil {
 			k.log.Warn("a former scoped key cannot be opened now; what it alone has sealed stays sealed", "key", record.ID, "error", err)

@@ -153,3 +153,22 @@ func TestWhatIsRemembered(t *testing.T) {
 		}
 	}
 }
+
+// A key that is in use is needed from nobody else: how it was wrapped before may open no more, and is forgotten.
+func TestAKeyInUseIsNoFormerOne(t *testing.T) {
+	t.Parallel()
+	own, err := localkeys.New(secret.Take(make([]byte, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := localkeys.NewScoped(newKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	choice := &scopedkeys.Choice{Chosen: map[localkeys.Section]scopedkeys.Chosen{{Class: localkeys.KMS}: {Key: key, Wrapped: "vault:v2:BBBB"}}}
+	keys := edgekeys.New(own, choice, edgekeys.NewOpener(dpsettings.DataPlane{}), slog.New(slog.DiscardHandler))
+	_, remember, err := keys.Ring([]localstore.Remembered{{ID: key.ID(), Wrapped: "vault:v1:AAAA"}})
+	if err != nil || keys.Former() != 0 || len(remember) != 1 || remember[0].Wrapped != "vault:v2:BBBB" {
+		t.Errorf("%d former keys, %d are remembered, %v", keys.Former(), len(remember), err)
+	}
+}

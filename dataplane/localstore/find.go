@@ -17,11 +17,13 @@ func Find(dir string, options Options, ref Ref) (section localkeys.Section, data
 		return section, nil, err
 	}
 	s := &Store{dir: dir, options: options}
-	if options.Holder != nil && options.Mode != Off {
-		found, err := s.readKeys()
+	if options.Holder != nil {
+		found, err := s.readKeys(keysName)
 		if err != nil {
 			found = nil // they may not be needed
 		}
+		again, _ := s.readAside()
+		found = append(found, again...)
 		if s.options.Keys, _, err = options.Holder.Ring(found); err != nil {
 			return section, nil, err
 		}

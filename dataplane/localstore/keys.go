@@ -40,23 +40,54 @@ type Holder interface {
 	Ring(remembered []Remembered) (keys Keys, remember []Remembered, err error)
 }
 
-// hold asks the holder for keys, if there is one.
+// hold asks the holder for keys, if there is one. Mode off seals nothing, and needs keys for what was sealed before alone.
 func (s *Store) hold() error {
-	if s.options.Holder == nil || s.options.Mode == Off {
+	if s.options.Holder == nil {
 		return nil
 	}
-	found, err := s.readKeys()
-	if err != nil {
-		s.options.Log.Error("the scoped keys that were remembered cannot be read and are set aside: what former keys alone open has to come from the control plane again", "file", keysName, "error", err)
-		s.setAside(keysName)
-		found = nil
-	}
-	keys, remember, err := s.options.Holder.Ring(found)
-	if err != nil {
-		return err
+	found, err := s.readKeys(keysName)
+	again, aside := s.readAside()
+	found = append(found, again...)
+	keys, remember, ringErr := s.options.Holder.Ring(found)
+	if ringErr != nil {
+		return ringErr
 	}
 	s.options.Keys = keys
-	return s.remember(remember)
+	if err != nil {
+		s.options.Log.Error("the scoped keys that were remembered cannot be read now: what former keys alone open has to come from the control plane again", "file", keysName, "error", err)
+	}
+	if s.options.Mode == Off {
+		return nil // what is remembered stays as it lies there
+	}
+	if err != nil {
+		s.setAside(keysName)
+	}
+	if err := s.remember(remember); err != nil {
+		return err
+	}
+	for _, name := range aside { // they are remembered with the others now
+		if err := errors.Join(overwrite(s.path(name)), s.options.FS.Remove(s.path(name))); err != nil {
+			s.options.Log.Warn("remembered keys that were set aside could not be removed", "file", name, "error", err)
+		}
+	}
+	return nil
+}
+
+// readAside reads what was remembered and set aside, where this node has the key to it again.
+func (s *Store) readAside() (found []Remembered, names []string) {
+	files, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, nil // what is wrong with the folder is told by whoever needs it
+	}
+	for _, file := range files {
+		if !strings.HasPrefix(file.Name(), keysName+asideInfix) {
+			continue
+		}
+		if list, err := s.readKeys(file.Name()); err == nil {
+			found, names = append(found, list...), append(names, file.Name())
+		}
+	}
+	return found, names
 }
 
 // Remember keeps scoped keys beside the store until the next call, so that what they have sealed opens after a restart
@@ -126,8 +157,8 @@ func (s *Store) boundKeys(sum headerSum) []byte {
 }
 
 // readKeys is the inverse of sealKeys; nothing where there is no file.
-func (s *Store) readKeys() ([]Remembered, error) {
-	data, err := os.ReadFile(s.path(keysName))
+func (s *Store) readKeys(name string) ([]Remembered, error) {
+	data, err := os.ReadFile(s.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
