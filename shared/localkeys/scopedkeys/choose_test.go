@@ -53,6 +53,7 @@ func TestSources(t *testing.T) {
 		"setting and folder differ":        {setting: one, folder: map[string]string{"env.kvmEncryptionKey": other}, refused: "encryption_key_env_kvm gives another key for the same"},
 		"setting and file differ":          {setting: one, file: "envs: [{name: prod, kvmEncryptionKey: " + other + "}]", refused: "keys.yaml:1: envs[0].kvmEncryptionKey: encryption_key_env_kvm gives another key"},
 		"a file of no known name":          {folder: map[string]string{"env.kmsEncryptionKey": one}, refused: "env.kmsEncryptionKey: no key has this name; expected org.contractEncryptionKey"},
+		"a folder of nothing":              {folder: map[string]string{}, refused: "no key lies there; expected any of org.contractEncryptionKey"},
 		"a file of nothing":                {folder: map[string]string{"env.kvmEncryptionKey": "\n"}, refused: "env.kvmEncryptionKey: it is empty"},
 		"what Kubernetes keeps for itself": {folder: map[string]string{"..data": "x", "env.kvmEncryptionKey": one}, from: "env.kvmEncryptionKey"},
 		"both are wrong":                   {setting: "x", folder: map[string]string{"nonsense": ""}, refused: "nonsense: no key has this name"},

@@ -23,6 +23,9 @@ func readFolder(p *Problems, dir string) (list []given, notices []string) {
 	for _, k := range Keys() {
 		names = append(names, k.FileName())
 	}
+	if !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return !strings.HasPrefix(e.Name(), "..") }) {
+		p.add(place{file: dir}, "no key lies there; expected any of %s", strings.Join(names, ", ")) // as of an empty file: what was mounted is not there
+	}
 	for _, entry := range entries {
 		name, path := entry.Name(), filepath.Join(dir, entry.Name())
 		if strings.HasPrefix(name, "..") {
