@@ -245,3 +245,14 @@ func TestManyPurges(t *testing.T) {
 		t.Errorf("%d purges are remembered", len(c.done))
 	}
 }
+
+// A large disk is used to the end, with the files that may be open.
+func TestALargeDisk(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []int64{1 << 20, 1 << 30, 15 << 30, 100 << 30, 200 << 30} {
+		d := &disk{limit: limit}
+		if size := d.segmentSize(); size*maxSegments < limit || size+midSegment >= maxSegment || size > limit/4 {
+			t.Errorf("%d bytes in segments of %d", limit, size)
+		}
+	}
+}

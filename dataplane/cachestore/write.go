@@ -135,7 +135,8 @@ func (d *disk) fail(err error) {
 }
 
 func (d *disk) segmentSize() int64 {
-	return min(max(d.limit/segmentPart, min(minSegment, d.limit/carryPart)), midSegment)
+	most := min(max(midSegment, 2*d.limit/maxSegments), maxSegment/2) // as many as may be open hold all that may be kept
+	return min(max(d.limit/segmentPart, min(minSegment, d.limit/carryPart)), most)
 }
 
 // writable returns a segment with room for a value, and makes room on the disk. The lock is held.
@@ -208,7 +209,7 @@ type carry struct {
 // leave takes a segment's values out of the index and returns those that are to be written again. The lock is held.
 func (d *disk) leave(s *segment) (carried []carry) {
 	var used []slot
-	left, now := s.size/carryPart, time.Now().Unix()
+	left, now := min(s.size, midSegment)/carryPart, time.Now().Unix()
 	for i := range d.index {
 		shard := &d.index[i]
 		shard.mu.Lock()
