@@ -67,10 +67,10 @@ func (p *plane) leased() []lifecycle.Part {
 // turn locks secrets, or uses them again.
 func (p *plane) turn(ended bool) {
 	p.locked.Store(ended)
-	p.applier.Refresh()
+	p.refresh()
 	if ended {
 		p.log.Error("no control plane was heard for longer than secrets_lease: secrets are locked, and what needs one answers 503 until there is a link",
-			"secrets_lease", p.settings.Keys.Lease.String(), "last_heard", p.lease.Contact())
+			"after", p.settings.Keys.Lease, "last_heard", p.lease.Contact())
 		return
 	}
 	p.notice("secrets are used again: there is a link to the control plane")

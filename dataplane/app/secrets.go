@@ -42,12 +42,20 @@ func (p *plane) renew(ctx context.Context) error {
 		case <-p.secrets.Changed():
 		}
 		began := time.Now()
-		p.applier.Refresh()
+		p.refresh()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(min(3*time.Since(began), longestRest)):
 		}
+	}
+}
+
+// refresh compiles what serves anew, and has the control plane told what of it cannot be used now.
+func (p *plane) refresh() {
+	p.applier.Refresh()
+	if p.uplink != nil {
+		p.uplink.Tell()
 	}
 }
 

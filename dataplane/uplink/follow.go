@@ -71,6 +71,8 @@ func (u *Uplink) follow(ctx context.Context, c *conversation) error {
 			answer = &syncv1.StreamRequest{Message: &syncv1.StreamRequest_Heartbeat{Heartbeat: &syncv1.Heartbeat{}}}
 		case <-report.C:
 			answer = u.report()
+		case <-u.tell:
+			answer = u.report()
 		case <-u.again:
 			return errRelink
 		case <-elsewhere.C:

@@ -105,3 +105,42 @@ func wrongHash(chunks []*syncv1.Chunk) []*syncv1.Chunk {
 	}
 	return chunks
 }
+
+// What changes beside the configuration is told at once, and not with the next report that is due anyway.
+func TestTell(t *testing.T) {
+	t.Parallel()
+	cp := &teller{heard: make(chan *syncv1.StreamRequest, 100)}
+	server := grpc.NewServer()
+	syncv1.RegisterSyncServiceServer(server, cp)
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go server.Serve(socket) // ends with Stop
+	defer server.Stop()
+	u := New([]Endpoint{{socket.Addr().String(), insecure.NewCredentials()}}, apply.New(nowhere{}, nowhere{}),
+		Node{CertificateExpires: func() time.Time { return time.Time{} }}, Options{Report: time.Hour})
+	u.Tell() // before there is a link: the first report says it
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- u.Run(ctx) }()
+	reports := func(want int) {
+		t.Helper()
+		for got := 0; got < want; {
+			select {
+			case m := <-cp.heard:
+				if m.GetReport() != nil {
+					got++
+				}
+			case <-ctx.Done():
+				t.Fatalf("%d reports, want %d", got, want)
+			}
+		}
+	}
+	reports(2) // that of a new link, and the one that was asked for
+	u.Tell()
+	reports(1)
+	stop()
+	<-ended
+}

@@ -87,6 +87,7 @@ type Uplink struct {
 	connected atomic.Bool
 	refused   atomic.Pointer[string] // why the control plane does not want this node; nil: it does, as far as is known
 	again     chan struct{}          // a value: the link is to be made anew
+	tell      chan struct{}          // a value: a report is due
 
 	// Touched by Run alone.
 	partial *incoming        // an update of which chunks are missing; a snapshot outlives its link
@@ -124,7 +125,7 @@ func New(endpoints []Endpoint, applier Applier, node Node, options Options) *Upl
 	}
 	return &Uplink{
 		endpoints: endpoints, applier: applier, node: node, options: options,
-		again: make(chan struct{}, 1), lacking: options.Lacking,
+		again: make(chan struct{}, 1), tell: make(chan struct{}, 1), lacking: options.Lacking,
 	}
 }
 
@@ -132,6 +133,14 @@ func New(endpoints []Endpoint, applier Applier, node Node, options Options) *Upl
 func (u *Uplink) Relink() {
 	select {
 	case u.again <- struct{}{}:
+	default:
+	}
+}
+
+// Tell has the control plane told soon how this node is: something has changed beside the configuration.
+func (u *Uplink) Tell() {
+	select {
+	case u.tell <- struct{}{}:
 	default:
 	}
 }
