@@ -179,7 +179,5 @@ func (p *plane) forgetKeys() {
 	k.mu.Unlock()
 	k.changing.Lock()
 	defer k.changing.Unlock()
-	for _, chosen := range k.Choice().Chosen {
-		chosen.Key.Material().Wipe()
-	}
+	k.Wipe()
 }

@@ -226,6 +226,19 @@ func (k *Keys) Drop(inUse func(id string) bool) (dropped bool) {
 	return dropped
 }
 
+// Wipe ends the scoped keys, those in use and the former ones: nothing is made of them afterwards.
+func (k *Keys) Wipe() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, chosen := range k.choice.Chosen {
+		chosen.Key.Material().Wipe()
+	}
+	for _, f := range k.former {
+		f.key.Material().Wipe()
+		f.record.Material.Wipe()
+	}
+}
+
 // Seals reports whether a use is by the key that seals its section now.
 func (k *Keys) Seals(use localstore.Use) bool {
 	k.mu.Lock()

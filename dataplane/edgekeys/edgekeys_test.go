@@ -172,3 +172,21 @@ func TestAKeyInUseIsNoFormerOne(t *testing.T) {
 		t.Errorf("%d former keys, %d are remembered, %v", keys.Former(), len(remember), err)
 	}
 }
+
+func TestFormerKeysAreWipedToo(t *testing.T) {
+	t.Parallel()
+	own, err := localkeys.New(secret.Take(make([]byte, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := edgekeys.New(own, &scopedkeys.Choice{}, edgekeys.NewOpener(dpsettings.DataPlane{}), slog.New(slog.DiscardHandler))
+	if _, _, err := keys.Ring([]localstore.Remembered{{ID: "a", Material: newKey()}}); err != nil || keys.Former() != 1 {
+		t.Fatalf("%d former keys, %v", keys.Former(), err)
+	}
+	keys.Wipe()
+	for _, r := range keys.Records() {
+		if r.Material.Equal(newKey()) {
+			t.Errorf("key %s is held after the wipe", r.ID)
+		}
+	}
+}
