@@ -80,6 +80,7 @@ func (w *wire) facts(row record.Row, entity proto.Message, before *selection.Row
 		facts.Name = m.GetKey()
 	case *configv1.Vault:
 		facts.Name = m.GetPrefix()
+		refersTo(m.ProtoReflect(), facts)
 	}
 	settleReferences(facts)
 	return facts

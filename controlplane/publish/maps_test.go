@@ -153,4 +153,9 @@ func TestVaultsTravelWhereTheyAreReferredTo(t *testing.T) {
 	held("the plugin is switched off", 1)
 	e.update("routes", "r", `{"hosts":["b.example"]}`)
 	held("the certificate is shown to nobody", 0)
+	e.insert("vaults", `{"prefix":"team","name":"hcv","config":{"host":"vault.example","auth_method":"token","token":"{vault://none/token}"}}`)
+	e.insert("vaults", `{"prefix":"other","name":"hcv","config":{"host":"vault.example","auth_method":"token","token":"{vault://team/x/token}"}}`)
+	held("vaults that nothing refers to refer to others", 0)
+	e.update("plugins", ids["http-log"], `{"enabled":true,"config":{"headers":{"X-Key":"{vault://team/a/key}"}}}`)
+	held("a plugin refers to a vault that takes its token from another", 2)
 }

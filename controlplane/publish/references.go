@@ -63,7 +63,9 @@ func eachText(m protoreflect.Message, visit func(string)) {
 }
 
 // refers says whether rows of a table may refer to maps or vaults: as long as one does not open, nobody knows to which.
-func refers(table string) bool { return table == "plugins" || table == "certificates" }
+func refers(table string) bool {
+	return table == "plugins" || table == "certificates" || table == "vaults"
+}
 
 // withoutSecrets is what a data plane that never held the entity needs of it to refuse what it protects, or what it would
 // be asked for: of a plugin, where it stands; of an entry, which it is. Without any other entity nothing is open that should

@@ -67,14 +67,14 @@ func (s *Source) Authorities() []*x509.Certificate { return slices.Clone(s.trust
 // Certificate returns this side's own certificate.
 func (s *Source) Certificate() *x509.Certificate { return s.trust.Load().pair.Leaf }
 
-// Revoked says that this side's own certificate was taken back for good, by a list that its issuer signed: when, and the
-// issuer's name.
+// Revoked says that this side's own certificate was taken back for good, and not replaced or put on hold, by a list that its
+// issuer signed: when, and the issuer's name.
 func (s *Source) Revoked() (at time.Time, by string, revoked bool) {
 	t := s.trust.Load()
 	serial := SerialText(t.pair.Leaf.SerialNumber)
 	for ca, list := range t.lists {
 		at, listed := list.serials[serial]
-		if listed && !list.held[serial] && bytes.Equal(t.pair.Leaf.RawIssuer, list.rawIssuer) && t.issued(ca) {
+		if listed && !list.lenient[serial] && bytes.Equal(t.pair.Leaf.RawIssuer, list.rawIssuer) && t.issued(ca) {
 			return at, list.name, true
 		}
 	}

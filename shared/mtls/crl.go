@@ -30,7 +30,7 @@ type revocations struct {
 	thisUpdate time.Time
 	nextUpdate time.Time
 	serials    map[string]time.Time // by SerialText: revoked when
-	held       map[string]bool      // those of them that may come back: certificateHold, RFC 5280 §5.3.1
+	lenient    map[string]bool      // those of them whose holder is not shut out for good
 }
 
 // list is a CRL that was read; who signed it is to be seen. Its entries are in the revocations alone.
@@ -102,20 +102,24 @@ func newRevocations(list *x509.RevocationList) *revocations {
 	r := &revocations{
 		raw: list.Raw, name: list.Issuer.String(), rawIssuer: list.RawIssuer, number: list.Number,
 		thisUpdate: list.ThisUpdate, nextUpdate: list.NextUpdate,
-		serials: make(map[string]time.Time, len(list.RevokedCertificateEntries)), held: map[string]bool{},
+		serials: make(map[string]time.Time, len(list.RevokedCertificateEntries)), lenient: map[string]bool{},
 	}
 	for _, entry := range list.RevokedCertificateEntries {
 		serial := SerialText(entry.SerialNumber)
 		r.serials[serial] = entry.RevocationTime
-		if entry.ReasonCode == certificateHold {
-			r.held[serial] = true
+		if entry.ReasonCode == certificateHold || entry.ReasonCode == superseded {
+			r.lenient[serial] = true
 		}
 	}
 	return r
 }
 
-// certificateHold is the reason of what is taken back for a while only.
-const certificateHold = 6
+// Reasons that say nothing against whoever has the certificate (RFC 5280 §5.3.1): another one has taken its place, or it may
+// come back.
+const (
+	superseded      = 4
+	certificateHold = 6
+)
 
 func (r *revocations) stale(now time.Time) bool {
 	return !r.nextUpdate.IsZero() && now.After(r.nextUpdate)

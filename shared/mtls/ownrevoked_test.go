@@ -29,7 +29,7 @@ func listOf(t *testing.T, ca *mtlstest.CA, serial *big.Int, reason int) []byte {
 func TestTheOwnCertificateIsListed(t *testing.T) {
 	t.Parallel()
 	ca, other := mtlstest.NewCA(t, "cluster"), mtlstest.NewCA(t, "other")
-	const superseded, hold = 4, 6
+	const superseded, hold, compromised = 4, 6, 1
 	pair := ca.Issue(t, mtlstest.Leaf{})
 	own := pair.Cert.SerialNumber
 	tests := map[string]struct {
@@ -39,7 +39,8 @@ func TestTheOwnCertificateIsListed(t *testing.T) {
 	}{
 		"nothing":                          {lists: ca.CRL(t, 2, time.Now().Add(time.Hour))},
 		"itself":                           {lists: listOf(t, ca, own, 0), revoked: true},
-		"itself, replaced":                 {lists: listOf(t, ca, own, superseded), revoked: true},
+		"itself, replaced":                 {lists: listOf(t, ca, own, superseded)},
+		"itself, stolen":                   {lists: listOf(t, ca, own, compromised), revoked: true},
 		"itself, on hold":                  {lists: listOf(t, ca, own, hold)},
 		"another":                          {lists: listOf(t, ca, new(big.Int).Add(own, big.NewInt(1)), 0)},
 		"its serial, by another CA":        {lists: append(ca.CRL(t, 2, time.Now().Add(time.Hour)), listOf(t, other, own, 0)...), trusts: other},

@@ -50,7 +50,8 @@ const (
 	levelAuthorities
 	levelMaps
 	levelEntries
-	levelVaults
+	levelVaults // those whose token is a reference
+	levelPlaces // all other vaults: only these can be referred to by vaults
 	levelPurges
 	levelOthers
 	levels
@@ -88,7 +89,10 @@ func levelOf(r *Row) uint8 {
 	case tableEntries:
 		return levelEntries
 	case tableVaults:
-		return levelVaults
+		if len(r.Vaults) > 0 || r.Unread {
+			return levelVaults
+		}
+		return levelPlaces
 	case tablePurges:
 		return levelPurges
 	}

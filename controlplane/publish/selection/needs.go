@@ -26,6 +26,8 @@ const (
 	needsPluginMap                // a: id of the plugin whose map it is, b: name, "" for any. By that plugin
 	needsVault                    // a: workspace, b: prefix. By plugins and certificates
 	needsAnyVault                 // a: workspace. By those of which nobody knows what they refer to
+	needsPlace                    // a: workspace, b: prefix of a vault that refers to none. By vaults, for their tokens
+	needsAnyPlace                 // a: workspace. By vaults of which nobody knows what they refer to
 )
 
 // count is how many held rows call for a need, by environment.
@@ -109,8 +111,12 @@ func (s *Selection) contribute(r *Row, e int, by int32) {
 
 // callReferences calls for what a row refers to in its values.
 func callReferences(r *Row, call func(what uint8, a, b string)) {
+	vault, anyVault := needsVault, needsAnyVault
+	if r.Table == tableVaults {
+		vault, anyVault = needsPlace, needsAnyPlace
+	}
 	for _, prefix := range r.Vaults {
-		call(needsVault, r.Workspace, prefix)
+		call(vault, r.Workspace, prefix)
 	}
 	for _, name := range r.Maps {
 		call(needsMap, r.Workspace, name)
@@ -121,7 +127,10 @@ func callReferences(r *Row, call func(what uint8, a, b string)) {
 	if !r.Unread {
 		return
 	}
-	call(needsAnyVault, r.Workspace, "")
+	call(anyVault, r.Workspace, "")
+	if r.Table == tableVaults {
+		return
+	}
 	call(needsAnyMap, r.Workspace, "")
 	if r.Table == tablePlugins {
 		call(needsPluginMap, r.ID, "")
@@ -215,5 +224,18 @@ func (s *Selection) enqueueReaders(n need) {
 		all(s.index.named[name{tableVaults, n.a, n.b}])
 	case needsAnyVault:
 		all(s.index.placed[place{tableVaults, n.a}])
+	case needsPlace:
+		s.enqueuePlaces(s.index.named[name{tableVaults, n.a, n.b}])
+	case needsAnyPlace:
+		s.enqueuePlaces(s.index.placed[place{tableVaults, n.a}])
+	}
+}
+
+// enqueuePlaces has those vaults found again that other vaults may refer to.
+func (s *Selection) enqueuePlaces(nodes map[*node]struct{}) {
+	for found := range nodes {
+		if found.level == levelPlaces {
+			s.enqueue(found)
+		}
 	}
 }

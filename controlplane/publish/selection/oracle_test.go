@@ -128,10 +128,13 @@ func (o *oracle) wants(r selection.Row) bool {
 	case "key_value_maps":
 		return parents && o.some(func(x selection.Row) bool {
 			own := parent(r, "plugins")
-			return x.Workspace == r.Workspace && (own == "" || x.Table == "plugins" && own == x.ID) && (x.Unread || slices.Contains(x.Maps, r.Name))
+			return x.Table != "vaults" && x.Workspace == r.Workspace && (own == "" || x.Table == "plugins" && own == x.ID) && (x.Unread || slices.Contains(x.Maps, r.Name))
 		})
 	case "vaults":
 		return o.some(func(x selection.Row) bool {
+			if x.Table == "vaults" && (len(r.Vaults) > 0 || r.Unread) { // nobody logs in by what takes a login
+				return false
+			}
 			return x.Workspace == r.Workspace && (x.Unread || slices.Contains(x.Vaults, r.Name))
 		})
 	case "snis":

@@ -50,7 +50,7 @@ type Row struct {
 	Authorities []string // of a service or plugin: ids of CA certificates that it names
 	Environment string   // of a map: the id of the environment that alone holds it, "" for any
 	Maps        []string // of a plugin or certificate: names of the maps that its values refer to
-	Vaults      []string // of a plugin or certificate: prefixes of the vaults that its values refer to
+	Vaults      []string // of a plugin, certificate or vault: prefixes of the vaults that its values refer to
 	Unread      bool     // of a plugin or certificate: some value does not open, so that nobody knows what it refers to
 }
 

@@ -26,7 +26,7 @@ func (s *Selection) wanted(r *Row, e int) bool {
 	case tableMaps:
 		return s.wantsMap(r, e)
 	case tableVaults:
-		return s.needed(e, need{needsVault, r.Workspace, r.Name}) || s.needed(e, need{needsAnyVault, r.Workspace, ""})
+		return s.wantsVault(r, e)
 	case tablePurges:
 		if len(r.Parents) == 0 {
 			return s.needed(e, need{needsRoutes, r.Workspace, ""})
@@ -102,4 +102,12 @@ func (s *Selection) wantsConsumer(r *Row, e int) bool {
 		}
 	}
 	return false
+}
+
+// wantsVault: what is held refers to it; a vault that refers to another one for its token is no such other.
+func (s *Selection) wantsVault(r *Row, e int) bool {
+	if s.needed(e, need{needsVault, r.Workspace, r.Name}) || s.needed(e, need{needsAnyVault, r.Workspace, ""}) {
+		return true
+	}
+	return levelOf(r) == levelPlaces && (s.needed(e, need{needsPlace, r.Workspace, r.Name}) || s.needed(e, need{needsAnyPlace, r.Workspace, ""}))
 }

@@ -46,6 +46,9 @@ func (s *Selection) Why(environment int, ref Ref) string {
 		if s.needed(e, need{needsVault, r.Workspace, r.Name}) {
 			return "a plugin or a certificate refers to it"
 		}
+		if s.needed(e, need{needsPlace, r.Workspace, r.Name}) || s.needed(e, need{needsAnyPlace, r.Workspace, ""}) {
+			return "a vault takes its token from it"
+		}
 		return "what a plugin or a certificate of its workspace refers to cannot be read"
 	case tableEntries:
 		return "it belongs to " + refs(r.Parents)

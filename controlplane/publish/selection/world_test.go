@@ -101,6 +101,7 @@ func (w world) row(table, workspace, number string) selection.Row {
 		of(false, "key_value_maps")
 	case "vaults":
 		r.Name = w.pick("name", "v0", "v1")
+		r.Vaults, r.Unread = w.some("vaults", "v0", "v1", "env"), rapid.IntRange(0, 9).Draw(w.t, "unread") == 0
 	case "cache_purges":
 		of(true, "plugins")
 	case "consumers":
