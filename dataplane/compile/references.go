@@ -128,14 +128,18 @@ func (r *run) lead(workspace string, at kvm.Place, text string) (string, error) 
 var errReference = errors.New("a reference cannot be resolved on this node")
 
 func (r *run) mapped(workspace string, at kvm.Place, reference secretref.Reference) (string, error) {
-	value, state := r.mapsOf(workspace).Look(reference.Place, reference.Secret, at)
+	maps := r.mapsOf(workspace)
+	value, state := maps.Look(reference.Place, reference.Secret, at)
 	switch state {
 	case kvm.Found:
 		return value, nil
 	case kvm.Unreadable:
 		return "", fmt.Errorf("the key-value map %q or an entry of it cannot be read", reference.Place)
 	}
-	return "", fmt.Errorf("the key-value map %q has no such key, or there is no such map here", reference.Place)
+	if !maps.Has(reference.Place) {
+		return "", fmt.Errorf("there is no key-value map %q here", reference.Place)
+	}
+	return "", fmt.Errorf("the key-value map %q has no key %q", reference.Place, reference.Secret)
 }
 
 // mapsOf are the key-value maps of a workspace, made when they are asked for.

@@ -200,8 +200,9 @@ func TestReferencesToMaps(t *testing.T) {
 	}
 	c.in(t, "other", "key_value_maps", "theirs", &configv1.KeyValueMap{Id: new("theirs"), Name: new("m")})
 	entry("other", "e0", "theirs", "another workspace's")
-	look("", `the key-value map "m" has no such key`)
+	look("", `there is no key-value map "m" here`)
 	c.put(t, "key_value_maps", "wide", &configv1.KeyValueMap{Id: new("wide"), Name: new("m")})
+	look("", `the key-value map "m" has no key "`)
 	entry("default", "e1", "wide", "the organisation's")
 	look("the organisation's", "")
 	before := kind.made

@@ -97,7 +97,11 @@ func show(out io.Writer, e scopedkeys.Explanation, who scopedkeys.Who) {
 func identify(c dpsettings.Cluster) (*mtls.Source, error) {
 	log := slog.New(slog.DiscardHandler)
 	if c.Cert == "" && c.Key == "" && mtls.Mode(c.MTLS) != mtls.Shared {
-		source, err := enrol.At(c.Enrolment).Open(log)
+		folder := enrol.At(c.Enrolment)
+		if !folder.Joined() {
+			return nil, fmt.Errorf("there is no certificate in %s that says who this node is: name its folder (--prefix or --conf, as keepgate-dp run has it), or join first", folder.Dir())
+		}
+		source, err := folder.Open(log)
 		if err != nil {
 			return nil, fmt.Errorf("reading who this node is: %w", err)
 		}
