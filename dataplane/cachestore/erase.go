@@ -64,8 +64,11 @@ func (c *Cache) Erase() error {
 
 // Erase destroys what is kept in a folder, without its keys. A folder that is not there holds nothing.
 func Erase(dir string) error {
-	if _, err := os.Lstat(dir); err != nil {
-		return nil //nolint:nilerr // nothing is there
+	switch _, err := os.Lstat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fault.New(fault.Unavailable, "cachestore.Erase", dir, err)
 	}
 	lock, err := lockFolder(dir, durable.Disk{})
 	if err != nil {

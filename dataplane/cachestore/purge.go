@@ -33,25 +33,25 @@ func (c *Cache) catchUp() {
 		d.mu.Lock() // what is written from here on bears the new number
 		defer d.mu.Unlock()
 	}
-	var todo []Mark
+	var undone []Mark
 	present := map[string]bool{}
 	for _, marks := range c.held {
 		for _, m := range marks {
 			present[m.ID] = true
 			if _, did := c.done[m.ID]; !did {
-				todo = append(todo, m)
+				undone = append(undone, m)
 			}
 		}
 	}
 	forgot := c.forget(d, present)
-	if len(todo) == 0 && !forgot && (d == nil || !d.unsaved) {
+	if len(undone) == 0 && !forgot && (d == nil || !d.unsaved) {
 		return
 	}
 	number := c.count.Load()
-	if len(todo) > 0 {
+	if len(undone) > 0 {
 		number = c.count.Add(1) // before anything is looked for: see keep
 	}
-	for _, m := range todo {
+	for _, m := range undone {
 		c.memory.purge(m.labels())
 		if d != nil {
 			d.purge(m.labels())

@@ -46,7 +46,7 @@ func (a *API) add(ctx context.Context, workspace string, m mark) error {
 			continue
 		}
 		if err := a.catalog.Delete(ctx, catalog.Address{Table: table, Workspace: workspace, Key: old.id}); err != nil {
-			return nil //nolint:nilerr // the purge is written; the next one removes what is left
+			break // the purge is written, and the next one takes what is left with it
 		}
 	}
 	return nil
