@@ -63,13 +63,15 @@ func (cp *controlPlane) linked(name string) *dataPlane {
 	return dp
 }
 
-// holds waits until a data plane serves the newest configuration, and the fleet says so.
+// holds waits until a data plane serves the newest configuration, and the fleet says so. The newest may change
+// meanwhile without a revision: a key that is back opens rows.
 func (cp *controlPlane) holds(dp *dataPlane) {
 	cp.t.Helper()
-	epoch, _, hash := cp.caughtUpIn(dp.environment)
+	cp.caughtUpIn(dp.environment)
 	eventually(cp.t, "the data plane holds the newest configuration", func() bool {
+		epoch, _, hash, shown := cp.publisher.Current(dp.environment)
 		state, ok := dp.applier.Held()
-		return ok && state.Epoch == epoch && state.Set.Hash() == hash && cp.status(dp).SyncStatus == "normal"
+		return shown && ok && state.Epoch == epoch && state.Set.Hash() == hash && cp.status(dp).SyncStatus == "normal"
 	})
 }
 
