@@ -69,6 +69,22 @@ func newTown(t tester, count int) *town {
 // start runs a node; what one before it held is forgotten.
 func (w *town) start(i int) *node {
 	w.t.Helper()
+	n := w.open(i)
+	w.run(n)
+	return n
+}
+
+// run runs the parts of a node that is open.
+func (w *town) run(n *node) {
+	stop := running(w.t.Context(), n.keeper, n.ring)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n.stop = stop
+}
+
+// open makes a node a member that does nothing yet.
+func (w *town) open(i int) *node {
+	w.t.Helper()
 	w.mu.Lock()
 	n := w.nodes[i]
 	w.mu.Unlock()
@@ -81,10 +97,9 @@ func (w *town) start(i int) *node {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	stop := running(w.t.Context(), keeper, ring)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n.keeper, n.ring, n.stop = keeper, ring, stop
+	n.keeper, n.ring = keeper, ring
 	return n
 }
 
@@ -116,9 +131,13 @@ func (w *town) endAll() {
 	}
 }
 
+// startAll starts nodes that know of each other before any of them acts.
 func (w *town) startAll() {
 	for i := range w.nodes {
-		w.start(i)
+		w.open(i)
+	}
+	for _, n := range w.nodes {
+		w.run(n)
 	}
 }
 
