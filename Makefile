@@ -44,7 +44,7 @@ test: ## run every test with the race detector (brings gcc and PostgreSQL where 
 	echo "test   all packages, race detector on, $(JOBS) at a time"
 	CGO_ENABLED=1 $(GO) test $(RACE) -shuffle=on -p $(JOBS) -timeout 25m ./... | { grep --line-buffered -v -e '\[no test files\]' || true; }
 	echo "test   what allocates nothing, without the race detector, which allocates itself"
-	$(GO) test -run 'AllocatesNothing|NoAllocations' ./dataplane/exchange ./dataplane/http1 ./dataplane/proxy
+	$(GO) test -run 'AllocatesNothing|NoAllocations' ./shared/nowait ./dataplane/exchange ./dataplane/http1 ./dataplane/proxy
 
 check: check-format check-vet check-static check-proto check-generate check-modules ## static checks only, nothing runs
 	@echo "check  all good"

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
-	"github.com/keepgate/keepgate/dataplane/nowait"
+	"github.com/keepgate/keepgate/shared/nowait"
 )
 
 // firstByte waits for a byte under TLS. A goroutine that waits within crypto/tls keeps twice the stack of one that waits for the

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
-	"github.com/keepgate/keepgate/dataplane/nowait"
+	"github.com/keepgate/keepgate/shared/nowait"
 )
 
 // watch notices a client that leaves while its request is served. Most requests are over long before it matters, so

@@ -7,7 +7,7 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
-	"github.com/keepgate/keepgate/dataplane/nowait"
+	"github.com/keepgate/keepgate/shared/nowait"
 )
 
 var errOver = errors.New("the connection is over")

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
-	"github.com/keepgate/keepgate/dataplane/nowait"
+	"github.com/keepgate/keepgate/shared/nowait"
 )
 
 // read reads until the connection ends, and returns why; a code when the client should hear it.

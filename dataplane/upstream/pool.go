@@ -11,7 +11,7 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1/client"
-	"github.com/keepgate/keepgate/dataplane/nowait"
+	"github.com/keepgate/keepgate/shared/nowait"
 )
 
 var errNoHTTP2 = errors.New("the upstream does not speak HTTP/2 (ALPN)")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -64,6 +65,51 @@ func everOnCPU(pid int) (time.Duration, error) {
 		}
 	}
 	return sum, nil
+}
+
+// othersAtMost is the share of the machine that others may take while a latency is measured.
+const othersAtMost = 0.05
+
+// kernelThreads is the parent of the kernel's own threads, which write to the disk for everybody.
+const kernelThreads = 2
+
+// others is the share of the machine's time that went elsewhere while f ran than to this process, its descendants and the kernel; what
+// the host under a virtual machine took from it counts.
+func (b *bench) others(f func()) float64 {
+	used := func() (sum time.Duration) {
+		for _, root := range []int{os.Getpid(), kernelThreads} {
+			spent, err := onCPU(root)
+			if err != nil {
+				b.Fatalf("%v", err)
+			}
+			sum += spent
+		}
+		return sum
+	}
+	ours, all, begun := used(), b.busy(), time.Now()
+	f()
+	length := time.Since(begun)
+	return float64(b.busy()-all-(used()-ours)) / float64(length) / float64(runtime.NumCPU())
+}
+
+// busy is how long the machine's cores were not idle (/proc/stat, proc_stat(5)).
+func (b *bench) busy() (sum time.Duration) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		b.Fatalf("%v", err)
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	for i, field := range strings.Fields(first)[1:9] {
+		if i == 3 || i == 4 { // idle, waiting for a disk
+			continue
+		}
+		ticks, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			b.Fatalf("/proc/stat: %v", err)
+		}
+		sum += time.Duration(ticks) * tick
+	}
+	return sum
 }
 
 // tree is a process and its descendants.

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+
+	"github.com/keepgate/keepgate/shared/nowait"
 )
 
 const (
@@ -79,7 +81,10 @@ func (l *link) dial(ctx context.Context, _ string) (net.Conn, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", l.socket)
 	l.refused.Store(&err)
-	return conn, err
+	if err != nil {
+		return nil, err
+	}
+	return nowait.Wrap(conn), nil
 }
 
 // call makes one call with its own timeout. material is what an answer must not quote.

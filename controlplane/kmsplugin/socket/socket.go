@@ -28,6 +28,7 @@ import (
 
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/kmsclient"
+	"github.com/keepgate/keepgate/shared/nowait"
 )
 
 const (
@@ -188,6 +189,15 @@ func bind(path string) (net.Listener, error) {
 	}
 	listener.(*net.UnixListener).SetUnlinkOnClose(false) // Close looks whose file it is
 	return listener, nil
+}
+
+// Accept returns the next connection.
+func (s *Socket) Accept() (net.Conn, error) {
+	conn, err := s.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return nowait.Wrap(conn), nil
 }
 
 // Close stops listening, removes the file if it is still this socket's, and gives the name free.

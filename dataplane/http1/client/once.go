@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/keepgate/keepgate/dataplane/nowait"
+	"github.com/keepgate/keepgate/shared/nowait"
 )
 
 // once is the state of exchangeOnce.

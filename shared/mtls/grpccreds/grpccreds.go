@@ -14,6 +14,7 @@ import (
 
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/nowait"
 )
 
 var errNoTLS = errors.New("the connection is not one of this package's")
@@ -56,7 +57,7 @@ func (c *client) ClientHandshake(ctx context.Context, authority string, conn net
 	if c.serverName != "" {
 		authority = c.serverName
 	}
-	secured, info, err := c.TransportCredentials.ClientHandshake(ctx, authority, conn)
+	secured, info, err := c.TransportCredentials.ClientHandshake(ctx, authority, nowait.Wrap(conn))
 	if err != nil && ctx.Err() == nil {
 		refusal := mtls.Explain(err)
 		if refusal.Reason == mtls.NotTLS {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/nowait"
 )
 
 // A stranger can fail handshakes as fast as the network goes; the log follows at this pace.
@@ -74,7 +75,7 @@ type server struct {
 
 // ServerHandshake logs what it refuses.
 func (s *server) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn := tls.Server(raw, s.config)
+	conn := tls.Server(nowait.Wrap(raw), s.config)
 	err := conn.Handshake()
 	state := conn.ConnectionState()
 	if err == nil && s.join != nil && state.NegotiatedProtocol == mtls.JoinProtocol {
