@@ -25,6 +25,9 @@ func (k *Keeper) Examine(ctx context.Context) []finding.Finding {
 	var list []finding.Step
 	before := []string(nil)
 	for _, step := range steps {
+		if step == vaultclient.StepLogin && e.unasked() {
+			before = nil
+		}
 		list = append(list, finding.Step{Name: name(step), Needs: before, Do: func(context.Context) finding.Result { return e.result(step) }})
 		before = []string{name(step)}
 	}
@@ -83,13 +86,19 @@ func (e *examination) failed() vaultclient.Step {
 	return step
 }
 
+// unasked: there was nothing to log in with, so that nobody was asked.
+func (e *examination) unasked() bool {
+	kind := fault.KindOf(e.err)
+	return e.err == errNoToken || vaultclient.StepOf(e.err) == vaultclient.StepLogin && (kind == fault.Invalid || kind == fault.Unavailable)
+}
+
 func (e *examination) result(step vaultclient.Step) finding.Result {
 	if failed := e.failed(); failed == step {
 		if e.err == errNoToken {
 			return finding.Beware("no keyring_vault_token is set: keys are missing until somebody gives one for the moment", "set keyring_vault_token_file, or run keepgate-cp keyring vault-sync --token-file FILE after each start")
 		}
 		return finding.Bad(textOf(e.err), e.keeper.mend(e.err))
-	} else if failed != "" && slices.Index(steps[:], step) > slices.Index(steps[:], failed) {
+	} else if failed != "" && (e.unasked() || slices.Index(steps[:], step) > slices.Index(steps[:], failed)) {
 		return finding.Because(name(failed))
 	}
 	switch step {

@@ -54,6 +54,7 @@ func TestExamine(t *testing.T) {
 			func(r *room) { r.server.Standby("http://127.0.0.1:1") }, "server", "keyring_vault_host",
 		},
 		"no token":           {func(r *room) { r.options.Token = secret.Bytes{} }, "authentication", "keyring_vault_token_file"},
+		"no token file":      {func(r *room) { r.options.TokenFile = "/nowhere/token" }, "authentication", "let /nowhere/token hold a token that lives"},
 		"a wrong token":      {func(r *room) { r.options.Token = secret.Take([]byte("hvs.canary")) }, "authentication", "a token that lives"},
 		"a token with signs": {func(r *room) { r.options.Token = secret.Take([]byte("a b")) }, "authentication", "keyring_vault_token"},
 		"no role":            {func(r *room) { r.options.Auth, r.options.KubeTokenFile = vault.AuthKubernetes, "/nowhere" }, "authentication", "keyring_vault_kube_role"},
@@ -79,6 +80,8 @@ func TestExamine(t *testing.T) {
 			bad := ""
 			for _, f := range found {
 				switch {
+				case f.Verdict == finding.OK && strings.HasPrefix(name, "no token"):
+					t.Errorf("%s is fine, and nobody was asked", f.Step)
 				case f.Verdict == finding.OK && bad != "":
 					t.Errorf("%s is fine after %s was not", f.Step, bad)
 				case f.Verdict == finding.Wrong || f.Verdict == finding.Warning:

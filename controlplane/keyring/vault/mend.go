@@ -28,6 +28,9 @@ func (k *Keeper) mend(err error) string {
 		if k.options.Auth == AuthKubernetes {
 			return "let the role " + k.options.KubeRole + " of auth/kubernetes admit this service account (keyring_vault_kube_role, keyring_vault_kube_api_token_file)"
 		}
+		if fault.SubjectOf(err) == tokenFileSetting {
+			return "let " + k.options.TokenFile + " hold a token that lives, readable by this process and by no other user (chmod 600); it is read again for the next login"
+		}
 		return "set keyring_vault_token to a token that lives"
 	}
 	switch fault.KindOf(err) {

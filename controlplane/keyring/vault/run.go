@@ -34,7 +34,7 @@ func (s *Sync) Run(ctx context.Context) error {
 		case errors.Is(err, errNoToken):
 			pause = never // nothing to try with
 		case err != nil:
-			pause = backoff(failures, err)
+			pause = min(pause, backoff(failures, err)) // a poll finds what an agent or operator mended
 			failures++
 		default:
 			failures = 0
@@ -81,7 +81,7 @@ func (s *Sync) wait(ctx context.Context, pause time.Duration, failing bool) bool
 // lacking: a key is wanted of which Vault is not known to have no version.
 func (s *Sync) lacking() bool {
 	now := s.keeper.seen.Load()
-	if s.keeper.options.Auth == AuthToken && s.keeper.options.Token.Len() == 0 {
+	if s.keeper.tokenless() {
 		return false
 	}
 	for _, id := range s.ring.Wanted() {

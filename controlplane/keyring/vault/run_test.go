@@ -2,6 +2,7 @@ package vault_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -162,4 +163,89 @@ func TestKubernetes(t *testing.T) {
 	if err := r.now(""); err != nil || r.ring.Keys().Active != one || r.server.Tokens() != before {
 		t.Errorf("Now = %v; %d tokens, want the login's own to be gone", err, r.server.Tokens())
 	}
+}
+
+// An agent puts another token into the file, which is read for each login.
+func TestTokenFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "token")
+	write := func(token string, mode os.FileMode) { // as an agent does: a new file in the place of the old one
+		t.Helper()
+		next := file + ".next"
+		if err := errors.Join(os.WriteFile(next, []byte(token), 0o600), os.Chmod(next, mode), os.Rename(next, file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newRoom(t, func(r *room) { r.options.Token, r.options.TokenFile = secret.Take([]byte("hvs.canary-stale")), file })
+	first, second := r.server.Token(time.Hour, "reads"), r.server.Token(time.Hour, "reads")
+	write(first+"\n", 0o600)
+	r.server.Key("ring", one, long("1"))
+	if err := r.now(""); err != nil {
+		t.Fatal(err)
+	}
+	write(second, 0o600)
+	r.server.Revoke(first)
+	r.server.Key("ring", two, long("2"))
+	if err := r.now(""); err != nil || r.ring.Keys().Active != two {
+		t.Errorf("Now after the rotation = %v; %+v", err, r.ring.Keys())
+	}
+	for name, test := range map[string]struct {
+		breaks func() error
+		says   string
+	}{
+		"away":          {func() error { return os.Remove(file) }, "no such file"},
+		"open to all":   {func() error { return os.Chmod(file, 0o644) }, "mode 0644"},
+		"no file":       {func() error { return errors.Join(os.Remove(file), os.Mkdir(file, 0o700)) }, "regular file"},
+		"empty":         {func() error { return os.WriteFile(file, nil, 0o600) }, "no token"},
+		"too long":      {func() error { return os.WriteFile(file, bytes.Repeat([]byte("a"), 64<<10+1), 0o600) }, "larger than 65536 bytes"},
+		"no token's":    {func() error { return os.WriteFile(file, []byte("canary is it"), 0o600) }, "no token"},
+		"one's own old": {func() error { return os.WriteFile(file, []byte(first), 0o600) }, "wrong or expired"},
+	} {
+		if err := test.breaks(); err != nil {
+			t.Fatal(err)
+		}
+		err := r.now("")
+		if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), "token that lives") ||
+			strings.Contains(err.Error(), "canary") || name != "one's own old" && (!strings.Contains(err.Error(), "keyring_vault_token_file") || !strings.Contains(err.Error(), file)) {
+			t.Errorf("%s: Now = %v", name, err)
+		}
+		if _, _, err := r.ring.Active(); err != nil || len(r.ring.Held()) != 2 {
+			t.Errorf("%s: the keys in memory went: %v", name, err)
+		}
+		if err := os.RemoveAll(file); err != nil {
+			t.Fatal(err)
+		}
+		write(second, 0o600)
+		if err := r.now(""); err != nil {
+			t.Errorf("%s: Now with the file back = %v", name, err)
+		}
+	}
+}
+
+// The next poll finds that the file is back, however long the pause would have become.
+func TestTokenFileHealsByAPoll(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "token")
+	write := func(token string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newRoom(t, func(r *room) {
+		r.options.Token, r.options.TokenFile, r.options.Poll = secret.Bytes{}, file, 20*time.Millisecond
+	})
+	r.server.Key("ring", one, long("1"))
+	first := r.server.Token(time.Hour, "reads")
+	r.run()
+	r.await("the warning", func() bool {
+		return strings.Contains(r.warnings(), "keyring_vault_token_file: "+file+" cannot be read")
+	})
+	write(first)
+	r.await("the key", func() bool { return r.ring.Keys().Active == one && r.warnings() == "" })
+	r.server.Revoke(first)
+	r.await("the denial", func() bool { return strings.Contains(r.warnings(), "wrong or expired") })
+	r.server.Key("ring", two, long("2"))
+	write(r.server.Token(time.Hour, "reads"))
+	r.await("the new key", func() bool { return r.ring.Keys().Active == two && r.warnings() == "" })
 }

@@ -71,7 +71,7 @@ func (k *Keeper) whereIs(id string) string {
 		return "no version of " + k.place() + " in Vault holds it any more. If it was deleted, vault kv undelete brings it back, and then: keepgate-cp keyring vault-sync"
 	case s.failure != "":
 		return "it is in Vault, which cannot be read: " + s.cause
-	case s.at.IsZero() && k.options.Auth == AuthToken && k.options.Token.Len() == 0:
+	case s.at.IsZero() && k.tokenless():
 		return "it is in Vault; " + errNoToken.(*fault.Error).Err.Error()
 	case s.at.IsZero():
 		return "it is in Vault, which has not answered yet"

@@ -16,7 +16,6 @@
 package vault
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -44,6 +43,7 @@ type Options struct {
 	Mount, Path   string
 	Auth          string // AuthToken or AuthKubernetes
 	Token         secret.Bytes
+	TokenFile     string // read for each login, instead of Token
 	KubeRole      string
 	KubeTokenFile string
 	Poll          time.Duration // 0: only at the start and when it is asked for
@@ -113,22 +113,6 @@ func (k *Keeper) Refuses(act keyring.Act) error {
 	}
 	return fault.Newf(fault.Invalid, "vault.Refuses", "keyring_strategy", "keyring_strategy = vault keeps the keys in Vault, at %s: %s", k.place(), instead)
 }
-
-// login makes a session by the settings, or with a token that was given for this one time.
-func (k *Keeper) login(ctx context.Context, given secret.Bytes) (*vaultclient.Session, error) {
-	switch {
-	case given.Len() > 0:
-		return k.client.WithToken(given)
-	case k.options.Auth == AuthKubernetes:
-		return k.client.Kubernetes(ctx, "kubernetes", k.options.KubeRole, k.options.KubeTokenFile)
-	case k.options.Token.Len() == 0:
-		return nil, errNoToken
-	}
-	return k.client.WithToken(k.options.Token)
-}
-
-var errNoToken error = fault.New(fault.Unavailable, "vault.login", "keyring_vault_token",
-	errors.New("no keyring_vault_token is set: give one for the moment (keepgate-cp keyring vault-sync --token-file FILE), or set it"))
 
 // place is what operators call the secret.
 func (k *Keeper) place() string { return k.options.Mount + "/" + k.options.Path }
