@@ -202,7 +202,7 @@ func TestALostFingerprintKeyIsKeptByName(t *testing.T) {
 	if len(now.Key) != 32 || now.Id == name || !isKept(v, tableFingerprintKeys, name) {
 		t.Fatal("the lost fingerprint key is not kept beside a new one")
 	}
-	printer := verifier.NewFingerprinter(secret.Take(now.Key))
+	printer := verifier.NewFingerprinter(secret.Take(now.Key)).For("keyauth_credentials", "key")
 	if kept, _ := v.set.Kept(); kept != 2 || !isKept(v, "keyauth_credentials", first) {
 		t.Errorf("%d entries are kept, want the first credential and its key", kept)
 	}
@@ -212,7 +212,7 @@ func TestALostFingerprintKeyIsKeptByName(t *testing.T) {
 			continue
 		}
 		e.must(proto.Unmarshal(entry.Body, &credential))
-		if sum := printer.Sum("keyauth_credentials", "key", "second"); credential.Fingerprints[0] != hex.EncodeToString(sum[:]) {
+		if sum := printer.Sum("second"); credential.Fingerprints[0] != hex.EncodeToString(sum[:]) {
 			t.Error("the second credential was not fingerprinted anew")
 		}
 	}

@@ -35,7 +35,7 @@ type keys struct {
 // fingerprintKey is a key under which API keys leave as fingerprints.
 type fingerprintKey struct {
 	entry   configset.Entry         // carries it; no row stands for it. No ID: there is no such key
-	printer *verifier.Fingerprinter // nil: it does not open
+	printer *verifier.Fingerprinter // of key-auth keys; nil: it does not open
 }
 
 // newWire finds the environments among the rows and opens their keys. A key that does not open is no error; environments
@@ -107,7 +107,7 @@ func fingerprintKeyOf(id, text string) (fingerprintKey, error) {
 	if err != nil {
 		return k, fmt.Errorf("encoding it: %w", err)
 	}
-	k.printer = verifier.NewFingerprinter(secret.Take(key))
+	k.printer = verifier.NewFingerprinter(secret.Take(key)).For(tableKeyauth, "key")
 	return k, nil
 }
 

@@ -122,9 +122,9 @@ func TestOnlyWhatAGateNeedsLeaves(t *testing.T) {
 	if len(key.Key) != 32 {
 		t.Fatal("the environment's fingerprint key is not among the entries")
 	}
-	printer := verifier.NewFingerprinter(secret.Take(bytes.Clone(key.Key)))
+	printer := verifier.NewFingerprinter(secret.Take(bytes.Clone(key.Key))).For("keyauth_credentials", "key")
 	for _, text := range []string{"CANARY-api-key", "CANARY-second-key"} {
-		sum := printer.Sum("keyauth_credentials", "key", text)
+		sum := printer.Sum(text)
 		wanted[hex.EncodeToString(sum[:])] = true
 	}
 	for _, entry := range all.Puts {

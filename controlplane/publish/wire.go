@@ -110,7 +110,7 @@ func (w *wire) printed(e *keys, credential *configv1.KeyauthCredential, key stri
 	credential.Fingerprints = nil
 	for _, under := range [...]fingerprintKey{e.current, e.previous} {
 		if under.printer != nil {
-			sum := under.printer.Sum(tableKeyauth, "key", key)
+			sum := under.printer.Sum(key)
 			credential.Fingerprints = append(credential.Fingerprints, hex.EncodeToString(sum[:]))
 		}
 	}

@@ -257,8 +257,8 @@ func (k *keys) entity() entity {
 }
 
 func (k *keys) credential(id, consumer, key string) entity {
-	sum := verifier.Fingerprint(secret.Take(bytes.Clone(k.key)), "keyauth_credentials", "key", key)
-	return entity{"keyauth_credentials", id, &configv1.KeyauthCredential{Id: &id, Consumer: ref(consumer), Fingerprints: []string{sum}}}
+	sum := verifier.NewFingerprinter(secret.Take(bytes.Clone(k.key))).For("keyauth_credentials", "key").Sum(key)
+	return entity{"keyauth_credentials", id, &configv1.KeyauthCredential{Id: &id, Consumer: ref(consumer), Fingerprints: []string{hex.EncodeToString(sum[:])}}}
 }
 
 func consumer(id, name string) entity {

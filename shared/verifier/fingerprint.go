@@ -47,6 +47,13 @@ func NewFingerprinter(key secret.Bytes) *Fingerprinter {
 	return &Fingerprinter{func() *keyedHash { return pool.Get().(*keyedHash) }}
 }
 
+// For returns a Fingerprinter whose key derives from f's and the parts: for one field of a table, so that what is computed often need
+// not take those in each time.
+func (f *Fingerprinter) For(parts ...string) *Fingerprinter {
+	sum := f.Sum(parts...)
+	return NewFingerprinter(secret.Take(sum[:]))
+}
+
 // Sum returns the fingerprint of the parts.
 func (f *Fingerprinter) Sum(parts ...string) [sha256.Size]byte {
 	h := f.borrow()

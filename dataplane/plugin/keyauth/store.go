@@ -47,7 +47,7 @@ func (Kind) Store(entities plugin.Entities, consumers *plugin.Consumers, report 
 			report(fingerprintTable, id, "", "fingerprint key is too short")
 			continue
 		}
-		s.fingerprinters = append(s.fingerprinters, verifier.NewFingerprinter(secret.Take(append([]byte(nil), key...))))
+		s.fingerprinters = append(s.fingerprinters, verifier.NewFingerprinter(secret.Take(append([]byte(nil), key...))).For(credentialTable, keyField))
 	}
 	for id, message := range entities(credentialTable) {
 		entity := message.(*configv1.KeyauthCredential)
@@ -74,7 +74,7 @@ func (s *Store) lookup(key string) *credential {
 		return nil
 	}
 	for _, f := range s.fingerprinters {
-		if c := s.credentials[f.Sum(credentialTable, keyField, key)]; c != nil {
+		if c := s.credentials[f.Sum(key)]; c != nil {
 			return c
 		}
 	}

@@ -79,7 +79,7 @@ func (g *Gate) Set(file string) configset.Set {
 func (g *Gate) oneWay(message proto.Message) {
 	switch m := message.(type) {
 	case *configv1.KeyauthCredential:
-		sum := verifier.NewFingerprinter(secret.Take(append([]byte(nil), g.key...))).Sum("keyauth_credentials", "key", m.GetKey())
+		sum := verifier.NewFingerprinter(secret.Take(append([]byte(nil), g.key...))).For("keyauth_credentials", "key").Sum(m.GetKey())
 		m.Fingerprints, m.Key = []string{hex.EncodeToString(sum[:])}, nil
 	case *configv1.BasicauthCredential:
 		if g.hashes[m.GetPassword()] == "" {

@@ -211,7 +211,7 @@ type KeyauthCredential struct {
 	Key       *string                `protobuf:"bytes,6,opt,name=key,proto3,oneof" json:"key,omitempty"`
 	// Unix seconds at which the key ends; written as `ttl` seconds from now.
 	ExpiresAt *int64 `protobuf:"varint,7,opt,name=expires_at,json=expiresAt,proto3,oneof" json:"expires_at,omitempty"`
-	// Hex HMAC-SHA256 of the key under each fingerprint key of the data plane's environment.
+	// Hex HMAC-SHA256 of the key under the keys that derive from the fingerprint keys of the data plane's environment for this field.
 	Fingerprints []string `protobuf:"bytes,8,rep,name=fingerprints,proto3" json:"fingerprints,omitempty"`
 	// Seconds left.
 	Ttl           *int64 `protobuf:"varint,9,opt,name=ttl,proto3,oneof" json:"ttl,omitempty"`
