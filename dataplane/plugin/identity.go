@@ -1,16 +1,8 @@
 package plugin
 
-import "github.com/keepgate/keepgate/dataplane/exchange"
-
-// Identity headers for the upstream, as Kong's auth plugins set them.
-const (
-	consumerPrefix   = "X-Consumer-"
-	credentialHeader = "X-Credential-Identifier"
-	anonymousHeader  = "X-Anonymous-Consumer"
-
-	authenticatedGroupsHeader = "X-Authenticated-Groups" // acl
-	certificateDN             = "X-Client-Cert-Dn"       // mtls-auth
-	certificateSAN            = "X-Client-Cert-San"
+import (
+	"github.com/keepgate/keepgate/dataplane/exchange"
+	"github.com/keepgate/keepgate/shared/reserved"
 )
 
 // StripIdentity removes every header that an upstream may take for ours, spelled with "_" or "-". The
@@ -18,20 +10,7 @@ const (
 func StripIdentity(ex *exchange.Exchange) { ex.Request.Header.DelFunc(identifies) }
 
 // identifies says whether a header is one that some plugin identifies a client by.
-func identifies(name, _ string) bool {
-	if len(name) < len(consumerPrefix) || name[0]|0x20 != 'x' {
-		return false
-	}
-	if exchange.EqualLoose(name[:len(consumerPrefix)], consumerPrefix) {
-		return true
-	}
-	for _, ours := range [...]string{credentialHeader, anonymousHeader, authenticatedGroupsHeader, certificateDN, certificateSAN} {
-		if exchange.EqualLoose(name, ours) {
-			return true
-		}
-	}
-	return false
-}
+func identifies(name, _ string) bool { return reserved.Identifies(name) }
 
 // Credential is what a request was accepted by.
 type Credential struct {
@@ -62,12 +41,12 @@ func setIdentity(ex *exchange.Exchange) {
 	set("X-Consumer-ID", who.ID)
 	set("X-Consumer-Custom-ID", who.CustomID)
 	set("X-Consumer-Username", who.Username)
-	set(credentialHeader, who.CredentialIdentifier)
+	set(reserved.Credential, who.CredentialIdentifier)
 	anonymous := ""
 	if who.Anonymous {
 		anonymous = "true"
 	}
-	set(anonymousHeader, anonymous)
+	set(reserved.Anonymous, anonymous)
 }
 
 var errNoAnonymous = &Refusal{Status: 500, Message: "An unexpected error occurred"}

@@ -245,7 +245,7 @@ func TestVaultsOfWorkspacesReachNothingNear(t *testing.T) {
 		t.Errorf("the server was asked: %v", seen)
 	}
 	o.Hosts = []string{"other.test"}
-	same(t, asks(t, within(t, o), "w", one("w", vault), text), `!vault "mine": its host is not in vault_hosts of this node`)
+	same(t, asks(t, within(t, o), "w", one("w", vault), text), `!vault "mine": config.host: it is not in vault_hosts of this node`)
 	o.Hosts = []string{"localhost"}
 	same(t, asks(t, within(t, o), "w", one("w", vault), text), "v")
 	away := vaulttest.Start(t)
@@ -279,6 +279,6 @@ func TestTokensThatAreReferences(t *testing.T) {
 	same(t, with("w", "{vault://file/token}"), refused) // the node's own
 	same(t, with(home, "{vault://files/json/token}"), refused)
 	same(t, with(home, "{vault://mine/app/k}"), refused) // a circle
-	same(t, with(home, "{vault://hcv/app/k}"), refused)
+	same(t, with(home, "{vault://hcv/app/k}"), `!vault "mine": config.token: a reference to a vault that takes a token itself, and may be one to a variable or a file alone`)
 	same(t, with(home, "{vault://file/none}"), refused)
 }

@@ -30,7 +30,7 @@ func TestAVaultThatLosesItsBackend(t *testing.T) {
 		w.box.questions()
 		token := w.config.Token
 		w.config.Token = nil // this node has none for that server either
-		if got := w.compile(); !strings.HasPrefix(got, "!it has no token of its own") {
+		if got := w.compile(); !strings.HasPrefix(got, "!config.token: it has none of its own") {
 			t.Errorf("it leads to %q", got)
 		}
 		pass(time.Hour)

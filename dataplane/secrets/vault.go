@@ -1,14 +1,13 @@
 package secrets
 
 import (
-	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
-	"github.com/keepgate/keepgate/shared/secretref"
+	"github.com/keepgate/keepgate/shared/vaultrule"
 )
 
 // The kinds of vaults, which are also what references call this node's own.
@@ -108,9 +107,25 @@ func (o Options) of(workspace string, m *configv1.Vault) spec {
 	case kindHCV:
 		s.hcv(o, workspace, c)
 	default:
-		s.fault = "this node does not know its kind"
+		s.fault = "name: this node does not know its kind"
+	}
+	if s.fault == "" {
+		s.fault = wrongWith(m.GetName(), c)
 	}
 	return s
+}
+
+// wrongWith says what no node could use.
+func wrongWith(kind string, c *configv1.VaultConfig) string {
+	faults := vaultrule.Faults(vaultrule.Vault{
+		Kind: kind, Prefix: c.GetPrefix(), Protocol: c.GetProtocol(), Host: c.GetHost(), Port: c.Port != nil,
+		Mount: c.GetMount(), AuthPath: c.GetKubeAuthPath(), Space: c.GetNamespace(), Token: c.GetToken(),
+	})
+	said := make([]string, len(faults))
+	for i, one := range faults {
+		said[i] = "config." + one.Field + ": " + one.Message
+	}
+	return strings.Join(said, "; ")
 }
 
 func (s *spec) env(o Options, workspace, prefix string) {
@@ -133,9 +148,6 @@ func (s *spec) files(o Options, workspace, prefix string) {
 	if prefix = strings.Trim(prefix, "/"); prefix != "" {
 		s.prefix += prefix + "/"
 	}
-	if s.prefix != "" && path.Clean("/"+s.prefix)+"/" != "/"+s.prefix {
-		s.fault = "its prefix is no folder"
-	}
 }
 
 // hcv fills in what the configuration leaves out. Without a host it is this node's server.
@@ -143,7 +155,7 @@ func (s *spec) hcv(o Options, workspace string, c *configv1.VaultConfig) {
 	n := o.HCV
 	s.host, s.port, s.protocol, s.namespace, s.mount, s.v2 = n.Host, strconv.Itoa(n.Port), n.Protocol, n.Namespace, n.Mount, n.KV == "v2"
 	if c.Host != nil {
-		s.host, s.port, s.protocol, s.namespace = c.GetHost(), "8200", "https", ""
+		s.host, s.port, s.protocol, s.namespace = strings.Trim(c.GetHost(), "[]"), "8200", "https", ""
 	}
 	if c.Port != nil {
 		s.port = strconv.FormatInt(c.GetPort(), 10)
@@ -168,17 +180,15 @@ func (s *spec) hcv(o Options, workspace string, c *configv1.VaultConfig) {
 	s.nodes = s.token == ""
 	switch {
 	case s.host == "":
-		s.fault = "it names no host, and vault_hcv_host of this node is empty"
+		s.fault = "config.host: it names none, and vault_hcv_host of this node is empty"
 	case !s.trusted && len(o.Hosts) > 0:
-		s.fault = "its host is not in vault_hosts of this node"
+		s.fault = "config.host: it is not in vault_hosts of this node"
 	case s.nodes && workspace != home:
-		s.fault = "it has no token of its own: this node logs in for the workspace default alone"
+		s.fault = "config.token: it has none of its own, and this node logs in for the workspace default alone"
 	case s.nodes && !ours:
-		s.fault = "it has no token of its own: this node logs in to the server of vault_hcv_host alone"
+		s.fault = "config.token: it has none of its own, and this node logs in to the server of vault_hcv_host alone"
 	case s.nodes && !s.kubernetes && n.Token.Len() == 0:
-		s.fault = "it has no token, and neither has this node"
-	case secretref.Meant(s.token):
-		s.fault = tokenFault(s.token)
+		s.fault = "config.token: it has none, and neither has this node"
 	}
 }
 
@@ -186,16 +196,4 @@ func given(into *string, value *string) {
 	if value != nil {
 		*into = *value
 	}
-}
-
-// tokenFault says what is wrong with a reference to a token, but for where it leads.
-func tokenFault(text string) string {
-	r, err := secretref.Parse(text)
-	switch {
-	case err != nil:
-		return "its token: " + err.Error()
-	case r.Scheme != secretref.Vault:
-		return "its token is a reference to a map, and may be one to a variable or a file alone"
-	}
-	return ""
 }

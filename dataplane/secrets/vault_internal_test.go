@@ -62,6 +62,8 @@ func TestNoConfusedDeputy(t *testing.T) {
 		"the node's server where hosts are listed": {"w", hcv(own), []string{"a.test"}, "", true},
 		"a token from a map":                       {"w", hcv(func(c *configv1.VaultConfig) { c.Token = new("{kvm://m/k}") }), nil, "reference to a map", true},
 		"a token that is no reference":             {"w", hcv(func(c *configv1.VaultConfig) { c.Token = new("{vault://env/k") }), nil, "does not end", true},
+		"a path out of the store":                  {home, hcv(func(c *configv1.VaultConfig) { c.Mount = new("a/../b") }), nil, "config.mount: \"a/../b\" is no mount", true},
+		"what is no variable":                      {home, &configv1.Vault{Name: new(kindEnv), Config: &configv1.VaultConfig{Prefix: new("a=b")}}, nil, "config.prefix: no beginning", false},
 		"an unknown kind":                          {home, &configv1.Vault{Name: new("aws")}, nil, "does not know its kind", true},
 	}
 	for name, test := range tests {

@@ -295,8 +295,16 @@ vaults: [{name: hcv, prefix: team, config: {}}]
 	if err != nil || again.Entities[0].ID != found["team"] {
 		t.Errorf("a vault's id is not made of its prefix: %v", err)
 	}
-	if _, err := parse(t, header+"vaults: [{name: env, prefix: my-env, config: {host: h}}]\n"); err == nil || !strings.Contains(err.Error(), "vaults[0].config.host") {
-		t.Errorf("error = %v", err)
+	for text, field := range map[string]string{
+		"vaults: [{name: env, prefix: my-env, config: {host: h}}]":                                           "vaults[0].config.host",
+		"vaults: [{name: file, prefix: my-files, config: {prefix: ../up}}]":                                  "vaults[0].config.prefix",
+		"vaults: [{name: hcv, prefix: team, config: {port: 8200}}]":                                          "vaults[0].config.host",
+		"plugins: [{name: kvm-lookup, config: {map: m, key_name: k, header: x_consumer_id}}]":                "plugins[0].config.header",
+		"services: [{name: s, host: h, plugins: [{name: correlation-id, config: {header_name: \"Host\"}}]}]": "plugins[0].config.header_name",
+	} {
+		if _, err := parse(t, header+text+"\n"); err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s: %v, want %s", text, err, field)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
@@ -78,11 +79,48 @@ func TestVaultsHaveTheMembersOfTheirKind(t *testing.T) {
 		`{"name":"env","prefix":"env","config":{}}`:                                    "prefix: must not be one of",
 		`{"name":"env","prefix":"E1","config":{}}`:                                     "prefix: invalid value",
 		`{"name":"env","prefix":"e","config":{}}`:                                      "prefix: invalid value",
+
+		`{"name":"env","prefix":"e1","config":{"prefix":"A=B"}}`:                                                  "schema violation (config.prefix: no beginning of a variable's name: letters, digits, '_' and '-' are)",
+		`{"name":"file","prefix":"f1","config":{"prefix":"/team/prod/"}}`:                                         "",
+		`{"name":"file","prefix":"f1","config":{"prefix":"team/../.."}}`:                                          "schema violation (config.prefix: no folder: write it as team/prod, without '.', '..' and empty names)",
+		`{"name":"hcv","prefix":"h1","config":{"port":8201,"protocol":"https"}}`:                                  "schema violation (config.host: required where port or protocol is set",
+		`{"name":"hcv","prefix":"h1","config":{"host":"vault.example","protocol":"http"}}`:                        "schema violation (config.protocol: http would send the token",
+		`{"name":"hcv","prefix":"h1","config":{"host":"[::1]","protocol":"http"}}`:                                "",
+		`{"name":"hcv","prefix":"h1","config":{"mount":"a//b","namespace":"a b"}}`:                                "2 schema violations (config.mount: \"a//b\" is no mount or path of Vault: write it as team/keys; config.namespace: no namespace: write it as team/project)",
+		`{"name":"hcv","prefix":"h1","config":{"kube_auth_path":"/"}}`:                                            "schema violation (config.kube_auth_path: ",
+		`{"name":"hcv","prefix":"h1","config":{"host":"vault.example","token":"{kvm://m/s3cret}"}}`:               "schema violation (config.token: a reference to a map",
+		`{"name":"hcv","prefix":"h1","config":{"host":"vault.example","token":"{vault://hcv/s3cret/k}"}}`:         "schema violation (config.token: a reference to a vault that takes a token",
+		`{"name":"hcv","prefix":"h1","config":{"host":"vault.example","token":"{vault://file/s3cret}","port":1}}`: "",
 	} {
 		s := newSchema()
 		_, err := s.Build(entity(t, s, "vaults"), nil, parseJSON(t, body), schema.Insert, nil)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, want %q", body, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: the refusal repeats it: %v", body, err)
+		}
+	}
+}
+
+// What a gate would not set is refused where it is configured, field by field.
+func TestHeadersOfTheGatewayAreNotConfigured(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]any{
+		`{"name":"kvm-lookup","config":{"map":"m","key_name":"k","header":"X-Value"}}`:          nil,
+		`{"name":"kvm-lookup","config":{"map":"m","key_name":"k","header":"content_length"}}`:   map[string]any{"config": map[string]any{"header": "'content_length' is a header that the gateway itself speaks by"}},
+		`{"name":"kvm-lookup","config":{"map":"m","key_name":"k","header":"X-Consumer-Tier"}}`:  map[string]any{"config": map[string]any{"header": "'X-Consumer-Tier' is a header that the gateway itself speaks by"}},
+		`{"name":"kvm-lookup","config":{"map":"m","key_name":"k","header":"a b"}}`:              map[string]any{"config": map[string]any{"header": "bad header name 'a b', allowed characters are A-Z, a-z, 0-9, '_', and '-'"}},
+		`{"name":"correlation-id","config":{"header_name":"X-Anonymous-Consumer"}}`:             map[string]any{"config": map[string]any{"header_name": "'X-Anonymous-Consumer' is a header that the gateway itself speaks by"}},
+		`{"name":"rate-limiting","config":{"minute":1,"limit_by":"header","header_name":"TE"}}`: nil, // read and not written
+	} {
+		s := newSchema()
+		_, err := s.Build(entity(t, s, "plugins"), nil, parseJSON(t, body), schema.Insert, nil)
+		violations, refused := errors.AsType[*schema.Violations](err)
+		if refused != (want != nil) || err != nil && !refused {
+			t.Errorf("%s: %v", body, err)
+		} else if refused && !cmp.Equal(want, any(violations.Fields())) {
+			t.Errorf("%s: (-want +got)\n%s", body, cmp.Diff(want, any(violations.Fields())))
 		}
 	}
 }

@@ -3,6 +3,8 @@ package schema
 import (
 	"slices"
 	"strings"
+
+	"github.com/keepgate/keepgate/shared/vaultrule"
 )
 
 // vaultMembers are the members of a vault's configuration that each kind of vault has.
@@ -50,10 +52,25 @@ func vaultConfig() rule {
 		if kind == "hcv" && config["auth_method"] == "token" && isEmpty(config["token"]) {
 			faults.field("token", requiredMissing)
 		}
+		for _, one := range vaultrule.Faults(vaultOf(kind, config)) {
+			faults.field(one.Field, one.Message)
+		}
 		if len(faults) > 0 {
 			p["config"] = map[string]any(faults)
 		}
 	}}
+}
+
+// vaultOf is what the configuration of a vault says.
+func vaultOf(kind string, config map[string]any) vaultrule.Vault {
+	text := func(member string) string {
+		s, _ := config[member].(string)
+		return s
+	}
+	return vaultrule.Vault{
+		Kind: kind, Prefix: text("prefix"), Protocol: text("protocol"), Host: text("host"), Port: config["port"] != nil,
+		Mount: text("mount"), AuthPath: text("kube_auth_path"), Space: text("namespace"), Token: text("token"),
+	}
 }
 
 // kvmLookupSource wants the name of whatever a key is taken from by name.

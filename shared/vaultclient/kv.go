@@ -14,6 +14,7 @@ import (
 
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/vaultrule"
 )
 
 // Metadata is what the store says of a secret.
@@ -224,11 +225,11 @@ func CheckPath(path string) error {
 
 // segments parts a mount or path, escaped for a URL.
 func segments(op, path string) ([]string, error) {
+	if wrong := vaultrule.Path(path); wrong != "" {
+		return nil, fault.New(fault.Invalid, op, "path", &Failure{StepAddress, wrong, nil})
+	}
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	for i, part := range parts {
-		if part == "" || part == "." || part == ".." || strings.ContainsFunc(part, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return nil, fault.New(fault.Invalid, op, "path", &Failure{StepAddress, strconv.Quote(path) + " is no mount or path of Vault: write it as team/keys", nil})
-		}
 		parts[i] = url.PathEscape(part)
 	}
 	return parts, nil

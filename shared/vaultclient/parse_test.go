@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/vaultrule"
 )
 
 const metadataAnswer = `{"data":{"current_version":2,"versions":{"1":{"created_time":"2026-03-22T02:24:06.945319214Z","deletion_time":"2026-03-22T02:25:06.9Z","destroyed":false},` +
@@ -49,7 +50,7 @@ func FuzzAddress(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, address string) {
 		base, err := parseAddress(address)
-		if err == nil && (base.Hostname() == "" || base.User != nil || base.Path != "" || base.RawQuery != "" || base.Scheme != "https" && !loopback(base.Hostname())) {
+		if err == nil && (base.Hostname() == "" || base.User != nil || base.Path != "" || base.RawQuery != "" || base.Scheme != "https" && !vaultrule.Here(base.Hostname())) {
 			t.Fatalf("%q was taken as %v", address, base)
 		}
 	})

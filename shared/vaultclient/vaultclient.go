@@ -11,7 +11,6 @@ package vaultclient
 
 import (
 	"crypto/x509"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/vaultrule"
 )
 
 // Options says where the server is. All but the address may be left out.
@@ -62,8 +62,8 @@ func New(options Options) (*Client, error) {
 	}
 	options.Namespace = strings.Trim(options.Namespace, "/")
 	if options.Namespace != "" {
-		if _, err := segments("vaultclient.New", options.Namespace); err != nil || !isToken([]byte(options.Namespace)) {
-			return nil, fault.New(fault.Invalid, "vaultclient.New", "namespace", &Failure{StepAddress, "no namespace: write it as team/project", nil})
+		if wrong := vaultrule.Namespace(options.Namespace); wrong != "" {
+			return nil, fault.New(fault.Invalid, "vaultclient.New", "namespace", &Failure{StepAddress, wrong, nil})
 		}
 	}
 	c := &Client{base: base, options: options}
@@ -103,14 +103,9 @@ func parseAddress(address string) (*url.URL, error) {
 		return nil, refuse("it holds a user name or password, which Vault does not take")
 	case base.RawQuery != "" || base.Fragment != "" || strings.Trim(base.Path, "/") != "":
 		return nil, refuse("it has more than a host and a port: the mount and the path are given apart from it")
-	case base.Scheme == "http" && !loopback(base.Hostname()):
+	case base.Scheme == "http" && !vaultrule.Here(base.Hostname()):
 		return nil, refuse("http:// would send the token and the keys over the network in clear: it is for this machine alone")
 	}
 	base.Path = ""
 	return base, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -605,7 +605,7 @@ const file_keepgate_plugin_v1_transform_proto_rawDesc = "" +
 	"\aheaders\x18\x03 \x01(\v2\x1f.keepgate.config.v1.StringArrayB\n" +
 	"\xaa\xbb\x18\x06\b\x01:\x02[]R\aheaders\"\xd3\x02\n" +
 	"\rCorrelationId\x12@\n" +
-	"\vheader_name\x18\x01 \x01(\tB\x1a\xaa\xbb\x18\x16:\x11\"Kong-Request-ID\"\x88\x01\rH\x00R\n" +
+	"\vheader_name\x18\x01 \x01(\tB\x1a\xaa\xbb\x18\x16:\x11\"Kong-Request-ID\"\x88\x01\x12H\x00R\n" +
 	"headerName\x88\x01\x01\x12V\n" +
 	"\tgenerator\x18\x02 \x01(\tB3\xaa\xbb\x18/\b\x01:\x0e\"uuid#counter\"J\x04uuidJ\fuuid#counterJ\atrackerH\x01R\tgenerator\x88\x01\x01\x12;\n" +
 	"\x0fecho_downstream\x18\x03 \x01(\bB\r\xaa\xbb\x18\t\b\x01:\x05falseH\x02R\x0eechoDownstream\x88\x01\x01:9»\x185\n" +

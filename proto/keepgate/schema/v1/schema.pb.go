@@ -229,6 +229,8 @@ const (
 	Format_FORMAT_HOST_HEADER Format = 16
 	// "*" or a regular expression (RE2).
 	Format_FORMAT_ORIGIN Format = 17
+	// Header that a configuration may choose to write: neither one that frames a message nor one that says who the client is.
+	Format_FORMAT_WRITABLE_HEADER_NAME Format = 18
 )
 
 // Enum value maps for Format.
@@ -252,26 +254,28 @@ var (
 		15: "FORMAT_IP_OR_CIDR",
 		16: "FORMAT_HOST_HEADER",
 		17: "FORMAT_ORIGIN",
+		18: "FORMAT_WRITABLE_HEADER_NAME",
 	}
 	Format_value = map[string]int32{
-		"FORMAT_UNSPECIFIED":    0,
-		"FORMAT_NAME":           1,
-		"FORMAT_UUID":           2,
-		"FORMAT_HOST":           3,
-		"FORMAT_TARGET":         4,
-		"FORMAT_PATH":           5,
-		"FORMAT_ROUTE_PATH":     6,
-		"FORMAT_ROUTE_HOST":     7,
-		"FORMAT_SNI":            8,
-		"FORMAT_TAG":            9,
-		"FORMAT_CERTIFICATE":    10,
-		"FORMAT_PRIVATE_KEY":    11,
-		"FORMAT_CA_CERTIFICATE": 12,
-		"FORMAT_HEADER_NAME":    13,
-		"FORMAT_UPSTREAM_NAME":  14,
-		"FORMAT_IP_OR_CIDR":     15,
-		"FORMAT_HOST_HEADER":    16,
-		"FORMAT_ORIGIN":         17,
+		"FORMAT_UNSPECIFIED":          0,
+		"FORMAT_NAME":                 1,
+		"FORMAT_UUID":                 2,
+		"FORMAT_HOST":                 3,
+		"FORMAT_TARGET":               4,
+		"FORMAT_PATH":                 5,
+		"FORMAT_ROUTE_PATH":           6,
+		"FORMAT_ROUTE_HOST":           7,
+		"FORMAT_SNI":                  8,
+		"FORMAT_TAG":                  9,
+		"FORMAT_CERTIFICATE":          10,
+		"FORMAT_PRIVATE_KEY":          11,
+		"FORMAT_CA_CERTIFICATE":       12,
+		"FORMAT_HEADER_NAME":          13,
+		"FORMAT_UPSTREAM_NAME":        14,
+		"FORMAT_IP_OR_CIDR":           15,
+		"FORMAT_HOST_HEADER":          16,
+		"FORMAT_ORIGIN":               17,
+		"FORMAT_WRITABLE_HEADER_NAME": 18,
 	}
 )
 
@@ -1479,7 +1483,7 @@ const file_keepgate_schema_v1_schema_proto_rawDesc = "" +
 	"\tAUTO_UUID\x10\x01\x12\x13\n" +
 	"\x0fAUTO_CREATED_AT\x10\x02\x12\x13\n" +
 	"\x0fAUTO_UPDATED_AT\x10\x03\x12\x13\n" +
-	"\x0fAUTO_RANDOM_KEY\x10\x04*\x84\x03\n" +
+	"\x0fAUTO_RANDOM_KEY\x10\x04*\xa5\x03\n" +
 	"\x06Format\x12\x16\n" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vFORMAT_NAME\x10\x01\x12\x0f\n" +
@@ -1501,7 +1505,8 @@ const file_keepgate_schema_v1_schema_proto_rawDesc = "" +
 	"\x14FORMAT_UPSTREAM_NAME\x10\x0e\x12\x15\n" +
 	"\x11FORMAT_IP_OR_CIDR\x10\x0f\x12\x16\n" +
 	"\x12FORMAT_HOST_HEADER\x10\x10\x12\x11\n" +
-	"\rFORMAT_ORIGIN\x10\x11*P\n" +
+	"\rFORMAT_ORIGIN\x10\x11\x12\x1f\n" +
+	"\x1bFORMAT_WRITABLE_HEADER_NAME\x10\x12*P\n" +
 	"\x06OneWay\x12\x17\n" +
 	"\x13ONE_WAY_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13ONE_WAY_FINGERPRINT\x10\x01\x12\x14\n" +

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	schemav1 "github.com/keepgate/keepgate/proto/keepgate/schema/v1"
+	"github.com/keepgate/keepgate/shared/reserved"
 )
 
 // Check checks one value. It returns the value as it is to be stored and an empty message, or what is wrong.
@@ -41,6 +42,8 @@ func Check(f schemav1.Format, s string) (canonical, message string) {
 		return s, caCertificate(s)
 	case schemav1.Format_FORMAT_HEADER_NAME:
 		return s, headerName(s)
+	case schemav1.Format_FORMAT_WRITABLE_HEADER_NAME:
+		return s, writableHeaderName(s)
 	case schemav1.Format_FORMAT_UPSTREAM_NAME:
 		return s, upstreamName(s)
 	case schemav1.Format_FORMAT_IP_OR_CIDR:
@@ -115,6 +118,16 @@ func headerName(s string) string {
 		if c := s[i]; !isAlphanumeric(c) && c != '-' && c != '_' {
 			return "bad header name '" + s + "', allowed characters are A-Z, a-z, 0-9, '_', and '-'"
 		}
+	}
+	return ""
+}
+
+func writableHeaderName(s string) string {
+	if message := headerName(s); message != "" {
+		return message
+	}
+	if reserved.Header(s) {
+		return "'" + s + "' is a header that the gateway itself speaks by"
 	}
 	return ""
 }

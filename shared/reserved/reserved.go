@@ -1,0 +1,67 @@
+// Package reserved knows the headers of a request that no configuration may choose to write: those that frame a message, and those
+// by which a gate tells an upstream who the client is. The control plane refuses them in a configuration, and gates keep to the same.
+//
+// "_" counts as "-" in names, since upstreams that make variables of headers cannot tell the two apart.
+package reserved
+
+// What tells an upstream who the client is, as Kong's plugins name it. Whatever begins with ConsumerPrefix does.
+const (
+	ConsumerPrefix      = "X-Consumer-"
+	Credential          = "X-Credential-Identifier"
+	Anonymous           = "X-Anonymous-Consumer"
+	AuthenticatedGroups = "X-Authenticated-Groups"
+	CertificateDN       = "X-Client-Cert-Dn"
+	CertificateSAN      = "X-Client-Cert-San"
+)
+
+// Header says whether a header of that name is the gateway's own to write.
+func Header(name string) bool { return Frames(name) || Identifies(name) }
+
+// Frames says whether a header of that name would speak of a message's shape or way. Engines write these from parsed state.
+func Frames(name string) bool {
+	for _, one := range [...]string{
+		"Host", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Upgrade", "Expect",
+	} {
+		if len(name) == len(one) && begins(name, one) {
+			return true
+		}
+	}
+	return false
+}
+
+// Identifies says whether an upstream may take a header of that name for the gateway's word on who the client is. It is asked of every
+// header of every request.
+func Identifies(name string) bool {
+	if len(name) < len(ConsumerPrefix) || name[0]|0x20 != 'x' {
+		return false
+	}
+	if begins(name, ConsumerPrefix) {
+		return true
+	}
+	for _, one := range [...]string{Credential, Anonymous, AuthenticatedGroups, CertificateDN, CertificateSAN} {
+		if len(name) == len(one) && begins(name, one) {
+			return true
+		}
+	}
+	return false
+}
+
+// begins says whether name, which is as long at least, begins with prefix, but for case and "_".
+func begins(name, prefix string) bool {
+	for i := range len(prefix) {
+		if plain(name[i]) != plain(prefix[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func plain(c byte) byte {
+	switch {
+	case c >= 'A' && c <= 'Z':
+		return c | 0x20
+	case c == '_':
+		return '-'
+	}
+	return c
+}
