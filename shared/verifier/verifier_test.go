@@ -1,6 +1,7 @@
 package verifier_test
 
 import (
+	"bytes"
 	"crypto/fips140"
 	"crypto/hmac"
 	"crypto/sha1"
@@ -212,6 +213,22 @@ func FuzzParseHash(f *testing.F) {
 			t.Fatalf("ParseHash = %v", err)
 		}
 	})
+}
+
+// A derived one is HMAC under HMAC (RFC 2104): of another field it says something else.
+func TestFingerprintsOfAField(t *testing.T) {
+	t.Parallel()
+	whole := verifier.NewFingerprinter(secret.Take(bytes.Repeat([]byte{7}, 32)))
+	under := whole.Sum("table", "field")
+	mac := hmac.New(sha256.New, under[:])
+	mac.Write([]byte("\x00\x00\x00\x05value"))
+	got := whole.For("table", "field").Sum("value")
+	if !bytes.Equal(got[:], mac.Sum(nil)) {
+		t.Errorf("got %x", got)
+	}
+	if got == whole.For("table", "other").Sum("value") || got == whole.Sum("table", "field", "value") {
+		t.Error("two fields have one fingerprint")
+	}
 }
 
 func BenchmarkFingerprint(b *testing.B) {
