@@ -235,8 +235,12 @@ key_value_maps:
 	if a := e.push("", strings.Replace(file, "environment: prod", "environment: none", 1)); a.status != 400 || !strings.Contains(a.text, "none") {
 		t.Errorf("an environment that is not there: %d %s", a.status, a.text)
 	}
-	if a := e.push("?dry_run=true", strings.Replace(file, `value: "1"`, `value: CANARY`, 1)); !strings.Contains(a.text, `"name":"a/b","fields":["value"]`) || strings.Contains(a.text, "CANARY") {
+	if a := e.push("?dry_run=true", strings.Replace(file, `value: "1"`, `value: CANARY`, 1)); !strings.Contains(a.text, `"name":"limits/a/b","fields":["value"]`) || strings.Contains(a.text, "CANARY") {
 		t.Errorf("what a file would change: %d %s", a.status, a.text)
+	}
+	renamed := strings.NewReplacer("{name: limits, environment: prod, entries: [{key: k,", "{name: others, entries: [{key: new,").Replace(file)
+	if a := e.push("?dry_run=true", renamed); !strings.Contains(a.text, `"name":"others/new"`) || !strings.Contains(a.text, `"name":"limits/k"`) {
+		t.Errorf("entries that come and go with their maps: %d %s", a.status, a.text)
 	}
 	without := file[:strings.Index(file, "key_value_maps:\n")]
 	if a := e.push("", without); a.status != 201 {

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keepgate/keepgate/controlplane/record"
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/schema"
 )
@@ -246,8 +247,8 @@ func (p *plan) entry(action Action, e *schema.Entity, id string, m proto.Message
 	if f := e.Field(e.EndpointKey); f != nil && !f.Encrypted {
 		entry.Name = text(m, f.Name)
 	}
-	if e.Table == tableEntries {
-		entry.Name = text(m, fieldKey)
+	if one, ok := m.(*configv1.KeyValueEntry); ok && one.GetKey() != "" {
+		entry.Name = p.mapOf(one) + "/" + one.GetKey()
 	}
 	return entry
 }

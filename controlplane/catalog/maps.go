@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/keepgate/keepgate/controlplane/record"
+	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/schema"
 )
@@ -85,4 +86,14 @@ func severalMaps(name string, count int) *Problem {
 		Message: fmt.Sprintf("%d key-value maps are called '%s': name one by its id, or below what it belongs to, as /services/<service>/key-value-maps/<name>",
 			count, name),
 	}
+}
+
+// mapOf is the name of an entry's map, as the set will leave it or, where it goes with its entries, as it is: references name an
+// entry by both, {kvm://<map>/<key>}.
+func (p *plan) mapOf(entry *configv1.KeyValueEntry) string {
+	id := entry.GetMap().GetId()
+	if w := p.wanted[tableMaps][id]; w != nil {
+		return text(w.message, "name")
+	}
+	return p.stored[tableMaps][id].Unique["name"]
 }

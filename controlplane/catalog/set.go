@@ -51,7 +51,7 @@ const (
 type Entry struct {
 	Action    Action
 	Table, ID string
-	Name      string   // value of the endpoint key, if it is no secret
+	Name      string   // value of the endpoint key, if it is no secret; of an entry its map's name, "/" and its key
 	Fields    []string // that differ, of an update
 }
 
