@@ -108,6 +108,7 @@ func (c *conn) resetBy(f frame, payload []byte) error {
 	}
 	s := c.find(f.stream)
 	if s != nil {
+		s.left = true
 		s.cut(errCut)
 	}
 	c.mu.Unlock()
@@ -196,6 +197,16 @@ func (c *conn) find(id uint32) *stream {
 		}
 	}
 	return nil
+}
+
+// living is find without the streams that the client has closed, by a reset or by its end after which ours was said: it has no more
+// to say of those, RFC 9113 §5.1, whether or not their handlers have left yet. mu is held.
+func (c *conn) living(id uint32) *stream {
+	s := c.find(id)
+	if s != nil && (s.left || s.ended && s.recvDone) {
+		return nil
+	}
+	return s
 }
 
 // kill resets a stream. mu is held; it is the reading goroutine that calls it.

@@ -15,7 +15,7 @@ func (c *conn) begin(f frame) error {
 		return codeFlow
 	}
 	c.recv -= int64(f.length)
-	s := c.find(f.stream)
+	s := c.living(f.stream)
 	known := s != nil || c.wasReset(f.stream)
 	switch {
 	case s != nil:

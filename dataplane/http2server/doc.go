@@ -14,6 +14,7 @@
 // belong to a connection, pseudo-header fields that are unknown, missing, repeated or late, lengths that are repeated, no numbers, or not
 // the body's. What could be an honest mistake is answered, by the same rules as over HTTP/1.1: 400 for targets and hosts (a Host that
 // says otherwise than :authority among them), 414, 417, 431, and 501 for CONNECT. Extended CONNECT (RFC 8441) is not offered.
+// What a client says of a stream that it has closed itself is STREAM_CLOSED: a reset for data, the end of the connection for fields (§5.1).
 //
 // # What is bounded
 //

@@ -60,12 +60,8 @@ func (c *conn) continued(f frame, payload []byte) error {
 // listed takes a whole header list: a request, or a request's trailers. It is decoded in any case, or the next ones could not be.
 func (c *conn) listed(f frame, block []byte) error {
 	c.mu.Lock()
-	s := c.find(f.stream)
-	if s != nil && s.ended && s.recvDone { // its handler has only to leave
-		s = nil
-	}
 	fresh := f.stream > c.last
-	known := s != nil || c.wasReset(f.stream)
+	known := c.living(f.stream) != nil || c.wasReset(f.stream)
 	full := fresh && (c.open >= c.srv.options.MaxStreams || len(c.streams) >= 2*c.srv.options.MaxStreams)
 	late := fresh && c.bye >= parting
 	if fresh && !late {

@@ -25,6 +25,7 @@ type stream struct {
 	recvDone bool             // guarded by c.mu: the request is here
 	ended    bool             // guarded by c.mu: the response is said
 	reset    bool             // guarded by c.mu: nothing may be said any more
+	left     bool             // guarded by c.mu: the client reset it
 	headed   bool             // guarded by c.mu: the head of the response is said
 	cause    error            // guarded by c.mu: how reading the body ends; nil: not yet
 	trailers []exchange.Field // guarded by c.mu
@@ -131,7 +132,7 @@ func (s *stream) leave() {
 func (s *stream) free() {
 	srv := s.c.srv
 	s.c, s.ex, s.body, s.trailers, s.cause = nil, nil, body{}, nil, nil
-	s.recvDone, s.ended, s.reset, s.headed = false, false, false, false
+	s.recvDone, s.ended, s.reset, s.left, s.headed = false, false, false, false, false
 	s.readBy, s.writeBy, s.credit = 0, 0, 0
 	srv.streams.Put(s)
 }

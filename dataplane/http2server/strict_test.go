@@ -98,6 +98,58 @@ func TestStreamsThatAreNone(t *testing.T) {
 	}
 }
 
+// lingerer is a handler that does not leave before it is told to, whatever its client does.
+type lingerer struct{ leave chan struct{} }
+
+func (l lingerer) Serve(ex *exchange.Exchange) {
+	if ex.Request.Path == "/stay" {
+		<-l.leave
+	}
+	ex.Answer(200, "", nil)
+}
+
+func (l lingerer) Finish(*exchange.Exchange) { <-l.leave }
+
+// A stream that its client has closed is closed before its handler has left.
+func TestClosedByClient(t *testing.T) {
+	t.Parallel()
+	l := lingerer{make(chan struct{})}
+	addr := start(t, l, http2server.Options{})
+	t.Cleanup(func() { close(l.leave) })
+	reset := func(r *raw) {
+		r.open(1, false, request("POST", "/stay")...)
+		r.frame(3, 0, 1, "\x00\x00\x00\x08")
+	}
+	end := func(r *raw) {
+		r.open(1, true, request("GET", "/")...)
+		if got := r.next(); got != "head 1 200 end" {
+			r.t.Fatal(got)
+		}
+	}
+	for name, test := range map[string]struct {
+		first, say func(r *raw)
+		want       string
+	}{
+		"data after a reset":     {reset, func(r *raw) { r.frame(0, 1, 1, "x") }, "reset 1 STREAM_CLOSED"},
+		"data after the ends":    {end, func(r *raw) { r.frame(0, 1, 1, "x") }, "reset 1 STREAM_CLOSED"},
+		"fields after a reset":   {reset, func(r *raw) { r.open(1, true, "x", "y") }, "bye STREAM_CLOSED"},
+		"fields after the ends":  {end, func(r *raw) { r.open(1, true, "x", "y") }, "bye STREAM_CLOSED"},
+		"a window after a reset": {reset, func(r *raw) { _ = r.WriteWindowUpdate(1, 5); r.open(3, true, request("GET", "/")...) }, "head 3 200 end"},
+		"a reset after a reset":  {reset, func(r *raw) { _ = r.WriteRSTStream(1, 8); r.open(3, true, request("GET", "/")...) }, "head 3 200 end"},
+		"a reset after the ends": {end, func(r *raw) { _ = r.WriteRSTStream(1, 8); r.open(3, true, request("GET", "/")...) }, "head 3 200 end"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := greeted(t, addr)
+			test.first(r)
+			test.say(r)
+			if got := r.next(); got != test.want {
+				t.Errorf("%s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
 // lender lets a body out of its handler, which then panics.
 type lender struct{ lent chan io.Reader }
 
