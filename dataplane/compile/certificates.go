@@ -59,7 +59,7 @@ func (r *run) parsePair(e *entity) (*parsedPair, error) {
 	m := e.message.(*configv1.Certificate)
 	parsed, sum, look := &parsedPair{}, sha256.New(), lookups{run: r, workspace: e.workspace}
 	texts := []string{m.GetCert(), m.GetKey(), m.GetCertAlt(), m.GetKeyAlt()}
-	if err := look.all(texts); err != nil {
+	if err := look.all([4]string{"cert", "key", "cert_alt", "key_alt"}, texts); err != nil {
 		return nil, err
 	}
 	for pair := range slices.Chunk(texts, 2) {

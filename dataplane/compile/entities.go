@@ -123,9 +123,13 @@ func (r *run) load(all Entities) *entities {
 		for _, e := range own.byID {
 			if e.message == nil {
 				own.lost = append(own.lost, e)
-				if !e.locked {
-					r.report(kind, e.id, "", undecodable)
-				}
+			}
+		}
+	}
+	for kind := range now.shelves {
+		for _, e := range now.lost(kind) {
+			if !e.locked {
+				r.report(kind, e.id, now.called(e), e.undecodable())
 			}
 		}
 	}
@@ -137,7 +141,7 @@ func (r *run) reportLocked() {
 	for kind, own := range r.shelves {
 		for _, e := range own.lost {
 			if e.locked && !e.withheld {
-				r.report(kind, e.id, "", locked)
+				r.report(kind, e.id, r.called(e), locked)
 			}
 		}
 	}

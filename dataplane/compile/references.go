@@ -19,6 +19,8 @@ type Vaults interface {
 	// Begin tells of the vault entities of a configuration, with their workspaces. What is asked for from now on is what the
 	// configuration needs.
 	Begin(vaults iter.Seq2[string, *configv1.Vault])
+	// Fault says why the vault entity of that prefix cannot be used on this node, and which field of it is at fault; "" when it can.
+	Fault(workspace, prefix string) string
 	// Resolve returns what a reference by an entity of a workspace leads to, as far as that is known; it never waits. Errors
 	// name no secret.
 	Resolve(workspace string, r secretref.Reference) (string, error)
@@ -53,16 +55,16 @@ func (l *lookups) resolve(reference string) (string, error) {
 	return value, err
 }
 
-// all resolves what of the texts is a reference. Each is asked for, also when one before it failed.
-func (l *lookups) all(texts []string) error {
+// all resolves what of the texts, which stand in these fields, is a reference. Each is asked for, also when one before it failed.
+func (l *lookups) all(fields [4]string, texts []string) error {
 	var first error
 	for i, text := range texts {
 		if !secretref.Meant(text) {
 			continue
 		}
 		value, err := l.resolve(text)
-		if first == nil {
-			first = err
+		if first == nil && err != nil {
+			first = fmt.Errorf("%s: %w", fields[i], err)
 		}
 		texts[i] = value
 	}
@@ -185,6 +187,12 @@ func (r *run) beginReferences() {
 			}
 		}
 	})
+	for _, e := range r.each("vaults") {
+		prefix := e.message.(*configv1.Vault).GetPrefix()
+		if fault := r.options.Vaults.Fault(e.workspace, prefix); fault != "" {
+			r.report("vaults", e.id, prefix, fault)
+		}
+	}
 }
 
 // forgetMaps drops the maps of workspaces that are gone.

@@ -2,12 +2,16 @@ package compile_test
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/keepgate/keepgate/dataplane/compile"
 	"github.com/keepgate/keepgate/dataplane/plugin"
@@ -31,6 +35,13 @@ func (v *vault) Begin(vaults iter.Seq2[string, *configv1.Vault]) {
 	for workspace, one := range vaults {
 		v.vaults = append(v.vaults, workspace+"/"+one.GetPrefix())
 	}
+}
+
+func (*vault) Fault(workspace, prefix string) string {
+	if prefix == "faulty" {
+		return "config.prefix: no folder, in " + workspace
+	}
+	return ""
 }
 
 func (v *vault) Resolve(workspace string, r secretref.Reference) (string, error) {
@@ -252,5 +263,44 @@ func TestACertificateIsParsedAgainOnlyWhenItsReferencesChange(t *testing.T) {
 	delete(v.known, "{vault://tls/k}")
 	if none, quarantined := compiler.Compile(c.all); len(quarantined) != 1 || len(none.Certificates.Lookup("one.test")) != 0 {
 		t.Errorf("without its key: %v", quarantined)
+	}
+}
+
+// Whoever looks at a fleet is told what to mend: which vault, map or entry, and which field of it.
+func TestReasonsNameTheField(t *testing.T) {
+	t.Parallel()
+	number := func(m proto.Message, name string) protowire.Number {
+		return m.ProtoReflect().Descriptor().Fields().ByName(protoreflect.Name(name)).Number()
+	}
+	c := config{}
+	c.put(t, "vaults", "v1", &configv1.Vault{Prefix: new("faulty")})
+	c.put(t, "vaults", "v2", &configv1.Vault{Prefix: new("sound")})
+	c.put(t, "vaults", "v3", &configv1.Vault{Prefix: new("torn")})
+	c.put(t, "key_value_maps", "m", &configv1.KeyValueMap{Id: new("m"), Name: new("limits")})
+	c.put(t, "key_value_entries", "e", &configv1.KeyValueEntry{Map: &configv1.Ref{Id: "m"}, Key: new("a/b"), Value: new("s3cret")})
+	c.put(t, "key_value_entries", "f", &configv1.KeyValueEntry{Map: &configv1.Ref{Id: "m"}, Key: new("c")})
+	c.put(t, "cache_purges", "g", &configv1.CachePurge{CacheKey: new("k")})
+	c.put(t, "certificates", "x", &configv1.Certificate{Cert: new("{kvm://limits/c}"), Key: new("{kvm://limits/none}")})
+	for key, field := range map[[2]string]protowire.Number{
+		{"vaults", "v3"}: number(&configv1.Vault{}, "config"), {"key_value_entries", "e"}: number(&configv1.KeyValueEntry{}, "value"),
+		{"cache_purges", "g"}: number(&configv1.CachePurge{}, "plugin"),
+	} {
+		c[key] = spoiled(c[key], field)
+	}
+	compiler, _ := withRefers(compile.Options{Vaults: &vault{}})
+	_, quarantined := compiler.Compile(c.all)
+	var got []string
+	for _, q := range quarantined {
+		got = append(got, fmt.Sprintf("%s/%s %s: %s", q.Kind, q.ID, q.Name, q.Reason))
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{
+		"cache_purges/g : its bytes cannot be decoded: plugin",
+		`certificates/x : key: the key-value map "limits" has no key "none"`,
+		"key_value_entries/e limits/a/b: its bytes cannot be decoded: value",
+		"vaults/v1 faulty: config.prefix: no folder, in default",
+		"vaults/v3 torn: its bytes cannot be decoded: config",
+	}, got); diff != "" {
+		t.Error(diff)
 	}
 }

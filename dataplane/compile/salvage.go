@@ -72,6 +72,43 @@ func (e *entities) lost(kind string) []*entity {
 	return own.lost
 }
 
+// undecodable is the reason that an entity cannot be decoded, with the fields that cannot be.
+func (e *entity) undecodable() string {
+	s, ok := e.parsed.(*salvaged)
+	if !ok || len(s.lost) == 0 {
+		return undecodable
+	}
+	fields := make([]string, 0, len(s.lost))
+	for name := range s.lost {
+		fields = append(fields, string(name))
+	}
+	slices.Sort(fields)
+	return undecodable + ": " + strings.Join(fields, ", ")
+}
+
+// called is how references name a vault, a map or an entry that is lost, as far as that can be read.
+func (e *entities) called(one *entity) string {
+	s, ok := one.parsed.(*salvaged)
+	if !ok {
+		return ""
+	}
+	switch m := s.message.(type) {
+	case *configv1.Vault:
+		return m.GetPrefix()
+	case *configv1.KeyValueMap:
+		return m.GetName()
+	case *configv1.KeyValueEntry:
+		name := ""
+		if of := e.find("key_value_maps", m.GetMap().GetId()); of != nil {
+			if of, readable := of.message.(*configv1.KeyValueMap); readable {
+				name = of.GetName()
+			}
+		}
+		return strings.Trim(name+"/"+m.GetKey(), "/")
+	}
+	return ""
+}
+
 // bindLostPlugins lets requests be refused that a plugin which cannot be decoded may have been for.
 func (r *run) bindLostPlugins() {
 	for _, e := range r.lost("plugins") {

@@ -80,6 +80,16 @@ func (s *Secrets) follow(at place, is spec) {
 	}
 }
 
+// Fault says why the vault entity of that prefix, which Begin was told of, cannot be asked; "" when it can.
+func (s *Secrets) Fault(workspace, prefix string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v := s.vaults[place{workspace, prefix}]; v != nil && v.backend == nil && !s.over {
+		return v.spec.fault
+	}
+	return ""
+}
+
 // Resolve returns what a reference of a workspace leads to, as far as that is known. It never waits. Errors name no secret.
 func (s *Secrets) Resolve(workspace string, r secretref.Reference) (string, error) {
 	s.mu.Lock()

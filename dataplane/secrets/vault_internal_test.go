@@ -156,3 +156,23 @@ func TestListed(t *testing.T) {
 		}
 	}
 }
+
+// A vault that no reference asked for yet says what is wrong with it too.
+func TestFaultsOfEntities(t *testing.T) {
+	t.Parallel()
+	s := New(node())
+	defer s.Forget()
+	s.Begin(func(yield func(string, *configv1.Vault) bool) {
+		_ = yield(home, &configv1.Vault{Name: new(kindFile), Prefix: new("up"), Config: &configv1.VaultConfig{Prefix: new("../x")}}) &&
+			yield("w", &configv1.Vault{Name: new(kindFile), Prefix: new("sound")})
+	})
+	for at, want := range map[place]string{
+		{home, "up"}:   "config.prefix: no folder: write it as team/prod, without '.', '..' and empty names",
+		{"w", "up"}:    "",
+		{"w", "sound"}: "",
+	} {
+		if got := s.Fault(at.workspace, at.name); got != want {
+			t.Errorf("%v: %q", at, got)
+		}
+	}
+}

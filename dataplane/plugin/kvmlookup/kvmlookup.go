@@ -59,7 +59,7 @@ const (
 func (i *instance) check() error {
 	switch {
 	case i.maps == "":
-		return errors.New("no map is named")
+		return errors.New("map: none is named")
 	case !exchange.ValidName(i.header):
 		return errors.New("header is not the name of a header")
 	case plugin.Reserved(i.header):
@@ -108,7 +108,7 @@ func (i *instance) Lacks(on *plugin.Runtime) string {
 	if on.Maps.Has(i.maps) {
 		return ""
 	}
-	return "there is no key-value map " + strconv.Quote(i.maps) + " here: all its keys are missing"
+	return "config.map: there is no key-value map " + strconv.Quote(i.maps) + " here: all its keys are missing"
 }
 
 // SecretParameters implements plugin.Secretive: what a map holds is secret, in a log of requests too.

@@ -34,6 +34,9 @@ func (g *Gate) Refer(reference, value string) {
 // Begin implements compile.Vaults.
 func (*vaults) Begin(iter.Seq2[string, *configv1.Vault]) {}
 
+// Fault implements compile.Vaults.
+func (*vaults) Fault(_, _ string) string { return "" }
+
 // Resolve implements compile.Vaults.
 func (v *vaults) Resolve(_ string, r secretref.Reference) (string, error) {
 	v.mu.Lock()
