@@ -71,6 +71,7 @@ type Usage struct {
 	Evicted               uint64 // gave way to others
 	Lost                  uint64 // could not be kept: too much at a time, or the disk failed
 	Damaged               uint64 // did not open
+	Failing               bool   // it takes nothing now, or is not there at all: it is tried again
 }
 
 // Keys makes and opens the data keys that files are sealed with; *localkeys.Ring is one.
@@ -97,12 +98,14 @@ type Cache struct {
 	options Options
 	count   atomic.Uint64 // purges that were done
 	memory  *memory
-	disk    atomic.Pointer[disk] // nil until it is wanted, or when it cannot be used
+	disk    atomic.Pointer[disk] // nil until it is wanted, or while it cannot be used
+	absent  atomic.Bool          // it is wanted and cannot be opened
 	misses  atomic.Uint64
 	over    atomic.Bool // nothing is kept any more
 
 	mu     sync.Mutex
 	wanted bool              // the disk was asked for; guarded by mu
+	rest   patience          // of one that cannot be opened; guarded by mu
 	ended  bool              // erased for good; guarded by mu
 	held   map[string][]Mark // by workspace, of those that were heard of; guarded by mu
 	done   map[string]done   // by the mark's id; guarded by mu
@@ -125,7 +128,8 @@ func New(o Options) *Cache {
 // Began is for the beginning of a request whose response may be kept.
 func (c *Cache) Began() uint64 { return c.count.Load() }
 
-// WantDisk opens the disk, the first time that it is called. Whether that went well is in the log, and [Cache.Usage].
+// WantDisk opens the disk, the first time that it is called. Whether that went well is in the log, and [Cache.Usage]; what cannot
+// be opened is tried again by Run.
 func (c *Cache) WantDisk() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -133,10 +137,21 @@ func (c *Cache) WantDisk() {
 		return
 	}
 	c.wanted = true
+	c.open()
+}
+
+// open opens the disk. The lock is held.
+func (c *Cache) open() {
 	d, purges, err := openDisk(c.options, &c.count)
 	if err != nil {
-		c.options.Log.Error("proxy-cache: the disk cannot be used: responses are kept in memory alone", "folder", c.options.Folder, "error", err)
+		c.rest.failed(time.Now())
+		if !c.absent.Swap(true) {
+			c.options.Log.Error("proxy-cache: the disk cannot be used: responses are kept in memory alone, and it is tried again later", "folder", c.options.Folder, "error", err)
+		}
 		return
+	}
+	if c.absent.Swap(false) {
+		c.options.Log.Info("proxy-cache: the disk is used again", "folder", c.options.Folder)
 	}
 	c.done = purges
 	c.disk.Store(d)
@@ -190,10 +205,12 @@ func (c *Cache) Each(key string, visit func(tier string, value []byte) bool) {
 	}
 }
 
-// Usage is that of the memory and of the disk, which is nil when there is none, and how many requests found nothing.
+// Usage is that of the memory and of the disk, which is nil when none is wanted, and how many requests found nothing.
 func (c *Cache) Usage() (memory Usage, disk *Usage, misses uint64) {
 	if d := c.disk.Load(); d != nil {
 		disk = new(d.usage())
+	} else if c.absent.Load() {
+		disk = &Usage{Limit: c.options.Disk, Failing: true}
 	}
 	return c.memory.usage(), disk, c.misses.Load()
 }
@@ -220,17 +237,21 @@ func (c *Cache) Run(ctx context.Context) error {
 		case <-c.wake:
 		case <-tick.C:
 			c.memory.sweep(time.Now().Unix())
-			c.saveAgain()
+			c.tryAgain()
 		case e := <-queue:
 			d.take(&e)
 		}
 	}
 }
 
-// saveAgain notes purges that could not be noted when they were done.
-func (c *Cache) saveAgain() {
+// tryAgain opens a disk that could not be opened, and notes purges that could not be noted when they were done.
+func (c *Cache) tryAgain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.absent.Load() && !c.ended && !c.rest.resting(time.Now()) {
+		c.open()
+		return
+	}
 	c.catchUp()
 }
 

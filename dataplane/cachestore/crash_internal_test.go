@@ -170,7 +170,7 @@ func TestAnyStepThatFails(t *testing.T) {
 		script(c, rings, func(told func(*promises)) {
 			told(p)
 			if d := c.disk.Load(); d != nil {
-				d.resting = 0
+				d.rest = patience{}
 			}
 		})
 		for text := range p.taken {

@@ -61,11 +61,13 @@ type disk struct {
 	staying []*segment // could not be removed; guarded by mu
 	current *writing   // guarded by mu; nil: the next value begins a segment
 	next    uint32     // number of the next segment; guarded by mu
-	resting int64      // Unix seconds until which a disk that failed is left alone; guarded by mu
-	failing bool       // the log knows that it fails; guarded by mu
+	rest    patience   // guarded by mu
 	unsaved bool       // purges that the file does not tell of; guarded by mu
 	over    bool       // erased; guarded by mu
 	keys    Keys       // guarded by mu
+
+	refusing bool        // the last value could not be written; guarded by mu
+	failing  atomic.Bool // refusing or unsaved, as the log knows; written under mu
 }
 
 type scratch struct{ sealed, bound []byte }
@@ -94,10 +96,9 @@ func openDisk(o Options, count *atomic.Uint64) (*disk, map[string]done, error) {
 	}
 	count.Store(max(count.Load(), number, newest))
 	if !found {
-		d.savePurges(count.Load(), purges)
-		if d.unsaved { // or the next start could not tell
+		if err := d.replacePurges(count.Load(), purges); err != nil { // or the next start could not tell
 			_ = unlock(lock)
-			return nil, nil, errNotWritten
+			return nil, nil, err
 		}
 	}
 	d.shrink(0)
@@ -245,6 +246,7 @@ func (d *disk) usage() Usage {
 	return Usage{
 		Entries: int64(d.entries.Load()), Bytes: d.bytes.Load(), Limit: d.limit, Hits: d.hits.Load(),
 		Kept: d.kept.Load(), Evicted: d.evicted.Load(), Lost: d.lost.Load(), Damaged: d.damaged.Load(),
+		Failing: d.failing.Load(),
 	}
 }
 

@@ -13,7 +13,7 @@
 //
 // Values are appended to segments and found by an index in memory, about 70 bytes a value, that is made of the segments' records
 // when the disk is opened. The oldest segment goes when there is no room; what of it was used since it was written is written
-// again, up to a quarter of a segment. Nothing is synced: bytes that a crash has taken do not open, and are a miss.
+// again, up to a quarter of a segment. A disk that fails is left alone and tried again, after pauses that grow. Nothing is synced: bytes that a crash has taken do not open, and are a miss.
 //
 // Integers are big-endian; frozen by testdata/golden.
 //

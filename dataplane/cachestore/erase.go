@@ -44,6 +44,7 @@ func (c *Cache) Erase() error {
 	defer c.mu.Unlock()
 	c.ended = true
 	c.over.Store(true)
+	c.absent.Store(false)
 	c.count.Add(1) // whoever is about to keep something keeps nothing
 	c.memory.purge(Labels{})
 	d := c.disk.Load()

@@ -170,7 +170,7 @@ func TestADiskThatFails(t *testing.T) {
 			fail(disk, true)
 			for range 3 {
 				keep(c, "lost", LabelsOf("w", "p", "1"), []byte("lost"))
-				c.disk.Load().resting = 0
+				c.disk.Load().rest = patience{}
 			}
 			if find(c, "lost") != nil || strings.Count(log.String(), "level=ERROR") != 1 {
 				t.Errorf("%q, and the log says\n%s", find(c, "lost"), log)
@@ -183,7 +183,7 @@ func TestADiskThatFails(t *testing.T) {
 				t.Error("what was purged is found")
 			}
 			fail(disk, false)
-			c.disk.Load().resting = 0
+			c.disk.Load().rest = patience{}
 			keep(c, "after", LabelsOf("w", "p", "1"), []byte("after"))
 			if string(find(c, "after")) != "after" {
 				t.Error("it is not used again")
@@ -204,7 +204,7 @@ func TestAPurgeIsNotedLater(t *testing.T) {
 	t.Parallel()
 	for name, later := range map[string]func(*Cache){
 		"with the next configuration": func(c *Cache) { c.Hold("w", nil) },
-		"by and by":                   func(c *Cache) { c.saveAgain() },
+		"by and by":                   func(c *Cache) { c.tryAgain() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -244,13 +244,13 @@ func TestFilesThatStay(t *testing.T) {
 	}
 	disk.remove.Store(true)
 	for n := range 300 {
-		c.disk.Load().resting = 0
+		c.disk.Load().rest = patience{}
 		if keep(c, fmt.Sprint(n), Labels{}, make([]byte, 10_000)); size() > o.Disk {
 			t.Fatalf("%d bytes", size())
 		}
 	}
 	disk.remove.Store(false)
-	c.disk.Load().resting = 0
+	c.disk.Load().rest = patience{}
 	if keep(c, "later", Labels{}, []byte("x")); find(c, "later") == nil || size() > o.Disk || c.disk.Load().usage().Bytes != size() {
 		t.Errorf("it is not used again, or %d bytes are %d", c.disk.Load().usage().Bytes, size())
 	}

@@ -27,10 +27,8 @@ func (d *disk) savePurges(number uint64, purges map[string]done) {
 		return
 	}
 	err := d.replacePurges(number, purges)
-	if d.unsaved = err != nil; err != nil && !d.failing {
-		d.failing = true
-		d.options.Log.Error("proxy-cache: purges were done but not noted; they are done again at the next start", "folder", d.dir, "error", err)
-	}
+	d.unsaved = err != nil
+	d.tell("proxy-cache: purges were done but not noted; until they are, they are done again at a start", err)
 }
 
 func (d *disk) replacePurges(number uint64, purges map[string]done) error {

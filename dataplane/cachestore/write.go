@@ -25,7 +25,6 @@ const (
 	segmentPart = 32      // a segment is this part of the disk
 	maxSegments = 256     // files that are held open
 	carryPart   = 4       // of a segment may be written again when it goes
-	restSeconds = 30      // that a disk which failed is left alone
 )
 
 var (
@@ -66,7 +65,7 @@ func (d *disk) take(e *Entry) {
 	if d.over || e.Began != d.count.Load() {
 		return
 	}
-	if d.resting > time.Now().Unix() {
+	if d.rest.resting(time.Now()) {
 		d.lost.Add(1)
 		return
 	}
@@ -108,7 +107,8 @@ func (d *disk) write(name Name, labels Labels, expires int64, value []byte) bool
 		d.fail(err)
 		return false
 	}
-	d.failing = false
+	d.refusing = false
+	d.tell("", nil)
 	key := shortOf(&name)
 	shard := d.shardOf(key)
 	shard.mu.Lock()
@@ -127,11 +127,22 @@ func (d *disk) write(name Name, labels Labels, expires int64, value []byte) bool
 // fail leaves the disk alone for a while. The lock is held.
 func (d *disk) fail(err error) {
 	d.lost.Add(1)
-	d.resting = time.Now().Unix() + restSeconds
-	if !d.failing {
-		d.options.Log.Error("proxy-cache: the disk takes no responses; requests are served without", "folder", d.dir, "error", err)
+	d.rest.failed(time.Now())
+	d.refusing = true
+	d.tell("proxy-cache: the disk takes no responses; requests are served without, and it is tried again later", err)
+}
+
+// tell logs that the disk fails, or does not any more, once each. The lock is held.
+func (d *disk) tell(why string, err error) {
+	fails := d.refusing || d.unsaved
+	if d.failing.Swap(fails) == fails {
+		return
 	}
-	d.failing = true
+	if fails {
+		d.options.Log.Error(why, "folder", d.dir, "error", err)
+		return
+	}
+	d.options.Log.Info("proxy-cache: the disk is used again", "folder", d.dir)
 }
 
 func (d *disk) segmentSize() int64 {

@@ -24,7 +24,9 @@ func cacheDocument(c Cache) map[string]any {
 	}
 	document := map[string]any{"memory": tier(c.Memory), "disk": nil, "misses": c.Misses}
 	if c.Disk != nil {
-		document["disk"] = tier(*c.Disk)
+		disk := tier(*c.Disk)
+		disk["failing"] = c.Disk.Failing
+		document["disk"] = disk
 	}
 	return document
 }
@@ -42,8 +44,8 @@ func showKept(w http.ResponseWriter, r *http.Request, node Node) {
 
 // caching are the metrics of the cache.
 type caching struct {
-	ask                                                             func() Cache
-	entries, bytes, limit, hits, misses, kept, evicted, lost, fault *prometheus.Desc
+	ask                                                                      func() Cache
+	entries, bytes, limit, hits, misses, kept, evicted, lost, fault, failing *prometheus.Desc
 }
 
 // NewCaching makes them; ask is called at every scrape.
@@ -61,13 +63,14 @@ func NewCaching(ask func() Cache) prometheus.Collector {
 		evicted: describe("evicted_total", "Responses that gave way to others since the start."),
 		lost:    describe("lost_total", "Responses that could not be kept since the start: too many at a time, or the disk failed."),
 		fault:   describe("damaged_total", "Responses on the disk that did not open since the start."),
+		failing: describe("failing", "1 while the disk takes no responses or cannot be opened; it is tried again after a pause."),
 		misses:  prometheus.NewDesc("keepgate_proxy_cache_misses_total", "Requests that could have been answered from the cache and were not, since the start.", nil, nil),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *caching) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.entries, c.bytes, c.limit, c.hits, c.kept, c.evicted, c.lost, c.fault, c.misses} {
+	for _, d := range []*prometheus.Desc{c.entries, c.bytes, c.limit, c.hits, c.kept, c.evicted, c.lost, c.fault, c.failing, c.misses} {
 		to <- d
 	}
 }
@@ -86,6 +89,11 @@ func (c *caching) Collect(to chan<- prometheus.Metric) {
 	tier("memory", now.Memory)
 	if now.Disk != nil {
 		tier("disk", *now.Disk)
+		failing := 0.0
+		if now.Disk.Failing {
+			failing = 1
+		}
+		to <- prometheus.MustNewConstMetric(c.failing, prometheus.GaugeValue, failing, "disk")
 	}
 	to <- prometheus.MustNewConstMetric(c.misses, prometheus.CounterValue, float64(now.Misses))
 }

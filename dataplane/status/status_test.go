@@ -29,7 +29,7 @@ func (node) Vaults() []status.Vault {
 }
 
 func (node) Cache() status.Cache {
-	return status.Cache{Memory: cachestore.Usage{Entries: 2, Bytes: 300, Limit: 1000, Hits: 7}, Disk: &cachestore.Usage{Entries: 5, Hits: 1}, Misses: 4}
+	return status.Cache{Memory: cachestore.Usage{Entries: 2, Bytes: 300, Limit: 1000, Hits: 7}, Disk: &cachestore.Usage{Entries: 5, Hits: 1, Failing: true}, Misses: 4}
 }
 
 func (node) Kept(key string) []any {
@@ -178,11 +178,15 @@ func TestTheCache(t *testing.T) {
 	handler := status.Handler(node{}, metrics, nil)
 	var shown struct {
 		Cache struct {
-			Memory, Disk map[string]int64
-			Misses       int64
+			Memory map[string]int64
+			Disk   struct {
+				Hits    int64
+				Failing bool
+			}
+			Misses int64
 		} `json:"cache"`
 	}
-	if _, body := get(t, handler, "/status"); json.Unmarshal([]byte(body), &shown) != nil || shown.Cache.Memory["bytes"] != 300 || shown.Cache.Disk["hits"] != 1 || shown.Cache.Misses != 4 {
+	if _, body := get(t, handler, "/status"); json.Unmarshal([]byte(body), &shown) != nil || shown.Cache.Memory["bytes"] != 300 || shown.Cache.Disk.Hits != 1 || !shown.Cache.Disk.Failing || shown.Cache.Misses != 4 {
 		t.Errorf("%+v", shown)
 	}
 	if code, body := get(t, handler, "/proxy-cache/known"); code != 200 || body != "{\"data\":[{\"status\":200}],\"key\":\"known\"}\n" {
@@ -194,6 +198,7 @@ func TestTheCache(t *testing.T) {
 	_, body := get(t, handler, "/metrics")
 	for _, line := range []string{
 		`keepgate_proxy_cache_entries{tier="memory"} 2`, `keepgate_proxy_cache_hits_total{tier="disk"} 1`, `keepgate_proxy_cache_misses_total 4`,
+		`keepgate_proxy_cache_failing{tier="disk"} 1`,
 	} {
 		if !strings.Contains(body, line+"\n") {
 			t.Errorf("metrics lack %s", line)

@@ -1,0 +1,131 @@
+package cachestore
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keepgate/keepgate/shared/durable"
+)
+
+// watched is a disk that fails, and notes the minutes in which files were made or wanted.
+type watched struct {
+	failing
+	began time.Time
+	tried []int
+}
+
+func (w *watched) Create(path string, mode fs.FileMode) (durable.File, error) {
+	if minute := int(time.Since(w.began) / time.Minute); !slices.Contains(w.tried, minute) {
+		w.tried = append(w.tried, minute)
+	}
+	return w.failing.Create(path, mode)
+}
+
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	now, p := time.Unix(1e9, 0), patience{}
+	for _, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+		if p.failed(now); p.pause != want*time.Minute || !p.resting(now.Add(p.pause-1)) || p.resting(now.Add(p.pause)) {
+			t.Fatalf("the pause is %s, want %s", p.pause, want*time.Minute)
+		}
+		now = now.Add(p.pause + time.Minute)
+	}
+	if p.failed(now.Add(time.Hour)); p.pause != firstPause {
+		t.Errorf("after an hour without a failure the pause is %s", p.pause)
+	}
+}
+
+// A disk that fails is tried again after pauses that grow, whether it could not be opened or takes nothing any more, and the log is told
+// once that it fails and once that it does not.
+func TestADiskIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for name, opened := range map[string]bool{"it cannot be opened": false, "it is full": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				disk, log := &watched{began: time.Now()}, &strings.Builder{}
+				o := options(t, filepath.Join(t.TempDir(), "cache"))
+				o.FS, o.Log = disk, slog.New(slog.NewTextHandler(log, nil))
+				c := New(o)
+				disk.create.Store(!opened)
+				c.WantDisk()
+				disk.create.Store(true)
+				disk.tried = nil
+				ctx, stop := context.WithCancel(t.Context())
+				ended := make(chan error)
+				go func() { ended <- c.Run(ctx) }()
+				await := func(minutes int) { // somebody asks for something to be kept twice a minute
+					for range 2 * minutes {
+						time.Sleep(30 * time.Second)
+						c.Keep(&Entry{Name: goldenName("a"), Value: []byte("a"), Expires: time.Now().Unix() + 1e6, Began: c.Began()}, true)
+						synctest.Wait()
+					}
+				}
+				time.Sleep(time.Second)
+				await(70)
+				if _, usage, _ := c.Usage(); usage == nil || !usage.Failing || len(disk.tried) < 6 || len(disk.tried) > 7 {
+					t.Errorf("it was tried in the minutes %v, and says %+v", disk.tried, usage)
+				}
+				if got := strings.Count(log.String(), "level="); got != 1 || !strings.Contains(log.String(), "level=ERROR") {
+					t.Errorf("the log says\n%s", log)
+				}
+				disk.create.Store(false)
+				await(31)
+				_, usage, _ := c.Usage()
+				if usage == nil || usage.Failing || usage.Entries != 1 {
+					t.Errorf("it says %+v", usage)
+				}
+				if strings.Count(log.String(), "level=") != 2 || !strings.Contains(log.String(), `level=INFO msg="proxy-cache: the disk is used again"`) {
+					t.Errorf("the log says\n%s", log)
+				}
+				stop()
+				if err := <-ended; err != nil || c.Close() != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// A purge while another process has the disk is done when it is opened at last.
+func TestAPurgeWhileTheDiskIsAbsent(t *testing.T) {
+	t.Parallel()
+	disk := &failing{}
+	o := options(t, filepath.Join(t.TempDir(), "cache"))
+	c := open(t, o)
+	keep(c, "a", LabelsOf("w", "p", "1"), []byte("a"))
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	other, err := lockFolder(o.Folder, durable.Disk{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.FS = disk
+	c = New(o)
+	c.WantDisk()
+	c.Hold("w", []Mark{{ID: "m", Workspace: "w"}})
+	if err := unlock(other); err != nil {
+		t.Fatal(err)
+	}
+	if c.tryAgain(); c.disk.Load() != nil {
+		t.Error("it is tried again at once")
+	}
+	c.rest = patience{}
+	if c.tryAgain(); c.disk.Load() == nil || find(c, "a") != nil {
+		t.Error("it is not used, or what was purged is found")
+	}
+	if err := c.Erase(); err != nil {
+		t.Error(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
