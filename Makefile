@@ -21,7 +21,7 @@ RACE        := -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modern
 # What is shipped is static and small: grpcnotrace drops x/net/trace and with it html/template.
 BUILD_FLAGS := -trimpath -buildvcs=false -tags grpcnotrace -ldflags "-s -w"
 
-.PHONY: help build demo test check generate peers bench e2e e2e-kubernetes fuzz deps clean
+.PHONY: help build demo test check generate peers bench e2e e2e-http2 e2e-kubernetes fuzz deps clean
 .PHONY: check-format check-vet check-static check-proto check-generate check-modules
 
 help: ## show this list
@@ -105,6 +105,14 @@ bench: build peers ## throughput and CPU beside nginx, HAProxy, Caddy and Traefi
 e2e: build ## only the scenarios with real processes (make test runs them too)
 	@deploy/deps.sh test
 	$(GO) test -timeout 25m ./e2e/...
+
+e2e-http2: build ## hold the gate's HTTP/2 server to h2spec, the public conformance suite (builds that once: seconds)
+	@if [[ ! bin/h2spec -nt .tools/h2spec.sum ]]; then
+	  echo "build  h2spec"
+	  CGO_ENABLED=0 $(GO) build -modfile=.tools/h2spec.mod -trimpath -o bin/h2spec github.com/summerwind/h2spec/cmd/h2spec
+	fi
+	$(GO) vet -tags h2spec ./e2e/http2spec
+	KEEPGATE_BIN=$(CURDIR)/bin $(GO) test -tags h2spec -timeout 10m -count=1 ./e2e/http2spec
 
 e2e-kubernetes: build ## keepgate-kms with a real Kubernetes API server, etcd and kubectl (builds those once: minutes, and some GB of modules)
 	@deploy/deps.sh kubernetes
