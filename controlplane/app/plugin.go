@@ -26,7 +26,9 @@ type plugin struct {
 	close    func() error
 	stop     func()
 
-	cached func() (held, room int) // keys of values; nil: v2
+	v1     *kmsv1.Provider                 // nil: v2
+	asked  func(ctx context.Context) error // of v1: probe without what is known of its proof; nil: v2
+	cached func() (held, room int)         // keys of values; nil: v2
 
 	keeper *kms.Keeper   // nil: v1
 	way    *way          // nil: v1
@@ -54,6 +56,9 @@ func (v *providers) open(ctx context.Context, given providerconfig.Plugin) (*plu
 		return ctx.Err()
 	}}}
 	stop := func() {}
+	if p.v1 != nil {
+		parts = append(parts, lifecycle.Part{Name: "proof", Run: func(ctx context.Context) error { return v.proving(ctx, p) }})
+	}
 	if p.ring != nil {
 		name := encryption.RingName(p.name)
 		stop = func() { v.plane.peers.rings.drop(name, p.ring) }
@@ -115,12 +120,14 @@ func (v *providers) openV1(p *plugin, options kmsclient.Options) error {
 	if err != nil {
 		return err
 	}
-	provider, err := kmsv1.New(p.name, client, kmsv1.Options{CacheSize: p.given.CacheSize, Watch: v.envelopes})
+	provider, err := kmsv1.New(p.name, client, kmsv1.Options{
+		CacheSize: p.given.CacheSize, Watch: v.envelopes, Samples: v.samples(p.name), Endpoint: p.given.Endpoint,
+	})
 	if err != nil {
 		_ = client.Close() // nothing was sent by it
 		return err
 	}
-	p.provider, p.probe, p.cached = provider, health.NewMemo(provider.Check).Err, provider.Cached
+	p.provider, p.v1, p.asked, p.probe, p.cached = provider, provider, health.NewMemo(provider.Check).Err, p.healthV1, provider.Cached
 	p.close = func() error {
 		defer provider.Close()
 		return client.Close()

@@ -122,6 +122,9 @@ func (v *providers) start(ctx context.Context) (*encryption.Cipher, error) {
 	if err := errors.Join(v.readable(ctx, config, &chains), v.agreed(ctx, config)); err != nil {
 		return nil, err
 	}
+	if err := v.proven(ctx, opened.plugins); err != nil {
+		return nil, err
+	}
 	if err := errors.Join(v.record(ctx, config), v.keepChecks(ctx, config)); err != nil {
 		return nil, err
 	}

@@ -57,6 +57,9 @@ func (v *providers) swap(ctx context.Context, config *providerconfig.Config, ope
 	if err := errors.Join(v.readable(ctx, config, &chains), v.kept(config)); err != nil {
 		return err
 	}
+	if err := v.proven(ctx, opened.plugins); err != nil {
+		return err
+	}
 	if err := v.healthy(ctx, config, opened); err != nil {
 		return err
 	}

@@ -15,11 +15,14 @@
 // as Kubernetes lays it out, but for the base64 and the associated data, which is the place (aead.Associated of prefix,
 // workspace, table, row, field and, where other forms have a key's id, nothing).
 //
+// Nothing is written until the plugin has opened what rests under the name: see proof.go.
+//
 // A plugin that lets one call time out is not asked again for a moment: whoever reads many rows gets an answer for each
 // of them, and waits once.
 package kmsv1
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -49,6 +52,8 @@ type Options struct {
 	CacheSize int           // keys that are kept; default DefaultCacheSize, negative: none
 	Pause     time.Duration // how long a plugin that gave no answer is left alone; default 3 s
 	Watch     Watcher       // default: nobody
+	Samples   Samples       // what the plugin must open before anything is written; nil: nothing
+	Endpoint  string        // of the plugin, for people
 }
 
 // Watcher is told what Kubernetes measures of version 1. Its methods are called at any time and must not block.
@@ -75,6 +80,7 @@ type Provider struct {
 	cache  *cache
 	asking flights
 	outage outage
+	proof  proof
 	watch  Watcher
 }
 
@@ -92,23 +98,30 @@ func New(name string, plugin Plugin, o Options) (*Provider, error) {
 	if o.Watch == nil {
 		o.Watch = nobody{}
 	}
-	return &Provider{
+	p := &Provider{
 		name: name, prefix: prefix + name + ":", plugin: plugin, cache: newCache(o.CacheSize), outage: outage{pause: o.Pause}, watch: o.Watch,
-	}, nil
+	}
+	p.proof.begin(o)
+	return p, nil
 }
 
 // Prefix begins all texts that it reads and no others.
 func (p *Provider) Prefix() string { return p.prefix }
 
 // Mark names the provider. The error is the one that Seal would give at once.
-func (p *Provider) Mark() (string, error) { return p.mark(), p.absent("kmsv1.Mark", p.outage.now()) }
+func (p *Provider) Mark() (string, error) {
+	return p.mark(), p.absent("kmsv1.Mark", cmp.Or(p.outage.now(), p.Proven()))
+}
 
 func (p *Provider) mark() string { return p.prefix[:len(p.prefix)-1] }
 
 // Seal returns plaintext as it may be stored at place. It fails with fault.Unavailable and the subject "key/<mark>" when
-// the plugin does not wrap a key.
+// the plugin does not wrap a key, or is not known to be the one that wrapped what rests.
 func (p *Provider) Seal(place aead.Place, plaintext string) (string, error) {
 	p.watch.Arrived("to_storage")
+	if err := p.Proven(); err != nil {
+		return "", p.absent("kmsv1.Seal", err)
+	}
 	began := time.Now()
 	material := make([]byte, aead.KeySize)
 	rand.Read(material) // never fails: crypto/rand ends the process instead
@@ -147,7 +160,7 @@ func (p *Provider) Open(place aead.Place, text string) (string, error) {
 	key, cached := p.cache.get(name)
 	if !cached {
 		p.watch.Missed()
-		if key, err = p.asking.do(name, func() (secret.Bytes, error) { return p.unwrap(wrapped) }); err != nil {
+		if key, err = p.asking.do(name, func() (secret.Bytes, error) { return p.unwrap(context.Background(), wrapped) }); err != nil {
 			return "", p.absent("kmsv1.Open", err)
 		}
 	}
@@ -167,9 +180,9 @@ func (p *Provider) Open(place aead.Place, text string) (string, error) {
 	return string(opened), nil
 }
 
-func (p *Provider) unwrap(wrapped []byte) (key secret.Bytes, err error) {
+func (p *Provider) unwrap(ctx context.Context, wrapped []byte) (key secret.Bytes, err error) {
 	err = p.outage.call(func() (err error) {
-		key, err = p.plugin.Decrypt(context.Background(), wrapped)
+		key, err = p.plugin.Decrypt(ctx, wrapped)
 		return err
 	})
 	if err == nil && key.Len() != aead.KeySize {

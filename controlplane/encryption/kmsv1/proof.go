@@ -1,0 +1,126 @@
+package kmsv1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/keepgate/keepgate/shared/aead"
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/kmsclient"
+)
+
+// Version 1 names no key: a plugin that took another one's place wraps and unwraps what it made itself, and nothing
+// tells it from the one before but what that one wrapped. So a provider writes nothing until the plugin has opened
+// values that rest under its name, one of each table.
+
+// Sample is a stored value, and where it rests.
+type Sample struct {
+	Place aead.Place
+	Text  string
+}
+
+// Samples gives a few values of each table that has some under the provider's name. There is more than one of a table,
+// so that one that was spoiled tells nothing.
+type Samples func(ctx context.Context) (tables [][]Sample, err error)
+
+// ErrForeign says that the plugin is well, and is not the one that wrapped what rests under the provider's name.
+var ErrForeign = errors.New("another plugin")
+
+type foreign struct{ error }
+
+func (foreign) Is(target error) bool { return target == ErrForeign }
+
+var errUnproven = errors.New("nothing is written by it until its plugin has opened what rests under its name")
+
+// proof is whether the plugin is the one that wrapped what rests.
+type proof struct {
+	endpoint string // for people
+	samples  Samples
+	turn     sync.Mutex            // one at a time; held over the plugin and the database
+	reason   atomic.Pointer[error] // why nothing may be written
+}
+
+func (p *proof) begin(o Options) {
+	p.endpoint, p.samples = o.Endpoint, o.Samples
+	if o.Samples != nil {
+		p.reason.Store(&errUnproven)
+	}
+}
+
+// Proven says why nothing is written by the provider as far as it is for want of proof, an ErrForeign when there is one
+// of the contrary.
+func (p *Provider) Proven() error {
+	if reason := p.proof.reason.Load(); reason != nil {
+		return *reason
+	}
+	return nil
+}
+
+// Prove has the plugin open what rests under the provider's name. It fails with an ErrForeign, and nothing is written any
+// more, when it is well and opens none of the samples of a table. Any other error proves nothing, and changes nothing.
+func (p *Provider) Prove(ctx context.Context) error {
+	if p.proof.samples == nil {
+		return nil
+	}
+	p.proof.turn.Lock()
+	defer p.proof.turn.Unlock()
+	tables, err := p.proof.samples(ctx)
+	if err != nil {
+		return fmt.Errorf("looking for values of KMS provider %s: %w", p.name, err)
+	}
+	for _, samples := range tables {
+		if err := p.opensOne(ctx, samples); err != nil {
+			return p.disproved(ctx, samples[0].Place.Table, err)
+		}
+	}
+	p.proof.reason.Store(nil)
+	return nil
+}
+
+// disproved is what it means that a table's values do not open: nothing, when the plugin is not well.
+func (p *Provider) disproved(ctx context.Context, table string, err error) error {
+	if errors.Is(err, kmsclient.ErrNoAnswer) {
+		return p.absent("kmsv1.Prove", err)
+	}
+	if err := p.Check(ctx); err != nil {
+		return p.absent("kmsv1.Prove", err)
+	}
+	var reason error = fault.New(fault.Denied, "kmsv1.Prove", "kms/"+p.name, foreign{fmt.Errorf(
+		"the plugin at %s does not open what rests in %s under the name of this provider (%s): it is not the plugin that wrote it, or has lost its key, and nothing is written by it. "+
+			"Lead the endpoint to the plugin that wrote it; where another one is to write, give that a provider with a name of its own before this one, and run keepgate-cp keyring reencrypt",
+		p.proof.endpoint, table, fault.Text(err))})
+	p.proof.reason.Store(&reason)
+	return reason
+}
+
+// opensOne fails when no sample opens, as the last of them did or as the plugin did not answer.
+func (p *Provider) opensOne(ctx context.Context, samples []Sample) (err error) {
+	for _, sample := range samples {
+		if err = p.opens(ctx, sample); err == nil || errors.Is(err, kmsclient.ErrNoAnswer) {
+			return err
+		}
+	}
+	return err
+}
+
+// opens asks the plugin itself, whatever is in the cache.
+func (p *Provider) opens(ctx context.Context, sample Sample) error {
+	wrapped, sealed, err := parse(p.prefix, sample.Text)
+	if err != nil {
+		return err
+	}
+	key, err := p.unwrap(ctx, wrapped)
+	if err != nil {
+		return err
+	}
+	defer key.Wipe()
+	box, err := aead.NewBox(aead.BoxGCM, key)
+	if err != nil {
+		return err
+	}
+	_, err = box.Open(nil, sealed, p.associated(sample.Place))
+	return err
+}
