@@ -55,6 +55,7 @@ func sections() []section {
 		{"size", sizeFigures},
 		{"proxy", proxyFigures},
 		{"peers", peerFigures},
+		{"gateways", gatewayFigures},
 		{"cache", cacheFigures},
 		{"idle", idleFigures},
 		{"change", changeFigures},
@@ -66,7 +67,7 @@ func sections() []section {
 
 func main() {
 	out := flag.String("json", "", "also write the figures to this file")
-	only := flag.String("only", "", "run only these sections, as code,proxy: code, kms, wrap, size, proxy, peers, cache, idle, change, environments, apply, reencrypt")
+	only := flag.String("only", "", "run only these sections, as code,proxy: code, kms, wrap, size, proxy, peers, gateways, cache, idle, change, environments, apply, reencrypt")
 	grpcAddress := flag.String("serve-grpc", "", "be the gRPC service behind the proxies, at this address; for the program itself")
 	flag.Parse()
 	if *grpcAddress != "" {

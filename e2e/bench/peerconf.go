@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"github.com/keepgate/keepgate/e2e/harness"
 )
@@ -62,15 +61,6 @@ func (b *bench) nginxPeer(f *peersFixture) peer {
 	return p.with(ports)
 }
 
-func (b *bench) nginxGatewayPeer(f *peersFixture) peer {
-	ports := b.freePorts(clear1)
-	p := b.nginx(f.c, "nginx", proxyCore, func(string) string {
-		limit := "limit_req_zone $consumer zone=by_consumer:10m rate=1000000r/s; limit_req zone=by_consumer burst=1000000 nodelay;\n  "
-		return fmt.Sprintf(nginxProxy, f.service, limit+nginxGateway(ports[clear1], routes))
-	}, ports[clear1])
-	return p.with(ports)
-}
-
 // with makes a peer of a proxy that has more than one port.
 func (p proxied) with(ports map[wireKind]string) peer {
 	whole := peer{name: p.name, pid: p.pid, ports: parsed(ports)}
@@ -84,12 +74,6 @@ services:
 - {name: things, url: "http://%s", routes: [{name: things, paths: [/things], strip_path: false}]}
 - {name: calls, url: "grpc://%s", routes: [{name: calls, protocols: [grpc, grpcs], paths: [/grpc.testing.BenchmarkService/]}]}
 `, f.service, f.grpc), "/things")
-}
-
-func (b *bench) keepgateGatewayPeer(f *peersFixture) peer {
-	file := strings.Replace(routesFile(f.service.String(), routes), "  plugins:\n",
-		"  plugins:\n  - name: rate-limiting\n    config: {second: 10000000, policy: local, limit_by: consumer}\n", 1)
-	return b.keepgate(f, "gateway", file, hotPath, "apikey", hotKey)
 }
 
 func (b *bench) keepgate(f *peersFixture, name, file, path string, headers ...string) peer {
@@ -129,33 +113,6 @@ backend calls
 	p := b.start(f, "haproxy", b.installed("haproxy"), ports, nil, "-db", "-f", file)
 	p.ports[tls2] = p.ports[tls1]
 	return p
-}
-
-func (b *bench) haproxyGatewayPeer(f *peersFixture) peer {
-	var users, paths strings.Builder
-	fmt.Fprintf(&users, "%s hot\n", hotKey)
-	for i := range 1000 {
-		fmt.Fprintf(&users, "bench-key-of-user-%d user-%d\n", i, i)
-	}
-	for i := range routes {
-		fmt.Fprintf(&paths, "/service-%d/things service\n", i)
-	}
-	ports := b.freePorts(clear1)
-	file := b.config(f, "haproxy-gateway.cfg", fmt.Sprintf(haproxyFrame+`
-frontend clear
-  bind %s
-  http-request set-var(txn.user) req.hdr(apikey),map_str(%s)
-  http-request deny deny_status 401 unless { var(txn.user) -m found }
-  stick-table type string len 64 size 100k expire 60s store http_req_rate(1s)
-  http-request track-sc0 var(txn.user)
-  http-request deny deny_status 429 if { sc_http_req_rate(0) gt 10000000 }
-  http-request set-header X-Consumer-Username %%[var(txn.user)]
-  use_backend %%[path,map_beg(%s)]
-backend service
-  http-reuse always
-  server s %s
-`, ports[clear1], b.config(f, "users.map", users.String()), b.config(f, "paths.map", paths.String()), f.service))
-	return b.start(f, "haproxy", b.installed("haproxy"), ports, nil, "-db", "-f", file)
 }
 
 const haproxyFrame = `global
