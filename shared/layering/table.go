@@ -166,7 +166,7 @@ func plan() []room {
 		{"dataplane/accesslog", []string{"dataplane/exchange", "dataplane/redact"}},
 		{"dataplane/logrecord", []string{"dataplane/exchange", "dataplane/plugin", "dataplane/redact", "shared/plugins", "shared/schema"}},
 		{"dataplane/cli/...", []string{
-			"dataplane/cli/...", "dataplane/edgekeys", "dataplane/enrol", "dataplane/localstore", "dataplane/tunnel", "shared/configset", "shared/durable", "shared/enrolment", "shared/kmsclient", "shared/localkeys", "shared/localkeys/*", "shared/mtls", "shared/plugins", "shared/process", "shared/schema", "shared/secretfile", "shared/settings/...", "shared/telemetry", "shared/vaultclient",
+			"dataplane/cli/...", "dataplane/edgekeys", "dataplane/enrol", "dataplane/localstore", "dataplane/tunnel", "shared/aead", "shared/configset", "shared/durable", "shared/enrolment", "shared/kmsclient", "shared/localkeys", "shared/localkeys/*", "shared/mtls", "shared/plugins", "shared/process", "shared/schema", "shared/secretfile", "shared/settings/...", "shared/telemetry", "shared/vaultclient",
 		}},
 		{"dataplane/app", []string{"dataplane/...", "shared/..."}},
 		{"dataplane/cmd/*", []string{"dataplane/app", "dataplane/cli", "shared/process", "shared/settings/...", "shared/telemetry"}},

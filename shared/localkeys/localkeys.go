@@ -131,6 +131,19 @@ func (r *Ring) NewDataKey(suite aead.Suite, section Section, file string) (key *
 	return key, kek.key.Seal(wrapped, material, associated(suite, section, file, kek.id)), nil
 }
 
+// KeyID is by what the key is known that wraps new data keys of a section: 16 hexadecimal digits, which come of the key and do not
+// lead back to it. Derived keys are others for each suite.
+func (r *Ring) KeyID(suite aead.Suite, section Section) (id string, err error) {
+	kek, err := r.generations[0].key(suite, section)
+	if err != nil {
+		return "", fault.Newf(fault.Invalid, "localkeys.KeyID", section.name(), "deriving: %w", err)
+	}
+	if scoped := r.scopedKey(section); scoped != nil {
+		return scoped.ID(), nil
+	}
+	return hex.EncodeToString(kek.id), nil
+}
+
 // OpenDataKey unwraps a data key. Stale means that another key than NewDataKey would use opened it, so that what it seals
 // should be written again. It fails with fault.Unavailable, wrapping *[MissingKey], when the ring does not hold the
 // key-encryption key, and with fault.Corrupt when wrapped was changed or belongs to another section or file.

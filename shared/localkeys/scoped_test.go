@@ -211,3 +211,37 @@ func FuzzOpenDataKey(f *testing.F) {
 		}
 	})
 }
+
+// What is told of a key is what stands in the files that it seals, and leads nowhere.
+func TestKeyID(t *testing.T) {
+	t.Parallel()
+	given, err := localkeys.NewScoped(secret.Take(bytes.Repeat([]byte{9}, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	derived := newRing(t, 1, 2)
+	seen := map[string]string{}
+	for name, ring := range map[string]*localkeys.Ring{"derived": derived, "scoped": derived.With(map[localkeys.Section]*localkeys.Scoped{{Class: localkeys.KMS}: given})} {
+		for _, suite := range []aead.Suite{aead.AES256GCM, aead.ChaCha20Poly1305} {
+			for _, section := range []localkeys.Section{{Class: localkeys.Contract}, {Class: localkeys.KMS}, {Class: localkeys.KVM, Scope: "prod"}, {Class: localkeys.Cache, Scope: "prod"}} {
+				id, err := ring.KeyID(suite, section)
+				_, wrapped, wrapErr := ring.NewDataKey(suite, section, "file")
+				by, scoped, ok := localkeys.WrappedBy(wrapped)
+				if err != nil || wrapErr != nil || !ok || by != id || len(id) != 16 {
+					t.Errorf("%s %v %v: told is %q, and %q wraps: %v, %v", name, suite, section, id, by, err, wrapErr)
+				}
+				if scoped != (name == "scoped" && section.Class == localkeys.KMS) || scoped && id != given.ID() {
+					t.Errorf("%s %v %v: %q, scoped %t", name, suite, section, id, scoped)
+				}
+				if is := fmt.Sprint(suite, section.Class, scoped); !scoped && seen[id] != "" && seen[id] != is {
+					t.Errorf("%s and %s have one id", seen[id], is)
+				} else {
+					seen[id] = is
+				}
+			}
+		}
+	}
+	if id, err := derived.KeyID(aead.AES256GCM, localkeys.Section{Class: "nonsense"}); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("of no class there is %q, %v", id, err)
+	}
+}

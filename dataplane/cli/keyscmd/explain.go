@@ -1,7 +1,6 @@
 package keyscmd
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/enrol"
 	"github.com/keepgate/keepgate/dataplane/localstore"
 	schemav1 "github.com/keepgate/keepgate/proto/keepgate/schema/v1"
+	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/localkeys"
 	"github.com/keepgate/keepgate/shared/localkeys/scopedkeys"
@@ -73,11 +73,20 @@ func explain(ctx context.Context, out io.Writer, s dpsettings.DataPlane, what st
 	if s.Store.Encryption == string(localstore.Off) {
 		fmt.Fprintln(out, "declarative_config_encryption_mode is off: the local store is in clear, whatever is given")
 	}
+	ring, mode, err := ringOf(s, source)
+	if err != nil {
+		return err
+	}
+	ring = ring.With(choice.Keys())
 	for i, section := range sections {
 		if i > 0 {
 			fmt.Fprintln(out)
 		}
-		show(out, choice.Explain(section), who)
+		id, err := idOf(ring, mode, section)
+		if err != nil {
+			return err
+		}
+		show(out, choice.Explain(section), id)
 	}
 	for _, warning := range choice.Warnings {
 		fmt.Fprintln(out, "\nwarning:", warning)
@@ -85,12 +94,38 @@ func explain(ctx context.Context, out io.Writer, s dpsettings.DataPlane, what st
 	return nil
 }
 
-func show(out io.Writer, e scopedkeys.Explanation, who scopedkeys.Who) {
+// ringOf is the keys that come of the node's own private key, and how its store is sealed.
+func ringOf(s dpsettings.DataPlane, source *mtls.Source) (*localkeys.Ring, localstore.Mode, error) {
+	current, err := source.DeriveKey(edgekeys.Label, 32)
+	if err != nil {
+		return nil, "", err
+	}
+	mode, err := localstore.ParseMode(s.Store.Encryption)
+	if err != nil {
+		return nil, "", err
+	}
+	ring, err := localkeys.New(current)
+	return ring, mode, err
+}
+
+// idOf names the key that seals a section on the disk; "-" where that is in clear, which responses never are.
+func idOf(ring *localkeys.Ring, mode localstore.Mode, section localkeys.Section) (string, error) {
+	suite := aead.AES256GCM
+	switch {
+	case mode == localstore.ChaCha20Poly1305:
+		suite = aead.ChaCha20Poly1305
+	case mode == localstore.Off && section.Class != localkeys.Cache:
+		return "-", nil
+	}
+	return ring.KeyID(suite, section)
+}
+
+func show(out io.Writer, e scopedkeys.Explanation, id string) {
 	of := "the organisation's"
 	if e.Section.Scope != "" {
 		of = "environment " + e.Section.Scope + "'s"
 	}
-	fmt.Fprintf(out, "data      %s, %s\nkey of    %s\ngiven by  %s\nkey id    %s\nwhy       %s\n", e.Section.Class, of, e.Scope, e.From, cmp.Or(e.ID, "-"), e.Why)
+	fmt.Fprintf(out, "data      %s, %s\nkey of    %s\ngiven by  %s\nkey id    %s\nwhy       %s\n", e.Section.Class, of, e.Scope, e.From, id, e.Why)
 }
 
 // identify is who this node is, as keepgate-dp run finds it.
@@ -146,15 +181,7 @@ func sectionsOf(what string, who scopedkeys.Who, find func(localstore.Ref) (loca
 
 // find looks for an entity in the local store, which keepgate-dp may be using.
 func find(s dpsettings.DataPlane, source *mtls.Source, choice *scopedkeys.Choice, opener scopedkeys.Opener, ref localstore.Ref) (localkeys.Section, error) {
-	current, err := source.DeriveKey(edgekeys.Label, 32)
-	if err != nil {
-		return localkeys.Section{}, err
-	}
-	own, err := localkeys.New(current)
-	if err != nil {
-		return localkeys.Section{}, err
-	}
-	mode, err := localstore.ParseMode(s.Store.Encryption)
+	own, mode, err := ringOf(s, source)
 	if err != nil {
 		return localkeys.Section{}, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/cli/keyscmd"
 	"github.com/keepgate/keepgate/dataplane/edgekeys"
 	"github.com/keepgate/keepgate/dataplane/localstore"
+	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/localkeys"
 	"github.com/keepgate/keepgate/shared/localkeys/scopedkeys"
 	"github.com/keepgate/keepgate/shared/mtls"
@@ -173,19 +174,38 @@ func TestExplain(t *testing.T) {
 	arguments := []string{
 		"--prefix", prefix, "--cluster-cert", files.Cert, "--cluster-cert-key", files.Key, "--cluster-ca-cert", files.CA, "--encryption-keys", file,
 	}
+	usage, err := store.Usage()
+	if err != nil || len(usage.Uses) == 0 {
+		t.Fatalf("%+v, %v", usage, err)
+	}
+	told := func(class localkeys.Class, suite aead.Suite) string {
+		id, err := own.KeyID(suite, localkeys.Section{Class: class})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "given by  derived\nkey id    " + id + "\n"
+	}
 	tests := map[string]struct{ want, refused string }{
-		"":                      {want: "data      cache, environment prod's\nkey of    this node\ngiven by  derived\nkey id    -"},
-		"kms":                   {want: "data      kms, the organisation's\nkey of    organisation acme\ngiven by  " + file + ":3\nkey id    "},
-		"basicauth_credentials": {want: "data      kms, the organisation's"},
-		"services":              {want: "data      contract, the organisation's\nkey of    this node"},
-		"key_value_entries":     {want: "data      kvm, environment prod's\nkey of    organisation acme"},
-		"key_value_maps/m1":     {want: "data      kvm, environment prod's\nkey of    organisation acme"},
-		"key_value_maps/m2":     {refused: "does not hold key_value_maps/m2"},
-		"nonsense":              {refused: "is no class (contract, kms, kvm, cache) and no table"},
+		"":                            {want: "data      cache, environment prod's\nkey of    this node\n" + told(localkeys.Cache, aead.AES256GCM)},
+		"contract":                    {want: told(localkeys.Contract, aead.AES256GCM)},
+		"contract, chacha20-poly1305": {want: told(localkeys.Contract, aead.ChaCha20Poly1305)},
+		"contract, off":               {want: "given by  derived\nkey id    -\n"},
+		"cache, off":                  {want: told(localkeys.Cache, aead.AES256GCM)},
+		"kms":                         {want: "data      kms, the organisation's\nkey of    organisation acme\ngiven by  " + file + ":3\nkey id    "},
+		"basicauth_credentials":       {want: "data      kms, the organisation's"},
+		"services":                    {want: "data      contract, the organisation's\nkey of    this node"},
+		"key_value_entries":           {want: "data      kvm, environment prod's\nkey of    organisation acme"},
+		"key_value_maps/m1":           {want: "data      kvm, environment prod's\nkey of    organisation acme"},
+		"key_value_maps/m2":           {refused: "does not hold key_value_maps/m2"},
+		"nonsense":                    {refused: "is no class (contract, kms, kvm, cache) and no table"},
 	}
 	for what, test := range tests {
 		t.Run(what, func(t *testing.T) {
 			args := append([]string{"explain"}, arguments...)
+			what, mode, other := strings.Cut(what, ", ")
+			if other {
+				args = append(args, "--declarative-config-encryption-mode", mode)
+			}
 			if what != "" {
 				args = append(args, what)
 			}
@@ -198,6 +218,11 @@ func TestExplain(t *testing.T) {
 			}
 			if err != nil || !strings.Contains(out, test.want) {
 				t.Errorf("%v, told\n%s\nwant\n%s", err, out, test.want)
+			}
+			for _, use := range usage.Uses { // what lies on the disk is found by what is told
+				if what == "" && !strings.Contains(out, "key id    "+use.KeyID+"\n") {
+					t.Errorf("nothing is told of %s, which seals %v", use.KeyID, use.Section)
+				}
 			}
 			for _, line := range strings.Split(generated, "\n") {
 				if _, value, found := strings.Cut(line, ": \""); found && len(value) > 20 && strings.Contains(out, value[:10]) {
