@@ -1,8 +1,10 @@
 package e2e_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -74,4 +76,37 @@ func TestAnotherPluginOfVersion1(t *testing.T) {
 	refusesToWrite()
 	answers(t, cp, "canary-one") // it is in the cache
 	c.NoSecretInLogs("canary-one", "canary-two", "canary-three")
+}
+
+// Where a plugin has written nothing yet but the one copy of the index key, another one would take that from the next start.
+func TestAnotherPluginOfVersion1AndTheIndexKey(t *testing.T) {
+	t.Parallel()
+	c := harness.New(t)
+	plugin, stranger := kmsplugin.Start(t, t.TempDir()), kmsplugin.Start(t, t.TempDir())
+	file := newProviders(t, kmsV1Entry("old", plugin))
+	forOneTable := func(entries ...string) {
+		t.Helper()
+		file.write(entries...)
+		text, err := os.ReadFile(file.path)
+		if err == nil {
+			err = os.WriteFile(file.path, bytes.Replace(text, []byte("'*.*'"), []byte("keyauth_credentials"), 1), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	forOneTable(kmsV1Entry("old", plugin))
+	cp := c.ControlPlane("cp", "--keyring-enabled=off", "--feature-gates=KMSv1=true", file.flag())
+	cp.Start()
+	cp.Admin().Do(201, http.MethodPost, "/consumers", harness.Document{"username": "bob"})
+	forOneTable(kmsV1Entry("old", stranger))
+	file.reload(cp, "encryption_provider_config was not taken", "what rests in index_key", stranger.Endpoint())
+	for _, entries := range [][]string{{kmsV1Entry("new", stranger), kmsV1Entry("old", plugin)}, {kmsV1Entry("new", stranger)}} {
+		forOneTable(entries...)
+		file.reload(cp, "encryption_provider_config was taken anew")
+	}
+	made(t, write(t, cp, "canary-one"))
+	cp.Stop()
+	cp.Start()
+	answers(t, cp, "canary-one")
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/encryption/kmsv1"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/aead"
@@ -85,7 +86,7 @@ func (p *plugin) healthV1(ctx context.Context) error {
 }
 
 // samples finds values under the name of a provider of v1: the first of each table that has any, since version 1 has no
-// key_id that would make the newest tell more.
+// key_id that would make the newest tell more. Where there is none, the copy of the index key may be the only one that is left.
 func (v *providers) samples(name string) kmsv1.Samples {
 	mark := record.KMS1Prefix + name
 	return func(ctx context.Context) (tables [][]kmsv1.Sample, err error) {
@@ -106,7 +107,14 @@ func (v *providers) samples(name string) kmsv1.Samples {
 				tables = append(tables, samples)
 			}
 		}
-		return tables, nil
+		if len(tables) > 0 {
+			return tables, nil
+		}
+		place, text, err := encryption.IndexCopy(ctx, v.plane.store, mark)
+		if text != "" {
+			tables = [][]kmsv1.Sample{{{Place: place, Text: text}}}
+		}
+		return tables, err
 	}
 }
 
@@ -118,9 +126,11 @@ func (v *providers) samplesIn(ctx context.Context, e *schema.Entity, mark string
 			return nil, err
 		}
 		for _, row := range rows {
-			samples = append(samples, v.samplesOf(e, row, mark)...)
-			if len(samples) >= samplesOfTable {
-				return samples[:samplesOfTable], nil
+			if found := v.samplesOf(e, row, mark); len(found) > 0 { // one of a row, which may be spoiled
+				samples = append(samples, found[0])
+			}
+			if len(samples) == samplesOfTable {
+				return samples, nil
 			}
 		}
 		if len(rows) < samplesPage {

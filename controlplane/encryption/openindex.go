@@ -2,11 +2,13 @@ package encryption
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/keepgate/keepgate/controlplane/record"
+	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/secret"
 )
@@ -40,6 +42,16 @@ func (c *Cipher) openIndex(record indexRecord, found bool) (secret.Bytes, error)
 		return randomKey(), nil
 	}
 	return secret.Bytes{}, c.lostIndex(marks, errs)
+}
+
+// IndexCopy is the copy of the index key that rests under a mark, "" when there is none, and the place that it opens at.
+func IndexCopy(ctx context.Context, store Store, mark string) (place aead.Place, text string, err error) {
+	stored, found, err := store.Meta(ctx, metaIndex)
+	if err != nil || !found {
+		return indexPlace, "", err
+	}
+	record, err := parseIndex(stored)
+	return indexPlace, record.Sealed[mark], err
 }
 
 // cheapestFirst leaves to the end what a plugin must be asked for.

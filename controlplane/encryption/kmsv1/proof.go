@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -73,7 +74,7 @@ func (p *Provider) Prove(ctx context.Context) error {
 	}
 	for _, samples := range tables {
 		if err := p.opensOne(ctx, samples); err != nil {
-			return p.disproved(ctx, samples[0].Place.Table, err)
+			return p.disproved(ctx, samples[0].Place, err)
 		}
 	}
 	p.proof.reason.Store(nil)
@@ -81,17 +82,21 @@ func (p *Provider) Prove(ctx context.Context) error {
 }
 
 // disproved is what it means that a table's values do not open: nothing, when the plugin is not well.
-func (p *Provider) disproved(ctx context.Context, table string, err error) error {
+func (p *Provider) disproved(ctx context.Context, place aead.Place, err error) error {
 	if errors.Is(err, kmsclient.ErrNoAnswer) {
 		return p.absent("kmsv1.Prove", err)
 	}
 	if err := p.Check(ctx); err != nil {
 		return p.absent("kmsv1.Prove", err)
 	}
+	where := place.Table
+	if strings.HasPrefix(where, "@") { // no table
+		where = place.Row
+	}
 	var reason error = fault.New(fault.Denied, "kmsv1.Prove", "kms/"+p.name, foreign{fmt.Errorf(
 		"the plugin at %s does not open what rests in %s under the name of this provider (%s): it is not the plugin that wrote it, or has lost its key, and nothing is written by it. "+
 			"Lead the endpoint to the plugin that wrote it; where another one is to write, give that a provider with a name of its own before this one, and run keepgate-cp keyring reencrypt",
-		p.proof.endpoint, table, fault.Text(err))})
+		p.proof.endpoint, where, fault.Text(err))})
 	p.proof.reason.Store(&reason)
 	return reason
 }
