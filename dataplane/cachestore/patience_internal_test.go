@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,10 +19,27 @@ import (
 type watched struct {
 	failing
 	began time.Time
-	tried []int
+
+	mu    sync.Mutex
+	tried []int           // guarded by mu
+	log   strings.Builder // guarded by mu
+}
+
+func (w *watched) Write(line []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(line)
+}
+
+func (w *watched) seen() (tried []int, log string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.tried), w.log.String()
 }
 
 func (w *watched) Create(path string, mode fs.FileMode) (durable.File, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if minute := int(time.Since(w.began) / time.Minute); !slices.Contains(w.tried, minute) {
 		w.tried = append(w.tried, minute)
 	}
@@ -50,14 +68,13 @@ func TestADiskIsTriedAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				disk, log := &watched{began: time.Now()}, &strings.Builder{}
+				disk := &watched{began: time.Now()}
 				o := options(t, filepath.Join(t.TempDir(), "cache"))
-				o.FS, o.Log = disk, slog.New(slog.NewTextHandler(log, nil))
+				o.FS, o.Log = disk, slog.New(slog.NewTextHandler(disk, nil))
 				c := New(o)
 				disk.create.Store(!opened)
 				c.WantDisk()
 				disk.create.Store(true)
-				disk.tried = nil
 				ctx, stop := context.WithCancel(t.Context())
 				ended := make(chan error)
 				go func() { ended <- c.Run(ctx) }()
@@ -70,10 +87,11 @@ func TestADiskIsTriedAgain(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 				await(70)
-				if _, usage, _ := c.Usage(); usage == nil || !usage.Failing || len(disk.tried) < 6 || len(disk.tried) > 7 {
-					t.Errorf("it was tried in the minutes %v, and says %+v", disk.tried, usage)
+				tried, log := disk.seen()
+				if _, usage, _ := c.Usage(); usage == nil || !usage.Failing || len(tried) < 6 || len(tried) > 8 {
+					t.Errorf("it was tried in the minutes %v, and says %+v", tried, usage)
 				}
-				if got := strings.Count(log.String(), "level="); got != 1 || !strings.Contains(log.String(), "level=ERROR") {
+				if got := strings.Count(log, "level="); got != 1 || !strings.Contains(log, "level=ERROR") {
 					t.Errorf("the log says\n%s", log)
 				}
 				disk.create.Store(false)
@@ -82,7 +100,7 @@ func TestADiskIsTriedAgain(t *testing.T) {
 				if usage == nil || usage.Failing || usage.Entries != 1 {
 					t.Errorf("it says %+v", usage)
 				}
-				if strings.Count(log.String(), "level=") != 2 || !strings.Contains(log.String(), `level=INFO msg="proxy-cache: the disk is used again"`) {
+				if _, log = disk.seen(); strings.Count(log, "level=") != 2 || !strings.Contains(log, `level=INFO msg="proxy-cache: the disk is used again"`) {
 					t.Errorf("the log says\n%s", log)
 				}
 				stop()
