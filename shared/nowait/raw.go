@@ -12,7 +12,9 @@ import (
 func Read(fd uintptr, p []byte) (int, error) { return call(syscall.SYS_RECVFROM, fd, p, 0) }
 
 // Write writes once to a socket that does not block.
-func Write(fd uintptr, p []byte) (int, error) { return call(syscall.SYS_SENDTO, fd, p, syscall.MSG_NOSIGNAL) }
+func Write(fd uintptr, p []byte) (int, error) {
+	return call(syscall.SYS_SENDTO, fd, p, syscall.MSG_NOSIGNAL)
+}
 
 func peek(fd uintptr) (int, error) {
 	var one [1]byte
