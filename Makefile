@@ -14,7 +14,7 @@ FUZZTIME    ?= 20s#            how long `make fuzz` spends on each target
 JOBS        ?= 2#              how many packages `make test` runs at once
 BREAKING_AGAINST ?=#           a commit, or "none"; default: the last tag, else the merge base
 
-# The race detector watches all Go code but SQLite's: C that was translated by a machine, whose every memory access it would
+# The race detector watches all Go code but SQLite's and its C library's: C that was translated by a machine, whose every memory access it would
 # slow down five times. The driver around it and whoever calls that stay watched.
 RACE        := -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc/...=-race=false
 

@@ -51,7 +51,9 @@ func NewFingerprinter(key secret.Bytes) *Fingerprinter {
 // not take those in each time.
 func (f *Fingerprinter) For(parts ...string) *Fingerprinter {
 	sum := f.Sum(parts...)
-	return NewFingerprinter(secret.Take(sum[:]))
+	key := secret.Take(sum[:])
+	defer key.Wipe() // it was copied
+	return NewFingerprinter(key)
 }
 
 // Sum returns the fingerprint of the parts.
