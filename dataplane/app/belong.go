@@ -25,12 +25,15 @@ type belonging struct {
 	source *mtls.Source  // nil where there is no identity left
 	member *enrol.Member // nil where this node was shut out before it started
 	wiped  *enrol.Wiped  // not nil: it was
+	shut   chan struct{} // closed once nothing is served any more because it was
+	once   sync.Once     // for that
 }
 
 // belong reads who this node is. Nothing that it holds is touched before that is known.
 func (p *plane) belong() (err error) {
 	c := p.settings.Cluster
 	b := &p.belonging
+	b.shut = make(chan struct{})
 	b.folder = enrol.AtOn(p.disk, c.Enrolment)
 	b.joined = joins(c)
 	serial := ""
@@ -145,6 +148,7 @@ func (h holdings) Erase(enrol.Wiped) error {
 		p.tables.Swap(shut)
 		p.pools.Follow(upstream.Leads{})
 	})
+	p.belonging.once.Do(func() { close(p.belonging.shut) })
 	p.forgetSecrets()
 	p.forgetKeys()
 	defer debug.FreeOSMemory() // what the tables held is gone for good that much sooner
@@ -198,7 +202,7 @@ func (b *belonging) stays(ctx context.Context) error {
 
 // standing is how this node stands in its cluster.
 func (p *plane) standing() enrol.Status {
-	if b := p.belonging; b.member == nil {
+	if b := &p.belonging; b.member == nil {
 		return enrol.Status{Identity: b.wiped.Identity, Joined: b.joined, Wiped: b.wiped, Advice: b.wiped.Advice(b.joined)}
 	}
 	s := p.belonging.member.Status()

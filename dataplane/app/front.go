@@ -105,6 +105,7 @@ func (f *front) Run(ctx context.Context) error {
 	parts := []lifecycle.Part{
 		{Name: "listeners", Run: f.sockets.Run},
 		{Name: "reload", Run: f.reload},
+		{Name: "end of streams", Run: f.sever},
 		{Name: "status", Run: func(ctx context.Context) error {
 			<-ctx.Done()
 			return errors.Join(operator.Close(), ctx.Err())

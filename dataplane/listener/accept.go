@@ -38,7 +38,7 @@ func (l *Listener) accept(ctx context.Context, s socket, serving *sync.WaitGroup
 // begin reads who a proxy in front speaks for and shakes hands, where the socket wants it, and gives the connection to its
 // engine.
 func (l *Listener) begin(s socket, nc net.Conn, serving *sync.WaitGroup) {
-	nc = ours(nc)
+	nc = ours(nc, &l.crowd)
 	if s.tls != nil || s.spec.ProxyProtocol {
 		if !l.early.begin(nc) {
 			_ = nc.Close()

@@ -15,6 +15,7 @@ type conn struct {
 	*nowait.Conn
 	policy        string
 	remote, local *net.TCPAddr // nil: the socket's
+	among         *crowd       // that it leaves with Close; nil: none
 	writeBy       atomic.Int64 // deadline of writes in force, in ns since the epoch; 0: none that another could stand for
 }
 
@@ -45,14 +46,24 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
-// ours makes a conn of a socket.
-func ours(nc net.Conn) net.Conn {
+// ours makes a conn of a socket, and has it among those that are open until it is closed.
+func ours(nc net.Conn, among *crowd) net.Conn {
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		if c, err := nowait.New(tcp); err == nil { // else it is closed, as whoever reads it will see
-			return &conn{Conn: c}
+			c := &conn{Conn: c, among: among}
+			among.add(c)
+			return c
 		}
 	}
 	return nc
+}
+
+// Close implements net.Conn.
+func (c *conn) Close() error {
+	if c.among != nil {
+		c.among.remove(c)
+	}
+	return c.Conn.Close()
 }
 
 // HandshakePolicy is the key of the policy on clients' certificates that the handshake ran under; see table.Handshake.

@@ -26,7 +26,7 @@ func TestWriteDeadlines(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer accepted.Close()
-	c, ok := ours(accepted).(*conn)
+	c, ok := ours(accepted, new(crowd)).(*conn)
 	if !ok {
 		t.Fatalf("%T", accepted)
 	}

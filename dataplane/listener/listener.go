@@ -85,6 +85,7 @@ type Listener struct {
 	queue    *queue
 	tickets  *tickets
 	early    preparing
+	crowd    crowd
 	sockets  []socket
 	accepted atomic.Int64
 	refused  atomic.Int64

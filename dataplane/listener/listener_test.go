@@ -38,6 +38,7 @@ func (h handler) Serve(ex *exchange.Exchange) {
 func (handler) Finish(*exchange.Exchange) {}
 
 type fixture struct {
+	*listener.Listener
 	handler handler
 	addrs   []string
 	stop    func() error
@@ -64,7 +65,7 @@ func start(t *testing.T, native bool, text string, options listener.Options) fix
 	ended := make(chan error, 1)
 	go func() { ended <- l.Run(ctx) }()
 	stopped := false
-	f := fixture{handler: h, stop: func() error {
+	f := fixture{Listener: l, handler: h, stop: func() error {
 		stopped = true
 		cancel()
 		return <-ended
