@@ -2,11 +2,7 @@
 package cli
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,10 +10,8 @@ import (
 	"github.com/keepgate/keepgate/dataplane/cli/joincmd"
 	"github.com/keepgate/keepgate/dataplane/cli/keyscmd"
 	"github.com/keepgate/keepgate/dataplane/cli/storecmd"
-	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/settings/dpsettings"
-	"github.com/keepgate/keepgate/shared/version"
 )
 
 const long = `keepgate-dp is Keepgate's data plane: it receives its configuration from the control plane, keeps it sealed on
@@ -40,43 +34,13 @@ Settings come from a file (--conf), from KEEPGATE_* variables, and from flags, t
 
 // Root builds the whole command line over the plane's entry points.
 func Root(run process.Main[dpsettings.DataPlane], probe func(dpsettings.DataPlane) process.Probe, check func(dpsettings.DataPlane) error) (*cobra.Command, error) {
-	root := &cobra.Command{
-		Use: "keepgate-dp", Short: "the data plane", Long: long, Version: version.Text, SilenceErrors: true, SilenceUsage: true,
-	}
-	program := process.Program[dpsettings.DataPlane]{
+	root, err := process.Program[dpsettings.DataPlane]{
 		Name: "keepgate-dp", Run: run, Probe: probe, Check: check,
 		Prefix: func(s dpsettings.DataPlane) string { return s.Process.Prefix },
-	}
-	daemon, err := program.Commands()
-	root.AddCommand(daemon...)
+	}.Root("the data plane", long)
 	join, joinErr := joincmd.Command()
 	keys, keysErr := keyscmd.Command()
 	store, storeErr := storecmd.Command()
-	if err := errors.Join(err, joinErr, keysErr, storeErr); err != nil {
-		return nil, err
-	}
 	root.AddCommand(join, certscmd.Command(), keys, store)
-	return root, nil
-}
-
-// Main runs the command line of this process and returns its exit status.
-func Main(ctx context.Context, run process.Main[dpsettings.DataPlane], probe func(dpsettings.DataPlane) process.Probe, check func(dpsettings.DataPlane) error) int {
-	root, err := Root(run, probe, check)
-	if err == nil {
-		err = root.ExecuteContext(ctx)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, told(err))
-		return 1
-	}
-	return 0
-}
-
-// told is an error as people read it, with the program's name once.
-func told(err error) string {
-	text := fault.Text(err)
-	if strings.HasPrefix(text, "keepgate-dp in ") {
-		return text
-	}
-	return "keepgate-dp: " + text
+	return root, errors.Join(err, joinErr, keysErr, storeErr)
 }

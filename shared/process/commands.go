@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/keepgate/keepgate/shared/memguard"
 	"github.com/keepgate/keepgate/shared/settings"
 )
 
@@ -84,7 +83,6 @@ func (p Program[S]) run(i *invocation[S]) *cobra.Command {
 		command.Long = "Run in the foreground until SIGTERM or SIGINT; SIGHUP reloads.\n\n" + help
 	}
 	command.RunE = func(command *cobra.Command, _ []string) error {
-		memguard.Protect() // before the settings, which hold secrets; the program tells its log how it stands
 		place, loaded, err := i.load()
 		if err != nil {
 			return err

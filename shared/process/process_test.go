@@ -26,17 +26,13 @@ const name = "sample"
 
 type sample struct {
 	Process settings.Process
-	Mode    string `key:"mode" default:"serve" oneof:"serve|fail|never|stubborn|warn|unfit" help:"How the program behaves."`
+	Mode    string `key:"mode" default:"serve" oneof:"serve|fail|never|stubborn|warn|unfit|differs" help:"How the program behaves."`
 }
 
 // TestMain makes the test binary the program too: Start runs its own executable with "run".
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "run" {
-		if err := execute(os.Stdout, os.Args[1:]...); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
+	if len(os.Args) > 1 && (os.Args[1] == "run" || os.Args[1] == "check") {
+		os.Exit(process.Execute(root()))
 	}
 	os.Exit(m.Run())
 }
@@ -77,11 +73,9 @@ func serve(ctx context.Context, instance *process.Instance, s sample, loaded *se
 	}
 }
 
-func execute(out *os.File, arguments ...string) error { return command(out, arguments...).Execute() }
-
-func command(out interface{ Write([]byte) (int, error) }, arguments ...string) *cobra.Command {
-	root := &cobra.Command{Use: name, SilenceErrors: true}
-	commands, err := process.Program[sample]{
+// root is the program's command line.
+func root() (*cobra.Command, error) {
+	return process.Program[sample]{
 		Name: name, Prefix: func(s sample) string { return s.Process.Prefix }, Run: serve,
 		Probe: func(s sample) process.Probe {
 			return func(context.Context) error {
@@ -95,18 +89,30 @@ func command(out interface{ Write([]byte) (int, error) }, arguments ...string) *
 			if s.Mode == "unfit" {
 				return fault.Newf(fault.Invalid, "check", "mode", "its certificate is no certificate")
 			}
+			if s.Mode == "differs" {
+				return differs{}
+			}
 			return nil
 		},
-	}.Commands()
+	}.Root("a sample", "A sample.")
+}
+
+func command(out interface{ Write([]byte) (int, error) }, arguments ...string) *cobra.Command {
+	root, err := root()
 	if err != nil {
 		panic(err)
 	}
-	root.AddCommand(commands...)
 	root.SetOut(out)
 	root.SetErr(out)
 	root.SetArgs(arguments)
 	return root
 }
+
+// differs ends the process with a status of its own.
+type differs struct{}
+
+func (differs) Error() string { return "it differs" }
+func (differs) ExitCode() int { return 2 }
 
 // shell runs commands on one prefix, and leaves nothing running.
 type shell struct {
@@ -360,5 +366,5 @@ func TestCheckPrintsWhatIsInEffect(t *testing.T) {
 			t.Errorf("check printed %q, want %q in it", out, want)
 		}
 	}
-	s.mustFail(fault.Invalid, "mode has an invalid value: 'x' (serve, fail, never, stubborn, warn, unfit)", "check", "--mode=x")
+	s.mustFail(fault.Invalid, "mode has an invalid value: 'x' (serve, fail, never, stubborn, warn, unfit, differs)", "check", "--mode=x")
 }

@@ -6,15 +6,15 @@
 package main
 
 import (
-	"context"
 	"os"
 
 	"github.com/keepgate/keepgate/controlplane/app"
 	"github.com/keepgate/keepgate/controlplane/cli"
+	"github.com/keepgate/keepgate/shared/process"
 )
 
 func main() {
-	os.Exit(cli.Main(context.Background(), cli.Plane{
+	os.Exit(process.Execute(cli.Root(cli.Plane{
 		Run: app.Run, Probe: app.Probe, Check: app.Check, Open: app.OpenStore, Rehearse: app.Rehearse, Doctor: app.Doctor,
-	}))
+	})))
 }

@@ -6,18 +6,18 @@
 package main
 
 import (
-	"context"
 	"os"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/keepgate/keepgate/controlplane/kmsplugin/app"
 	"github.com/keepgate/keepgate/controlplane/kmsplugin/cli"
+	"github.com/keepgate/keepgate/shared/process"
 )
 
 func main() {
 	frugal()
-	os.Exit(cli.Main(context.Background(), cli.Plugin{Run: app.Run, Probe: app.Probe, Check: app.Check, Doctor: app.Doctor}))
+	os.Exit(process.Execute(cli.Root(cli.Plugin{Run: app.Run, Probe: app.Probe, Check: app.Check, Doctor: app.Doctor})))
 }
 
 // frugal has the plugin run on one core and collect garbage rarely, unless the environment says otherwise. It holds next

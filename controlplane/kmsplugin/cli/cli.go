@@ -2,18 +2,13 @@
 package cli
 
 import (
-	"context"
-	"fmt"
-	"os"
-	"strings"
+	"errors"
 
 	"github.com/spf13/cobra"
 
-	"github.com/keepgate/keepgate/controlplane/doctor/finding"
-	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/controlplane/doctor/doctorcmd"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/settings/kmssettings"
-	"github.com/keepgate/keepgate/shared/version"
 )
 
 const long = `keepgate-kms is a Kubernetes KMS plugin: it runs beside an API server, which asks it by a UNIX socket to encrypt and
@@ -33,51 +28,24 @@ and in the API server's encryption configuration:
 
 Settings come from a file (--conf), from KEEPGATE_* variables, and from flags, the later ones above the earlier.`
 
+const doctorLong = `Look at everything that a plugin of these settings needs: its certificate, its socket, memory, and for each node of the control
+plane whether it answers, knows the KEK, and wraps and unwraps.`
+
 // Plugin is what the commands run.
 type Plugin struct {
 	Run    process.Main[kmssettings.KMS]
 	Probe  func(kmssettings.KMS) process.Probe
 	Check  func(kmssettings.KMS) error
-	Doctor func(context.Context, kmssettings.KMS) []finding.Finding
+	Doctor doctorcmd.Examine[kmssettings.KMS]
 }
 
 // Root builds the whole command line over the plugin's entry points.
 func Root(p Plugin) (*cobra.Command, error) {
-	root := &cobra.Command{
-		Use: "keepgate-kms", Short: "the Kubernetes KMS plugin", Long: long, Version: version.Text, SilenceErrors: true, SilenceUsage: true,
-	}
-	program := process.Program[kmssettings.KMS]{
+	root, err := process.Program[kmssettings.KMS]{
 		Name: "keepgate-kms", Run: p.Run, Probe: p.Probe, Check: p.Check,
 		Prefix: func(s kmssettings.KMS) string { return s.Process.Prefix },
-	}
-	daemon, err := program.Commands()
-	if err != nil {
-		return nil, err
-	}
-	root.AddCommand(daemon...)
-	examination, err := doctor(p.Doctor)
-	root.AddCommand(examination)
-	return root, err
-}
-
-// Main runs the command line of this process and returns its exit status.
-func Main(ctx context.Context, p Plugin) int {
-	root, err := Root(p)
-	if err == nil {
-		err = root.ExecuteContext(ctx)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, told(err))
-		return 1
-	}
-	return 0
-}
-
-// told is an error as people read it, with the program's name once.
-func told(err error) string {
-	text := fault.Text(err)
-	if strings.HasPrefix(text, "keepgate-kms in ") {
-		return text
-	}
-	return "keepgate-kms: " + text
+	}.Root("the Kubernetes KMS plugin", long)
+	doctor, doctorErr := doctorcmd.Command("keepgate-kms", "plugin", doctorLong, p.Doctor)
+	root.AddCommand(doctor)
+	return root, errors.Join(err, doctorErr)
 }

@@ -6,13 +6,13 @@
 package main
 
 import (
-	"context"
 	"os"
 
 	"github.com/keepgate/keepgate/dataplane/app"
 	"github.com/keepgate/keepgate/dataplane/cli"
+	"github.com/keepgate/keepgate/shared/process"
 )
 
 func main() {
-	os.Exit(cli.Main(context.Background(), app.Run, app.Probe, app.Check))
+	os.Exit(process.Execute(cli.Root(app.Run, app.Probe, app.Check)))
 }

@@ -1,4 +1,4 @@
-// Package doctorcmd is `keepgate-cp doctor`: it shows what an examination found.
+// Package doctorcmd is the `doctor` command of a program: it shows what an examination by the program's settings found.
 package doctorcmd
 
 import (
@@ -9,28 +9,24 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
 	"github.com/keepgate/keepgate/shared/settings"
-	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
 
-const long = `Look at everything that a control plane of these settings needs, one step after the other: PostgreSQL (name, port, TLS, both sides'
-certificates, role, privileges, schema), NATS, the certificates between the nodes, the files of the keyring, memory, sockets, and
-whether a data plane that is new could join right now.
+// Examine looks at everything that the settings need.
+type Examine[S any] func(ctx context.Context, s S) []finding.Finding
+
+// Command returns the `doctor` command of a program, which is what ("plugin"). Its help begins with long.
+func Command[S any](program, what, long string, examine Examine[S]) (*cobra.Command, error) {
+	cmd := &cobra.Command{
+		Use: "doctor", Short: "find what keeps the " + what + " from working, and say what mends it", Args: cobra.NoArgs, SilenceUsage: true,
+		Long: long + `
 
 Every step says ok, warning or wrong, and what was found. Under what is wrong stands the one thing that mends it; the steps that
-could not be taken because of it are skipped. Nothing is changed and no secret is shown. The control plane may run meanwhile.
+could not be taken because of it are skipped. Nothing is changed and no secret is shown. The ` + what + ` may run meanwhile.
 
-The exit status is 1 when something is wrong, else 0.`
-
-// Examine looks at everything that the settings need.
-type Examine func(ctx context.Context, s cpsettings.ControlPlane) []finding.Finding
-
-// Command returns the `doctor` command.
-func Command(examine Examine) (*cobra.Command, error) {
-	cmd := &cobra.Command{
-		Use: "doctor", Short: "find what keeps a control plane from working, and say what mends it", Long: long, Args: cobra.NoArgs, SilenceUsage: true,
-		Example: "  keepgate-cp doctor --conf /etc/keepgate/keepgate.conf",
+The exit status is 1 when something is wrong, else 0.`,
+		Example: "  " + program + " doctor --conf /etc/keepgate/keepgate.conf",
 	}
-	var s cpsettings.ControlPlane
+	var s S
 	asJSON := cmd.Flags().Bool("json", false, "write JSON: {\"wrong\": 0, \"warnings\": 0, \"findings\": [{\"area\", \"step\", \"verdict\", \"fact\", \"mend\"}]}")
 	flags, err := settings.Bind(cmd, &s)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/keepgate/keepgate/controlplane/cli/doctorcmd"
+	"github.com/keepgate/keepgate/controlplane/doctor/doctorcmd"
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
@@ -19,7 +19,7 @@ import (
 func run(t *testing.T, findings []finding.Finding, args ...string) (string, cpsettings.ControlPlane, error) {
 	t.Helper()
 	var asked cpsettings.ControlPlane
-	cmd, err := doctorcmd.Command(func(_ context.Context, s cpsettings.ControlPlane) []finding.Finding {
+	cmd, err := doctorcmd.Command("keepgate-cp", "control plane", "Look.", func(_ context.Context, s cpsettings.ControlPlane) []finding.Finding {
 		asked = s
 		return findings
 	})
