@@ -10,4 +10,6 @@ type Rewritten struct {
 	Secret bool
 	// Host is the authority: a host and an optional port.
 	Host string
+	// Looked is what was looked up by something that the request says, and is told in a header; it may be of one client alone.
+	Looked string
 }

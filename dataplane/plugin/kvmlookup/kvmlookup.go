@@ -136,4 +136,5 @@ func (i *instance) Access(ex *exchange.Exchange, on *plugin.Runtime) {
 		return
 	}
 	ex.Request.Header.Set(i.header, value)
+	ex.Rewritten.Looked = value
 }

@@ -33,7 +33,7 @@ type names struct {
 // name makes the names of a response to the request, were its method that one. The key is made of what Kong's is: the route, the consumer,
 // the method, the path, the parameters and the headers of vary_headers; and of the plugin's entity, so that two of them share nothing. What
 // else the upstream learns and may answer by makes further responses with the same key: scheme and host, headers that steer, what a
-// plugin has rewritten, and whether there is an Authorization; so does how the plugin makes names.
+// plugin has rewritten or looked up, and whether there is an Authorization; so does how the plugin makes names.
 func (i *instance) name(ex *exchange.Exchange, method string) (of names) {
 	s, _ := i.shared.scratch.Get().(*scratch)
 	r := &ex.Request
@@ -61,6 +61,7 @@ func (i *instance) name(ex *exchange.Exchange, method string) (of names) {
 	s.add(r.Host)
 	s.add(ex.Rewritten.Path)
 	s.add(ex.Rewritten.Host)
+	s.add(ex.Rewritten.Looked)
 	for n := range r.Header.Len() {
 		f := r.Header.At(n)
 		switch {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/cachestore"
 	"github.com/keepgate/keepgate/dataplane/plugin/keyauth"
+	"github.com/keepgate/keepgate/dataplane/plugin/kvmlookup"
 	"github.com/keepgate/keepgate/dataplane/plugin/plugintest"
 	"github.com/keepgate/keepgate/dataplane/plugin/proxycache"
 	"github.com/keepgate/keepgate/dataplane/plugin/responsetransformer"
@@ -107,6 +108,24 @@ func TestTransformed(t *testing.T) {
 	first, hit := g.Get("/"), g.Get("/")
 	if hit.Header.Get("X-Cache-Status") != "Hit" || hit.Body != first.Body || !strings.Contains(hit.Body, `"a":`) || len(hit.Header.Values("X-More")) != 1 || hit.Header.Get("X-Origin") != "" {
 		t.Errorf("%v %s", hit.Header, hit.Body)
+	}
+}
+
+// What a look-up has told the upstream is in no other part of a key: whoever is looked up as somebody else has another response.
+func TestLookedUp(t *testing.T) {
+	t.Parallel()
+	g := plugintest.New(t, proxycache.New(proxycache.Options{}), kvmlookup.New())
+	g.Configure(configured("") + `- {name: kvm-lookup, config: {map: tenants, key_from: header, key_name: X-Key, header: X-Tenant, on_missing: skip}}
+key_value_maps: [{name: tenants, entries: [{key: a, value: of-a}, {key: b, value: of-b}, {key: also-b, value: of-b}]}]
+`)
+	g.Origin.Answer(func(w http.ResponseWriter, r *http.Request) {
+		answer(w, []string{"Content-Type", "text/plain"}, 0, "for "+r.Header.Get("X-Tenant"))
+	})
+	for _, asked := range []struct{ key, want string }{{"a", "Miss for of-a"}, {"b", "Miss for of-b"}, {"none", "Miss for "}, {"a", "Hit for of-a"}, {"also-b", "Hit for of-b"}, {"other", "Hit for "}} {
+		reply := g.Get("/", "X-Key", asked.key)
+		if got := reply.Header.Get("X-Cache-Status") + " " + reply.Body; got != asked.want {
+			t.Errorf("%s: %q, want %q", asked.key, got, asked.want)
+		}
 	}
 }
 
