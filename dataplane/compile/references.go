@@ -76,8 +76,13 @@ func (l *lookups) rest(config []byte) {
 	if len(l.uses) == 0 {
 		return
 	}
+	asked := map[string]bool{}
+	for _, one := range l.uses {
+		asked[one.reference] = true
+	}
 	for part := range secretref.Cut(string(config)) { // texts lie in the bytes of a message as they are
-		if part.IsReference() && !slices.ContainsFunc(l.uses, func(u use) bool { return u.reference == part.Text }) {
+		if part.IsReference() && !asked[part.Text] {
+			asked[part.Text] = true
 			_, _ = l.resolve(part.Text) // noted
 		}
 	}

@@ -45,11 +45,15 @@ func Cut(text string) iter.Seq[Part] {
 	}
 }
 
-// opening is where the first reference begins, -1 when there is none.
+// opening is where the first reference begins, -1 when there is none. It looks no further: a text may hold many.
 func opening(text string) int {
-	vault, kvm := strings.Index(text, openVault), strings.Index(text, openKVM)
-	if vault < 0 || kvm >= 0 && kvm < vault {
-		return kvm
+	for at := 0; ; at++ {
+		next := strings.IndexByte(text[at:], '{')
+		if next < 0 {
+			return -1
+		}
+		if at += next; Meant(text[at:]) {
+			return at
+		}
 	}
-	return vault
 }

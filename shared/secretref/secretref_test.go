@@ -154,6 +154,20 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// However many references a text holds, each byte is looked at a few times: whoever writes a configuration must not stop whoever
+// reads it.
+func TestCuttingLongTexts(t *testing.T) {
+	t.Parallel()
+	for _, piece := range []string{"{vault://}", "{kvm://}", "{vault://{", "{"} {
+		text, end, pieces := strings.Repeat(piece, 1<<17), time.Now().Add(30*time.Second), 0
+		for range secretref.Cut(text) {
+			if pieces++; pieces%1024 == 0 && time.Now().After(end) {
+				t.Fatalf("%q: after 30 s at piece %d", piece, pieces)
+			}
+		}
+	}
+}
+
 func FuzzReference(f *testing.F) {
 	for _, text := range []string{
 		"{vault://env/a}", "{vault://hcv/a/b/c?ttl=3&neg_ttl=4#5}", "{kvm://m/k}", "a{kvm://m%2F/%7D}b{vault://", "{vault://file/%2e%2e/x}", "{vault://e1/ü%00/}",
