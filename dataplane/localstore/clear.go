@@ -1,8 +1,9 @@
 package localstore
 
 import (
-	"bytes"
 	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -69,12 +70,33 @@ func (s *Store) lookForClear() error {
 func (s *Store) discard(name string) {
 	if s.options.Mode != Off && isStored(name) {
 		if mode, ok := modeOf(s.path(name)); !ok || mode == Off {
-			if err := overwriteAll(s.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-				s.options.Log.Warn("a file in clear could not be overwritten before it is removed", "file", name, "error", err)
-			}
+			s.destroy(name)
+			return
 		}
 	}
 	s.options.FS.Remove(s.path(name)) // costs space only, and the next Open tries again
+}
+
+// destroy overwrites a file and removes it. It is called as what was left unfinished first: without its header it would pass
+// for a damaged file, which is kept, if this were cut short.
+func (s *Store) destroy(name string) {
+	if !strings.HasSuffix(name, durable.TemporarySuffix) {
+		gone := name + durable.TemporarySuffix
+		if err := s.options.FS.Rename(s.path(name), s.path(gone)); errors.Is(err, fs.ErrNotExist) {
+			return
+		} else if err == nil {
+			name = gone
+		}
+		if err := s.options.FS.SyncDir(s.dir); err != nil {
+			s.options.Log.Warn("a file that is to be destroyed may be taken for a damaged one after a loss of power now", "file", name, "error", err)
+		}
+	}
+	if err := overwriteAll(s.options.FS, s.path(name)); err != nil {
+		s.options.Log.Warn("a file could not be overwritten before it is removed", "file", name, "error", err)
+	}
+	if err := s.options.FS.Remove(s.path(name)); err != nil {
+		s.options.Log.Warn("a file that is not needed could not be removed; the next start tries again", "file", name, "error", err)
+	}
 }
 
 // clearAside destroys what was set aside in clear once the store is sealed. A file whose header cannot be read goes too
@@ -101,24 +123,19 @@ func (s *Store) clearAside() {
 	}
 }
 
-// overwriteAll writes zeros over a whole file.
-func overwriteAll(path string) (err error) {
-	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+// overwriteAll writes zeros over a whole file, and sees them down.
+func overwriteAll(on durable.FS, path string) (err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	file, err := on.Overwrite(path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	info, err := file.Stat()
-	if err != nil {
+	if _, err := io.CopyN(file, zeros{}, info.Size()); err != nil {
 		return err
-	}
-	block := bytes.Repeat([]byte{0}, 1<<16)
-	for left := info.Size(); left > 0; {
-		n := min(left, int64(len(block)))
-		if _, err := file.Write(block[:n]); err != nil {
-			return err
-		}
-		left -= n
 	}
 	return file.Sync()
 }

@@ -26,6 +26,10 @@ func (d *disk) replay(s step) {
 		}
 	case "write":
 		file.content = append(bytes.Clone(file.content), s.data...)
+	case "overwrite":
+		content := bytes.Clone(file.content)
+		copy(content[s.size:], s.data)
+		file.content = content
 	case "truncate":
 		file.content = file.content[:s.size]
 	case "sync":

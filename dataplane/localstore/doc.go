@@ -13,7 +13,7 @@
 //	snapshot-<16 hex>    a whole state; the digits are the generation
 //	journal-<16 hex>     the changes since that snapshot
 //	keys                 scoped keys that something here may be sealed by
-//	*.tmp                an unfinished replacement, removed by Open
+//	*.tmp                an unfinished replacement, or what was being destroyed; removed by Open
 //	*.aside-<time>       what could not be opened; never read again, and never removed unless it may be in clear
 //
 // A generation is a snapshot and its journal. The one before is kept as a standby until the next but one is

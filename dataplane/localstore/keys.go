@@ -66,9 +66,7 @@ func (s *Store) hold() error {
 		return err
 	}
 	for _, name := range aside { // they are remembered with the others now
-		if err := errors.Join(overwrite(s.path(name)), s.options.FS.Remove(s.path(name))); err != nil {
-			s.options.Log.Warn("remembered keys that were set aside could not be removed", "file", name, "error", err)
-		}
+		s.destroy(name)
 	}
 	return nil
 }
@@ -110,7 +108,8 @@ func (s *Store) remember(list []Remembered) error {
 		if !exists(path) {
 			return nil
 		}
-		if err := errors.Join(overwrite(path), s.options.FS.Remove(path), s.options.FS.SyncDir(s.dir)); err != nil {
+		s.destroy(keysName)
+		if err := s.options.FS.SyncDir(s.dir); err != nil {
 			return fault.New(fault.Unavailable, "localstore.Remember", path, err)
 		}
 		return nil

@@ -31,6 +31,7 @@ type recordedFile struct {
 	durable.File
 	on   recorder
 	path string
+	over *int64 // where the next bytes are written, of a file that is overwritten; nil: at the end
 }
 
 var errDisk = errors.New("the disk is on strike")
@@ -48,7 +49,7 @@ func (r recorder) Create(path string, mode fs.FileMode) (durable.File, error) {
 		return nil, err
 	}
 	f, err := r.Disk.Create(path, mode)
-	return recordedFile{f, r, filepath.Base(path)}, err
+	return recordedFile{f, r, filepath.Base(path), nil}, err
 }
 
 func (r recorder) Append(path string, mode fs.FileMode) (durable.File, error) {
@@ -56,7 +57,15 @@ func (r recorder) Append(path string, mode fs.FileMode) (durable.File, error) {
 		return nil, err
 	}
 	f, err := r.Disk.Append(path, mode)
-	return recordedFile{f, r, filepath.Base(path)}, err
+	return recordedFile{f, r, filepath.Base(path), nil}, err
+}
+
+func (r recorder) Overwrite(path string) (durable.File, error) {
+	if err := r.note(step{do: "open", path: filepath.Base(path)}); err != nil {
+		return nil, err
+	}
+	f, err := r.Disk.Overwrite(path)
+	return recordedFile{f, r, filepath.Base(path), new(int64)}, err
 }
 
 func (r recorder) Rename(from, to string) error {
@@ -81,7 +90,12 @@ func (r recorder) SyncDir(path string) error {
 }
 
 func (f recordedFile) Write(data []byte) (int, error) {
-	if err := f.on.note(step{do: "write", path: f.path, data: bytes.Clone(data)}); err != nil {
+	s := step{do: "write", path: f.path, data: bytes.Clone(data)}
+	if f.over != nil {
+		s.do, s.size = "overwrite", *f.over
+		*f.over += int64(len(data))
+	}
+	if err := f.on.note(s); err != nil {
 		n, _ := f.File.Write(data[:len(data)/2])
 		return n, err
 	}
@@ -114,6 +128,11 @@ func (h hasty) Create(path string, mode fs.FileMode) (durable.File, error) {
 
 func (h hasty) Append(path string, mode fs.FileMode) (durable.File, error) {
 	f, err := h.Disk.Append(path, mode)
+	return hastyFile{f}, err
+}
+
+func (h hasty) Overwrite(path string) (durable.File, error) {
+	f, err := h.Disk.Overwrite(path)
 	return hastyFile{f}, err
 }
 

@@ -13,6 +13,8 @@ type FS interface {
 	Create(path string, mode fs.FileMode) (File, error)
 	// Append opens a file for writing at its end, creating it where missing.
 	Append(path string, mode fs.FileMode) (File, error)
+	// Overwrite opens a file that is there for writing from its start, and keeps what lies behind what is written.
+	Overwrite(path string) (File, error)
 	Rename(from, to string) error
 	Remove(path string) error
 	// SyncDir makes names that were created, renamed or removed in the folder survive a loss of power.
@@ -39,6 +41,9 @@ func (Disk) Create(path string, mode fs.FileMode) (File, error) {
 func (Disk) Append(path string, mode fs.FileMode) (File, error) {
 	return open(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, mode)
 }
+
+// Overwrite implements FS.
+func (Disk) Overwrite(path string) (File, error) { return open(path, os.O_WRONLY, 0) }
 
 // Rename implements FS.
 func (Disk) Rename(from, to string) error { return os.Rename(from, to) }
