@@ -87,6 +87,11 @@ func (c *camera) Append(path string, mode fs.FileMode) (durable.File, error) {
 	c.shoot()
 	return c.Disk.Append(path, mode)
 }
+
+func (c *camera) Overwrite(path string) (durable.File, error) {
+	c.shoot()
+	return c.Disk.Overwrite(path)
+}
 func (c *camera) Rename(from, to string) error { c.shoot(); return c.Disk.Rename(from, to) }
 func (c *camera) Remove(path string) error     { c.shoot(); return c.Disk.Remove(path) }
 func (c *camera) SyncDir(path string) error    { c.shoot(); return c.Disk.SyncDir(path) }
