@@ -3,6 +3,8 @@ package exchange
 import (
 	"iter"
 	"strings"
+
+	"github.com/keepgate/keepgate/shared/reserved"
 )
 
 // Field is one header line.
@@ -127,7 +129,7 @@ func (h *Header) DelFunc(drop func(name, value string) bool) {
 func (h *Header) DelLoose(name string) {
 	kept := 0
 	for i := range h.fields {
-		if n := h.fields[i].Name; len(n) == len(name) && loosePrefix(n, name) {
+		if reserved.Same(h.fields[i].Name, name) {
 			continue
 		}
 		h.fields[kept] = h.fields[i]
@@ -140,7 +142,7 @@ func (h *Header) DelLoose(name string) {
 func (h *Header) DelPrefix(prefix string) {
 	kept := 0
 	for i := range h.fields {
-		if loosePrefix(h.fields[i].Name, prefix) {
+		if reserved.Begins(h.fields[i].Name, prefix) {
 			continue
 		}
 		h.fields[kept] = h.fields[i]

@@ -1,5 +1,7 @@
 package exchange
 
+import "github.com/keepgate/keepgate/shared/reserved"
+
 // tokenBytes are the bytes of a token, RFC 9110 §5.6.2.
 var tokenBytes = table(func(c byte) bool {
 	switch {
@@ -74,25 +76,5 @@ func Lower(b []byte) {
 	}
 }
 
-// loosePrefix says whether s begins with prefix, case and "_"/"-" aside.
-func loosePrefix(s, prefix string) bool {
-	if len(s) < len(prefix) {
-		return false
-	}
-	for i := range len(prefix) {
-		a, b := lower[s[i]], lower[prefix[i]]
-		if a == '_' {
-			a = '-'
-		}
-		if b == '_' {
-			b = '-'
-		}
-		if a != b {
-			return false
-		}
-	}
-	return true
-}
-
 // EqualLoose is EqualFold with "_" and "-" counting as the same; see [Header.DelLoose].
-func EqualLoose(a, b string) bool { return len(a) == len(b) && loosePrefix(a, b) }
+func EqualLoose(a, b string) bool { return reserved.Same(a, b) }

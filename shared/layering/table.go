@@ -123,7 +123,7 @@ func plan() []room {
 		{"controlplane/app", []string{"controlplane/...", "shared/..."}},
 		{"controlplane/cmd/*", []string{"controlplane/app", "controlplane/cli", "shared/process", "shared/settings/...", "shared/telemetry"}},
 
-		{"dataplane/exchange", nil},
+		{"dataplane/exchange", []string{"shared/reserved"}},
 		{"dataplane/jsonobject", []string{"dataplane/exchange"}},
 		{"dataplane/plugin", []string{"dataplane/exchange", "dataplane/kvm", "shared/plugins", "shared/reserved", "shared/schema"}},
 		{"dataplane/kvm", []string{"shared/secretref"}},

@@ -22,7 +22,7 @@ func Frames(name string) bool {
 	for _, one := range [...]string{
 		"Host", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Upgrade", "Expect",
 	} {
-		if len(name) == len(one) && begins(name, one) {
+		if Same(name, one) {
 			return true
 		}
 	}
@@ -35,33 +35,41 @@ func Identifies(name string) bool {
 	if len(name) < len(ConsumerPrefix) || name[0]|0x20 != 'x' {
 		return false
 	}
-	if begins(name, ConsumerPrefix) {
+	if Begins(name, ConsumerPrefix) {
 		return true
 	}
 	for _, one := range [...]string{Credential, Anonymous, AuthenticatedGroups, CertificateDN, CertificateSAN} {
-		if len(name) == len(one) && begins(name, one) {
+		if Same(name, one) {
 			return true
 		}
 	}
 	return false
 }
 
-// begins says whether name, which is as long at least, begins with prefix, but for case and "_".
-func begins(name, prefix string) bool {
+// Same says whether two names are the same but for case and "_".
+func Same(a, b string) bool { return len(a) == len(b) && Begins(a, b) }
+
+// Begins says whether name begins with prefix, but for case and "_".
+func Begins(name, prefix string) bool {
+	if len(name) < len(prefix) {
+		return false
+	}
 	for i := range len(prefix) {
-		if plain(name[i]) != plain(prefix[i]) {
+		if plain[name[i]] != plain[prefix[i]] {
 			return false
 		}
 	}
 	return true
 }
 
-func plain(c byte) byte {
-	switch {
-	case c >= 'A' && c <= 'Z':
-		return c | 0x20
-	case c == '_':
-		return '-'
+// plain maps ASCII letters to lower case and "_" to "-", and leaves the rest.
+var plain = func() (t [256]byte) {
+	for i := range t {
+		t[i] = byte(i)
+		if 'A' <= i && i <= 'Z' {
+			t[i] |= 0x20
+		}
 	}
-	return c
-}
+	t['_'] = '-'
+	return t
+}()

@@ -24,3 +24,22 @@ func TestHeaders(t *testing.T) {
 		}
 	}
 }
+
+func TestLooseNames(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, other  string
+		same, begins bool
+	}{
+		{"X-Consumer_ID", "x_consumer-id", true, true},
+		{"X-Consumer-IDs", "x-consumer-id", false, true},
+		{"X-Consumer", "X-Consumer-", false, false},
+		{"", "", true, true},
+		{"a@", "A`", false, false}, // letters alone have a case
+		{"k", "\u212a", false, false},
+	} {
+		if same, begins := reserved.Same(test.name, test.other), reserved.Begins(test.name, test.other); same != test.same || begins != test.begins {
+			t.Errorf("%q and %q: Same %t, Begins %t", test.name, test.other, same, begins)
+		}
+	}
+}
