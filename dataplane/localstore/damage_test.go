@@ -39,6 +39,17 @@ func twoGenerations(t testing.TB, mode localstore.Mode) (dir string) {
 // versions are the states that a damaged copy of twoGenerations may fall back to.
 var versions = map[uint64]model{1: base, 2: base.apply(one), 3: base.apply(one).apply(two)}
 
+// verified has a store find out whether a state is the one that it claims to be.
+func verified(o localstore.Options) localstore.Options {
+	o.Verify = func(state localstore.State) error {
+		if m, known := versions[state.Version]; known && differs(state, state.Version, m) != "" {
+			return errWrongHash
+		}
+		return nil
+	}
+	return o
+}
+
 func files(t testing.TB, dir string) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{}
@@ -67,7 +78,7 @@ func folderOf(t testing.TB, all map[string][]byte) (dir string) {
 // Check; the state is a whole one; and the store goes on and is whole at the next Open.
 func survives(t *testing.T, what string, dir string, mode localstore.Mode) (v uint64) {
 	t.Helper()
-	s, state, err := localstore.Open(dir, hastily(optionsFor(t, mode)))
+	s, state, err := localstore.Open(dir, hastily(verified(optionsFor(t, mode))))
 	if err != nil {
 		t.Fatalf("%s: Open = %v", what, err)
 	}
@@ -124,7 +135,11 @@ func TestEveryFlippedByteIsNoticed(t *testing.T) {
 					changed[name] = bytes.Clone(data)
 					changed[name][i] ^= 1 << (i % 8)
 					dir := folderOf(t, changed)
-					reached[survives(t, name, dir, mode)]++
+					v := survives(t, name, dir, mode)
+					if v != 3 && name != "journal-0000000000000002" { // the only bytes that say what version 3 is
+						t.Errorf("byte %d of %s: version %d", i, name, v)
+					}
+					reached[v]++
 					os.RemoveAll(dir)
 				}
 			}
@@ -144,16 +159,21 @@ func TestLostAndSwappedFiles(t *testing.T) {
 		change func(all map[string][]byte)
 		want   uint64
 	}{
-		"newest snapshot is lost":                  {func(all map[string][]byte) { delete(all, snapshot2) }, 2},
+		"newest snapshot is lost":                  {func(all map[string][]byte) { delete(all, snapshot2) }, 3},
 		"newest journal is lost":                   {func(all map[string][]byte) { delete(all, journal2) }, 2},
-		"newest snapshot is empty":                 {func(all map[string][]byte) { all[snapshot2] = nil }, 2},
+		"newest snapshot is empty":                 {func(all map[string][]byte) { all[snapshot2] = nil }, 3},
 		"newest journal is empty":                  {func(all map[string][]byte) { all[journal2] = nil }, 2},
 		"standby's journal instead of the newest":  {func(all map[string][]byte) { all[journal2] = all[journal1] }, 2},
-		"standby's snapshot instead of the newest": {func(all map[string][]byte) { all[snapshot2] = all[snapshot1] }, 2},
+		"standby's snapshot instead of the newest": {func(all map[string][]byte) { all[snapshot2] = all[snapshot1] }, 3},
 		"newest snapshot and the standby's journal are empty": {
 			func(all map[string][]byte) { all[snapshot2], all[journal1] = nil, nil }, 1,
 		},
-		"bytes after the snapshot": {func(all map[string][]byte) { all[snapshot2] = append(bytes.Clone(all[snapshot2]), 0) }, 2},
+		"newest snapshot is lost and the change after it is damaged": {func(all map[string][]byte) {
+			delete(all, snapshot2)
+			all[journal2] = bytes.Clone(all[journal2])
+			all[journal2][len(all[journal2])-1] ^= 1
+		}, 2},
+		"bytes after the snapshot": {func(all map[string][]byte) { all[snapshot2] = append(bytes.Clone(all[snapshot2]), 0) }, 3},
 		"bytes after the journal": {func(all map[string][]byte) {
 			all[journal2] = append(bytes.Clone(all[journal2]), bytes.Repeat([]byte("x"), 99)...)
 		}, 3},
@@ -281,6 +301,42 @@ func TestAWrongHashIsCorruption(t *testing.T) {
 	s, state := open(t, dir, options)
 	wants(t, "the state before", state, 2, versions[2])
 	if r := s.Report(); r.Status != localstore.Recovered || len(r.Damage) != 1 || !strings.Contains(r.Damage[0].Reason, errWrongHash.Error()) {
+		t.Errorf("report = %+v", r)
+	}
+}
+
+// A generation that began with another state than the one before ended in is not taken for its continuation.
+func TestAJournalOfAnotherStateLeadsNowhere(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, _ := open(t, dir, optionsFor(t, localstore.AES256GCM))
+	other := newModel(entry("routes", "other", "o"))
+	for _, step := range []func() error{
+		func() error { return s.Replace(base.state(1)) },
+		func() error { return s.Replace(other.state(2)) }, // the control plane sent all anew
+		func() error { return s.Append(two) },
+		s.Close,
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, "snapshot-0000000000000002")); err != nil {
+		t.Fatal(err)
+	}
+	options := optionsFor(t, localstore.AES256GCM)
+	states := map[uint64]model{1: base, 2: other, 3: other.apply(two)}
+	var last localstore.State
+	options.Verify = func(state localstore.State) error {
+		if last = state; differs(state, state.Version, states[state.Version]) != "" {
+			return errWrongHash
+		}
+		return nil
+	}
+	s, state := open(t, dir, options)
+	wants(t, "the state before", state, 1, base)
+	wants(t, "what was verified last", last, 1, base)
+	if r := s.Report(); r.Status != localstore.Recovered || r.Version != 1 || len(r.Aside) != 1 {
 		t.Errorf("report = %+v", r)
 	}
 }

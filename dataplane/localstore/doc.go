@@ -75,8 +75,8 @@
 //
 // What Replace or Append has acknowledged is read again after kill -9 or a loss of power at any moment.
 // A frame that is not there to its end is an append that nobody was told of: it is dropped. Any other
-// damage is found, the newest whole state before it is used, the damaged file is set aside and the store
-// written again; [Store.Report] and the log say so. What cannot be told: an older but whole copy of the
+// damage is found, the newest whole state that what is left leads to is used, the damaged file is set aside and the store
+// written again; [Store.Report] and the log say so. A damaged snapshot that folded the journal before it costs nothing. What cannot be told: an older but whole copy of the
 // folder, or a journal cut between two frames, put there by someone who can write the disk; the control
 // plane finds out when the node says what it holds.
 //

@@ -82,16 +82,32 @@ func (s *Store) loadSnapshot(number uint64) (l *loaded, damaged *Damage, err err
 
 // replay leads l's state on through its journal.
 func (s *Store) replay(l *loaded) error {
-	name := journalName(l.number)
+	var damage []Damage
+	var err error
+	l.journal, damage, err = s.replayOn(l, l.number, func(h journalHeader) error {
+		switch {
+		case h.snapshot != l.snapshot.file:
+			return errOther
+		case h.generation != l.number:
+			return errNumber
+		}
+		return nil
+	})
+	l.damage = append(l.damage, damage...)
+	return err
+}
+
+// replayOn leads l's state on through a journal. The error is for a disk that does not let itself be read.
+func (s *Store) replayOn(l *loaded, number uint64, belongs func(journalHeader) error) (j journal, damage []Damage, err error) {
+	name := journalName(number)
 	data, err := os.ReadFile(s.path(name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		l.damage = []Damage{newDamage(name, errNoJournal)}
-		return nil
+		return j, []Damage{newDamage(name, errNoJournal)}, nil
 	case err != nil:
-		return fault.New(fault.Unavailable, "localstore.Open", s.path(name), err)
+		return j, nil, fault.New(fault.Unavailable, "localstore.Open", s.path(name), err)
 	}
-	l.journal, err = readJournal(data, s.options, l.snapshot.file, func(change Change) {
+	j, err = readJournal(data, s.options, belongs, func(change Change) {
 		for _, ref := range change.Deletes {
 			delete(l.snapshot.entries, ref)
 		}
@@ -100,11 +116,8 @@ func (s *Store) replay(l *loaded) error {
 		}
 		l.state.Epoch, l.state.Version, l.state.Hash = change.Epoch, change.Version, change.Hash
 	})
-	if err == nil && l.journal.header.generation != l.number {
-		err = errNumber
+	if err = errors.Join(err, j.damage); err != nil {
+		damage = []Damage{newDamage(name, err)}
 	}
-	if err = errors.Join(err, l.journal.damage); err != nil {
-		l.damage = []Damage{newDamage(name, err)}
-	}
-	return nil
+	return j, damage, nil
 }

@@ -81,6 +81,9 @@ func (s *Store) recover() (State, error) {
 	if newest == nil {
 		return s.startEmpty(found), nil
 	}
+	if newest, err = s.goFurther(newest, found); err != nil {
+		return State{}, err
+	}
 	s.adopt(newest, found)
 	return newest.state, nil
 }

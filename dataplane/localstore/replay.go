@@ -25,9 +25,9 @@ type journal struct {
 	damage error // why replaying ended before the end of the file
 }
 
-// readJournal replays a journal that belongs to snapshot, giving each whole change to apply in order. An
+// readJournal replays a journal that belongs where it is asked whether it does, giving each whole change to apply in order. An
 // error means that not even its header is good.
-func readJournal(data []byte, options Options, snapshot fileID, apply func(Change)) (j journal, err error) {
+func readJournal(data []byte, options Options, belongs func(journalHeader) error, apply func(Change)) (j journal, err error) {
 	body, sum, size, err := readHeader(bytes.NewReader(data), journalMagic)
 	if err != nil {
 		return j, err
@@ -35,8 +35,8 @@ func readJournal(data []byte, options Options, snapshot fileID, apply func(Chang
 	if j.header, err = decodeJournalHeader(body); err != nil {
 		return j, err
 	}
-	if j.header.snapshot != snapshot {
-		return j, errOther
+	if err := belongs(j.header); err != nil {
+		return j, err
 	}
 	j.stale = j.header.mode != options.Mode
 	j.writer = &journalWriter{options: options, file: j.header.file, sum: sum, size: int64(size)}
