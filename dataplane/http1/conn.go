@@ -15,11 +15,13 @@ import (
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
 )
 
-// States of a connection, for draining.
+// States of a connection, for draining and resting.
 const (
 	stateIdle    int32 = iota // between requests: may be closed
 	stateActive               // a request is being read, served or answered
 	stateClosing              // Shutdown closed it
+	stateDozing               // idle, and a sweep has seen it so
+	stateSent                 // idle, and sent to rest: see rest.go
 )
 
 // conn is one client's connection.
@@ -43,10 +45,12 @@ type conn struct {
 	fault  wire.Fault         // what its head has, 0: none
 
 	handedOver bool               // somebody else closes nc
+	resting    bool               // and so does who wakes
 	serving    *exchange.Exchange // between Serve and Finish
 
 	at              int64       // now, as far as it is known; 0: not
 	readBy, writeBy int64       // deadlines in force, exchange.Now; 0: none
+	rested          int64       // what readBy was when it went to rest, of who has just been woken; 0: nothing
 	wait            int64       // silence allowed to the reads to come, ns; 0: the deadline in force stays
 	pace            wire.Pace   // that the body being read must keep
 	broken          atomic.Bool // Interrupt was called: reading is over
@@ -132,7 +136,7 @@ func (c *conn) end() {
 	}
 	c.watch.stop()
 	c.in.Drop()
-	if !c.handedOver {
+	if !c.handedOver && !c.resting {
 		_ = c.nc.Close()
 	}
 }
@@ -141,11 +145,16 @@ func (c *conn) end() {
 // and returns with those that it may not.
 func (c *conn) await() bool {
 	for c.in.Len() == 0 {
-		if c.at == 0 {
-			c.at = exchange.Now()
-		}
 		c.wait = int64(c.srv.options.IdleTimeout)
-		c.deadline(c.wait, c.at)
+		if c.rested != 0 {
+			c.readBy, c.rested = c.rested, 0
+			c.undisturbed()
+		} else {
+			if c.at == 0 {
+				c.at = exchange.Now()
+			}
+			c.deadline(c.wait, c.at)
+		}
 		c.at = 0
 		if !c.firstBytes() {
 			return false
@@ -158,23 +167,33 @@ func (c *conn) await() bool {
 			c.in.Drop()
 		}
 	}
-	return c.state.CompareAndSwap(stateIdle, stateActive)
+	return c.activate()
 }
 
-func (c *conn) firstBytes() bool {
+// listen waits for the first bytes and takes those that are at hand.
+func (c *conn) listen() error {
 	if c.raw != nil {
 		err := c.raw.Read(c.onReadable)
 		c.inside.Store(false)
 		c.at = 0
-		return err == nil && c.tryErr == nil
+		if err == nil {
+			err = c.tryErr
+		}
+		return err
 	}
-	n, err := c.firstByte()
-	if n == 0 || err != nil {
-		return false
+	switch n, err := c.nc.Read(c.one[:]); {
+	case err != nil:
+		return err
+	case n == 0:
+		return io.ErrNoProgress
 	}
+	c.stay()
 	c.in.Free()[0] = c.one[0]
 	c.in.Filled(1)
-	return c.in.Len() > 1 || c.tls == nil || c.in.Fill() == nil // what else the record held is at hand
+	if c.in.Len() == 1 && c.tls != nil {
+		return c.in.Fill() // what else the record held is at hand
+	}
+	return nil
 }
 
 // slack is how much later than asked a timeout may come, so that deadlines need not be set at every step.

@@ -5,7 +5,7 @@
 // A goroutine serves a connection, synchronously. Nothing is read before it is needed: a body only when the handler
 // reads it, "100 Continue" goes out at that first read. While a connection is idle it holds no buffer and no
 // exchange; on a plain socket the goroutine waits for readiness, takes a buffer when there is something to read, and serves requests
-// without a body before the wait ends (within.go). Under TLS it leaves crypto/tls when the client is silent for long (rest.go).
+// without a body before the wait ends (within.go). A connection that is silent for long has no goroutine either (rest.go).
 //
 // # What is refused
 //

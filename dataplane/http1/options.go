@@ -34,7 +34,7 @@ type Options struct {
 	DrainBytes int64
 	// WatchAfter is how long a handler waits before the client is watched for leaving; default 100 ms.
 	WatchAfter time.Duration
-	// RestAfter is how long a connection under TLS is silent before it gives back what it can; default 2 s.
+	// RestAfter is how long a connection is silent, at least, before it gives back what it can; default 2 s.
 	RestAfter time.Duration
 	// Preface takes over a connection that opens with the HTTP/2 preface in clear; default: 505.
 	Preface func(net.Conn)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
+	"github.com/keepgate/keepgate/shared/parking"
 )
 
 // Server serves connections. It owns no sockets: [Server.Serve] is a convenience over [Server.ServeConn].
@@ -22,16 +23,21 @@ type Server struct {
 	date      dateLine
 	draining  atomic.Bool
 
-	mu    sync.Mutex
-	conns map[*conn]struct{} // guarded by mu
-	quiet sync.Cond          // on mu: conns became empty
+	lot parking.Lot
+
+	mu      sync.Mutex
+	conns   map[*conn]struct{}    // guarded by mu
+	resting map[*resting]struct{} // guarded by mu: those that are parked
+	timer   *time.Timer           // guarded by mu: of sweeps; made at the first connection
+	armed   bool                  // guarded by mu
+	quiet   sync.Cond             // on mu: there are no connections any more
 }
 
 // New makes a Server and starts nothing.
 func New(handler exchange.Handler, options Options) *Server {
 	o := options.withDefaults()
 	s := &Server{
-		handler: handler, options: o, conns: map[*conn]struct{}{},
+		handler: handler, options: o, conns: map[*conn]struct{}{}, resting: map[*resting]struct{}{},
 		limits: wire.Limits{LineBytes: o.MaxLineBytes, HeadBytes: o.MaxHeadBytes, Fields: o.MaxFields},
 	}
 	s.quiet.L = &s.mu
@@ -42,6 +48,7 @@ func New(handler exchange.Handler, options Options) *Server {
 // connections to end. It returns nil when l was closed, else the error of Accept.
 func (s *Server) Serve(l net.Listener) error {
 	var wg sync.WaitGroup
+	defer s.await()
 	defer wg.Wait()
 	for {
 		nc, err := l.Accept()
@@ -55,25 +62,45 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-// ServeConn serves nc until it ends and closes it.
+// ServeConn serves nc and closes it in the end. It returns then, or once nc has been silent for long: somebody else goes on with it
+// when it says something.
 func (s *Server) ServeConn(nc net.Conn) {
 	c := newConn(s, nc)
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
+	s.arm()
 	s.mu.Unlock()
+	s.serve(c)
+}
+
+func (s *Server) serve(c *conn) {
 	defer func() {
 		s.mu.Lock()
+		defer s.mu.Unlock()
 		delete(s.conns, c)
-		if len(s.conns) == 0 {
-			s.quiet.Broadcast()
-		}
-		s.mu.Unlock()
+		s.tell()
 	}()
 	if s.draining.Load() {
-		_ = nc.Close()
+		_ = c.nc.Close()
 		return
 	}
 	c.serve()
+}
+
+// tell tells who waits that there are no connections. mu is held.
+func (s *Server) tell() {
+	if len(s.conns)+len(s.resting) == 0 {
+		s.quiet.Broadcast()
+	}
+}
+
+// await returns when there are no connections.
+func (s *Server) await() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.conns)+len(s.resting) > 0 {
+		s.quiet.Wait()
+	}
 }
 
 // Connections counts open connections, and those of them that serve a request.
@@ -85,7 +112,7 @@ func (s *Server) Connections() (open, active int) {
 			active++
 		}
 	}
-	return len(s.conns), active
+	return len(s.conns) + len(s.resting), active
 }
 
 // Shutdown closes idle connections, lets requests in flight finish with "Connection: close", and returns when
@@ -96,11 +123,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.closeIdle()
 	stop := context.AfterFunc(ctx, s.closeAll)
 	defer stop()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.conns) > 0 {
-		s.quiet.Wait()
-	}
+	s.await()
 	return ctx.Err()
 }
 
@@ -108,10 +131,18 @@ func (s *Server) closeIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		if c.state.CompareAndSwap(stateIdle, stateClosing) {
-			_ = c.nc.Close()
+		for _, idle := range []int32{stateIdle, stateDozing, stateSent} {
+			if c.state.CompareAndSwap(idle, stateClosing) {
+				_ = c.nc.Close()
+			}
 		}
 	}
+	for r := range s.resting {
+		s.lot.Leave(&r.Place)
+		delete(s.resting, r)
+		_ = r.nc.Close()
+	}
+	s.tell()
 }
 
 func (s *Server) closeAll() {

@@ -20,9 +20,6 @@ type watch struct {
 	aborted bool             // guarded by mu
 	armed   bool             // guarded by mu
 	stopped bool             // guarded by mu
-	long    bool             // guarded by mu: the timer is set for a silence
-	silent  bool             // guarded by mu: a client under TLS is waited for
-	sent    bool             // guarded by mu: out of crypto/tls, see firstByte
 	ended   bool             // guarded by mu: what peek found
 	peek    func(fd uintptr) // guarded by mu; made at the first look: a busy connection is looked at ten times a second
 	timer   *time.Timer      // guarded by mu; made at the first wait
@@ -39,12 +36,12 @@ func (c *conn) Watch(a exchange.Aborter) {
 	w.target, w.aborted = a, false
 	w.turn++
 	switch {
-	case w.armed && !w.long || w.stopped:
+	case w.armed || w.stopped:
 	case w.timer == nil:
 		w.timer, w.armed, w.seen = time.AfterFunc(c.srv.options.WatchAfter, c.look), true, w.turn
 	default:
 		w.timer.Reset(c.srv.options.WatchAfter)
-		w.armed, w.long, w.seen = true, false, w.turn
+		w.armed, w.seen = true, w.turn
 	}
 }
 
@@ -62,7 +59,10 @@ func (c *conn) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.target == nil {
-		w.lookAtRest(c)
+		w.armed = false
+		if !w.stopped && c.inside.Load() && c.ended() {
+			_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // nothing will tell the wait
+		}
 		return
 	}
 	if w.stopped || w.aborted {

@@ -57,7 +57,7 @@ func (c *conn) serveWithin() bool {
 		return false
 	}
 	c.inside.Store(true)
-	if c.srv.draining.Load() || !c.state.CompareAndSwap(stateIdle, stateActive) {
+	if c.srv.draining.Load() || !c.activate() {
 		return false
 	}
 	ex := c.parse(len(head))
