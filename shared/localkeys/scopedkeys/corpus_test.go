@@ -172,7 +172,10 @@ func FuzzParse(f *testing.F) {
 			if fault.KindOf(err) != fault.Invalid {
 				t.Fatalf("Parse = %v", err)
 			}
-			lines := bytes.Count(text, []byte("\n")) + 2
+			lines := 2
+			for _, end := range []string{"\n", "\r", "\u0085", "\u2028", "\u2029"} { // YAML 1.1 §4.1.4
+				lines += bytes.Count(text, []byte(end))
+			}
 			problems, ok := errors.AsType[*scopedkeys.Problems](err)
 			if !ok || len(problems.List) == 0 {
 				t.Fatalf("Parse = %v without a problem", err)
