@@ -50,14 +50,23 @@ services:
 		dp.SetFlag("--proxy-listen", dp.Proxy+" http2, "+dp.TLS+" http2 ssl")
 		dp.Launch()
 		dp.Await(200, "/l")
-		ends := lasting.fill(t, dp)
-		want, during := lasting.open.Load(), time.Now()
-		if want != int64(len(ends)-2) { // calls are another server's
+		read := make(chan struct{})
+		ends := lasting.fill(t, dp, read)
+		if want := lasting.open.Load(); want != int64(len(ends)-2) { // calls are another server's
 			t.Fatalf("%s: %d streams are open at the upstream, of %d", dp.Name, want, len(ends)-2)
 		}
+		began := time.Now()
 		revoke()
 		dp.Await(503, "/l")
 		stopped := time.Now()
+		harness.Eventually(t, "the upstream being left", func() string {
+			if n := lasting.open.Load(); n != 0 {
+				return fmt.Sprintf("%d streams are open", n)
+			}
+			return ""
+		})
+		left := time.Now()
+		close(read)
 		for name, end := range ends {
 			select {
 			case <-end:
@@ -65,14 +74,8 @@ services:
 				t.Errorf("%s: %s goes on", dp.Name, name)
 			}
 		}
-		harness.Eventually(t, "the upstream being left", func() string {
-			if n := lasting.open.Load(); n != 0 {
-				return fmt.Sprintf("%d streams are open", n)
-			}
-			return ""
-		})
-		t.Logf("%s: %d streams ended %v after it served no more, which was %v after they were there", dp.Name, len(ends),
-			time.Since(stopped).Round(time.Millisecond), stopped.Sub(during).Round(time.Millisecond))
+		t.Logf("%s: %d streams left the upstream %v after it served no more, which was %v after the order", dp.Name, len(ends),
+			left.Sub(stopped).Round(time.Millisecond), stopped.Sub(began).Round(time.Millisecond))
 		dp.Await(503, "/l")
 	}
 }
@@ -118,8 +121,8 @@ func (l *lasting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// fill opens one of each through dp, and returns what tells their ends.
-func (l *lasting) fill(t *testing.T, dp *harness.DataPlane) map[string]<-chan struct{} {
+// fill opens one of each through dp, and returns what tells their ends. What floods is not read before read says so.
+func (l *lasting) fill(t *testing.T, dp *harness.DataPlane, read <-chan struct{}) map[string]<-chan struct{} {
 	t.Helper()
 	ends := map[string]<-chan struct{}{}
 	begun := func(name string, run func(started func()) error) {
@@ -159,12 +162,9 @@ func (l *lasting) fill(t *testing.T, dp *harness.DataPlane) map[string]<-chan st
 				}
 				defer response.Body.Close()
 				started()
-				for { // slowly, so that everything before it is full
-					if _, err := response.Body.Read(make([]byte, 1)); err != nil {
-						return err
-					}
-					time.Sleep(10 * time.Millisecond)
-				}
+				<-read // so that everything before it is full
+				_, err = io.Copy(io.Discard, response.Body)
+				return err
 			})
 			begun(name+" wait by "+base, func(started func()) error {
 				request, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/l/wait", nil)
@@ -179,8 +179,15 @@ func (l *lasting) fill(t *testing.T, dp *harness.DataPlane) map[string]<-chan st
 				reader, writer := io.Pipe()
 				defer writer.Close()
 				request, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/l/upload", reader)
-				go func() { _, _ = writer.Write([]byte("begun")); started() }()
+				go func() {
+					_, err := writer.Write(make([]byte, 2<<20)) // more than waits in the gate
+					started()
+					for ; err == nil; _, err = writer.Write(make([]byte, 1)) { // the standard client looks up only when it sends
+						time.Sleep(10 * time.Millisecond)
+					}
+				}()
 				response, err := one.Do(request)
+				reader.Close()
 				if err == nil {
 					response.Body.Close()
 				}
