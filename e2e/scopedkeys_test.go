@@ -1,13 +1,21 @@
 package e2e_test
 
 import (
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/keepgate/keepgate/e2e/harness"
+	"github.com/keepgate/keepgate/shared/aead"
+	"github.com/keepgate/keepgate/shared/localkeys"
+	"github.com/keepgate/keepgate/shared/mtls"
 )
 
 // What a data plane keeps is sealed by the operator's keys, each class by its own; they are changed under way and by
@@ -22,7 +30,8 @@ func TestScopedKeys(t *testing.T) {
 	first := c.DP("keys", "generate")
 	writeFile(t, file, first)
 	cert, key := c.Enrol("edge")
-	papers := []string{"--cluster-cert", cert, "--cluster-cert-key", key, "--cluster-ca-cert", c.Cert("ca.crt"), "--encryption-keys", file}
+	tap := c.NewTap(cp, cert, key)
+	papers := []string{"--cluster-control-plane", tap.Address, "--cluster-cert", cert, "--cluster-cert-key", key, "--cluster-ca-cert", c.Cert("ca.crt"), "--encryption-keys", file}
 	dp := c.DataPlaneWith("edge", cp, papers...)
 	dp.Start()
 	configured.serves(t, dp)
@@ -58,24 +67,67 @@ func TestScopedKeys(t *testing.T) {
 	dp.AwaitLog("encryption_keys")
 	configured.serves(t, dp)
 
-	for _, key := range used {
-		raw, err := base64.StdEncoding.DecodeString(key)
+	var secrets []string
+	for _, text := range used {
+		raw, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, secret := range []string{key, string(raw)} {
-			if where := harness.FindSecret(t, cp.Prefix, secret); where != "" {
-				t.Errorf("a scoped key is on the control plane's disk: %s", where)
-			}
-			if where := cp.Memory(secret); where != "" {
-				t.Errorf("a scoped key is in the control plane's memory: %s", where)
-			}
-			if where := harness.FindSecret(t, dp.Prefix, secret); where != "" {
-				t.Errorf("a scoped key is on the data plane's disk: %s", where)
-			}
-			c.NoSecretInLogs(secret)
-		}
+		secrets = append(secrets, text, string(raw))
 	}
+	secrets = append(secrets, storeKeys(t, key)...)
+	id, err := os.ReadFile(filepath.Join(dp.Prefix, "node.id"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range secrets {
+		if form := tap.Heard(strings.TrimSpace(string(id)), secret); form != "" {
+			t.Errorf("a key was said on the stream, as %s", form)
+		}
+		if where := harness.FindSecret(t, cp.Prefix, secret); where != "" {
+			t.Errorf("a key is on the control plane's disk: %s", where)
+		}
+		if where := cp.Memory(secret); where != "" {
+			t.Errorf("a key is in the control plane's memory: %s", where)
+		}
+		if where := harness.FindSecret(t, dp.Prefix, secret); where != "" {
+			t.Errorf("a key is on the data plane's disk: %s", where)
+		}
+		c.NoSecretInLogs(secret)
+	}
+}
+
+// storeKeys are those that a node derives from its own private key: what all of them come of, and the one of each class.
+func storeKeys(t *testing.T, file string) (keys []string) {
+	t.Helper()
+	const label = "keepgate/localkeys/1"
+	root, err := mtls.DeriveKeyFile(file, "localstore", 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := localkeys.New(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var extracted []byte
+	root.Reveal(func(data []byte) {
+		keys = append(keys, string(data))
+		extracted, err = hkdf.Extract(sha256.New, data, []byte(label))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, class := range []localkeys.Class{localkeys.Contract, localkeys.KMS, localkeys.KVM, localkeys.Cache, localkeys.Remembered} {
+		purpose := fmt.Sprintf("%s/%v/%s", label, aead.AES256GCM, class)
+		derived, keyErr := hkdf.Expand(sha256.New, extracted, purpose, aead.KeySize)
+		id, idErr := hkdf.Expand(sha256.New, extracted, purpose+"/id", aead.KeySize)
+		want, err := ring.KeyID(aead.AES256GCM, localkeys.Section{Class: class})
+		if err = errors.Join(keyErr, idErr, err); err != nil || want != hex.EncodeToString(id[:len(want)/2]) {
+			t.Fatalf("keys are not derived as this test believes: %v", err)
+		}
+		keys = append(keys, string(derived))
+	}
+	return keys
 }
 
 // A data plane that kept its configuration in clear seals all of it once it is told to, and strict refuses what is in clear.
