@@ -365,8 +365,8 @@ func TestClearIsSealed(t *testing.T) {
 		t.Fatal("mode off shows no canary: this test can find none")
 	}
 	usage, err := localstore.Look(folderOf(t, before))
-	if values, changes := usage.Clear(); err != nil || values != 6 || changes != 3 {
-		t.Fatalf("%d values and %d changes in clear, %v", values, changes, err)
+	if values, changes := usage.Clear(); err != nil || values != 6 || changes != 3 || len(usage.ClearFiles) != 2 {
+		t.Fatalf("%d values, %d changes and the files %v in clear, %v", values, changes, usage.ClearFiles, err)
 	}
 	strict := held(t, 5)
 	strict.RefuseClear = true

@@ -31,6 +31,7 @@ type Usage struct {
 	Aside      []string // set aside: never read again
 	Unfinished []string // left by a process that ended, or under way
 	Unreadable []string // no header, or not its own
+	ClearFiles []string // of those set aside or unfinished, what is in clear
 	Keys       bool     // scoped keys are remembered
 }
 
@@ -69,6 +70,10 @@ func look(dir string) (u Usage, err error) {
 	}
 	for _, file := range files {
 		name := file.Name()
+		beside := strings.HasSuffix(name, durable.TemporarySuffix) || strings.Contains(name, asideInfix)
+		if mode, ok := modeOf(filepath.Join(dir, name)); beside && isStored(name) && ok && mode == Off {
+			u.ClearFiles = append(u.ClearFiles, name)
+		}
 		switch {
 		case name == keysName:
 			u.Keys = true

@@ -65,8 +65,8 @@ func show(out io.Writer, dir string, asJSON, check bool) error {
 	if err != nil {
 		return err
 	}
-	if values, changes := usage.Clear(); check && (values > 0 || changes > 0) {
-		return fmt.Errorf("%d values and %d changes are in clear", values, changes)
+	if values, changes := usage.Clear(); check && (values > 0 || changes > 0 || len(usage.ClearFiles) > 0) {
+		return fmt.Errorf("%d values and %d changes are in clear, and %d files that are not read", values, changes, len(usage.ClearFiles))
 	}
 	return nil
 }
@@ -101,7 +101,7 @@ func table(out io.Writer, usage localstore.Usage) error {
 	for _, list := range []struct {
 		what  string
 		names []string
-	}{{"set aside, never read again", usage.Aside}, {"unfinished", usage.Unfinished}, {"cannot be read to its end", usage.Unreadable}} {
+	}{{"set aside, never read again", usage.Aside}, {"unfinished", usage.Unfinished}, {"cannot be read to its end", usage.Unreadable}, {"of these in clear", usage.ClearFiles}} {
 		for _, name := range list.names {
 			fmt.Fprintf(out, "%s: %s\n", list.what, name)
 		}
@@ -122,7 +122,7 @@ func document(usage localstore.Usage) map[string]any {
 	}
 	values, changes := usage.Clear()
 	return map[string]any{
-		"store": stored, "clear": map[string]any{"values": values, "changes": changes}, "aside": orEmpty(usage.Aside),
+		"store": stored, "clear": map[string]any{"values": values, "changes": changes, "files": orEmpty(usage.ClearFiles)}, "aside": orEmpty(usage.Aside),
 		"unfinished": orEmpty(usage.Unfinished), "unreadable": orEmpty(usage.Unreadable), "remembered_keys": usage.Keys,
 	}
 }

@@ -45,8 +45,10 @@ func TestStatus(t *testing.T) {
 			yield(localstore.Entry{Kind: "consumers", ID: "b", Class: localkeys.KMS}) &&
 			yield(localstore.Entry{Kind: "services", ID: "c", Class: localkeys.Contract})
 	}}
+	prefixes := map[localstore.Mode]string{}
 	for _, mode := range []localstore.Mode{localstore.AES256GCM, localstore.Off} {
 		prefix := t.TempDir()
+		prefixes[mode] = prefix
 		store, _, err := localstore.Open(filepath.Join(prefix, "store"), localstore.Options{Mode: mode, Keys: keys})
 		if err != nil {
 			t.Fatal(err)
@@ -71,6 +73,14 @@ func TestStatus(t *testing.T) {
 		if out, err := run(t, "--prefix", prefix, "--json", "--check"); (err != nil) != (mode == localstore.Off) || !strings.Contains(out, `"key_id":"`) {
 			t.Errorf("%v: %v, %s", mode, err, out)
 		}
+	}
+	inClear, err := os.ReadFile(filepath.Join(prefixes[localstore.Off], "store", "snapshot-0000000000000001"))
+	left := filepath.Join(prefixes[localstore.AES256GCM], "store", "snapshot-00000000000000ee.aside-20260101T000000.000000000Z")
+	if err := errors.Join(err, os.WriteFile(left, inClear, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := run(t, "--prefix", prefixes[localstore.AES256GCM], "--check"); err == nil || !strings.Contains(out, "of these in clear: "+filepath.Base(left)) {
+		t.Errorf("set aside in clear: %v\n%s", err, out)
 	}
 	if _, err := run(t, "--prefix", t.TempDir()); err == nil || !strings.Contains(err.Error(), "there is no local store") {
 		t.Errorf("without a store: %v", err)
