@@ -110,3 +110,56 @@ func TestAnotherPluginOfVersion1AndTheIndexKey(t *testing.T) {
 	cp.Start()
 	answers(t, cp, "canary-one")
 }
+
+// A plugin that is exchanged behind its socket while the control plane runs writes not one value: readiness, status and log name it and
+// say what to do. What is in use is read on. The plugin itself, started again, writes at once.
+func TestAPluginOfVersion1IsExchangedWhileItRuns(t *testing.T) {
+	t.Parallel()
+	c := harness.New(t)
+	plugin, stranger := kmsplugin.Start(t, t.TempDir()), kmsplugin.Start(t, t.TempDir())
+	file := newProviders(t, kmsV1Entry("old", plugin))
+	cp := c.ControlPlane("cp", "--keyring-enabled=off", "--feature-gates=KMSv1=true", file.flag())
+	cp.Start()
+	cp.Admin().Do(201, http.MethodPost, "/consumers", harness.Document{"username": "bob"})
+	made(t, write(t, cp, "canary-one"))
+	plugin.Restart()
+	made(t, write(t, cp, "canary-two"))
+
+	plugin.Kill()
+	if err := os.Rename(stranger.Socket(), plugin.Socket()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if answer := write(t, cp, "canary-lost"); answer.Status != 503 {
+			t.Errorf("a write by another plugin: %d %s", answer.Status, answer.Body)
+		}
+	}
+	why := []string{"old", plugin.Endpoint(), "does not open what rests in", "keepgate-cp keyring reencrypt"}
+	cp.AwaitLog(append(why, "a KMS provider writes nothing")...)
+	harness.Eventually(t, "readiness and status naming it", func() string {
+		answer, err := harness.Get("http://" + cp.Status + "/healthz/kms-provider-0")
+		shown := fmt.Sprint(cp.Admin().Do(200, http.MethodGet, "/encryption", nil))
+		for _, text := range why[:3] {
+			if err != nil || answer.Status != 500 || !strings.Contains(answer.Body, text) || !strings.Contains(shown, text) {
+				return fmt.Sprint(answer.Status, " ", answer.Body, err, " ", shown)
+			}
+		}
+		return ""
+	})
+	answers(t, cp, "canary-one", "canary-two")
+
+	if err := os.Remove(plugin.Socket()); err != nil {
+		t.Fatal(err)
+	}
+	stranger.Kill()
+	plugin.Start()
+	harness.Eventually(t, "the plugin that is back", func() string {
+		if answer := write(t, cp, "canary-three"); answer.Status != 201 {
+			return fmt.Sprint(answer.Status, " ", answer.Body)
+		}
+		return ""
+	})
+	cp.AwaitLog("a KMS provider writes again")
+	answers(t, cp, "canary-one", "canary-two", "canary-three")
+	c.NoSecretInLogs("canary-one", "canary-two", "canary-three")
+}

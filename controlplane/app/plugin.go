@@ -29,6 +29,7 @@ type plugin struct {
 	v1     *kmsv1.Provider                 // nil: v2
 	asked  func(ctx context.Context) error // of v1: probe without what is known of its proof; nil: v2
 	cached func() (held, room int)         // keys of values; nil: v2
+	anew   chan struct{}                   // its socket was connected anew; nil: v2
 
 	keeper *kms.Keeper   // nil: v1
 	way    *way          // nil: v1
@@ -116,6 +117,13 @@ func (v *providers) openV2(ctx context.Context, p *plugin, options kmsclient.Opt
 }
 
 func (v *providers) openV1(p *plugin, options kmsclient.Options) error {
+	p.anew = make(chan struct{}, 1)
+	options.Connected = func() {
+		select {
+		case p.anew <- struct{}{}:
+		default: // it is known already
+		}
+	}
 	client, err := kmsclient.NewV1(options)
 	if err != nil {
 		return err

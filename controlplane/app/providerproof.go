@@ -12,7 +12,6 @@ import (
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/schema"
 )
 
@@ -47,12 +46,12 @@ func (v *providers) proven(ctx context.Context, opened map[string]*plugin) error
 	return errors.Join(refused...)
 }
 
-// proving proves a plugin as soon as it answers, and looks again while it is another one.
+// proving proves a plugin as soon as it answers, at once when its socket was connected anew, and looks again while it is another one.
 func (v *providers) proving(ctx context.Context, p *plugin) error {
-	told := false
+	told, anew := false, false
 	for {
 		pause := proveAgain
-		if p.v1.Proven() != nil && p.asked(ctx) == nil {
+		if p.v1.Proven() != nil && (anew || p.asked(ctx) == nil) { // who was connected to is there, whatever a probe remembers
 			switch err := p.v1.Prove(ctx); {
 			case errors.Is(err, kmsv1.ErrForeign):
 				pause = foreignAgain
@@ -63,11 +62,21 @@ func (v *providers) proving(ctx context.Context, p *plugin) error {
 			case err == nil && told:
 				v.plane.log.Info("a KMS provider writes again", "provider", p.name)
 				told = false
+			case err != nil:
+				v.plane.log.Debug("a KMS provider is not proven yet", "provider", p.name, "error", err)
 			}
 		}
-		if !lifecycle.Pause(ctx, pause) {
+		timer := time.NewTimer(pause)
+		select {
+		case <-p.anew:
+			anew = true
+		case <-timer.C:
+			anew = false
+		case <-ctx.Done():
+			timer.Stop()
 			return ctx.Err()
 		}
+		timer.Stop()
 	}
 }
 
@@ -79,7 +88,10 @@ func (p *plugin) healthV1(ctx context.Context) error {
 	if err := p.asked(ctx); err != nil {
 		return err
 	}
-	if err := p.v1.Proven(); err != nil {
+	if err := p.v1.Await(); err != nil {
+		if errors.Is(err, kmsv1.ErrForeign) {
+			return err
+		}
 		return fault.New(fault.Unavailable, "app.Probe", "kms/"+p.name, err)
 	}
 	return nil

@@ -35,6 +35,10 @@ type Options struct {
 	// Observe hears of every call: its gRPC method ("/v2.KeyManagementService/Status"), the name of the gRPC code
 	// that it ended with ("OK"), and how long it took. An answer that breaks a rule ended with OK.
 	Observe func(method, code string, took time.Duration)
+
+	// Connected hears of every connection to the socket, before a call is made on it: whoever listens there now may be
+	// somebody else than before. It must not block.
+	Connected func()
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -51,6 +55,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Observe == nil {
 		o.Observe = func(string, string, time.Duration) {}
+	}
+	if o.Connected == nil {
+		o.Connected = func() {}
 	}
 	return o, nil
 }

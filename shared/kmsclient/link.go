@@ -33,6 +33,7 @@ type link struct {
 	options Options
 	socket  string
 	refused atomic.Pointer[error] // of the last attempt to connect
+	dialled atomic.Uint64         // connections that were made
 
 	mu     sync.Mutex
 	wire   *wire // guarded by mu
@@ -84,6 +85,8 @@ func (l *link) dial(ctx context.Context, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.dialled.Add(1)
+	l.options.Connected()
 	return nowait.Wrap(conn), nil
 }
 

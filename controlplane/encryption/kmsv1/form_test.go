@@ -33,6 +33,8 @@ func (k *known) Encrypt(context.Context, secret.Bytes) ([]byte, error) {
 	return k.wrapped, k.err
 }
 
+func (*known) Link() uint64 { return 1 }
+
 func (k *known) Decrypt(_ context.Context, wrapped []byte) (secret.Bytes, error) {
 	k.calls.Add(1)
 	time.Sleep(k.takes)

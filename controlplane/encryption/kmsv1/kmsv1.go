@@ -15,7 +15,8 @@
 // as Kubernetes lays it out, but for the base64 and the associated data, which is the place (aead.Associated of prefix,
 // workspace, table, row, field and, where other forms have a key's id, nothing).
 //
-// Nothing is written until the plugin has opened what rests under the name: see proof.go.
+// Nothing is written until the plugin has opened what rests under the name, and again whenever its socket was connected anew:
+// see proof.go.
 //
 // A plugin that lets one call time out is not asked again for a moment: whoever reads many rows gets an answer for each
 // of them, and waits once.
@@ -45,6 +46,9 @@ const (
 type Plugin interface {
 	Encrypt(ctx context.Context, plaintext secret.Bytes) (wrapped []byte, err error)
 	Decrypt(ctx context.Context, wrapped []byte) (secret.Bytes, error)
+	// Link is another number with each connection to the plugin, from before the first call on it: who answers now may be
+	// another plugin than the one before.
+	Link() uint64
 }
 
 // Options tunes a provider. The zero value is right for production.
@@ -110,7 +114,11 @@ func (p *Provider) Prefix() string { return p.prefix }
 
 // Mark names the provider. The error is the one that Seal would give at once.
 func (p *Provider) Mark() (string, error) {
-	return p.mark(), p.absent("kmsv1.Mark", cmp.Or(p.outage.now(), p.Proven()))
+	err := cmp.Or(p.outage.now(), p.Proven())
+	if err == errAnew { // which Seal waits for
+		err = nil
+	}
+	return p.mark(), p.absent("kmsv1.Mark", err)
 }
 
 func (p *Provider) mark() string { return p.prefix[:len(p.prefix)-1] }
@@ -119,23 +127,13 @@ func (p *Provider) mark() string { return p.prefix[:len(p.prefix)-1] }
 // the plugin does not wrap a key, or is not known to be the one that wrapped what rests.
 func (p *Provider) Seal(place aead.Place, plaintext string) (string, error) {
 	p.watch.Arrived("to_storage")
-	if err := p.Proven(); err != nil {
-		return "", p.absent("kmsv1.Seal", err)
-	}
 	began := time.Now()
 	material := make([]byte, aead.KeySize)
 	rand.Read(material) // never fails: crypto/rand ends the process instead
 	key := secret.Take(material)
 	p.watch.Generated(time.Since(began))
 	defer key.Wipe()
-	var wrapped []byte
-	err := p.outage.call(func() (err error) {
-		wrapped, err = p.plugin.Encrypt(context.Background(), key)
-		return err
-	})
-	if err == nil && (len(wrapped) == 0 || len(wrapped) > maxWrapped) {
-		err = errors.New("the plugin gives a wrapped key that has no room in a value")
-	}
+	wrapped, err := p.wrap(key)
 	if err != nil {
 		return "", p.absent("kmsv1.Seal", err)
 	}
@@ -145,6 +143,30 @@ func (p *Provider) Seal(place aead.Place, plaintext string) (string, error) {
 	}
 	p.cache.put(keyOf(wrapped), key)
 	return format(p.prefix, wrapped, box.Seal(nil, []byte(plaintext), p.associated(place))), nil
+}
+
+// wrap has the plugin wrap a key: the one that is proven, and not another that took its place since.
+func (p *Provider) wrap(key secret.Bytes) (wrapped []byte, err error) {
+	for range linksOfACall {
+		link, err := p.await()
+		if err != nil {
+			return nil, err
+		}
+		err = p.outage.call(func() (err error) {
+			wrapped, err = p.plugin.Encrypt(context.Background(), key)
+			return err
+		})
+		switch {
+		case err != nil:
+			return nil, err
+		case !p.proof.holds(link, p.plugin):
+			continue // it may be another one's
+		case len(wrapped) == 0 || len(wrapped) > maxWrapped:
+			return nil, errors.New("the plugin gives a wrapped key that has no room in a value")
+		}
+		return wrapped, nil
+	}
+	return nil, errAnew
 }
 
 // Open returns the plaintext of what is stored at place. It fails with fault.Unavailable and the subject "key/<mark>"

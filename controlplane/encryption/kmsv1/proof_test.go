@@ -18,7 +18,10 @@ import (
 )
 
 // socket is a way to one plugin after another, as when they take each other's place behind it.
-type socket struct{ plugin atomic.Pointer[kmsclient.V1] }
+type socket struct {
+	plugin atomic.Pointer[kmsclient.V1]
+	led    atomic.Uint64
+}
 
 func (s *socket) Encrypt(ctx context.Context, plaintext secret.Bytes) ([]byte, error) {
 	return s.plugin.Load().Encrypt(ctx, plaintext)
@@ -28,6 +31,8 @@ func (s *socket) Decrypt(ctx context.Context, wrapped []byte) (secret.Bytes, err
 	return s.plugin.Load().Decrypt(ctx, wrapped)
 }
 
+func (s *socket) Link() uint64 { return s.plugin.Load().Link() + s.led.Load()<<32 }
+
 func (s *socket) leadTo(t *testing.T, p *kmsplugin.Plugin) {
 	t.Helper()
 	client, err := kmsclient.NewV1(kmsclient.Options{Name: "prov", Endpoint: p.Endpoint(), Timeout: patience})
@@ -36,6 +41,7 @@ func (s *socket) leadTo(t *testing.T, p *kmsplugin.Plugin) {
 	}
 	t.Cleanup(func() { client.Close() })
 	s.plugin.Store(client)
+	s.led.Add(1)
 }
 
 func resting(tables ...[]kmsv1.Sample) kmsv1.Options {
@@ -116,6 +122,9 @@ func TestWhatProvesAPlugin(t *testing.T) {
 		"none of what is in there": {[][]kmsv1.Sample{table(spoiled, other, moved)}, false},
 	} {
 		p := over(t, plugin, patience, resting(test.tables...))
+		if err := p.Check(t.Context()); err != nil { // the proof is of who was connected to
+			t.Fatal(err)
+		}
 		if err := p.Prove(t.Context()); errors.Is(err, kmsv1.ErrForeign) == test.proven || (err == nil) != test.proven {
 			t.Errorf("%s: Prove = %v", name, err)
 		}
