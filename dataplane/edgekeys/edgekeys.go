@@ -110,7 +110,7 @@ func (k *Keys) open(record localstore.Remembered) (*localkeys.Scoped, error) {
 	return localkeys.NewScoped(material)
 }
 
-// retire takes out of the former keys those that are in use.
+// retire takes out of the former keys those that are in use, however they were wrapped before.
 func (k *Keys) retire() {
 	used := map[string]bool{}
 	for _, chosen := range k.choice.Chosen {
@@ -123,7 +123,13 @@ func (k *Keys) retire() {
 			former = append(former, f)
 		}
 	}
-	k.former = former
+	var unopened []localstore.Remembered
+	for _, record := range k.unopened {
+		if !used[record.ID] {
+			unopened = append(unopened, record)
+		}
+	}
+	k.former, k.unopened = former, unopened
 }
 
 func (k *Keys) ring() *localkeys.Ring {
@@ -190,7 +196,7 @@ func (k *Keys) Former() int {
 func (k *Keys) Change(choice *scopedkeys.Choice) (undo func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	before, former := k.choice, k.former
+	before, former, unopened := k.choice, k.former, k.unopened
 	for _, key := range scopedkeys.Keys() {
 		if chosen, there := before.Chosen[key.Section(before.Who)]; there {
 			k.former = append(k.former[:len(k.former):len(k.former)], formerKey{recordOf(chosen), chosen.Key})
@@ -201,7 +207,7 @@ func (k *Keys) Change(choice *scopedkeys.Choice) (undo func()) {
 	return func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.choice, k.former = before, former
+		k.choice, k.former, k.unopened = before, former, unopened
 	}
 }
 

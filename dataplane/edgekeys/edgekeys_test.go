@@ -173,6 +173,32 @@ func TestAKeyInUseIsNoFormerOne(t *testing.T) {
 	}
 }
 
+// A former key that could not be opened at the start is given again while the node runs: it is none any more then, else it would
+// be in use and remembered as former for ever.
+func TestAFormerKeyThatIsGivenAgain(t *testing.T) {
+	t.Parallel()
+	own, err := localkeys.New(secret.Take(make([]byte, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := localkeys.NewScoped(newKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := edgekeys.New(own, &scopedkeys.Choice{}, edgekeys.NewOpener(dpsettings.DataPlane{}), slog.New(slog.DiscardHandler))
+	if _, _, err := keys.Ring([]localstore.Remembered{{ID: key.ID(), Wrapped: "vault:v1:AAAA"}}); err != nil || keys.Former() != 1 {
+		t.Fatalf("%d former keys, %v", keys.Former(), err)
+	}
+	undo := keys.Change(&scopedkeys.Choice{Chosen: map[localkeys.Section]scopedkeys.Chosen{{Class: localkeys.KMS}: {Key: key}}})
+	if list := keys.Records(); keys.Former() != 0 || len(list) != 1 || list[0].Wrapped != "" {
+		t.Errorf("%d former keys, %d are remembered", keys.Former(), len(list))
+	}
+	undo()
+	if list := keys.Records(); keys.Former() != 1 || len(list) != 1 || list[0].Wrapped != "vault:v1:AAAA" {
+		t.Errorf("taken back: %d former keys, %d are remembered", keys.Former(), len(list))
+	}
+}
+
 func TestFormerKeysAreWipedToo(t *testing.T) {
 	t.Parallel()
 	own, err := localkeys.New(secret.Take(make([]byte, 32)))
