@@ -13,6 +13,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
 	"github.com/keepgate/keepgate/dataplane/http2server/hpack"
+	"github.com/keepgate/keepgate/shared/parking"
 )
 
 var errReset = errors.New("the stream was reset")
@@ -48,7 +49,8 @@ type conn struct {
 	opening frame                                // that it began with
 	data    frame                                // that is being read; length is what is left of it, 0: none
 	padding int                                  // of data, what is left of it
-	greeted bool                                 // the client's settings have come
+	opened  bool                                 // the client's preface has come
+	greeted bool                                 // and its settings
 	grown   bool                                 // in has a large block
 	said    bool                                 // something was put that nobody writes yet
 	killed  bool                                 // a stream was, since the last frame
@@ -82,6 +84,8 @@ type conn struct {
 	askedAt   int64 // guarded by mu: when a silent client was asked whether it lives
 	sentRest  bool  // guarded by mu: reading is interrupted to rest
 	resting   bool  // guarded by mu: it was, and nothing has come since
+
+	parking.Place
 }
 
 // policed is the socket under a tls.Conn when somebody watched the handshake; see exchange.Request.Handshake.
@@ -108,7 +112,9 @@ func newConn(s *Server, nc net.Conn) *conn {
 			c.policy = p.HandshakePolicy()
 		}
 	}
-	c.fd = socketOf(nc)
+	if c.tls == nil || c.tls.HandshakeComplete {
+		c.fd = socketOf(nc)
+	}
 	c.out, c.said = greeting(&s.options), true // before anybody can say something else
 	return c
 }
@@ -138,9 +144,12 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// serve runs the connection to its end.
-func (c *conn) serve() {
+// serve runs the connection to its end, or until it rests: then it is somebody else's.
+func (c *conn) serve() (rests bool) {
 	err := c.read()
+	if err == errRests {
+		return true
+	}
 	c.abandon(err)
 	if why, ok := err.(code); ok {
 		c.explain(why)
@@ -154,6 +163,7 @@ func (c *conn) serve() {
 	for len(c.streams) > 0 || c.flushing || c.writing {
 		c.room.Wait()
 	}
+	return false
 }
 
 // greeting is our settings, RFC 9113 §3.4, and how much we take.
@@ -213,7 +223,10 @@ func (c *conn) explain(why code) {
 }
 
 // cutOff ends the connection without a word: those of TLS could wait for the client.
-func (c *conn) cutOff() { _ = c.under.Close() }
+func (c *conn) cutOff() {
+	_ = c.under.Close()
+	c.srv.lot.Wake(&c.Place)
+}
 
 // leave asks the client to go elsewhere. What it sent before it hears so is still served: the answer to the ping tells when.
 func (c *conn) leave() {
@@ -242,6 +255,7 @@ func (c *conn) settle() {
 	if c.bye == parting && len(c.streams) == 0 && len(c.out) == 0 && !c.writing && c.err == nil {
 		c.bye, c.err = wentAway, codeNone
 		_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+		c.srv.lot.Wake(&c.Place)
 	}
 	if len(c.streams) == 0 {
 		c.room.Broadcast()

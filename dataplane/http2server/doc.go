@@ -6,7 +6,7 @@
 // Streams are served by a crew of goroutines that are kept. Whoever has frames writes them, together with those that others have left
 // meanwhile; there is no writing goroutine, and head and small body of a response are one write.
 // All deadlines are looked after by one timer for all connections (sweep.go), since a timer for each request costs as much as serving it.
-// A connection without streams holds no buffer, and after a while waits outside of crypto/tls, on a stack of half the size.
+// A connection without streams holds no buffer, and one that is silent for long has no goroutine (rest.go).
 //
 // # What is refused
 //

@@ -1,7 +1,6 @@
 package http2server_test
 
 import (
-	"io"
 	"net"
 	"strings"
 	"testing"
@@ -270,24 +269,5 @@ func itoa(id uint32) string {
 		if id /= 10; id == 0 {
 			return string(b[i:])
 		}
-	}
-}
-
-// A connection that rests is as good as before.
-func TestRest(t *testing.T) {
-	t.Parallel()
-	r := greeted(t, start(t, newAnswers(), http2server.Options{RestAfter: time.Millisecond}))
-	for id := uint32(1); id < 8; id += 2 {
-		time.Sleep(250 * time.Millisecond) // two sweeps
-		r.open(id, true, request("GET", "/host", "cookie", "a=1", "cookie", "b=2")...)
-		if got := r.next(); got != "head "+itoa(id)+" 200" {
-			t.Fatal(got)
-		}
-		if got := r.next(); got != "end "+itoa(id) || r.body.String() != "a.test a=1; b=2" {
-			t.Fatal(got, r.body.String())
-		}
-	}
-	if _, err := io.WriteString(r.nc, "x"); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -8,23 +8,17 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
-	"github.com/keepgate/keepgate/shared/nowait"
 )
 
-// read reads until the connection ends, and returns why; a code when the client should hear it.
+// read reads until the connection ends, and returns why; a code when the client should hear it. What it returns with errRests
+// goes on with the next read.
 func (c *conn) read() error {
-	for c.in.Len() < len(preface) {
-		if n := c.in.Len(); string(c.in.Buffered()) != preface[:n] {
-			return codeProtocol
-		}
-		if err := c.more(true); err != nil {
+	if !c.opened {
+		if err := c.greet(); err != nil {
 			return err
 		}
+		c.opened = true
 	}
-	if string(c.in.Buffered()[:len(preface)]) != preface {
-		return codeProtocol
-	}
-	c.in.Discard(len(preface))
 	for {
 		if err := c.frame(); err != nil {
 			return err
@@ -37,6 +31,23 @@ func (c *conn) read() error {
 			}
 		}
 	}
+}
+
+// greet reads the client's preface.
+func (c *conn) greet() error {
+	for c.in.Len() < len(preface) {
+		if n := c.in.Len(); string(c.in.Buffered()) != preface[:n] {
+			return codeProtocol
+		}
+		if err := c.more(true); err != nil {
+			return err
+		}
+	}
+	if string(c.in.Buffered()[:len(preface)]) != preface {
+		return codeProtocol
+	}
+	c.in.Discard(len(preface))
+	return nil
 }
 
 // frame reads one frame, or what is at hand of one with data.
@@ -136,8 +147,7 @@ func (c *conn) ended(err error) error {
 }
 
 // woken looks why reading was interrupted: the connection ends, or it was silent for so long that it should wait where that costs
-// less. A goroutine that waits within crypto/tls keeps twice the stack of one that waits for the socket itself. What TLS then holds
-// is no whole record: there is nothing to do before the socket has more.
+// less.
 func (c *conn) woken() error {
 	_ = c.nc.SetReadDeadline(time.Time{})
 	c.mu.Lock()
@@ -147,21 +157,11 @@ func (c *conn) woken() error {
 		c.spare, c.streams = nil, nil
 	}
 	c.mu.Unlock()
-	if err != nil || !rest || c.in.Len() > 0 || c.block != nil {
+	if err != nil || !rest || c.in.Len() > 0 || c.block != nil || !c.rest() {
 		c.stay()
 		return err
 	}
-	c.in.Release()
-	c.fields.Rest()
-	c.list.rest()
-	c.srv.move(c, &c.srv.rest)
-	err = c.fd.Read(nowait.Readable)
-	c.srv.move(c, &c.srv.awake)
-	c.stay()
-	if err != nil && !isTimeout(err) {
-		return c.ended(err)
-	}
-	return nil
+	return errRests
 }
 
 // stay lets the connection be sent to rest again, when it was silent for as long once more.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/http1/wire"
+	"github.com/keepgate/keepgate/shared/parking"
 )
 
 // Server serves connections that speak HTTP/2 from their first byte. It owns no sockets.
@@ -22,6 +23,7 @@ type Server struct {
 	date      dateField
 	crew      crew
 	draining  atomic.Bool
+	lot       parking.Lot
 
 	mu    sync.Mutex
 	awake ring        // guarded by mu: connections that are looked at often
@@ -47,6 +49,7 @@ func New(handler exchange.Handler, options Options) *Server {
 // returns nil when l was closed, else the error of Accept.
 func (s *Server) Serve(l net.Listener) error {
 	var wg sync.WaitGroup
+	defer s.await()
 	defer wg.Wait()
 	for {
 		nc, err := l.Accept()
@@ -60,7 +63,8 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-// ServeConn serves nc until it ends and closes it. All its requests are over when it returns.
+// ServeConn serves nc and closes it in the end. It returns then, with all its requests over, or once nc has been silent for long:
+// somebody else goes on with it when it says something.
 func (s *Server) ServeConn(nc net.Conn) {
 	c := newConn(s, nc)
 	s.mu.Lock()
@@ -68,19 +72,38 @@ func (s *Server) ServeConn(nc net.Conn) {
 	s.awake.add(c)
 	s.arm()
 	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		c.unlink()
-		if s.count--; s.count == 0 {
-			s.quiet.Broadcast()
-		}
-	}()
 	if s.draining.Load() {
 		_ = nc.Close()
+		s.left(c)
 		return
 	}
-	c.serve()
+	s.serve(c)
+}
+
+// serve serves c until it ends or rests.
+func (s *Server) serve(c *conn) {
+	if rests := c.serve(); !rests {
+		s.left(c)
+	}
+}
+
+// left forgets a connection that has ended.
+func (s *Server) left(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.unlink()
+	if s.count--; s.count == 0 {
+		s.quiet.Broadcast()
+	}
+}
+
+// await returns when there are no connections.
+func (s *Server) await() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.count > 0 {
+		s.quiet.Wait()
+	}
 }
 
 // Connections counts open connections, and those of them that serve a request.
@@ -109,10 +132,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	})
 	defer stop()
+	s.await()
 	s.mu.Lock()
-	for s.count > 0 {
-		s.quiet.Wait()
-	}
 	if s.timer != nil {
 		s.timer.Stop()
 	}

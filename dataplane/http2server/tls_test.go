@@ -42,7 +42,7 @@ func TestTLS(t *testing.T) {
 		if string(body) != "https gate.test h2" || err != nil {
 			t.Errorf("%q, %v", body, err)
 		}
-		time.Sleep(250 * time.Millisecond) // two sweeps
+		rests(t, server)
 	}
 	if open, active := server.Connections(); open != 1 || active != 0 {
 		t.Errorf("%d connections, %d active", open, active)
