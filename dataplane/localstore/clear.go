@@ -2,7 +2,6 @@ package localstore
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -66,12 +65,16 @@ func (s *Store) lookForClear() error {
 	return nil
 }
 
-// discard removes a file that is not needed. What it may hold in clear is overwritten first in a store that is sealed.
+// discard removes a file that is not needed. What it may hold in clear is overwritten first in a store that is sealed, and so
+// are the wrapped keys of a sealed file: who erases the store later cannot find it any more.
 func (s *Store) discard(name string) {
 	if s.options.Mode != Off && isStored(name) {
 		if mode, ok := modeOf(s.path(name)); !ok || mode == Off {
 			s.destroy(name)
 			return
+		}
+		if err := overwrite(s.options.FS, s.path(name), keysEnd); err != nil {
+			s.options.Log.Warn("the keys of a file that is not needed could not be overwritten before it is removed", "file", name, "error", err)
 		}
 	}
 	s.options.FS.Remove(s.path(name)) // costs space only, and the next Open tries again
@@ -91,7 +94,7 @@ func (s *Store) destroy(name string) {
 			s.options.Log.Warn("a file that is to be destroyed may be taken for a damaged one after a loss of power now", "file", name, "error", err)
 		}
 	}
-	if err := overwriteAll(s.options.FS, s.path(name)); err != nil {
+	if err := overwrite(s.options.FS, s.path(name), wholeFile); err != nil {
 		s.options.Log.Warn("a file could not be overwritten before it is removed", "file", name, "error", err)
 	}
 	if err := s.options.FS.Remove(s.path(name)); err != nil {
@@ -121,21 +124,4 @@ func (s *Store) clearAside() {
 		s.report.Aside = slices.DeleteFunc(s.report.Aside, func(aside string) bool { return aside == name })
 		s.options.Log.Warn("a file that was set aside may hold the configuration in clear: it is destroyed, since the store is sealed now", "file", name)
 	}
-}
-
-// overwriteAll writes zeros over a whole file, and sees them down.
-func overwriteAll(on durable.FS, path string) (err error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	file, err := on.Overwrite(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	if _, err := io.CopyN(file, zeros{}, info.Size()); err != nil {
-		return err
-	}
-	return file.Sync()
 }

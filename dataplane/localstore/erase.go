@@ -64,7 +64,7 @@ func erase(dir string, on durable.FS) error {
 		}
 		path := filepath.Join(dir, file.Name())
 		if file.Type().IsRegular() {
-			failures = append(failures, overwrite(path))
+			failures = append(failures, overwrite(on, path, keysEnd))
 		}
 		failures = append(failures, on.Remove(path))
 	}
@@ -75,31 +75,45 @@ func erase(dir string, on durable.FS) error {
 	return nil
 }
 
-// overwrite writes zeros over all that opens a file, and sees them down.
-func overwrite(path string) (err error) {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
+// overwrite writes zeros over the beginning of a file, and sees them down.
+func overwrite(on durable.FS, path string, end func(path string) (int64, error)) (err error) {
+	size, err := end(path)
+	if err != nil {
+		return err
+	}
+	file, err := on.Overwrite(path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	size := info.Size()
-	if strings.HasPrefix(filepath.Base(path), snapshotPrefix) {
-		body, _, header, headerErr := readHeader(file, snapshotMagic)
-		if headerErr == nil && len(body) > 0 && body[0] != 0 { // sealed: the header holds every key
-			size = int64(header)
-		}
-	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
 	if _, err := io.CopyN(file, zeros{}, size); err != nil {
 		return err
 	}
 	return file.Sync()
+}
+
+func wholeFile(path string) (int64, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// keysEnd is where everything that opens a file has ended. The header of a sealed snapshot holds every key; of other files it
+// is the end.
+func keysEnd(path string) (int64, error) {
+	if strings.HasPrefix(filepath.Base(path), snapshotPrefix) {
+		file, err := os.Open(path)
+		if err != nil {
+			return 0, err
+		}
+		defer file.Close() // only read from
+		if body, _, size, err := readHeader(file, snapshotMagic); err == nil && len(body) > 0 && body[0] != Off.code() {
+			return int64(size), nil
+		}
+	}
+	return wholeFile(path)
 }
 
 type zeros struct{}

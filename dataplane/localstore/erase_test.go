@@ -2,6 +2,7 @@ package localstore_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -166,5 +167,40 @@ func TestRekey(t *testing.T) {
 	all[newest] = all[newest][:10]
 	if report, version := opens(folderOf(t, all), 2); report.Status != localstore.Recovered || version != 3 {
 		t.Errorf("the standby under the new key: version %d, %+v", version, report)
+	}
+}
+
+// Of generations that were pruned nothing opens any more, for someone who finds their bytes on the disk and has the keys.
+func TestPrunedFilesCannotBeOpened(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []localstore.Mode{localstore.AES256GCM, localstore.ChaCha20Poly1305} {
+		dir, linked := t.TempDir(), t.TempDir()
+		s, _ := open(t, dir, optionsFor(t, mode))
+		if err := errors.Join(s.Replace(base.state(1)), s.Append(one)); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"snapshot-0000000000000001", "journal-0000000000000001"} {
+			if err := os.Link(filepath.Join(dir, name), filepath.Join(linked, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, state := open(t, folderOf(t, files(t, linked)), optionsFor(t, mode)); state.Version != 2 {
+			t.Fatalf("%v: the bytes hold version %d before", mode, state.Version)
+		}
+		if err := errors.Join(s.Replace(base.state(3)), s.Replace(base.state(4))); err != nil {
+			t.Fatal(err)
+		}
+		if !dirExists(filepath.Join(dir, "snapshot-0000000000000003")) || dirExists(filepath.Join(dir, "snapshot-0000000000000001")) {
+			t.Fatalf("%v: the first generation is not pruned", mode)
+		}
+		for _, name := range []string{"snapshot-0000000000000001", "journal-0000000000000001"} {
+			data, err := os.ReadFile(filepath.Join(linked, name))
+			if err != nil || len(data) < 100 || bytes.Trim(data[:100], "\x00") != nil {
+				t.Errorf("%v: %s begins with %d bytes that are no zeros, %v", mode, name, len(bytes.Trim(data[:100], "\x00")), err)
+			}
+		}
+		if again, state := open(t, linked, optionsFor(t, mode)); state.Version != 0 {
+			t.Errorf("%v: version %d opens, %+v", mode, state.Version, again.Report())
+		}
 	}
 }
