@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 type classed struct {
 	upstream *harness.Upstream
 	secrets  map[string]string // by class
+	asked    int               // how often for a response that was not kept yet
 }
 
 // newClassed writes the configuration. The environment is the data plane's.
@@ -66,12 +68,22 @@ func (c *classed) serves(t *testing.T, dp *harness.DataPlane) {
 	}
 	dp.Await(401, "/kms")
 	dp.Await(200, "/kms", "Authorization", "Basic YW5uOmEtcGFzc3dvcmQ=")
+	c.asked++
 	harness.Eventually(t, "a response out of the cache", func() string {
-		got := dp.MustGet("/cache?q=" + c.secrets["cache"])
+		got := dp.MustGet(fmt.Sprintf("/cache?q=%s&n=%d", c.secrets["cache"], c.asked))
 		if got.Status != 200 || got.Header.Get("X-Cache-Status") != "Hit" || !strings.Contains(got.Body, c.secrets["cache"]) {
 			return got.Header.Get("X-Cache-Status")
 		}
 		return ""
+	})
+	harness.Eventually(t, "a response on the disk", func() string {
+		segments, err := filepath.Glob(filepath.Join(dp.Cache(), "segment-*"))
+		for _, path := range segments {
+			if info, err := os.Stat(path); err == nil && info.Size() > 512 { // a header takes less
+				return ""
+			}
+		}
+		return fmt.Sprint("files: ", len(segments), " ", err)
 	})
 }
 

@@ -147,6 +147,9 @@ func TestPlaintextIsSealedLater(t *testing.T) {
 	if found := configured.somewhere(t, dp); len(found) != 4 {
 		t.Fatalf("in clear lie %v: the search finds too little", found)
 	}
+	if where := harness.FindSecret(t, dp.Cache(), configured.secrets["cache"]); where != "" { // which is sealed always
+		t.Errorf("what is cache lies in clear: %s", where)
+	}
 	dp.Stop()
 	dp.SetFlag("--declarative-config-encryption-mode", "on")
 	dp.SetFlag("--declarative-config-encryption-strict", "on")

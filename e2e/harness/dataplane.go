@@ -17,6 +17,9 @@ type DataPlane struct {
 // Store is the folder of its local store.
 func (d *DataPlane) Store() string { return filepath.Join(d.Prefix, "store") }
 
+// Cache is the folder of what proxy-cache keeps on the disk.
+func (d *DataPlane) Cache() string { return filepath.Join(d.Prefix, "cache") }
+
 // AccessLog is the file of its access log.
 func (d *DataPlane) AccessLog() string { return filepath.Join(d.Prefix, "logs", "access.log") }
 
