@@ -105,6 +105,7 @@ func (f *front) Run(ctx context.Context) error {
 	parts := []lifecycle.Part{
 		{Name: "listeners", Run: f.sockets.Run},
 		{Name: "reload", Run: f.reload},
+		{Name: "memory", Run: giveBack},
 		{Name: "end of streams", Run: f.sever},
 		{Name: "status", Run: func(ctx context.Context) error {
 			<-ctx.Done()
