@@ -57,6 +57,7 @@ type conn struct {
 
 	onReadable func(fd uintptr) bool // c.tryRead, made once
 	tryErr     error                 // how reading ended; io.EOF for the end
+	within     uintptr               // the socket, while tryRead holds it
 	inside     atomic.Bool           // requests are served within the wait, see tryRead
 	severed    atomic.Bool           // the server gives the connection up
 	one        [1]byte
@@ -175,7 +176,7 @@ func (c *conn) listen() error {
 	if c.raw != nil {
 		err := c.raw.Read(c.onReadable)
 		c.inside.Store(false)
-		c.at = 0
+		c.within, c.at = 0, 0
 		if err == nil {
 			err = c.tryErr
 		}
@@ -252,6 +253,12 @@ func (c *conn) sever() {
 
 // write writes all of p.
 func (c *conn) write(p []byte, now int64) error {
+	if c.within != 0 {
+		n, err := c.writeWithin(p)
+		if p = p[n:]; len(p) == 0 || err != nil {
+			return err
+		}
+	}
 	wait := int64(c.srv.options.WriteTimeout)
 	if by := now + wait; c.writeBy < by {
 		c.writeBy = by + slack(wait)

@@ -3,6 +3,7 @@ package http1
 import (
 	"errors"
 	"io"
+	"os"
 	"syscall"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
@@ -21,6 +22,7 @@ var errOver = errors.New("the connection is over")
 //
 // Nobody else may read the socket meanwhile, nor close it from this goroutine: both wait for the wait to end.
 func (c *conn) tryRead(fd uintptr) bool {
+	c.within = fd
 	for {
 		room := c.in.Free()
 		n, err := nowait.Read(fd, room)
@@ -76,4 +78,17 @@ func (c *conn) serveWithin() bool {
 		return false
 	}
 	return true
+}
+
+// writeWithin writes as much of p as the socket takes at once. It is tryRead's, which keeps the socket from being closed: there is no
+// need to take it from the runtime a second time, and no deadline before something has to be waited for.
+func (c *conn) writeWithin(p []byte) (int, error) {
+	if c.severed.Load() {
+		return 0, os.ErrDeadlineExceeded
+	}
+	n, err := nowait.Write(c.within, p)
+	if err == syscall.EAGAIN {
+		err = nil
+	}
+	return n, os.NewSyscallError("write", err)
 }

@@ -1,10 +1,13 @@
 package http1_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net"
+	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -137,5 +140,49 @@ func TestGivenUpWithin(t *testing.T) {
 	<-h.broken
 	if err := <-served; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// plenty answers with more than any socket takes at once.
+type plenty struct{ ended chan error }
+
+const plentiful = 16 << 20
+
+func (p plenty) Serve(ex *exchange.Exchange) {
+	ex.Answer(200, "text/plain", bytes.Repeat([]byte("0123456789abcdef"), plentiful/16))
+}
+
+func (p plenty) Finish(ex *exchange.Exchange) { p.ended <- ex.Sent.Err }
+
+// What the socket does not take at once of an answer that is written within the wait comes later, and whole; a client that takes
+// nothing is given up.
+func TestLargeAnswerWithin(t *testing.T) {
+	t.Parallel()
+	ask := func(patience time.Duration) (plenty, net.Conn) {
+		p := plenty{make(chan error, 1)}
+		nc, err := net.Dial("tcp", http1test.Start(t, http1.New(p, http1.Options{WriteTimeout: patience})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = nc.Close() })
+		_ = nc.SetDeadline(time.Now().Add(60 * time.Second))
+		if _, err := nc.Write([]byte(get)); err != nil {
+			t.Fatal(err)
+		}
+		return p, nc
+	}
+
+	p, nc := ask(time.Minute)
+	_, body := http1test.Over(t, nc).Response("GET")
+	if err := <-p.ended; err != nil || len(body) != plentiful || strings.Trim(body, "0123456789abcdef") != "" {
+		t.Errorf("%d bytes, %v", len(body), err)
+	}
+
+	p, nc = ask(50 * time.Millisecond)
+	if err := <-p.ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a client that takes nothing: %v", err)
+	}
+	if rest, _ := io.ReadAll(nc); len(rest) == 0 || len(rest) >= plentiful {
+		t.Errorf("%d bytes came", len(rest))
 	}
 }
