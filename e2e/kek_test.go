@@ -15,6 +15,7 @@ import (
 	wrapv1 "github.com/keepgate/keepgate/proto/keepgate/wrap/v1"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // plugin is a KMS plugin as a control plane node sees it.
@@ -24,7 +25,7 @@ func plugin(t *testing.T, c *harness.Cluster, cp *harness.ControlPlane, name str
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := grpc.NewClient(cp.Cluster, grpc.WithTransportCredentials(grpccreds.Client(source, "", mtls.ControlPlane)))
+	conn, err := grpc.NewClient(cp.Cluster, grpc.WithTransportCredentials(grpccreds.Client(source, "", identity.ControlPlane)))
 	if err != nil {
 		t.Fatal(err)
 	}

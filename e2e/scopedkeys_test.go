@@ -15,7 +15,7 @@ import (
 	"github.com/keepgate/keepgate/e2e/harness"
 	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/localkeys"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 // What a data plane keeps is sealed by the operator's keys, each class by its own; they are changed under way and by
@@ -101,7 +101,7 @@ func TestScopedKeys(t *testing.T) {
 func storeKeys(t *testing.T, file string) (keys []string) {
 	t.Helper()
 	const label = "keepgate/localkeys/1"
-	root, err := mtls.DeriveKeyFile(file, "localstore", 32)
+	root, err := privatekey.DeriveFile(file, "localstore", 32)
 	if err != nil {
 		t.Fatal(err)
 	}

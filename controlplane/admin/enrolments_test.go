@@ -17,7 +17,7 @@ import (
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // noAuthority certifies nobody; making a token asks no more of one than whether it could.
@@ -25,7 +25,7 @@ type noAuthority struct{ err error }
 
 func (a noAuthority) Ready() error { return a.err }
 
-func (noAuthority) Certify(mtls.Identity, crypto.PublicKey, time.Duration) ([][]byte, *x509.Certificate, error) {
+func (noAuthority) Certify(identity.Identity, crypto.PublicKey, time.Duration) ([][]byte, *x509.Certificate, error) {
 	return nil, nil, errors.New("nobody joins here")
 }
 

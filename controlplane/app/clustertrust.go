@@ -12,6 +12,8 @@ import (
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 	"github.com/keepgate/keepgate/shared/revocation"
 	"github.com/keepgate/keepgate/shared/settings"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
@@ -31,7 +33,7 @@ func clusterFiles(c settings.Cluster) (files mtls.Files, ok bool) {
 
 // clusterOptions says how data planes are believed.
 func clusterOptions(c cpsettings.Cluster, log *slog.Logger) mtls.Options {
-	o := mtls.Options{Mode: mtls.Mode(c.MTLS), Role: mtls.ControlPlane, CommonNames: c.CommonNames, Optional: c.OCSP == "optional", Log: log}
+	o := mtls.Options{Mode: trust.Mode(c.MTLS), Role: identity.ControlPlane, CommonNames: c.CommonNames, Optional: c.OCSP == "optional", Log: log}
 	if c.OCSP == "on" || c.OCSP == "optional" {
 		o.Responders = revocation.NewResponders(revocation.Settings{Timeout: responderTimeout, Refresh: responderRefresh}, revocation.Options{Log: log})
 	}
@@ -48,7 +50,7 @@ func clusterSource(c cpsettings.Cluster, log *slog.Logger) (*mtls.Source, error)
 	if err != nil {
 		return nil, err
 	}
-	if role := source.Identity().Role; role != mtls.ControlPlane {
+	if role := source.Identity().Role; role != identity.ControlPlane {
 		return nil, fault.Newf(fault.Invalid, "app.Run", "cluster_cert", "it is a certificate of role %s; issue one of role control-plane", role)
 	}
 	return source, nil
@@ -58,10 +60,10 @@ func clusterSource(c cpsettings.Cluster, log *slog.Logger) (*mtls.Source, error)
 // the control plane. A shared one does not, nor one that only has a common name. One that cannot be read is told of
 // where it is opened.
 func namesNode(c settings.Cluster) bool {
-	switch mtls.Mode(c.MTLS) {
-	case mtls.Shared:
+	switch trust.Mode(c.MTLS) {
+	case trust.Shared:
 		return false
-	case mtls.CheckCN:
+	case trust.CheckCN:
 		data, err := os.ReadFile(c.Cert)
 		if err != nil {
 			return true
@@ -74,7 +76,7 @@ func namesNode(c settings.Cluster) bool {
 		if err != nil {
 			return true
 		}
-		_, err = mtls.IdentityOf(cert)
+		_, err = identity.Of(cert)
 		return err == nil
 	}
 	return true
@@ -82,7 +84,7 @@ func namesNode(c settings.Cluster) bool {
 
 // notShared refuses a peer certificate whose key every data plane has.
 func notShared(c cpsettings.Cluster, peer *mtls.Source) error {
-	if mtls.Mode(c.MTLS) != mtls.Shared || c.Cert == "" {
+	if trust.Mode(c.MTLS) != trust.Shared || c.Cert == "" {
 		return nil
 	}
 	shared, err := clusterSource(c, slog.New(slog.DiscardHandler))
@@ -99,7 +101,7 @@ func notShared(c cpsettings.Cluster, peer *mtls.Source) error {
 // soleByTrust: with a certificate that every data plane has, nobody else may be a node of this control plane, where
 // nodes give each other keys.
 func soleByTrust(s cpsettings.ControlPlane) bool {
-	return mtls.Mode(s.Cluster.MTLS) == mtls.Shared && strategyOf(s) == "cluster"
+	return trust.Mode(s.Cluster.MTLS) == trust.Shared && strategyOf(s) == "cluster"
 }
 
 func whySole(s cpsettings.ControlPlane) string {
@@ -114,7 +116,7 @@ const environmentOfAll = "default"
 
 // oneEnvironment is why there may be no environment but the default one; "" when there may.
 func oneEnvironment(c cpsettings.Cluster) string {
-	if mtls.Mode(c.MTLS) != mtls.Shared {
+	if trust.Mode(c.MTLS) != trust.Shared {
 		return ""
 	}
 	return "with cluster_mtls = shared all data planes have the same certificate, which cannot tell environments apart; set cluster_mtls = pki for several"

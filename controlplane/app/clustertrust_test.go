@@ -8,14 +8,16 @@ import (
 
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
 
 var silent = slog.New(slog.DiscardHandler)
 
 // clusterOf are settings of these files and mode.
-func clusterOf(files mtls.Files, mode mtls.Mode, change ...func(*cpsettings.Cluster)) cpsettings.Cluster {
+func clusterOf(files mtls.Files, mode trust.Mode, change ...func(*cpsettings.Cluster)) cpsettings.Cluster {
 	var c cpsettings.Cluster
 	c.Cert, c.Key, c.CACert, c.CRL, c.MTLS, c.OCSP = files.Cert, files.Key, files.CA, files.CRL, string(mode), "off"
 	for _, change := range change {
@@ -31,10 +33,10 @@ func newTrees(t *testing.T) trees {
 	t.Helper()
 	ca := mtlstest.NewCA(t, "ca")
 	of := func(leaf mtlstest.Leaf) mtls.Files { return ca.Files(t, ca.Issue(t, leaf)) }
-	identity := mtls.Identity{Role: mtls.ControlPlane, Name: "cp"}
+	who := identity.Identity{Role: identity.ControlPlane, Name: "cp"}
 	shared, _ := mtlstest.SharedFiles(t)
 	return trees{
-		node: of(mtlstest.Leaf{Identity: identity, CN: "cp.example"}), label: of(mtlstest.Leaf{Identity: identity}),
+		node: of(mtlstest.Leaf{Identity: who, CN: "cp.example"}), label: of(mtlstest.Leaf{Identity: who}),
 		host: of(mtlstest.Leaf{URIs: []string{}, CN: "cp.example", Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}),
 		data: of(mtlstest.Leaf{CN: "edge.example"}), shared: shared,
 	}
@@ -57,32 +59,32 @@ func TestClusterSettingsTogether(t *testing.T) {
 		cpsettings.Cluster
 		want string // "" starts
 	}{
-		"nothing":                       {clusterOf(mtls.Files{}, mtls.PKI), ""},
-		"pki":                           {clusterOf(f.node, mtls.PKI), ""},
-		"pki without lists":             {clusterOf(f.node, mtls.PKI, listless), ""},
-		"pki, ocsp on":                  {clusterOf(f.node, mtls.PKI, ocsp("on")), ""},
-		"pki, ocsp optional":            {clusterOf(f.node, mtls.PKI, ocsp("optional")), ""},
-		"pki, names":                    {clusterOf(f.node, mtls.PKI, names), "cluster_mtls = pki " + looks},
-		"pki without a CA":              {clusterOf(f.node, mtls.PKI, caless), "cluster_mtls = pki needs the certificates of the CAs that are believed (cluster_ca_cert)"},
-		"pki without a key":             {clusterOf(f.node, mtls.PKI, keyless), "cluster certificate and key must be provided to use Hybrid mode"},
-		"pki of a data plane":           {clusterOf(f.data, mtls.PKI), "it is a certificate of role data-plane; issue one of role control-plane"},
-		"pki without an identity":       {clusterOf(f.host, mtls.PKI), "no keepgate:// URI SAN"},
-		"pki by a shared pair":          {clusterOf(f.shared, mtls.PKI, ca), "no keepgate:// URI SAN"},
-		"check":                         {clusterOf(f.node, mtls.CheckCN), ""},
-		"check, ocsp on":                {clusterOf(f.node, mtls.CheckCN, ocsp("on")), ""},
-		"check, names":                  {clusterOf(f.label, mtls.CheckCN, names), ""},
-		"check, neither names nor dots": {clusterOf(f.label, mtls.CheckCN), "has no parent domain that those of data planes could share"},
-		"check without an identity":     {clusterOf(f.host, mtls.CheckCN), ""},
-		"check of a data plane":         {clusterOf(f.data, mtls.CheckCN), "it is a certificate of role data-plane"},
-		"check without a CA":            {clusterOf(f.node, mtls.CheckCN, caless), "cluster_mtls = pki_check_cn needs"},
-		"shared":                        {clusterOf(f.shared, mtls.Shared), ""},
-		"shared, a CA":                  {clusterOf(f.shared, mtls.Shared, ca), ""}, // which Kong does not look at
-		"shared, a list":                {clusterOf(f.shared, mtls.Shared, crl), revokes},
-		"shared, ocsp on":               {clusterOf(f.shared, mtls.Shared, ocsp("on")), revokes},
-		"shared, ocsp optional":         {clusterOf(f.shared, mtls.Shared, ocsp("optional")), revokes},
-		"shared, names":                 {clusterOf(f.shared, mtls.Shared, names), "cluster_mtls = shared " + looks},
-		"shared without a key":          {clusterOf(f.shared, mtls.Shared, keyless), "cluster certificate and key must be provided to use Hybrid mode"},
-		"shared by a node's own":        {clusterOf(f.node, mtls.Shared, listless), "shared needs one of the name kong_clustering"},
+		"nothing":                       {clusterOf(mtls.Files{}, trust.PKI), ""},
+		"pki":                           {clusterOf(f.node, trust.PKI), ""},
+		"pki without lists":             {clusterOf(f.node, trust.PKI, listless), ""},
+		"pki, ocsp on":                  {clusterOf(f.node, trust.PKI, ocsp("on")), ""},
+		"pki, ocsp optional":            {clusterOf(f.node, trust.PKI, ocsp("optional")), ""},
+		"pki, names":                    {clusterOf(f.node, trust.PKI, names), "cluster_mtls = pki " + looks},
+		"pki without a CA":              {clusterOf(f.node, trust.PKI, caless), "cluster_mtls = pki needs the certificates of the CAs that are believed (cluster_ca_cert)"},
+		"pki without a key":             {clusterOf(f.node, trust.PKI, keyless), "cluster certificate and key must be provided to use Hybrid mode"},
+		"pki of a data plane":           {clusterOf(f.data, trust.PKI), "it is a certificate of role data-plane; issue one of role control-plane"},
+		"pki without an identity":       {clusterOf(f.host, trust.PKI), "no keepgate:// URI SAN"},
+		"pki by a shared pair":          {clusterOf(f.shared, trust.PKI, ca), "no keepgate:// URI SAN"},
+		"check":                         {clusterOf(f.node, trust.CheckCN), ""},
+		"check, ocsp on":                {clusterOf(f.node, trust.CheckCN, ocsp("on")), ""},
+		"check, names":                  {clusterOf(f.label, trust.CheckCN, names), ""},
+		"check, neither names nor dots": {clusterOf(f.label, trust.CheckCN), "has no parent domain that those of data planes could share"},
+		"check without an identity":     {clusterOf(f.host, trust.CheckCN), ""},
+		"check of a data plane":         {clusterOf(f.data, trust.CheckCN), "it is a certificate of role data-plane"},
+		"check without a CA":            {clusterOf(f.node, trust.CheckCN, caless), "cluster_mtls = pki_check_cn needs"},
+		"shared":                        {clusterOf(f.shared, trust.Shared), ""},
+		"shared, a CA":                  {clusterOf(f.shared, trust.Shared, ca), ""}, // which Kong does not look at
+		"shared, a list":                {clusterOf(f.shared, trust.Shared, crl), revokes},
+		"shared, ocsp on":               {clusterOf(f.shared, trust.Shared, ocsp("on")), revokes},
+		"shared, ocsp optional":         {clusterOf(f.shared, trust.Shared, ocsp("optional")), revokes},
+		"shared, names":                 {clusterOf(f.shared, trust.Shared, names), "cluster_mtls = shared " + looks},
+		"shared without a key":          {clusterOf(f.shared, trust.Shared, keyless), "cluster certificate and key must be provided to use Hybrid mode"},
+		"shared by a node's own":        {clusterOf(f.node, trust.Shared, listless), "shared needs one of the name kong_clustering"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -91,7 +93,7 @@ func TestClusterSettingsTogether(t *testing.T) {
 			if (err == nil) != (test.want == "") || err != nil && (fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("clusterSource = %v, want %q", err, test.want)
 			}
-			if err == nil && test.Cert != "" && source.Identity().Role != mtls.ControlPlane {
+			if err == nil && test.Cert != "" && source.Identity().Role != identity.ControlPlane {
 				t.Errorf("it is %s", source.Identity())
 			}
 		})
@@ -107,7 +109,7 @@ func TestPeersUnderEveryMode(t *testing.T) {
 	}
 	// A pair that names an identity too, so that it would do as a peer's.
 	ca := mtlstest.NewCA(t, "ca")
-	both := ca.Files(t, ca.Issue(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: "cp"}, CN: mtls.SharedName}))
+	both := ca.Files(t, ca.Issue(t, mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Name: "cp"}, CN: trust.SharedName}))
 	unlisted := func(c *cpsettings.Cluster) { c.CRL = "" }
 	tests := map[string]struct {
 		cluster cpsettings.Cluster
@@ -115,14 +117,14 @@ func TestPeersUnderEveryMode(t *testing.T) {
 		own     bool   // the node makes a certificate for itself
 		want    string // "" opens
 	}{
-		"pki, by the cluster's":                {cluster: clusterOf(f.node, mtls.PKI)},
-		"pki, another":                         {cluster: clusterOf(f.node, mtls.PKI), peers: peer(f.label)},
-		"check, by the cluster's":              {cluster: clusterOf(f.node, mtls.CheckCN)},
-		"check, a cluster's without identity":  {cluster: clusterOf(f.host, mtls.CheckCN), own: true},
-		"check, without identity, and another": {cluster: clusterOf(f.host, mtls.CheckCN), peers: peer(f.label)},
-		"shared":                               {cluster: clusterOf(f.shared, mtls.Shared), own: true},
-		"shared, and another":                  {cluster: clusterOf(f.shared, mtls.Shared), peers: peer(f.label)},
-		"shared, the same":                     {cluster: clusterOf(both, mtls.Shared, unlisted), peers: peer(both), want: "its key is that of cluster_cert, which with cluster_mtls = shared every data plane has"},
+		"pki, by the cluster's":                {cluster: clusterOf(f.node, trust.PKI)},
+		"pki, another":                         {cluster: clusterOf(f.node, trust.PKI), peers: peer(f.label)},
+		"check, by the cluster's":              {cluster: clusterOf(f.node, trust.CheckCN)},
+		"check, a cluster's without identity":  {cluster: clusterOf(f.host, trust.CheckCN), own: true},
+		"check, without identity, and another": {cluster: clusterOf(f.host, trust.CheckCN), peers: peer(f.label)},
+		"shared":                               {cluster: clusterOf(f.shared, trust.Shared), own: true},
+		"shared, and another":                  {cluster: clusterOf(f.shared, trust.Shared), peers: peer(f.label)},
+		"shared, the same":                     {cluster: clusterOf(both, trust.Shared, unlisted), peers: peer(both), want: "its key is that of cluster_cert, which with cluster_mtls = shared every data plane has"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -142,16 +144,16 @@ func TestPeersUnderEveryMode(t *testing.T) {
 
 func TestOneNodeUnderAShared(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []mtls.Mode{mtls.PKI, mtls.CheckCN, mtls.Shared} {
+	for _, mode := range []trust.Mode{trust.PKI, trust.CheckCN, trust.Shared} {
 		for _, strategy := range []string{"", "local", "cluster", "vault", "kms"} {
 			var s cpsettings.ControlPlane
 			s.Database.Engine, s.Cluster.MTLS = "postgres", string(mode)
 			s.Keyring.Enabled, s.Keyring.Strategy = strategy != "", strategy
-			if got, want := soleByTrust(s), mode == mtls.Shared && strategy == "cluster"; got != want || got != (whySole(s) != "") {
+			if got, want := soleByTrust(s), mode == trust.Shared && strategy == "cluster"; got != want || got != (whySole(s) != "") {
 				t.Errorf("%s, %q: sole %v, want %v", mode, strategy, got, want)
 			}
 		}
-		if why := oneEnvironment(clusterOf(mtls.Files{}, mode)); (why != "") != (mode == mtls.Shared) {
+		if why := oneEnvironment(clusterOf(mtls.Files{}, mode)); (why != "") != (mode == trust.Shared) {
 			t.Errorf("%s: one environment, %q", mode, why)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/store/postgres/examine"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/proof"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
@@ -211,7 +212,7 @@ func (d *doctoring) leased(ctx context.Context, source *mtls.Source) (routes []s
 	}
 	self, _ := os.ReadFile(filepath.Join(d.settings.Process.Prefix, "node.id")) // none before the first start
 	say := func() members.Say { return members.Say{} }
-	live, err := members.New(store, prover{source, mtls.Now}, cluster, say, members.Options{Log: slog.New(slog.DiscardHandler)}).Live(ctx)
+	live, err := members.New(store, prover{source, proof.Now}, cluster, say, members.Options{Log: slog.New(slog.DiscardHandler)}).Live(ctx)
 	if err != nil {
 		return nil
 	}

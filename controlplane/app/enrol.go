@@ -17,6 +17,8 @@ import (
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 )
 
 const tableTokens = "join_tokens"
@@ -55,7 +57,7 @@ func notEnrolling(source *mtls.Source) error {
 	switch {
 	case source == nil:
 		return fault.Newf(fault.Invalid, "app.Enrol", "cluster_cert", "data planes cannot connect to this node: set cluster_cert, cluster_cert_key and cluster_ca_cert")
-	case source.Mode() == mtls.Shared:
+	case source.Mode() == trust.Shared:
 		return fault.Newf(fault.Invalid, "app.Enrol", "cluster_mtls", "with cluster_mtls = shared all data planes have the same certificate, so that none can be let in or shut out by itself: "+
 			"set cluster_mtls = pki; to shut all of them out, replace the certificate on every node")
 	}
@@ -92,10 +94,10 @@ type gatekeeper struct {
 }
 
 // shared: one certificate stands for all of them.
-func (g gatekeeper) shared() bool { return g.source.Mode() == mtls.Shared }
+func (g gatekeeper) shared() bool { return g.source.Mode() == trust.Shared }
 
 // Admit implements publish.Gatekeeper.
-func (g gatekeeper) Admit(ctx context.Context, cs tls.ConnectionState, who mtls.Identity) error {
+func (g gatekeeper) Admit(ctx context.Context, cs tls.ConnectionState, who identity.Identity) error {
 	if g.shared() {
 		return nil
 	}
@@ -103,7 +105,7 @@ func (g gatekeeper) Admit(ctx context.Context, cs tls.ConnectionState, who mtls.
 }
 
 // Watch implements publish.Gatekeeper.
-func (g gatekeeper) Watch(ctx context.Context, cs tls.ConnectionState, who mtls.Identity) error {
+func (g gatekeeper) Watch(ctx context.Context, cs tls.ConnectionState, who identity.Identity) error {
 	if g.shared() {
 		<-ctx.Done()
 		return context.Cause(ctx)
@@ -112,7 +114,7 @@ func (g gatekeeper) Watch(ctx context.Context, cs tls.ConnectionState, who mtls.
 }
 
 // Orders implements publish.Gatekeeper.
-func (g gatekeeper) Orders(cs tls.ConnectionState, who mtls.Identity, trustSequence uint64) ([]*syncv1.Command, <-chan struct{}) {
+func (g gatekeeper) Orders(cs tls.ConnectionState, who identity.Identity, trustSequence uint64) ([]*syncv1.Command, <-chan struct{}) {
 	if g.authorities == nil {
 		return nil, nil
 	}

@@ -8,7 +8,9 @@ import (
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 )
 
 func TestCheckAdvertised(t *testing.T) {
@@ -27,7 +29,7 @@ func TestCheckAdvertised(t *testing.T) {
 func TestRootOf(t *testing.T) {
 	t.Parallel()
 	ca := mtlstest.NewCA(t, "cluster")
-	leaf := mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: "cp"}}
+	leaf := mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Name: "cp"}}
 	source, _, _ := ca.Source(t, leaf)
 	if root, err := rootOf(source); err != nil || root != enrolment.PinOf(ca.Cert) {
 		t.Errorf("%v, %v", root, err)
@@ -52,16 +54,16 @@ func TestNobodyIsEnrolledWithoutACertificate(t *testing.T) {
 	if err := notEnrolling(nil); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "cluster_cert") {
 		t.Error(err)
 	}
-	source, _, _ := mtlstest.NewCA(t, "cluster").Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane}})
+	source, _, _ := mtlstest.NewCA(t, "cluster").Source(t, mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane}})
 	if err := notEnrolling(source); err != nil {
 		t.Error(err)
 	}
-	pair := mtlstest.NewCA(t, "self").Issue(t, mtlstest.Leaf{URIs: []string{}, DNS: []string{mtls.SharedName}})
+	pair := mtlstest.NewCA(t, "self").Issue(t, mtlstest.Leaf{URIs: []string{}, DNS: []string{trust.SharedName}})
 	dir := t.TempDir()
 	files := mtls.Files{Cert: dir + "/cluster.crt", Key: dir + "/cluster.key"}
 	mtlstest.Write(t, files.Cert, pair.CertPEM)
 	mtlstest.Write(t, files.Key, pair.KeyPEM)
-	shared, err := mtls.OpenWith(files, mtls.Options{Mode: mtls.Shared, Role: mtls.ControlPlane})
+	shared, err := mtls.OpenWith(files, mtls.Options{Mode: trust.Shared, Role: identity.ControlPlane})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +71,7 @@ func TestNobodyIsEnrolledWithoutACertificate(t *testing.T) {
 		t.Error(err)
 	}
 	g := gatekeeper{source: shared}
-	if err := g.Admit(t.Context(), tls.ConnectionState{}, mtls.Identity{}); err != nil {
+	if err := g.Admit(t.Context(), tls.ConnectionState{}, identity.Identity{}); err != nil {
 		t.Errorf("whoever has the certificate is let in: %v", err)
 	}
 }

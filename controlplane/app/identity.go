@@ -17,6 +17,8 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/proof"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
 
@@ -74,7 +76,7 @@ func openPeer(s cpsettings.ControlPlane, node, hostname string, log *slog.Logger
 	p := &peerIdentity{log: log}
 	if !given {
 		p.own = filepath.Join(s.Process.Prefix, "peer")
-		p.spec = certs.Spec{Role: mtls.ControlPlane, Name: labelOf(hostname, node), DNS: []string{"localhost"}}
+		p.spec = certs.Spec{Role: identity.ControlPlane, Name: labelOf(hostname, node), DNS: []string{"localhost"}}
 		own, made, err := certs.Own(p.own, p.spec)
 		if err != nil {
 			return nil, err
@@ -89,7 +91,7 @@ func openPeer(s cpsettings.ControlPlane, node, hostname string, log *slog.Logger
 	if err != nil {
 		return nil, err
 	}
-	if role := source.Identity().Role; role != mtls.ControlPlane {
+	if role := source.Identity().Role; role != identity.ControlPlane {
 		return nil, fault.Newf(fault.Invalid, "app.Run", "peer_cert", "it is a certificate of role %s; issue one of role control-plane", role)
 	}
 	if err := notShared(s.Cluster, source); err != nil {
@@ -126,20 +128,20 @@ func labelOf(hostname, node string) string {
 // prover proves by the node's certificate what it writes, and checks what others wrote.
 type prover struct {
 	source *mtls.Source
-	at     mtls.Moment
+	at     proof.Moment
 }
 
 func (p prover) Prove(about string, message []byte) ([]byte, error) {
 	return p.source.Sign(about, message)
 }
 
-func (p prover) Check(about string, message, proof []byte) error {
-	_, err := p.source.Proven(about, message, proof, p.at, mtls.ControlPlane)
+func (p prover) Check(about string, message, said []byte) error {
+	_, err := p.source.Proven(about, message, said, p.at, identity.ControlPlane)
 	return err
 }
 
 // Stale says that a proof counts, and that the certificate behind it has expired since.
-func (p prover) Stale(about string, message, proof []byte) bool {
-	_, err := p.source.Proven(about, message, proof, mtls.Now, mtls.ControlPlane)
+func (p prover) Stale(about string, message, said []byte) bool {
+	_, err := p.source.Proven(about, message, said, proof.Now, identity.ControlPlane)
 	return err != nil
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 	"github.com/keepgate/keepgate/shared/version"
 )
 
@@ -38,7 +40,7 @@ func newLinks(ctx context.Context, p *plane) (*links, error) {
 	if err != nil {
 		return nil, err
 	}
-	if source != nil && source.Mode() != mtls.Shared {
+	if source != nil && source.Mode() != trust.Shared {
 		p.openTrust(ctx, source)
 	}
 	p.openEnrolment(source)
@@ -73,7 +75,7 @@ const (
 // Run serves until ctx ends.
 func (l *links) Run(ctx context.Context) error {
 	server := grpc.NewServer(
-		grpc.Creds(grpccreds.Joinable(l.source, l.log, func(conn net.Conn) { l.enrolments.Serve(ctx, conn) }, mtls.DataPlane, mtls.KMS)),
+		grpc.Creds(grpccreds.Joinable(l.source, l.log, func(conn net.Conn) { l.enrolments.Serve(ctx, conn) }, identity.DataPlane, identity.KMS)),
 		grpc.ConnectionTimeout(10*time.Second),
 		grpc.NumStreamWorkers(linkWorkers), grpc.StaticStreamWindowSize(linkWindow), grpc.StaticConnWindowSize(linkWindow),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),

@@ -14,7 +14,8 @@ import (
 	"github.com/keepgate/keepgate/controlplane/peer/bus"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/lifecycle"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/proof"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
 
@@ -62,8 +63,8 @@ func (p *plane) join(ctx context.Context) (err error) {
 	journal := audit.Options{Cluster: n.cluster, HeadsPath: p.settings.Audit.HeadsPath, Say: n.sayHead, Log: p.log}
 	var proves members.Prover
 	if n.identity != nil {
-		now := prover{n.identity.source, mtls.Now}
-		proves, journal.Prover = now, prover{n.identity.source, mtls.Ever}
+		now := prover{n.identity.source, proof.Now}
+		proves, journal.Prover = now, prover{n.identity.source, proof.Ever}
 	}
 	if n.journal, err = audit.Open(ctx, p.store, p.id, journal); err != nil {
 		return fmt.Errorf("opening the journal: %w", err)
@@ -190,7 +191,7 @@ func (n *peers) parts() []lifecycle.Part {
 		return parts
 	}
 	n.peer.On(topicHistory, n.wakeReaders)
-	n.peer.Hear(topicHeads, func(from mtls.Identity, node string, body []byte) { n.journal.Heard(from.String(), node, body) })
+	n.peer.Hear(topicHeads, func(from identity.Identity, node string, body []byte) { n.journal.Heard(from.String(), node, body) })
 	if n.plane.ring != nil {
 		n.peer.Exchange(n.plane.ring)
 	}

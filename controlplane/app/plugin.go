@@ -13,7 +13,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/kmsclient"
 	"github.com/keepgate/keepgate/shared/lifecycle"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/proof"
 )
 
 // plugin is a KMS plugin of a file that is open: once for each, however often it stands there.
@@ -98,7 +98,7 @@ func (v *providers) openV2(ctx context.Context, p *plugin, options kmsclient.Opt
 	p.way = &way{}
 	p.way.current.Store(client)
 	p.keeper = kms.New(p.name, p.way, kms.Options{Endpoint: p.given.Endpoint, Log: s.log})
-	p.ring, err = keyring.Open(ctx, s.store, p.keeper, prover{s.peers.identity.source, mtls.Ever}, keyring.Options{
+	p.ring, err = keyring.Open(ctx, s.store, p.keeper, prover{s.peers.identity.source, proof.Ever}, keyring.Options{
 		Log: s.log.With("provider", p.name), Cluster: s.peers.cluster, Ring: name, Node: s.id, Journal: s.peers.journal,
 		Members: ringMembers{s.peers, name}, Announce: s.peers.announce, Poll: s.settings.Database.UpdateFrequency, Sealing: p.keeper.Sealing,
 		References: func(ctx context.Context, keyID string) ([]record.SealedCount, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/proof"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
 
@@ -62,5 +63,5 @@ func rehearsalProver(s cpsettings.ControlPlane) (keyring.Prover, error) {
 	if err != nil {
 		return nil, err
 	}
-	return prover{source, mtls.Ever}, nil
+	return prover{source, proof.Ever}, nil
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/controlplane/reencrypt"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/proof"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
 
@@ -57,7 +57,7 @@ func (p *plane) secrets(ctx context.Context) (*encryption.Cipher, error) {
 	}
 	var proves keyring.Prover // the local keeper is one itself
 	if provenByPeers(keeper.Strategy()) {
-		proves = prover{p.peers.identity.source, mtls.Ever}
+		proves = prover{p.peers.identity.source, proof.Ever}
 	}
 	var sealing func() error
 	if k, ok := keeper.(*kms.Keeper); ok {

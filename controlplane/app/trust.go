@@ -13,6 +13,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/enrol/nodes"
 	"github.com/keepgate/keepgate/controlplane/members"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 )
 
 const tableTrust = "cluster_trust"
@@ -23,7 +24,7 @@ func (p *plane) openTrust(ctx context.Context, source *mtls.Source) {
 		Store: p.store, Catalog: p.catalog, Journal: p.peers.journal, Files: source, Organisation: source.Identity().Organisation,
 		Sealing: p.seals(tableTrust), ControlPlanes: p.believingControlPlanes, DataPlanes: p.believingDataPlanes,
 		Believe: func(believed, retired []*x509.Certificate, lists []*x509.RevocationList) error {
-			return source.Believe(mtls.Bundle{Authorities: believed, Retired: retired, Lists: lists})
+			return source.Believe(trust.Bundle{Authorities: believed, Retired: retired, Lists: lists})
 		},
 	}, authority.Options{Linked: p.fleet.Linked, Changed: p.peers.committed, Taken: p.peers.announce, Log: p.log})
 	_ = p.authorities.Load(ctx) // told in the log, and tried again

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 // RenewAuthority certifies the CA's own key for another while, and that of the root where there is one. Names and keys stay, so whatever
@@ -98,7 +98,7 @@ func (a *Authority) rootSigner(op string) (crypto.Signer, error) {
 	if _, err := os.Lstat(path); os.IsNotExist(err) {
 		return nil, fault.Newf(fault.Invalid, op, a.dir, "the root has to sign: bring %s back to %s for this command", rootKey, path)
 	}
-	signer, err := mtls.ReadKey(path)
+	signer, err := privatekey.Read(path)
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,8 @@ import (
 	"unicode"
 
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 const (
@@ -99,7 +100,7 @@ type Options struct {
 // Create makes a CA in a folder that has none.
 func Create(dir, organisation string, options Options) (*Authority, error) {
 	const op = "certs.Create"
-	probe := mtls.Identity{Role: mtls.Admin, Organisation: organisation, Name: "probe"}
+	probe := identity.Identity{Role: identity.Admin, Organisation: organisation, Name: "probe"}
 	if err := probe.Validate(); err != nil {
 		return nil, fault.New(fault.Invalid, op, dir, err)
 	}
@@ -187,7 +188,7 @@ func open(dir string) (*Authority, error) {
 	if err != nil {
 		return nil, fault.New(fault.Corrupt, op, dir, err)
 	}
-	key, err := mtls.ReadKey(filepath.Join(dir, keyFile))
+	key, err := privatekey.Read(filepath.Join(dir, keyFile))
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 func create(t *testing.T) (*certs.Authority, string) {
@@ -110,11 +110,11 @@ func TestIssue(t *testing.T) {
 	}{
 		"a data plane by default": {certs.Spec{Name: "edge-1"}, "keepgate://data-plane/acme/default/edge-1", client, nil},
 		"another environment":     {certs.Spec{Name: "edge-1", Environment: "eu.prod_1~b"}, "keepgate://data-plane/acme/eu.prod_1~b/edge-1", client, nil},
-		"an admin":                {certs.Spec{Name: "alice", Role: mtls.Admin}, "keepgate://admin/acme/-/alice", client, nil},
-		"a KMS plugin":            {certs.Spec{Name: "k8s", Role: mtls.KMS}, "keepgate://kms/acme/-/k8s", client, nil},
-		"a control plane":         {certs.Spec{Name: "cp", Role: mtls.ControlPlane}, "keepgate://control-plane/acme/-/cp", both, []string{"localhost", "127.0.0.1", "::1"}},
+		"an admin":                {certs.Spec{Name: "alice", Role: identity.Admin}, "keepgate://admin/acme/-/alice", client, nil},
+		"a KMS plugin":            {certs.Spec{Name: "k8s", Role: identity.KMS}, "keepgate://kms/acme/-/k8s", client, nil},
+		"a control plane":         {certs.Spec{Name: "cp", Role: identity.ControlPlane}, "keepgate://control-plane/acme/-/cp", both, []string{"localhost", "127.0.0.1", "::1"}},
 		"a control plane with names": {
-			certs.Spec{Name: "cp", Role: mtls.ControlPlane, DNS: []string{"cp.example"}, IPs: []net.IP{net.IPv4(10, 0, 0, 1)}},
+			certs.Spec{Name: "cp", Role: identity.ControlPlane, DNS: []string{"cp.example"}, IPs: []net.IP{net.IPv4(10, 0, 0, 1)}},
 			"keepgate://control-plane/acme/-/cp", both,
 			[]string{"cp.example", "10.0.0.1"},
 		},
@@ -124,7 +124,7 @@ func TestIssue(t *testing.T) {
 			t.Parallel()
 			authority, _ := create(t)
 			issued, cert := issue(t, authority, test.spec)
-			id, err := mtls.IdentityOf(cert)
+			id, err := identity.Of(cert)
 			if err != nil || id.String() != test.id || issued.Identity.String() != test.id || issued.Identity.Serial != id.Serial {
 				t.Errorf("identity %v (%v), issued as %v, want %s", id, err, issued.Identity, test.id)
 			}
@@ -162,12 +162,12 @@ func TestIssueRefuses(t *testing.T) {
 		"a name too long":                {certs.Spec{Name: strings.Repeat("a", 64)}, "longer than 63"},
 		"an unknown role":                {certs.Spec{Name: "a", Role: "root"}, `role "root"`},
 		"an environment with a space":    {certs.Spec{Name: "a", Environment: "a b"}, "environment"},
-		"a control plane's environment":  {certs.Spec{Name: "a", Role: mtls.ControlPlane, Environment: "prod"}, "has no environment"},
+		"a control plane's environment":  {certs.Spec{Name: "a", Role: identity.ControlPlane, Environment: "prod"}, "has no environment"},
 		"a data plane with a DNS name":   {certs.Spec{Name: "a", DNS: []string{"a.example"}}, "only dials"},
-		"a wildcard":                     {certs.Spec{Name: "a", Role: mtls.ControlPlane, DNS: []string{"*.example"}}, "wildcards"},
-		"an address as a DNS name":       {certs.Spec{Name: "a", Role: mtls.ControlPlane, DNS: []string{"10.0.0.1"}}, "is an address"},
-		"a DNS name with an empty label": {certs.Spec{Name: "a", Role: mtls.ControlPlane, DNS: []string{"a..b"}}, "not a DNS name"},
-		"an empty DNS name":              {certs.Spec{Name: "a", Role: mtls.ControlPlane, DNS: []string{""}}, "1 to 253"},
+		"a wildcard":                     {certs.Spec{Name: "a", Role: identity.ControlPlane, DNS: []string{"*.example"}}, "wildcards"},
+		"an address as a DNS name":       {certs.Spec{Name: "a", Role: identity.ControlPlane, DNS: []string{"10.0.0.1"}}, "is an address"},
+		"a DNS name with an empty label": {certs.Spec{Name: "a", Role: identity.ControlPlane, DNS: []string{"a..b"}}, "not a DNS name"},
+		"an empty DNS name":              {certs.Spec{Name: "a", Role: identity.ControlPlane, DNS: []string{""}}, "1 to 253"},
 		"a validity in the past":         {certs.Spec{Name: "a", Valid: -time.Hour}, "cannot be valid"},
 	}
 	before := contents(t, dir)

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // readCRL reads the CA's list on disk, nil when there is none, and the root's, empty when there is none.
@@ -55,7 +55,7 @@ func (a *Authority) writeCRL(former *x509.RevocationList, roots []byte, now time
 	listed := make(map[string]bool)
 	if former != nil {
 		for _, entry := range former.RevokedCertificateEntries {
-			listed[mtls.SerialText(entry.SerialNumber)] = true
+			listed[identity.SerialText(entry.SerialNumber)] = true
 			template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
 				x509.RevocationListEntry{SerialNumber: entry.SerialNumber, RevocationTime: entry.RevocationTime})
 		}

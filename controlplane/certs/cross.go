@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 const crossNameLength = 16
@@ -51,7 +51,7 @@ func (a *Authority) vouch(former *Authority) error {
 	template := &x509.Certificate{
 		SerialNumber: newSerial(), RawSubject: a.cert.RawSubject, NotBefore: now.Add(-backdated), NotAfter: end,
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign, SubjectKeyId: a.cert.SubjectKeyId,
-		PermittedDNSDomainsCritical: true, PermittedURIDomains: []string{string(mtls.ControlPlane)},
+		PermittedDNSDomainsCritical: true, PermittedURIDomains: []string{string(identity.ControlPlane)},
 	}
 	issued, err := former.sign("certs.CreateAfter", a.cert.PublicKey, template, Entry{Role: Cross, Name: crossName(digest)}, nil)
 	if err != nil {

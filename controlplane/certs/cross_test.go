@@ -9,7 +9,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 func chainOf(t *testing.T, text []byte) (chain []*x509.Certificate) {
@@ -43,21 +43,21 @@ func TestCreateAfter(t *testing.T) {
 			if next.Root() != nil {
 				newest = next.Root()
 			}
-			shown := func(role mtls.Role) []*x509.Certificate {
+			shown := func(role identity.Role) []*x509.Certificate {
 				issued, err := next.Issue(certs.Spec{Role: role, Name: "node"})
 				if err != nil {
 					t.Fatal(err)
 				}
 				return chainOf(t, issued.CertPEM)
 			}
-			cp := shown(mtls.ControlPlane)
+			cp := shown(identity.ControlPlane)
 			for who, root := range map[string]*x509.Certificate{"the former": oldest, "the former's own": former.Certificate(), "the next": newest} {
 				if err := verify(cp[0], root, cp[1:]...); err != nil {
 					t.Errorf("who believes %s does not believe a control plane: %v", who, err)
 				}
 			}
 			between := append(cp[1:], newest, next.Certificate())
-			for _, role := range []mtls.Role{mtls.DataPlane, mtls.Admin, mtls.KMS} {
+			for _, role := range []identity.Role{identity.DataPlane, identity.Admin, identity.KMS} {
 				leaf := shown(role)
 				if err := verify(leaf[0], oldest, between...); err == nil {
 					t.Errorf("who believes the former believes a %s of the next", role)
@@ -98,7 +98,7 @@ func TestCreateAfterRefuses(t *testing.T) {
 	}
 	opened := must[*certs.Authority](t)(certs.Open(next))
 	defer opened.Close()
-	_, err := opened.Issue(certs.Spec{Role: mtls.ControlPlane, Name: "cp"})
+	_, err := opened.Issue(certs.Spec{Role: identity.ControlPlane, Name: "cp"})
 	wantFault(t, err, fault.Corrupt, "does not vouch")
 	if folder := must[certs.Folder](t)(certs.Read(next)); len(folder.Certificates) != 0 {
 		t.Errorf("on record: %v", folder.Certificates)

@@ -13,17 +13,17 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // Roles of authorities that stand below a CA of a folder. They name nobody in the cluster.
 const (
-	Edge  mtls.Role = "edge-authority"  // the control plane's own, which certifies data planes and nothing else
-	Cross mtls.Role = "cross-authority" // the CA of another folder, for those who believe this one alone
+	Edge  identity.Role = "edge-authority"  // the control plane's own, which certifies data planes and nothing else
+	Cross identity.Role = "cross-authority" // the CA of another folder, for those who believe this one alone
 )
 
 // AboveLeaves says that certificates of a role are authorities'.
-func AboveLeaves(role mtls.Role) bool { return role == Edge || role == Cross }
+func AboveLeaves(role identity.Role) bool { return role == Edge || role == Cross }
 
 const edgeValidity = 365 * 24 * time.Hour
 
@@ -69,7 +69,7 @@ func edgeTemplate(organisation, name string, now, end time.Time) *x509.Certifica
 		NotBefore: now.Add(-backdated), NotAfter: end, IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
 		KeyUsage: x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		PermittedDNSDomainsCritical: true, // of all constraints of names
-		PermittedURIDomains:         []string{string(mtls.DataPlane)},
+		PermittedURIDomains:         []string{string(identity.DataPlane)},
 		ExcludedDNSDomains:          []string{""}, ExcludedEmailAddresses: []string{""}, ExcludedIPRanges: everyAddress(),
 	}
 }
@@ -89,22 +89,22 @@ func CheckEdge(cert *x509.Certificate) error {
 		err = errors.New("it is not an authority's certificate")
 	case !cert.MaxPathLenZero || cert.MaxPathLen != 0:
 		err = errors.New("it may make authorities below itself")
-	case !cert.PermittedDNSDomainsCritical || !slices.Equal(cert.PermittedURIDomains, []string{string(mtls.DataPlane)}):
+	case !cert.PermittedDNSDomainsCritical || !slices.Equal(cert.PermittedURIDomains, []string{string(identity.DataPlane)}):
 		err = errors.New("it is not held to data planes alone by critical name constraints")
 	case slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageAny) || !slices.Equal(cert.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}):
 		err = errors.New("it is not held to clients by its extended key usage")
 	}
 	if err != nil {
-		return fault.New(fault.Invalid, "certs.CheckEdge", "certificate/"+mtls.SerialText(cert.SerialNumber), err)
+		return fault.New(fault.Invalid, "certs.CheckEdge", "certificate/"+identity.SerialText(cert.SerialNumber), err)
 	}
 	return nil
 }
 
 // CertifyNode certifies a data plane's key by an edge authority. The certificate ends with the authority at the latest.
-func CertifyNode(edge *x509.Certificate, key crypto.Signer, id mtls.Identity, public crypto.PublicKey, valid time.Duration) (*x509.Certificate, error) {
+func CertifyNode(edge *x509.Certificate, key crypto.Signer, id identity.Identity, public crypto.PublicKey, valid time.Duration) (*x509.Certificate, error) {
 	const op = "certs.CertifyNode"
 	subject := "certificate/" + id.Name
-	if id.Role != mtls.DataPlane {
+	if id.Role != identity.DataPlane {
 		return nil, fault.Newf(fault.Invalid, op, subject, "an edge authority certifies data planes alone, and this is a %s", id.Role)
 	}
 	uri, err := id.URI()

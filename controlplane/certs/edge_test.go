@@ -19,7 +19,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // edge is an edge authority of a folder, with its key.
@@ -35,8 +35,8 @@ func edge(t *testing.T, authority *certs.Authority) (*x509.Certificate, crypto.S
 	return must[*x509.Certificate](t)(x509.ParseCertificate(block.Bytes)), key
 }
 
-func node(name string) mtls.Identity {
-	return mtls.Identity{Role: mtls.DataPlane, Organisation: "acme", Environment: "prod", Name: name}
+func node(name string) identity.Identity {
+	return identity.Identity{Role: identity.DataPlane, Organisation: "acme", Environment: "prod", Name: name}
 }
 
 func TestEdgeAuthority(t *testing.T) {
@@ -50,11 +50,11 @@ func TestEdgeAuthority(t *testing.T) {
 		t.Errorf("it is valid for %v", left)
 	}
 	folder := must[certs.Folder](t)(certs.Read(dir))
-	if last := folder.Certificates[len(folder.Certificates)-1]; last.Role != certs.Edge || last.Name != "edge-1" || last.Serial != mtls.SerialText(cert.SerialNumber) {
+	if last := folder.Certificates[len(folder.Certificates)-1]; last.Role != certs.Edge || last.Name != "edge-1" || last.Serial != identity.SerialText(cert.SerialNumber) {
 		t.Errorf("on record as %+v", last)
 	}
 	leaf := must[*x509.Certificate](t)(certs.CertifyNode(cert, key, node("gw"), newKey(t).Public(), 30*24*time.Hour))
-	if id, err := mtls.IdentityOf(leaf); err != nil || id.String() != "keepgate://data-plane/acme/prod/gw" {
+	if id, err := identity.Of(leaf); err != nil || id.String() != "keepgate://data-plane/acme/prod/gw" {
 		t.Errorf("it certifies %v, %v", id, err)
 	}
 	if err := verify(leaf, authority.Certificate(), cert); err != nil {
@@ -211,10 +211,10 @@ func TestCertifyNodeRefuses(t *testing.T) {
 	expired := *cert
 	expired.NotAfter = time.Now().Add(-time.Hour)
 	other := node("gw")
-	other.Role, other.Environment = mtls.ControlPlane, ""
+	other.Role, other.Environment = identity.ControlPlane, ""
 	tests := map[string]struct {
 		edge   *x509.Certificate
-		id     mtls.Identity
+		id     identity.Identity
 		public crypto.PublicKey
 		valid  time.Duration
 		says   string

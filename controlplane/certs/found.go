@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 // found makes the keys and certificates of a new CA, of two where one is to stand below the other.
@@ -42,7 +42,7 @@ func (a *Authority) found(options Options, now time.Time) (err error) {
 
 // authority makes one CA below another, or a root.
 func (a *Authority) authority(file, name string, valid time.Duration, now time.Time, above *x509.Certificate, signer crypto.Signer) (*x509.Certificate, crypto.Signer, error) {
-	key, keyPEM, err := mtls.NewKey()
+	key, keyPEM, err := privatekey.New()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 const indexVersion = 1
@@ -27,19 +27,19 @@ type index struct {
 
 // Entry is one certificate that the CA has issued. Times are Unix seconds.
 type Entry struct {
-	Serial      string    `json:"serial"`
-	Role        mtls.Role `json:"role"`
-	Environment string    `json:"environment,omitempty"`
-	Name        string    `json:"name"`
-	NotBefore   int64     `json:"not_before"`
-	NotAfter    int64     `json:"not_after"`
-	KeySHA256   string    `json:"key_sha256"`    // of the SubjectPublicKeyInfo
-	KeyMadeHere bool      `json:"key_made_here"` // by the CA, not by the node
-	RevokedAt   int64     `json:"revoked_at,omitempty"`
+	Serial      string        `json:"serial"`
+	Role        identity.Role `json:"role"`
+	Environment string        `json:"environment,omitempty"`
+	Name        string        `json:"name"`
+	NotBefore   int64         `json:"not_before"`
+	NotAfter    int64         `json:"not_after"`
+	KeySHA256   string        `json:"key_sha256"`    // of the SubjectPublicKeyInfo
+	KeyMadeHere bool          `json:"key_made_here"` // by the CA, not by the node
+	RevokedAt   int64         `json:"revoked_at,omitempty"`
 }
 
-func (e Entry) identity(organisation string) mtls.Identity {
-	return mtls.Identity{Role: e.Role, Organisation: organisation, Environment: e.Environment, Name: e.Name}
+func (e Entry) identity(organisation string) identity.Identity {
+	return identity.Identity{Role: e.Role, Organisation: organisation, Environment: e.Environment, Name: e.Name}
 }
 
 // validate says what keeps an entry from being one of this CA's.
@@ -51,7 +51,7 @@ func (e Entry) validate(organisation string) error {
 	if e.Environment != "" {
 		return fmt.Errorf("role %s has no environment, but %q is given", e.Role, e.Environment)
 	}
-	id.Role = mtls.Admin // whose names have the same form
+	id.Role = identity.Admin // whose names have the same form
 	return id.Validate()
 }
 
@@ -94,7 +94,7 @@ func parseIndex(data []byte) (index, error) {
 	if x.CRLNumber < 0 {
 		return index{}, fmt.Errorf("CRL number %d", x.CRLNumber)
 	}
-	if err := (mtls.Identity{Role: mtls.Admin, Organisation: x.Organisation, Name: "probe"}).Validate(); err != nil {
+	if err := (identity.Identity{Role: identity.Admin, Organisation: x.Organisation, Name: "probe"}).Validate(); err != nil {
 		return index{}, err
 	}
 	seen := make(map[string]bool, len(x.Certificates))
@@ -113,14 +113,14 @@ func parseIndex(data []byte) (index, error) {
 	return x, nil
 }
 
-// serialOf reads a serial in the one form that mtls.SerialText writes.
+// serialOf reads a serial in the one form that identity.SerialText writes.
 func serialOf(text string) (*big.Int, error) {
 	raw, err := hex.DecodeString(text)
 	if err != nil || len(raw) == 0 || len(raw) > 20 {
 		return nil, fmt.Errorf("%q is not a serial number", text)
 	}
 	serial := new(big.Int).SetBytes(raw)
-	if serial.Sign() == 0 || mtls.SerialText(serial) != text {
+	if serial.Sign() == 0 || identity.SerialText(serial) != text {
 		return nil, fmt.Errorf("%q is not a serial number as it is written here", text)
 	}
 	return serial, nil

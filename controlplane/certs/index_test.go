@@ -8,17 +8,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 func sample() index {
 	return index{Version: 1, Organisation: "acme", CRLNumber: 7, Certificates: []Entry{
 		{
-			Serial: "0a1b2c", Role: mtls.DataPlane, Environment: "prod", Name: "edge-1",
+			Serial: "0a1b2c", Role: identity.DataPlane, Environment: "prod", Name: "edge-1",
 			NotBefore: 1_750_000_000, NotAfter: 1_781_536_000, KeySHA256: "00ff", RevokedAt: 1_760_000_000,
 		},
 		{
-			Serial: "ff", Role: mtls.ControlPlane, Name: "control-plane",
+			Serial: "ff", Role: identity.ControlPlane, Name: "control-plane",
 			NotBefore: 1_750_000_000, NotAfter: 1_781_536_000, KeySHA256: "11ee", KeyMadeHere: true,
 		},
 	}}

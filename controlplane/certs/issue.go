@@ -17,23 +17,24 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
 // Roles of certificates for programs that know nothing of the cluster, as a PostgreSQL server and its clients. Nodes let nobody in by them.
 const (
-	Server mtls.Role = "server"
-	Client mtls.Role = "client"
+	Server identity.Role = "server"
+	Client identity.Role = "client"
 )
 
 // Plain says that certificates of a role name nobody in the cluster.
-func Plain(role mtls.Role) bool { return role == Server || role == Client }
+func Plain(role identity.Role) bool { return role == Server || role == Client }
 
 // Spec is what the operator decides about a certificate.
 type Spec struct {
-	Role        mtls.Role // default data-plane
-	Environment string    // of a data plane; default "default"
+	Role        identity.Role // default data-plane
+	Environment string        // of a data plane; default "default"
 	Name        string
 	DNS         []string      // control planes and servers only; with IPs also empty: localhost, 127.0.0.1 and ::1, or the server's name
 	IPs         []net.IP      // control planes and servers only
@@ -44,7 +45,7 @@ type Spec struct {
 type Issued struct {
 	CertPEM  []byte
 	KeyPEM   secret.Bytes // empty when the node made its own key
-	Identity mtls.Identity
+	Identity identity.Identity
 	KeySHA   string   // SHA-256 of the public key, to compare with what the node shows
 	Notices  []string // what the operator should know
 }
@@ -53,7 +54,7 @@ type Issued struct {
 // sealed with: right for a demo and for the control plane's own certificate, wrong for a data plane.
 func (a *Authority) Issue(spec Spec) (Issued, error) {
 	const op = "certs.Issue"
-	key, keyPEM, err := mtls.NewKey()
+	key, keyPEM, err := privatekey.New()
 	if err != nil {
 		return Issued{}, fault.New(fault.Internal, op, "certificate/"+spec.Name, err)
 	}
@@ -92,7 +93,7 @@ func (a *Authority) sign(op string, public crypto.PublicKey, template *x509.Cert
 	if err != nil {
 		return Issued{}, fault.New(fault.Invalid, op, subject, err)
 	}
-	entry.Serial, entry.KeySHA256 = mtls.SerialText(template.SerialNumber), digest
+	entry.Serial, entry.KeySHA256 = identity.SerialText(template.SerialNumber), digest
 	entry.NotBefore, entry.NotAfter = template.NotBefore.Unix(), template.NotAfter.Unix()
 	more, err := a.compare(entry, now)
 	if err != nil {
@@ -117,12 +118,12 @@ func (a *Authority) sign(op string, public crypto.PublicKey, template *x509.Cert
 
 // above is what the holder of a certificate shows with it: the CA, to those who know the root alone, and of control planes the word of
 // the CA before, to those who know that one alone.
-func (a *Authority) above(role mtls.Role) (pemText []byte, err error) {
+func (a *Authority) above(role identity.Role) (pemText []byte, err error) {
 	if a.root != nil {
 		pemText = encode("CERTIFICATE", a.cert.Raw)
 	}
 	path := filepath.Join(a.dir, crossFile)
-	if role != mtls.ControlPlane || !present(path) {
+	if role != identity.ControlPlane || !present(path) {
 		return pemText, nil
 	}
 	chain, err := a.readCross(path)
@@ -132,12 +133,12 @@ func (a *Authority) above(role mtls.Role) (pemText []byte, err error) {
 // template fills spec's defaults in and makes the certificate of it.
 func (a *Authority) template(spec *Spec, now time.Time) (*x509.Certificate, []string, error) {
 	if spec.Role == "" {
-		spec.Role = mtls.DataPlane
+		spec.Role = identity.DataPlane
 	}
-	if spec.Role == mtls.DataPlane && spec.Environment == "" {
+	if spec.Role == identity.DataPlane && spec.Environment == "" {
 		spec.Environment = "default"
 	}
-	roles := []mtls.Role{mtls.ControlPlane, mtls.DataPlane, mtls.Admin, mtls.KMS, Server, Client}
+	roles := []identity.Role{identity.ControlPlane, identity.DataPlane, identity.Admin, identity.KMS, Server, Client}
 	if !slices.Contains(roles, spec.Role) {
 		return nil, nil, fmt.Errorf("role %q is not one of %v", spec.Role, roles)
 	}
@@ -155,7 +156,7 @@ func (a *Authority) template(spec *Spec, now time.Time) (*x509.Certificate, []st
 	}
 	usages := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	switch spec.Role {
-	case mtls.ControlPlane:
+	case identity.ControlPlane:
 		usages = append(usages, x509.ExtKeyUsageServerAuth)
 	case Server:
 		usages = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
@@ -209,9 +210,9 @@ func (a *Authority) end(valid time.Duration, now time.Time) (time.Time, []string
 func (s *Spec) checkNames() (notices []string, err error) {
 	none := len(s.DNS)+len(s.IPs) == 0
 	switch {
-	case s.Role != mtls.ControlPlane && s.Role != Server && !none:
+	case s.Role != identity.ControlPlane && s.Role != Server && !none:
 		return nil, fmt.Errorf("role %s only dials: DNS names and addresses are for control planes and servers", s.Role)
-	case s.Role != mtls.ControlPlane && s.Role != Server:
+	case s.Role != identity.ControlPlane && s.Role != Server:
 		return nil, nil
 	case none && s.Role == Server:
 		if ip := net.ParseIP(s.Name); ip != nil {

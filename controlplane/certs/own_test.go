@@ -9,12 +9,13 @@ import (
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 func TestOwnMakesOnceAndRenews(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "peer")
-	spec := certs.Spec{Role: mtls.ControlPlane, Name: "node-1", Valid: 48 * time.Hour}
+	spec := certs.Spec{Role: identity.ControlPlane, Name: "node-1", Valid: 48 * time.Hour}
 	files, made, err := certs.Own(dir, spec)
 	if err != nil || made == "" {
 		t.Fatalf("Own = %q, %v", made, err)
@@ -23,7 +24,7 @@ func TestOwnMakesOnceAndRenews(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := first.Identity(); got.Role != mtls.ControlPlane || got.Name != "node-1" {
+	if got := first.Identity(); got.Role != identity.ControlPlane || got.Name != "node-1" {
 		t.Errorf("it is %v", got)
 	}
 	if _, made, err = certs.Own(dir, spec); err != nil || made != "" {
@@ -56,7 +57,7 @@ func TestOwnDoesNotReplaceWhatItCannotRead(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "node.crt"), []byte("something else"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := certs.Own(dir, certs.Spec{Role: mtls.ControlPlane, Name: "node-1"}); fault.KindOf(err) != fault.Invalid {
+	if _, _, err := certs.Own(dir, certs.Spec{Role: identity.ControlPlane, Name: "node-1"}); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("Own = %v", err)
 	}
 }

@@ -7,14 +7,14 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // Renew certifies the key of a certificate of this CA for another while, under the same names. The node keeps its key, and with it
 // what it has sealed by it. Zero valid means a year.
 func (a *Authority) Renew(cert *x509.Certificate, valid time.Duration) (Issued, error) {
 	const op = "certs.Renew"
-	serial := mtls.SerialText(cert.SerialNumber)
+	serial := identity.SerialText(cert.SerialNumber)
 	subject := "certificate/" + serial
 	if cert.IsCA {
 		return Issued{}, fault.Newf(fault.Invalid, op, subject, "it is an authority's: keepgate-cp certs authority renew renews the CA and its root, keepgate-cp fleet authority create makes another edge authority")
@@ -43,14 +43,14 @@ func entryOf(cert *x509.Certificate) (Entry, error) {
 		return Entry{}, err
 	}
 	entry := Entry{
-		Serial: mtls.SerialText(cert.SerialNumber), Name: cert.Subject.CommonName, KeySHA256: digest,
+		Serial: identity.SerialText(cert.SerialNumber), Name: cert.Subject.CommonName, KeySHA256: digest,
 		NotBefore: cert.NotBefore.Unix(), NotAfter: cert.NotAfter.Unix(),
 	}
-	id, err := mtls.IdentityOf(cert)
+	id, err := identity.Of(cert)
 	switch {
 	case cert.IsCA && CheckEdge(cert) == nil:
 		entry.Role = Edge
-	case cert.IsCA && slices.Equal(mtls.ConstrainedTo(cert), []mtls.Role{mtls.ControlPlane}):
+	case cert.IsCA && slices.Equal(identity.ConstrainedTo(cert), []identity.Role{identity.ControlPlane}):
 		entry.Role, entry.Name = Cross, crossName(digest)
 	case err == nil:
 		entry.Role, entry.Environment, entry.Name = id.Role, id.Environment, id.Name

@@ -9,15 +9,15 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // Selection names certificates to revoke: by serial, or by name, narrowed by role and environment.
 type Selection struct {
 	Serial      string // as people write it: any case, colons, leading zeros
 	Name        string
-	Role        mtls.Role // "" means any
-	Environment string    // "" means any
+	Role        identity.Role // "" means any
+	Environment string        // "" means any
 }
 
 // Revoke revokes what is selected and writes the CRL. It returns what it revoked, which is nothing when all
@@ -46,7 +46,7 @@ func (a *Authority) Revoke(selection Selection) ([]Entry, error) {
 // RevokeCertificate revokes a certificate that this CA has signed, even one that the index does not know.
 func (a *Authority) RevokeCertificate(cert *x509.Certificate) ([]Entry, error) {
 	const op = "certs.Revoke"
-	serial := mtls.SerialText(cert.SerialNumber)
+	serial := identity.SerialText(cert.SerialNumber)
 	if err := cert.CheckSignatureFrom(a.cert); err != nil {
 		return nil, fault.Newf(fault.Invalid, op, "certificate/"+serial, "it is not of this CA: %w", err)
 	}
@@ -78,7 +78,7 @@ func (a *Authority) find(s Selection) (found []int, err error) {
 			return nil, fault.New(fault.Invalid, op, "certificate", err)
 		}
 	}
-	identities := make(map[mtls.Identity]bool)
+	identities := make(map[identity.Identity]bool)
 	for i, entry := range a.index.Certificates {
 		if serial != "" && entry.Serial != serial || s.Name != "" && entry.Name != s.Name ||
 			s.Role != "" && entry.Role != s.Role || s.Environment != "" && entry.Environment != s.Environment {
@@ -104,5 +104,5 @@ func normalise(text string) (string, error) {
 	if !ok || serial.Sign() <= 0 || serial.BitLen() > 160 || strings.ContainsAny(digits, "_+") {
 		return "", fmt.Errorf("%q is not a serial number in hex", text)
 	}
-	return mtls.SerialText(serial), nil
+	return identity.SerialText(serial), nil
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // revokedIn returns the number and the serials of the CRL on disk, whose signature it checks.
@@ -28,7 +28,7 @@ func revokedIn(t *testing.T, dir string, ca *x509.Certificate) (number int64, se
 		t.Fatal(err)
 	}
 	for _, entry := range list.RevokedCertificateEntries {
-		serials = append(serials, mtls.SerialText(entry.SerialNumber))
+		serials = append(serials, identity.SerialText(entry.SerialNumber))
 	}
 	return list.Number.Int64(), serials
 }
@@ -54,7 +54,7 @@ func TestRevoke(t *testing.T) {
 		{"by name", func() ([]certs.Entry, error) { return authority.Revoke(certs.Selection{Name: "edge-1"}) }, []string{one.Identity.Serial}, 1},
 		{"again", func() ([]certs.Entry, error) { return authority.Revoke(certs.Selection{Name: "edge-1"}) }, []string{one.Identity.Serial}, 0},
 		{"by serial as others write it", func() ([]certs.Entry, error) { return authority.Revoke(certs.Selection{Serial: colons}) }, []string{one.Identity.Serial, two.Identity.Serial}, 1},
-		{"by certificate", func() ([]certs.Entry, error) { return authority.RevokeCertificate(three) }, []string{one.Identity.Serial, two.Identity.Serial, mtls.SerialText(three.SerialNumber)}, 1},
+		{"by certificate", func() ([]certs.Entry, error) { return authority.RevokeCertificate(three) }, []string{one.Identity.Serial, two.Identity.Serial, identity.SerialText(three.SerialNumber)}, 1},
 	}
 	for _, step := range steps {
 		revoked, err := step.revoke()
@@ -89,7 +89,7 @@ func TestRevokeRefuses(t *testing.T) {
 		"a negative serial":      {certs.Selection{Serial: "-1"}, fault.Invalid, "not a serial number"},
 		"a serial too long":      {certs.Selection{Serial: strings.Repeat("f", 41)}, fault.Invalid, "not a serial number"},
 		"a name of two nodes":    {certs.Selection{Name: "edge-1"}, fault.Conflict, "keepgate://data-plane/acme/prod/edge-1, keepgate://data-plane/acme/test/edge-1"},
-		"a name in another role": {certs.Selection{Name: "edge-1", Role: mtls.Admin}, fault.NotFound, "nothing to that name"},
+		"a name in another role": {certs.Selection{Name: "edge-1", Role: identity.Admin}, fault.NotFound, "nothing to that name"},
 	}
 	for name, test := range tests {
 		_, err := authority.Revoke(test.selection)

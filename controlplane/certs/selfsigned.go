@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 // SelfSigned makes a certificate of role server or client that nobody vouches for, for tests: whoever is to believe it is given it. It
@@ -29,7 +30,7 @@ func SelfSigned(spec Spec) (Issued, error) {
 	if spec.Valid <= 0 {
 		spec.Valid = leafValidity
 	}
-	key, keyPEM, err := mtls.NewKey()
+	key, keyPEM, err := privatekey.New()
 	if err != nil {
 		return Issued{}, fault.New(fault.Internal, op, subject, err)
 	}
@@ -47,6 +48,6 @@ func SelfSigned(spec Spec) (Issued, error) {
 		return Issued{}, fault.New(fault.Internal, op, subject, fmt.Errorf("signing: %w", err))
 	}
 	id := entry.identity("")
-	id.Serial, id.NotAfter = mtls.SerialText(template.SerialNumber), template.NotAfter
+	id.Serial, id.NotAfter = identity.SerialText(template.SerialNumber), template.NotAfter
 	return Issued{CertPEM: encode("CERTIFICATE", der), KeyPEM: keyPEM, Identity: id}, nil
 }

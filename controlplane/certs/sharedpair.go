@@ -11,14 +11,14 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
 // SharedPair makes the certificate that all nodes have with cluster_mtls = shared, and its key: EC P-384, signed by
 // itself, for both ends of a connection. It says of nobody who they are, and nothing can be revoked.
 func SharedPair(valid time.Duration) (certPEM []byte, keyPEM secret.Bytes, err error) {
-	const op, subject = "certs.SharedPair", "certificate/" + mtls.SharedName
+	const op, subject = "certs.SharedPair", "certificate/" + trust.SharedName
 	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	if err != nil {
 		return nil, secret.Bytes{}, fault.New(fault.Internal, op, subject, fmt.Errorf("making an EC P-384 key: %w", err))
@@ -30,7 +30,7 @@ func SharedPair(valid time.Duration) (certPEM []byte, keyPEM secret.Bytes, err e
 	defer clear(der)
 	now := time.Now()
 	template := &x509.Certificate{
-		SerialNumber: newSerial(), Subject: pkix.Name{CommonName: mtls.SharedName}, DNSNames: []string{mtls.SharedName},
+		SerialNumber: newSerial(), Subject: pkix.Name{CommonName: trust.SharedName}, DNSNames: []string{trust.SharedName},
 		NotBefore: now.Add(-backdated), NotAfter: now.Add(valid), BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}

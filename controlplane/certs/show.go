@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // Folder is a CA folder as it stands, read without its private key.
@@ -60,7 +60,7 @@ func merge(entries []Entry, list *x509.RevocationList) {
 	}
 	revoked := make(map[string]time.Time)
 	for _, entry := range list.RevokedCertificateEntries {
-		revoked[mtls.SerialText(entry.SerialNumber)] = entry.RevocationTime
+		revoked[identity.SerialText(entry.SerialNumber)] = entry.RevocationTime
 	}
 	for i := range entries {
 		if at, ok := revoked[entries[i].Serial]; ok && entries[i].RevokedAt == 0 {
@@ -69,7 +69,7 @@ func merge(entries []Entry, list *x509.RevocationList) {
 	}
 }
 
-func listed(identities map[mtls.Identity]bool) string {
+func listed(identities map[identity.Identity]bool) string {
 	texts := make([]string, 0, len(identities))
 	for id := range maps.Keys(identities) {
 		texts = append(texts, id.String())

@@ -20,12 +20,13 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 func newKey(t testing.TB) crypto.Signer {
 	t.Helper()
-	key, _, err := mtls.NewKey()
+	key, _, err := privatekey.New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +65,7 @@ func TestSignTakesOnlyTheKey(t *testing.T) {
 	}
 	block, _ := pem.Decode(issued.CertPEM)
 	cert := must[*x509.Certificate](t)(x509.ParseCertificate(block.Bytes))
-	id, err := mtls.IdentityOf(cert)
+	id, err := identity.Of(cert)
 	if err != nil || id.String() != "keepgate://data-plane/acme/default/edge-1" {
 		t.Errorf("identity %v, %v", id, err)
 	}
@@ -101,7 +102,7 @@ func TestSignComparesKeys(t *testing.T) {
 	}
 	_, err = authority.Sign(request, certs.Spec{Name: "edge-1"})
 	wantFault(t, err, fault.Conflict, "needs a new one")
-	own := must[crypto.Signer](t)(mtls.ReadKey(filepath.Join(dir, "ca.key")))
+	own := must[crypto.Signer](t)(privatekey.Read(filepath.Join(dir, "ca.key")))
 	_, err = authority.Sign(greedy(t, own), certs.Spec{Name: "edge-3"})
 	wantFault(t, err, fault.Conflict, "the CA's own key")
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/keepgate/keepgate/controlplane/doctor/papers"
 	"github.com/keepgate/keepgate/shared/memguard"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 )
 
 const caExpiresSoon = 90 * 24 * time.Hour
@@ -37,7 +39,7 @@ func (c Cluster) setting(name string) string { return c.Prefix + "_" + name }
 // Certificates looks at a node's certificate for the other nodes, at the authorities it believes, and at their lists.
 func Certificates(ctx context.Context, c Cluster) []finding.Finding {
 	renew := "keepgate-cp certs issue NAME --role control-plane"
-	if c.Options.Mode == mtls.Shared {
+	if c.Options.Mode == trust.Shared {
 		renew = renewShared
 	}
 	pair := &papers.Pair{
@@ -45,7 +47,7 @@ func Certificates(ctx context.Context, c Cluster) []finding.Finding {
 		Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	look := &looking{Cluster: c, pair: pair}
-	if c.Options.Mode == mtls.Shared { // nobody has signed it, and it says of nobody who they are
+	if c.Options.Mode == trust.Shared { // nobody has signed it, and it says of nobody who they are
 		return finding.Run(ctx, c.Area, append(pair.Steps(), finding.Step{Name: "in use", Needs: []string{"key", "dates", "usage"}, Do: look.together}))
 	}
 	steps := slices.DeleteFunc(pair.Steps(), func(s finding.Step) bool { return s.Name == "usage" })
@@ -68,15 +70,15 @@ type looking struct {
 }
 
 func (l *looking) role(context.Context) finding.Result {
-	id, err := mtls.IdentityOf(l.pair.Chain()[0])
+	id, err := identity.Of(l.pair.Chain()[0])
 	mend := "issue one: " + l.pair.Renew
-	if err != nil && l.Options.Mode == mtls.CheckCN && len(l.pair.Chain()[0].URIs) == 0 {
+	if err != nil && l.Options.Mode == trust.CheckCN && len(l.pair.Chain()[0].URIs) == 0 {
 		return finding.Fine("known by its server name alone, as cluster_mtls = pki_check_cn lets it be")
 	}
 	if err != nil {
 		return finding.Bad(l.setting("cert")+": no node is known by it: "+err.Error(), mend)
 	}
-	if id.Role != mtls.ControlPlane {
+	if id.Role != identity.ControlPlane {
 		return finding.Bad(fmt.Sprintf("%s: a certificate of role %s, and a control plane needs one of role control-plane", l.setting("cert"), id.Role), mend)
 	}
 	return finding.Fine("%s, organisation %s", id.Role, id.Organisation)

@@ -14,6 +14,9 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 const patience = 5 * time.Second
@@ -31,32 +34,32 @@ func Join(ctx context.Context, source *mtls.Source) error {
 		return fmt.Errorf("making two sockets: %w", err)
 	}
 	defer func() { _, _ = near.Close(), far.Close() }() // nobody else has them
-	verdict := make(chan error, 1)
+	answer := make(chan error, 1)
 	go func() {
-		err := tls.Server(far, source.Server(mtls.DataPlane)).HandshakeContext(ctx)
+		err := tls.Server(far, source.Server(identity.DataPlane)).HandshakeContext(ctx)
 		if err == nil {
 			_ = far.Close() // or the client would wait for more
 		}
-		verdict <- err
+		answer <- err
 	}()
-	client := tls.Client(near, source.Client(nameOf(source), mtls.ControlPlane))
+	client := tls.Client(near, source.Client(nameOf(source), identity.ControlPlane))
 	err = client.HandshakeContext(ctx)
 	if err == nil {
 		_, _ = client.Read(make([]byte, 1)) // takes the refusal off the pipe
 	}
 	_ = near.Close()
-	other := <-verdict
+	other := <-answer
 	if err != nil {
-		return fmt.Errorf("data planes refuse this node: %w", mtls.Explain(err))
+		return fmt.Errorf("data planes refuse this node: %w", verdict.Explain(err))
 	}
-	refusal := mtls.Explain(other)
-	if refusal == nil && source.Mode() != mtls.PKI {
+	refusal := verdict.Explain(other)
+	if refusal == nil && source.Mode() != trust.PKI {
 		return nil // the certificate does not tell the planes apart
 	}
 	if refusal == nil {
 		return errors.New("a control plane's certificate is taken for a data plane's")
 	}
-	if refusal.Reason != mtls.WrongRole {
+	if refusal.Reason != verdict.WrongRole {
 		return fmt.Errorf("this node refuses certificates of its own authority: %w", refusal)
 	}
 	return nil
@@ -82,7 +85,7 @@ func sockets() (near, far net.Conn, err error) {
 
 // nameOf is the name that this node's certificate needs where it has no identity.
 func nameOf(source *mtls.Source) string {
-	if names := source.Certificate().DNSNames; source.Mode() == mtls.CheckCN && len(names) > 0 {
+	if names := source.Certificate().DNSNames; source.Mode() == trust.CheckCN && len(names) > 0 {
 		return names[0]
 	}
 	return ""
@@ -96,24 +99,24 @@ func Joining(ctx context.Context, source *mtls.Source) finding.Result {
 	return finding.Fine("rehearsed: this node's certificate, authority and list of revoked certificates would do")
 }
 
-func mendOf(err error, mode mtls.Mode) string {
-	refusal, ok := errors.AsType[*mtls.Refusal](err)
+func mendOf(err error, mode trust.Mode) string {
+	refusal, ok := errors.AsType[*verdict.Refusal](err)
 	if !ok {
 		return "see the cluster certificates above"
 	}
 	switch refusal.Reason {
-	case mtls.Expired:
-		if mode == mtls.Shared {
+	case verdict.Expired:
+		if mode == trust.Shared {
 			return "renew what has expired: " + renewShared
 		}
 		return "renew what has expired: keepgate-cp certs renew FILE"
-	case mtls.NotYetValid:
+	case verdict.NotYetValid:
 		return "set the clock of this machine (timedatectl)"
-	case mtls.Revoked, mtls.WrongUsage, mtls.NoIdentity, mtls.BadIdentity:
+	case verdict.Revoked, verdict.WrongUsage, verdict.NoIdentity, verdict.BadIdentity:
 		return "issue this node another certificate: keepgate-cp certs issue NAME --role control-plane"
-	case mtls.RevocationUnknown:
+	case verdict.RevocationUnknown:
 		return "add the missing authority's list to cluster_crl"
-	case mtls.UnknownCA, mtls.BadChain:
+	case verdict.UnknownCA, verdict.BadChain:
 		return "set cluster_ca_cert to the authority of cluster_cert"
 	}
 	return "see the cluster certificates above"

@@ -12,13 +12,15 @@ import (
 	"github.com/keepgate/keepgate/controlplane/doctor"
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 )
 
 func TestJoin(t *testing.T) {
 	t.Parallel()
 	ca := mtlstest.NewCA(t, "ca")
-	control := mtls.Identity{Role: mtls.ControlPlane}
+	control := identity.Identity{Role: identity.ControlPlane}
 	for name, test := range map[string]struct {
 		leaf       mtlstest.Leaf
 		revoked    bool
@@ -100,13 +102,13 @@ func TestJoinInOtherModes(t *testing.T) {
 	bare := ca.Files(t, ca.Issue(t, mtlstest.Leaf{
 		URIs: []string{}, CN: "cp.example", DNS: []string{"cp.example"}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}))
-	named := ca.Files(t, ca.Issue(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: "cp"}, CN: "cp.example"}))
+	named := ca.Files(t, ca.Issue(t, mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Name: "cp"}, CN: "cp.example"}))
 	shared, _ := mtlstest.SharedFiles(t)
 	for name, test := range map[string]struct {
 		files mtls.Files
-		mode  mtls.Mode
-	}{"shared": {shared, mtls.Shared}, "pki_check_cn": {named, mtls.CheckCN}, "pki_check_cn without an identity": {bare, mtls.CheckCN}} {
-		options := mtls.Options{Mode: test.mode, Role: mtls.ControlPlane}
+		mode  trust.Mode
+	}{"shared": {shared, trust.Shared}, "pki_check_cn": {named, trust.CheckCN}, "pki_check_cn without an identity": {bare, trust.CheckCN}} {
+		options := mtls.Options{Mode: test.mode, Role: identity.ControlPlane}
 		source, err := mtls.OpenWith(test.files, options)
 		if err != nil {
 			t.Fatal(err)
@@ -126,10 +128,10 @@ func TestJoinInOtherModes(t *testing.T) {
 func TestASharedPairIsRenewedByMakingAnother(t *testing.T) {
 	t.Parallel()
 	ca := mtlstest.NewCA(t, "ca")
-	options := mtls.Options{Mode: mtls.Shared, Role: mtls.ControlPlane}
+	options := mtls.Options{Mode: trust.Shared, Role: identity.ControlPlane}
 	for name, end := range map[string]time.Duration{"expires soon": time.Hour, "expired": -time.Minute} {
 		files := ca.Files(t, ca.Issue(t, mtlstest.Leaf{
-			CN: mtls.SharedName, URIs: []string{}, NotAfter: time.Now().Add(end), Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+			CN: trust.SharedName, URIs: []string{}, NotAfter: time.Now().Add(end), Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		}))
 		files.CA, files.CRL = "", ""
 		var mends []string

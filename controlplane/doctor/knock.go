@@ -16,6 +16,8 @@ import (
 
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 const (
@@ -32,7 +34,7 @@ type Door struct {
 	Root        enrolment.Pin // by which a node that joins knows the control plane
 	Environment string
 	// Certify certifies a key as an edge authority does for a data plane that joins.
-	Certify func(id mtls.Identity, public crypto.PublicKey, valid time.Duration) (chain [][]byte, leaf *x509.Certificate, err error)
+	Certify func(id identity.Identity, public crypto.PublicKey, valid time.Duration) (chain [][]byte, leaf *x509.Certificate, err error)
 }
 
 // Knock does what a data plane does that is new, as far as that leaves no trace: it asks at the listener to join, has a
@@ -47,7 +49,7 @@ func Knock(ctx context.Context, d Door) error {
 	if err != nil {
 		return fmt.Errorf("making a key: %w", err)
 	}
-	id := mtls.Identity{Role: mtls.DataPlane, Organisation: d.Source.Identity().Organisation, Environment: d.Environment}
+	id := identity.Identity{Role: identity.DataPlane, Organisation: d.Source.Identity().Organisation, Environment: d.Environment}
 	id.Name = d.Source.PermittedName(probeName)
 	chain, leaf, err := d.Certify(id, key.Public(), probeValidity)
 	if err != nil {
@@ -79,7 +81,7 @@ func (d Door) join(ctx context.Context) error {
 // link does the handshake of a data plane. That the listener takes its certificate shows in what comes after: the first
 // frame of HTTP/2 (RFC 9113 section 3.4).
 func (d Door) link(ctx context.Context, cert *tls.Certificate) error {
-	config := d.Source.Client(nameOf(d.Source), mtls.ControlPlane)
+	config := d.Source.Client(nameOf(d.Source), identity.ControlPlane)
 	config.NextProtos = []string{"h2"}
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
 	conn, err := dial(ctx, d.Address, config)
@@ -109,14 +111,14 @@ func (d Door) link(ctx context.Context, cert *tls.Certificate) error {
 func (d Door) refusal(ctx context.Context, config *tls.Config, err error) error {
 	near, far := net.Pipe()
 	defer func() { _, _ = near.Close(), far.Close() }() // of memory
-	verdict := make(chan error, 1)
-	go func() { verdict <- tls.Server(far, d.Source.Server(mtls.DataPlane)).HandshakeContext(ctx) }()
+	answer := make(chan error, 1)
+	go func() { answer <- tls.Server(far, d.Source.Server(identity.DataPlane)).HandshakeContext(ctx) }()
 	client := tls.Client(near, config)
 	if client.HandshakeContext(ctx) == nil {
 		_, _ = client.Read(make([]byte, 1)) // takes the refusal off the pipe
 	}
 	_ = near.Close()
-	if refusal := mtls.Explain(<-verdict); refusal != nil {
+	if refusal := verdict.Explain(<-answer); refusal != nil {
 		return refusal
 	}
 	return err

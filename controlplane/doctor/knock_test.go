@@ -16,7 +16,9 @@ import (
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 )
 
 // TestKnock tries to join at a real listener, where something is wrong each time.
@@ -24,9 +26,9 @@ func TestKnock(t *testing.T) {
 	t.Parallel()
 	root, stranger := mtlstest.NewCA(t, "root"), mtlstest.NewCA(t, "stranger")
 	edge := root.Edge(t, "edge")
-	control := mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane}, CN: "cp-1.example.com", DNS: []string{"cp-1.example.com"}}
-	issuing := func(ca *mtlstest.CA) func(mtls.Identity, crypto.PublicKey, time.Duration) ([][]byte, *x509.Certificate, error) {
-		return func(id mtls.Identity, public crypto.PublicKey, valid time.Duration) ([][]byte, *x509.Certificate, error) {
+	control := mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane}, CN: "cp-1.example.com", DNS: []string{"cp-1.example.com"}}
+	issuing := func(ca *mtlstest.CA) func(identity.Identity, crypto.PublicKey, time.Duration) ([][]byte, *x509.Certificate, error) {
+		return func(id identity.Identity, public crypto.PublicKey, valid time.Duration) ([][]byte, *x509.Certificate, error) {
 			leaf, err := certs.CertifyNode(ca.Cert, ca.Key(), id, public, valid)
 			if err != nil {
 				return nil, nil, err
@@ -42,10 +44,10 @@ func TestKnock(t *testing.T) {
 		says   string
 	}{
 		"sound":             {},
-		"some common names": {names: &mtls.Options{Mode: mtls.CheckCN, Role: mtls.ControlPlane, CommonNames: []string{"edge-1.example.com"}}},
-		"one parent domain": {names: &mtls.Options{Mode: mtls.CheckCN, Role: mtls.ControlPlane}},
+		"some common names": {names: &mtls.Options{Mode: trust.CheckCN, Role: identity.ControlPlane, CommonNames: []string{"edge-1.example.com"}}},
+		"one parent domain": {names: &mtls.Options{Mode: trust.CheckCN, Role: identity.ControlPlane}},
 		"no name of a node": {
-			names: &mtls.Options{Mode: mtls.CheckCN, Role: mtls.ControlPlane, CommonNames: []string{"edge 1"}},
+			names: &mtls.Options{Mode: trust.CheckCN, Role: identity.ControlPlane, CommonNames: []string{"edge 1"}},
 			says:  `a data plane with a new certificate is turned away: wrong common name: common name "join-probe" is not in cluster_allowed_common_names`,
 		},
 		"an edge authority below another root": {
@@ -58,7 +60,7 @@ func TestKnock(t *testing.T) {
 		},
 		"nobody certifies": {
 			door: func(d *doctor.Door) {
-				d.Certify = func(mtls.Identity, crypto.PublicKey, time.Duration) ([][]byte, *x509.Certificate, error) {
+				d.Certify = func(identity.Identity, crypto.PublicKey, time.Duration) ([][]byte, *x509.Certificate, error) {
 					return nil, nil, errors.New("the edge authority has expired")
 				}
 			},
@@ -92,7 +94,7 @@ func TestKnock(t *testing.T) {
 			if test.joins {
 				join = nil
 			}
-			server := grpc.NewServer(grpc.Creds(grpccreds.Joinable(source, nil, join, mtls.DataPlane)))
+			server := grpc.NewServer(grpc.Creds(grpccreds.Joinable(source, nil, join, identity.DataPlane)))
 			if test.listen {
 				_ = socket.Close()
 			} else {

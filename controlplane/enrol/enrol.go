@@ -28,7 +28,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/enrol/nodes"
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/enrolment"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 const (
@@ -47,7 +47,7 @@ type Catalog interface {
 type Authority interface {
 	// Certify makes a certificate of an identity and a public key: DER, the leaf first. It is fault.Unavailable, and says
 	// what to do, while nobody can sign.
-	Certify(who mtls.Identity, public crypto.PublicKey, validity time.Duration) (chain [][]byte, leaf *x509.Certificate, err error)
+	Certify(who identity.Identity, public crypto.PublicKey, validity time.Duration) (chain [][]byte, leaf *x509.Certificate, err error)
 	// Ready says why Certify would fail now, nil when it would not.
 	Ready() error
 	// Bundle is whom data planes are to believe; nil: what they have goes on to count.

@@ -37,7 +37,9 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/schema"
 )
@@ -81,7 +83,7 @@ func (e *env) over(store record.Store) *env {
 	ca, err := certs.Create(e.dir, "acme", certs.Options{})
 	e.must(err)
 	e.root = ca.Certificate()
-	issued, err := ca.Issue(certs.Spec{Role: mtls.ControlPlane, Name: "cp"})
+	issued, err := ca.Issue(certs.Spec{Role: identity.ControlPlane, Name: "cp"})
 	e.must(err)
 	dir := e.t.TempDir()
 	e.files = mtls.Files{
@@ -126,7 +128,7 @@ func (e *env) node(options ...func(*enrol.Options)) *node {
 		ControlPlanes: func(context.Context) ([]authority.Holder, error) { return nil, nil },
 		DataPlanes:    func(context.Context) ([]authority.Holder, error) { return nil, nil },
 		Believe: func(authorities, retired []*x509.Certificate, lists []*x509.RevocationList) error {
-			return n.source.Believe(mtls.Bundle{Authorities: authorities, Retired: retired, Lists: lists})
+			return n.source.Believe(trust.Bundle{Authorities: authorities, Retired: retired, Lists: lists})
 		},
 	}, authority.Options{})
 	e.must(n.authorities.Load(ctx))
@@ -170,7 +172,7 @@ func (n *node) serve() *node {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	n.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
-	server := grpc.NewServer(grpc.Creds(grpccreds.Joinable(n.source, nil, func(conn net.Conn) { n.service.Serve(ctx, conn) }, mtls.DataPlane, mtls.KMS)))
+	server := grpc.NewServer(grpc.Creds(grpccreds.Joinable(n.source, nil, func(conn net.Conn) { n.service.Serve(ctx, conn) }, identity.DataPlane, identity.KMS)))
 	enrolv1.RegisterEnrolServiceServer(server, n.service)
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(listener) })
@@ -288,7 +290,7 @@ func (e *env) leaf(chain [][]byte) *x509.Certificate {
 }
 
 // link is a connection of a data plane that joined, as the listener sees it.
-func (n *node) link(answer *enrolment.Answer) (tls.ConnectionState, mtls.Identity) {
+func (n *node) link(answer *enrolment.Answer) (tls.ConnectionState, identity.Identity) {
 	n.t.Helper()
 	var presented []*x509.Certificate
 	for _, der := range answer.Issued.Chain {
@@ -296,7 +298,7 @@ func (n *node) link(answer *enrolment.Answer) (tls.ConnectionState, mtls.Identit
 		n.must(err)
 		presented = append(presented, cert)
 	}
-	who, err := mtls.IdentityOf(presented[0])
+	who, err := identity.Of(presented[0])
 	n.must(err)
 	return tls.ConnectionState{PeerCertificates: presented}, who
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/schema"
 	"github.com/keepgate/keepgate/shared/secret"
 )
@@ -88,7 +88,7 @@ func (s *Service) Invite(ctx context.Context, in Invitation) (text secret.Bytes,
 
 // mayJoin looks at where somebody is to join, and under which name.
 func (s *Service) mayJoin(ctx context.Context, op, environment, name string) error {
-	who := mtls.Identity{Role: mtls.DataPlane, Organisation: s.options.Organisation, Environment: environment, Name: name}
+	who := identity.Identity{Role: identity.DataPlane, Organisation: s.options.Organisation, Environment: environment, Name: name}
 	if name == "" {
 		who.Name = "any"
 	}

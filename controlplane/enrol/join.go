@@ -16,7 +16,7 @@ import (
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/schema"
 )
 
@@ -43,7 +43,7 @@ type joining struct {
 	token   enrolment.Token
 	hash    string
 	request request
-	who     mtls.Identity
+	who     identity.Identity
 	said    *enrolv1.JoinRequest
 }
 
@@ -144,7 +144,7 @@ func (s *Service) prepare(ctx context.Context, j *joining, t Token) (again *enro
 	if err != nil {
 		return nil, err
 	}
-	j.who = mtls.Identity{Role: mtls.DataPlane, Organisation: s.options.Organisation, Environment: t.Environment, Name: name}
+	j.who = identity.Identity{Role: identity.DataPlane, Organisation: s.options.Organisation, Environment: t.Environment, Name: name}
 	if err := s.mayJoin(ctx, "enrol.Join", t.Environment, name); err != nil {
 		if kind := fault.KindOf(err); kind == fault.NotFound || kind == fault.Invalid {
 			err = refuse("%s", fault.Text(err))
@@ -165,7 +165,7 @@ func (s *Service) repeated(ctx context.Context, j *joining, t Token) (*enrolv1.I
 	if t.Used == nil || t.Used.Key != j.request.key {
 		return nil, nil
 	}
-	who, err := mtls.ParseURI(t.Used.Identity)
+	who, err := identity.Parse(t.Used.Identity)
 	if err != nil {
 		return nil, nil
 	}
@@ -200,7 +200,7 @@ func (s *Service) issue(ctx context.Context, j *joining) (*enrolv1.Issued, error
 		return nil, err
 	}
 	now := time.Now()
-	certificate := nodes.Certificate{Serial: mtls.SerialText(leaf.SerialNumber), IssuedAt: now.Unix(), NotAfter: leaf.NotAfter.Unix()}
+	certificate := nodes.Certificate{Serial: identity.SerialText(leaf.SerialNumber), IssuedAt: now.Unix(), NotAfter: leaf.NotAfter.Unix()}
 	key := nodes.Key(j.who.Environment, j.who.Name)
 	if err := s.record(ctx, "enrol.join", "data-plane/"+key, "token", j.token.ID, "serial", certificate.Serial,
 		"expires", stamp(certificate.NotAfter), "hostname", printable(j.said.GetHostname())); err != nil {

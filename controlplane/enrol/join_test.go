@@ -26,7 +26,7 @@ import (
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/schema"
 )
 
@@ -37,7 +37,7 @@ func TestJoin(t *testing.T) {
 	answer, err := n.joinByNetwork(token, asking{key: n.newKey()})
 	n.must(err)
 	leaf := n.leaf(answer.Issued.Chain)
-	who, err := mtls.IdentityOf(leaf)
+	who, err := identity.Of(leaf)
 	if err != nil || who.String() != "keepgate://data-plane/acme/default/edge-1" {
 		t.Errorf("it is %v (%v)", who, err)
 	}
@@ -47,7 +47,7 @@ func TestJoin(t *testing.T) {
 	if days := time.Until(leaf.NotAfter).Hours() / 24; days < 29.9 || days > 30.1 {
 		t.Errorf("it is valid for %v days", days)
 	}
-	if answer.From.Role != mtls.ControlPlane || len(answer.Issued.Trust.GetAuthorities()) != 1 || answer.Issued.Trust.Sequence == 0 {
+	if answer.From.Role != identity.ControlPlane || len(answer.Issued.Trust.GetAuthorities()) != 1 || answer.Issued.Trust.Sequence == 0 {
 		t.Errorf("whom to believe: %v of %v", answer.Issued.Trust, answer.From)
 	}
 	cs, who := n.link(answer)
@@ -273,7 +273,7 @@ func oneTokenAtOnce(t *testing.T, e *env) {
 				mu.Lock()
 				defer mu.Unlock()
 				if err == nil {
-					serials[mtls.SerialText(e.leaf(answer.Issued.Chain).SerialNumber)] = true
+					serials[identity.SerialText(e.leaf(answer.Issued.Chain).SerialNumber)] = true
 				} else if !strings.Contains(err.Error(), "was used") {
 					t.Errorf("refused with %v", err)
 				}

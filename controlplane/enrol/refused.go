@@ -10,7 +10,7 @@ import (
 
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // refused notes a refusal in the journal and returns it. A token that is nobody's counts as a guess.
@@ -55,8 +55,8 @@ func nameFor(t Token, said *enrolv1.JoinRequest) (string, error) {
 	return "", refuse("the token names no data plane, and the node says no name: join with --name")
 }
 
-func nameOf(identity string) string {
-	who, err := mtls.ParseURI(identity)
+func nameOf(uri string) string {
+	who, err := identity.Parse(uri)
 	if err != nil {
 		return "NAME"
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/keepgate/keepgate/controlplane/enrol/nodes"
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // renewPause is the least between two certificates of one data plane, by default.
@@ -22,7 +22,7 @@ const renewPause = 2 * time.Second
 // Renew certifies another key of the data plane that calls.
 func (s *Service) Renew(ctx context.Context, said *enrolv1.RenewRequest) (*enrolv1.RenewResponse, error) {
 	who, connection, err := grpccreds.PeerOf(ctx)
-	if err != nil || who.Role != mtls.DataPlane {
+	if err != nil || who.Role != identity.DataPlane {
 		return nil, status.Error(codes.PermissionDenied, "renewing is for data planes")
 	}
 	ctx = audit.WithActor(ctx, audit.Actor{Via: "node", Name: who.String()})
@@ -39,7 +39,7 @@ func (s *Service) Renew(ctx context.Context, said *enrolv1.RenewRequest) (*enrol
 	return &enrolv1.RenewResponse{Issued: issued}, nil
 }
 
-func (s *Service) renew(ctx context.Context, with mtls.Identity, said *enrolv1.RenewRequest) (*enrolv1.Issued, error) {
+func (s *Service) renew(ctx context.Context, with identity.Identity, said *enrolv1.RenewRequest) (*enrolv1.Issued, error) {
 	who := with
 	who.Serial, who.NotAfter = "", time.Time{}
 	request, err := parseRequest(said.GetRequest())
@@ -54,7 +54,7 @@ func (s *Service) renew(ctx context.Context, with mtls.Identity, said *enrolv1.R
 		return nil, err
 	}
 	key, now := nodes.Key(who.Environment, who.Name), time.Now()
-	certificate := nodes.Certificate{Serial: mtls.SerialText(leaf.SerialNumber), IssuedAt: now.Unix(), NotAfter: leaf.NotAfter.Unix()}
+	certificate := nodes.Certificate{Serial: identity.SerialText(leaf.SerialNumber), IssuedAt: now.Unix(), NotAfter: leaf.NotAfter.Unix()}
 	if err := s.record(ctx, "enrol.renew", "data-plane/"+key, "serial", certificate.Serial, "former", with.Serial, "expires", stamp(certificate.NotAfter)); err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func (s *Service) renew(ctx context.Context, with mtls.Identity, said *enrolv1.R
 }
 
 // notRenewed notes why and gives it its code.
-func (s *Service) notRenewed(ctx context.Context, who mtls.Identity, err error) error {
+func (s *Service) notRenewed(ctx context.Context, who identity.Identity, err error) error {
 	code, why := codes.Unavailable, "the control plane cannot certify anybody now; its log says why"
 	if r, ok := errors.AsType[*refusal](err); ok {
 		code, why = codes.FailedPrecondition, r.reason

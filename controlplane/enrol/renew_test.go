@@ -21,13 +21,14 @@ import (
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 )
 
 // renew asks over the network with a certificate.
 func (n *node) renew(with *mtls.Source, request []byte) (*enrolment.Answer, error) {
 	n.t.Helper()
-	conn, err := grpc.NewClient(n.address, grpc.WithTransportCredentials(grpccreds.Client(with, "", mtls.ControlPlane)))
+	conn, err := grpc.NewClient(n.address, grpc.WithTransportCredentials(grpccreds.Client(with, "", identity.ControlPlane)))
 	n.must(err)
 	defer func() { _ = conn.Close() }()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -52,7 +53,7 @@ func TestRenew(t *testing.T) {
 	old := e.member(first, firstKey)
 	next, err := two.renew(old, e.request(asking{key: nextKey}))
 	e.must(err)
-	id, err := mtls.IdentityOf(e.leaf(next.Issued.Chain))
+	id, err := identity.Of(e.leaf(next.Issued.Chain))
 	if err != nil || id.String() != "keepgate://data-plane/acme/default/edge-1" || id.Serial == old.Identity().Serial {
 		t.Errorf("renewed as %v: %v", id, err)
 	}
@@ -93,11 +94,11 @@ func TestRenewRefuses(t *testing.T) {
 		}
 	}
 	good := n.request(asking{key: n.newKey()})
-	files := n.issued(mtls.DataPlane, "edge-2")
+	files := n.issued(identity.DataPlane, "edge-2")
 	if _, err := n.renew(files, good); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "where it was made") {
 		t.Errorf("a certificate of the cluster's authority: %v", err)
 	}
-	if _, err := n.renew(n.issued(mtls.KMS, "k8s"), good); status.Code(err) != codes.PermissionDenied {
+	if _, err := n.renew(n.issued(identity.KMS, "k8s"), good); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("a certificate of role kms: %v", err)
 	}
 	_, who := n.link(answer)
@@ -109,7 +110,7 @@ func TestRenewRefuses(t *testing.T) {
 }
 
 // issued is a node whose certificate the cluster's authority signed.
-func (n *node) issued(role mtls.Role, name string) *mtls.Source {
+func (n *node) issued(role identity.Role, name string) *mtls.Source {
 	n.t.Helper()
 	ca, err := certs.Open(n.dir)
 	n.must(err)

@@ -13,7 +13,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 const (
@@ -66,7 +66,7 @@ func strong(key crypto.PublicKey) error {
 }
 
 // asksFor refuses a request that asks for more than the certificate that it would get.
-func (r request) asksFor(who mtls.Identity) error {
+func (r request) asksFor(who identity.Identity) error {
 	for _, uri := range r.csr.URIs {
 		if uri.String() != who.String() {
 			return fmt.Errorf("the request asks to be %q, and what it may be is %s", cut(uri.String()), who.String())

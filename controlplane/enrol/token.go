@@ -12,7 +12,7 @@ import (
 
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/schema"
 )
 
@@ -58,7 +58,7 @@ func parseToken(text string) (t Token, err error) {
 	if name == "" {
 		name = "any"
 	}
-	who := mtls.Identity{Role: mtls.DataPlane, Organisation: "any", Environment: t.Environment, Name: name}
+	who := identity.Identity{Role: identity.DataPlane, Organisation: "any", Environment: t.Environment, Name: name}
 	if who.Validate() != nil || t.Used != nil && (t.Used.Identity == "" || len(t.Used.Key) != hashHex || len(t.Used.Chain) == 0) {
 		return Token{}, errToken
 	}

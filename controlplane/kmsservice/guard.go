@@ -6,12 +6,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // Guard says whether the peer of a connection may still stay; *mtls.Source is one.
 type Guard interface {
-	Check(cs tls.ConnectionState, allow ...mtls.Role) error
+	Check(cs tls.ConnectionState, allow ...identity.Role) error
 	// Changed returns a channel that is closed when what Check says may have changed.
 	Changed() <-chan struct{}
 }
@@ -49,7 +49,7 @@ func (c *checks) check(cs tls.ConnectionState) error {
 		}
 	}
 	changed := c.guard.Changed()
-	if err := c.guard.Check(cs, mtls.KMS); err != nil {
+	if err := c.guard.Check(cs, identity.KMS); err != nil {
 		return err
 	}
 	c.mu.Lock()

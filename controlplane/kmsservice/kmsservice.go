@@ -19,8 +19,8 @@ import (
 	"github.com/keepgate/keepgate/controlplane/keks"
 	wrapv1 "github.com/keepgate/keepgate/proto/keepgate/wrap/v1"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // Server answers for the KEKs. It is safe for concurrent use.
@@ -83,7 +83,7 @@ func (s *Server) Unwrap(ctx context.Context, r *wrapv1.UnwrapRequest) (*wrapv1.U
 // caller says who calls, and which KEK is theirs.
 func (s *Server) caller(ctx context.Context) (by keks.Caller, name string, err error) {
 	who, connection, err := grpccreds.PeerOf(ctx) // by its certificate, never by what it says
-	if err != nil || who.Role != mtls.KMS {
+	if err != nil || who.Role != identity.KMS {
 		return by, "", status.Error(codes.PermissionDenied, "this service is for certificates of role kms")
 	}
 	if err := s.checks.check(connection); err != nil {

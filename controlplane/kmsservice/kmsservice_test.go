@@ -26,6 +26,7 @@ import (
 	wrapv1 "github.com/keepgate/keepgate/proto/keepgate/wrap/v1"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/schema"
@@ -58,10 +59,10 @@ func newKeep(t testing.TB, options keks.Options) *keep {
 	must(t, err)
 	c := catalog.New(store, schema.New(plugins.All()), cipher, catalog.Options{})
 	k := &keep{t: t, ca: mtlstest.NewCA(t, "cluster"), keks: keks.New(c, store, journal, options)}
-	k.source, k.files, _ = k.ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: "cp"}, DNS: []string{"cp.example"}})
+	k.source, k.files, _ = k.ca.Source(t, mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Name: "cp"}, DNS: []string{"cp.example"}})
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	must(t, err)
-	server := grpc.NewServer(grpc.Creds(grpccreds.Server(k.source, slog.New(slog.DiscardHandler), mtls.DataPlane, mtls.KMS)))
+	server := grpc.NewServer(grpc.Creds(grpccreds.Server(k.source, slog.New(slog.DiscardHandler), identity.DataPlane, identity.KMS)))
 	wrapv1.RegisterWrapServiceServer(server, kmsservice.New(k.keks, k.source, slog.New(slog.DiscardHandler)))
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(listener) }()
@@ -78,10 +79,10 @@ func must(t testing.TB, err error) {
 }
 
 // client is who a certificate makes it.
-func (k *keep) client(id mtls.Identity) (wrapv1.WrapServiceClient, mtlstest.Pair) {
+func (k *keep) client(id identity.Identity) (wrapv1.WrapServiceClient, mtlstest.Pair) {
 	k.t.Helper()
 	source, _, pair := k.ca.Source(k.t, mtlstest.Leaf{Identity: id})
-	conn, err := grpc.NewClient(k.address, grpc.WithTransportCredentials(grpccreds.Client(source, "", mtls.ControlPlane)))
+	conn, err := grpc.NewClient(k.address, grpc.WithTransportCredentials(grpccreds.Client(source, "", identity.ControlPlane)))
 	must(k.t, err)
 	k.t.Cleanup(func() { _ = conn.Close() })
 	return wrapv1.NewWrapServiceClient(conn), pair
@@ -89,7 +90,7 @@ func (k *keep) client(id mtls.Identity) (wrapv1.WrapServiceClient, mtlstest.Pair
 
 func (k *keep) kms(name string) wrapv1.WrapServiceClient {
 	k.t.Helper()
-	client, _ := k.client(mtls.Identity{Role: mtls.KMS, Name: name})
+	client, _ := k.client(identity.Identity{Role: identity.KMS, Name: name})
 	return client
 }
 
@@ -156,13 +157,13 @@ func TestWhoMay(t *testing.T) {
 		_, err := k.kms(name).Unwrap(ctx, &wrapv1.UnwrapRequest{Uid: "u", KeyId: sealed.KeyId, Ciphertext: sealed.Ciphertext})
 		wants(t, err, codes.NotFound)
 	}
-	edge, _ := k.client(mtls.Identity{Role: mtls.DataPlane, Environment: "prod", Name: "prod"})
+	edge, _ := k.client(identity.Identity{Role: identity.DataPlane, Environment: "prod", Name: "prod"})
 	_, err = edge.Unwrap(ctx, &wrapv1.UnwrapRequest{Uid: "u", KeyId: sealed.KeyId, Ciphertext: sealed.Ciphertext})
 	wants(t, err, codes.PermissionDenied)
 	_, err = edge.Describe(ctx, &wrapv1.DescribeRequest{})
 	wants(t, err, codes.PermissionDenied)
 
-	stolen, pair := k.client(mtls.Identity{Role: mtls.KMS, Name: "prod.master-2"})
+	stolen, pair := k.client(identity.Identity{Role: identity.KMS, Name: "prod.master-2"})
 	_, err = stolen.Describe(ctx, &wrapv1.DescribeRequest{})
 	must(t, err)
 	mtlstest.Write(t, k.files.CRL, k.ca.CRL(t, 7, time.Now().Add(time.Hour), pair))

@@ -9,7 +9,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	peerv1 "github.com/keepgate/keepgate/proto/keepgate/peer/v1"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/proof"
 )
 
 const (
@@ -22,7 +23,7 @@ const (
 
 // message is what another control plane node has provably said, here and now.
 type message struct {
-	from        mtls.Identity
+	from        identity.Identity
 	node        string
 	incarnation incarnation
 	nonce       []byte
@@ -60,11 +61,11 @@ func (p *Peer) seal(o outgoing, sequence uint64, now time.Time) ([]byte, error) 
 	if err != nil {
 		return nil, fmt.Errorf("encoding a message: %w", err)
 	}
-	proof, err := p.source.Sign(signContext, body)
+	said, err := p.source.Sign(signContext, body)
 	if err != nil {
 		return nil, err
 	}
-	data, err := proto.Marshal(&peerv1.Envelope{Body: body, Proof: proof})
+	data, err := proto.Marshal(&peerv1.Envelope{Body: body, Proof: said})
 	if err != nil {
 		return nil, fmt.Errorf("encoding an envelope: %w", err)
 	}
@@ -93,7 +94,7 @@ func (p *Peer) open(topic string, data []byte, now time.Time) (m *message, appea
 		return nil, false, err
 	}
 	if err := p.senders.check(m, topic, body.GetSequence()); err != nil {
-		return nil, false, err // it would be refused after the proof, too
+		return nil, false, err // it would be refused after the said, too
 	}
 	if m.from, err = p.prove(envelope); err != nil {
 		return nil, false, err
@@ -113,15 +114,15 @@ func (p *Peer) open(topic string, data []byte, now time.Time) (m *message, appea
 
 // prove believes the sender, or does not. A certificate that was never seen costs several signature checks;
 // only so many of them are looked at, lest a flood of strangers drowns the nodes that are known.
-func (p *Peer) prove(envelope *peerv1.Envelope) (mtls.Identity, error) {
+func (p *Peer) prove(envelope *peerv1.Envelope) (identity.Identity, error) {
 	if !p.source.Believes(envelope.GetProof()) && !p.strangers.Allow() {
-		return mtls.Identity{}, refuse(Strangers, "more than %d messages a second come with certificates that are not known yet", maxStrangers)
+		return identity.Identity{}, refuse(Strangers, "more than %d messages a second come with certificates that are not known yet", maxStrangers)
 	}
 	p.checking.Lock()
 	defer p.checking.Unlock()
-	from, err := p.source.Proven(signContext, envelope.GetBody(), envelope.GetProof(), mtls.Now, mtls.ControlPlane)
+	from, err := p.source.Proven(signContext, envelope.GetBody(), envelope.GetProof(), proof.Now, identity.ControlPlane)
 	if err != nil {
-		return mtls.Identity{}, unproven(err)
+		return identity.Identity{}, unproven(err)
 	}
 	return from, nil
 }

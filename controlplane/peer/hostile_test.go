@@ -12,6 +12,7 @@ import (
 	peerv1 "github.com/keepgate/keepgate/proto/keepgate/peer/v1"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 // give makes a key that the holder has and the others lack.
@@ -45,7 +46,7 @@ func TestHostileParticipant(t *testing.T) {
 	attack(s, forgers, foreign.self.Cluster)
 	for _, reason := range []string{
 		Replayed, Malformed, WrongTopic, TooLarge, WrongCluster,
-		string(mtls.BadProof), string(mtls.UnknownCA), string(mtls.WrongRole), string(mtls.Revoked), string(mtls.Expired),
+		string(verdict.BadProof), string(verdict.UnknownCA), string(verdict.WrongRole), string(verdict.Revoked), string(verdict.Expired),
 	} {
 		await(t, reason+" is counted", func() bool { return two.Status().Refused[reason] > 0 })
 	}

@@ -12,7 +12,9 @@ import (
 
 	peerv1 "github.com/keepgate/keepgate/proto/keepgate/peer/v1"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -101,14 +103,14 @@ func TestOpenRefuses(t *testing.T) {
 		"noise":                    {[]byte("noise"), Malformed},
 		"half a message":           {said(good)[:100], Malformed},
 		"too much":                 {make([]byte, maxMessage+1), TooLarge},
-		"no proof":                 {unsigned(t, said(good)), string(mtls.BadProof)},
-		"another's body":           {rewritten(t, nil, said(good), func(b *peerv1.Body) { b.Payload = []byte("x") }), string(mtls.BadProof)},
-		"another CA":               {said(issued(other, controlPlane("node-2"), "node-2")), string(mtls.UnknownCA)},
-		"a data plane":             {said(issued(ca, mtlstest.Leaf{}, "node-2")), string(mtls.WrongRole)},
-		"an administrator":         {said(issued(ca, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.Admin}}, "node-2")), string(mtls.WrongRole)},
-		"another house":            {said(issued(ca, umbrella, "node-2")), string(mtls.WrongOrganisation)},
-		"expired":                  {said(issued(ca, expired, "node-2")), string(mtls.Expired)},
-		"revoked":                  {said(revoked), string(mtls.Revoked)},
+		"no proof":                 {unsigned(t, said(good)), string(verdict.BadProof)},
+		"another's body":           {rewritten(t, nil, said(good), func(b *peerv1.Body) { b.Payload = []byte("x") }), string(verdict.BadProof)},
+		"another CA":               {said(issued(other, controlPlane("node-2"), "node-2")), string(verdict.UnknownCA)},
+		"a data plane":             {said(issued(ca, mtlstest.Leaf{}, "node-2")), string(verdict.WrongRole)},
+		"an administrator":         {said(issued(ca, mtlstest.Leaf{Identity: identity.Identity{Role: identity.Admin}}, "node-2")), string(verdict.WrongRole)},
+		"another house":            {said(issued(ca, umbrella, "node-2")), string(verdict.WrongOrganisation)},
+		"expired":                  {said(issued(ca, expired, "node-2")), string(verdict.Expired)},
+		"revoked":                  {said(revoked), string(verdict.Revoked)},
 		"another cluster":          {signed(func(b *peerv1.Body) { b.Cluster = "another" }), WrongCluster},
 		"another topic":            {saying(t, good, "history", 5, now), WrongTopic},
 		"another recipient":        {signed(func(b *peerv1.Body) { b.Recipient = "node-3" }), WrongRecipient},
@@ -123,7 +125,7 @@ func TestOpenRefuses(t *testing.T) {
 		"said before time":         {signed(func(b *peerv1.Body) { b.Sent = -1 << 63 }), Stale},
 		"a start in the future":    {signed(func(b *peerv1.Body) { b.Incarnation.Started = now.Add(time.Hour).UnixMilli() }), Future},
 		"node id of this node":     {said(issued(ca, controlPlane("node-2"), "node-1")), SameNode},
-		"a proof of other content": {rewritten(t, nil, said(good), func(b *peerv1.Body) { b.Sequence++ }), string(mtls.BadProof)},
+		"a proof of other content": {rewritten(t, nil, said(good), func(b *peerv1.Body) { b.Sequence++ }), string(verdict.BadProof)},
 	}
 	for name, test := range tests {
 		m, _, err := me.open("audit-heads", test.data, now)
@@ -194,7 +196,7 @@ func TestSendersAreBounded(t *testing.T) {
 	now := time.Now()
 	taken := 0
 	for i := range 2 * maxSenders {
-		m := &message{node: strings.Repeat("n", 1+i%64) + string(rune('a'+i/64)), from: mtls.Identity{Role: mtls.ControlPlane, Name: "x"}}
+		m := &message{node: strings.Repeat("n", 1+i%64) + string(rune('a'+i/64)), from: identity.Identity{Role: identity.ControlPlane, Name: "x"}}
 		if _, err := s.take(m, "history", 1, now); err == nil {
 			taken++
 		} else if reasonOf(err) != Crowded {

@@ -30,6 +30,7 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // Bus carries messages to all who subscribed, or loses them.
@@ -89,7 +90,7 @@ type Peer struct {
 
 type listener struct {
 	topic string
-	heard func(from mtls.Identity, node string, body []byte)
+	heard func(from identity.Identity, node string, body []byte)
 	hint  bool // also called when a node or the connection has come back
 }
 
@@ -124,11 +125,11 @@ func New(source *mtls.Source, bus Bus, self Self, options Options) *Peer {
 // On calls heard when another node hinted at topic, and when hints may have been lost: after the
 // connection or a silent node has come back. It must return soon. On, Hear and Exchange come before Run.
 func (p *Peer) On(topic string, heard func()) {
-	p.listeners = append(p.listeners, listener{topic, func(mtls.Identity, string, []byte) { heard() }, true})
+	p.listeners = append(p.listeners, listener{topic, func(identity.Identity, string, []byte) { heard() }, true})
 }
 
 // Hear calls heard for what other nodes say on topic, in the order in which each node said it.
-func (p *Peer) Hear(topic string, heard func(from mtls.Identity, node string, body []byte)) {
+func (p *Peer) Hear(topic string, heard func(from identity.Identity, node string, body []byte)) {
 	p.listeners = append(p.listeners, listener{topic, heard, false})
 }
 
@@ -241,7 +242,7 @@ func (p *Peer) receive(topic string, data []byte, heard func(*message)) {
 func (p *Peer) catchUp() {
 	for _, l := range p.listeners {
 		if l.hint {
-			l.heard(mtls.Identity{}, "", nil)
+			l.heard(identity.Identity{}, "", nil)
 		}
 	}
 	if p.exchange != nil {

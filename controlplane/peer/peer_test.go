@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 )
 
@@ -131,12 +131,12 @@ func TestSaidInOrder(t *testing.T) {
 		two, _ := newPeer(t, ca, w, "node-2")
 		var mu sync.Mutex
 		var got []string
-		two.Hear("audit-heads", func(from mtls.Identity, node string, body []byte) {
+		two.Hear("audit-heads", func(from identity.Identity, node string, body []byte) {
 			mu.Lock()
 			defer mu.Unlock()
 			got = append(got, from.Name+" "+node+" "+string(body))
 		})
-		one.Hear("audit-heads", func(mtls.Identity, string, []byte) { t.Error("a node hears itself") })
+		one.Hear("audit-heads", func(identity.Identity, string, []byte) { t.Error("a node hears itself") })
 		run(t, two)
 		run(t, one)
 		synctest.Wait()

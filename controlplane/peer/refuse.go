@@ -8,10 +8,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
-// Reasons for which a message is refused, beside those of [mtls.Reason] for its proof.
+// Reasons for which a message is refused, beside those of [verdict.Reason] for its proof.
 const (
 	Malformed      = "malformed"
 	TooLarge       = "too large"
@@ -45,10 +45,10 @@ func refuse(reason, format string, args ...any) error {
 
 // unproven takes over the reason for which mtls does not believe a proof.
 func unproven(err error) error {
-	if r, ok := errors.AsType[*mtls.Refusal](err); ok {
+	if r, ok := errors.AsType[*verdict.Refusal](err); ok {
 		return &refusal{string(r.Reason), r.Error()}
 	}
-	return &refusal{string(mtls.BadProof), err.Error()}
+	return &refusal{string(verdict.BadProof), err.Error()}
 }
 
 // refusals counts by reason, and logs each reason once in a while: a flood must not fill the log.

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 const (
@@ -26,7 +26,7 @@ type senders struct {
 }
 
 type sender struct {
-	identity    mtls.Identity
+	identity    identity.Identity
 	incarnation incarnation
 	last        map[string]uint64 // sequence, by topic: each topic has a subscription of its own
 	heard       time.Time

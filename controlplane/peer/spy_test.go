@@ -18,7 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/keepgate/keepgate/controlplane/peer/bus"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 )
 
@@ -74,7 +74,7 @@ func newMember(t *testing.T, ca *mtlstest.CA, url, cluster, name string, revoked
 	m.Peer = New(source, b, Self{Cluster: cluster, Node: name, Started: time.Now()}, Options{Log: m.log.logger()})
 	m.Exchange(m.ring)
 	m.On("history", func() { m.hints.Add(1) })
-	m.Hear("audit-heads", func(from mtls.Identity, node string, body []byte) {
+	m.Hear("audit-heads", func(from identity.Identity, node string, body []byte) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.words = append(m.words, from.Name+" "+node+" "+string(body))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 	"github.com/keepgate/keepgate/shared/secret"
 )
@@ -203,7 +204,7 @@ func (j *journal) String() string {
 func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
 
 func controlPlane(name string) mtlstest.Leaf {
-	return mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: name}}
+	return mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Name: name}}
 }
 
 // newPeer makes a node whose id is name.

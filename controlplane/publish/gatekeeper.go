@@ -13,7 +13,7 @@ import (
 
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // wipeTimeout bounds how long a data plane that is shut out may take to take that in before it is cut.
@@ -24,25 +24,25 @@ const wipeTimeout = 2 * time.Second
 // message before the link is refused or cut.
 type Gatekeeper interface {
 	// Admit is asked once for a new link.
-	Admit(ctx context.Context, cs tls.ConnectionState, who mtls.Identity) error
+	Admit(ctx context.Context, cs tls.ConnectionState, who identity.Identity) error
 	// Watch returns when the data plane may no longer stay, with the reason, or when ctx ends.
-	Watch(ctx context.Context, cs tls.ConnectionState, who mtls.Identity) error
+	Watch(ctx context.Context, cs tls.ConnectionState, who identity.Identity) error
 	// Orders returns what is to be said to a data plane that holds a trust of this sequence, and a channel that closes
 	// when that may have changed. The last of each kind is not said again on the same link.
-	Orders(cs tls.ConnectionState, who mtls.Identity, trustSequence uint64) ([]*syncv1.Command, <-chan struct{})
+	Orders(cs tls.ConnectionState, who identity.Identity, trustSequence uint64) ([]*syncv1.Command, <-chan struct{})
 }
 
 // everybody is the Gatekeeper where certificates alone decide.
 type everybody struct{}
 
-func (everybody) Admit(context.Context, tls.ConnectionState, mtls.Identity) error { return nil }
+func (everybody) Admit(context.Context, tls.ConnectionState, identity.Identity) error { return nil }
 
-func (everybody) Watch(ctx context.Context, _ tls.ConnectionState, _ mtls.Identity) error {
+func (everybody) Watch(ctx context.Context, _ tls.ConnectionState, _ identity.Identity) error {
 	<-ctx.Done()
 	return context.Cause(ctx)
 }
 
-func (everybody) Orders(tls.ConnectionState, mtls.Identity, uint64) ([]*syncv1.Command, <-chan struct{}) {
+func (everybody) Orders(tls.ConnectionState, identity.Identity, uint64) ([]*syncv1.Command, <-chan struct{}) {
 	return nil, nil
 }
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 const (
@@ -26,7 +26,7 @@ type link struct {
 	server      *Server
 	environment *environment
 	session     *fleet.Session
-	who         mtls.Identity
+	who         identity.Identity
 
 	connection tls.ConnectionState
 	ended      <-chan error               // the gatekeeper says that it may no longer stay

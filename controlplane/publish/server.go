@@ -16,8 +16,8 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
-	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 const (
@@ -33,7 +33,7 @@ const (
 // Guard says who is at the other end of a connection and for how long that holds; mtls.Source is one.
 type Guard interface {
 	// Watch returns when the peer may no longer stay, with the reason, or when ctx ends.
-	Watch(ctx context.Context, cs tls.ConnectionState, allow ...mtls.Role) error
+	Watch(ctx context.Context, cs tls.ConnectionState, allow ...identity.Role) error
 }
 
 // Server is the control plane's end of the stream.
@@ -82,10 +82,10 @@ func (s *Server) Stream(stream syncv1.SyncService_StreamServer) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
 	who, connection, err := grpccreds.PeerOf(ctx) // by its certificate, never by what it says
-	if err != nil || who.Role != mtls.DataPlane {
+	if err != nil || who.Role != identity.DataPlane {
 		return status.Error(codes.PermissionDenied, "the stream is for data planes")
 	}
-	go func() { cancel(s.guard.Watch(ctx, connection, mtls.DataPlane)) }() // ends with ctx
+	go func() { cancel(s.guard.Watch(ctx, connection, identity.DataPlane)) }() // ends with ctx
 	c := converse(ctx, stream)
 	if err := s.options.Gatekeeper.Admit(ctx, connection, who); err != nil {
 		s.options.Log.Warn("a data plane was refused", "data_plane", who.String(), "why", err)
@@ -121,7 +121,7 @@ func (s *Server) Stream(stream syncv1.SyncService_StreamServer) error {
 	return err
 }
 
-func errNoEnvironment(who mtls.Identity) error {
+func errNoEnvironment(who identity.Identity) error {
 	return status.Errorf(codes.PermissionDenied, "there is no environment %q", who.Environment)
 }
 
@@ -157,7 +157,7 @@ func helloFrom(ctx context.Context, c conversation) (*syncv1.Hello, error) {
 	}
 }
 
-func certificateOf(who mtls.Identity, connection tls.ConnectionState) fleet.Certificate {
+func certificateOf(who identity.Identity, connection tls.ConnectionState) fleet.Certificate {
 	c := fleet.Certificate{
 		Organisation: who.Organisation, Environment: who.Environment, Name: who.Name,
 		Serial: who.Serial, Expires: who.NotAfter,

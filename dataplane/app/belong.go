@@ -16,6 +16,8 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/localkeys"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 // belonging is who this node is in its cluster, or that it is nobody there any more.
@@ -79,7 +81,7 @@ func joinedSource(folder *enrol.Folder, standing enrol.Standing, log *slog.Logge
 	if err != nil {
 		return nil, fmt.Errorf("reading what this node joined with, in %s (to join anew: keepgate-dp join --again): %w", folder.Dir(), err)
 	}
-	if role := source.Identity().Role; role != mtls.DataPlane {
+	if role := source.Identity().Role; role != identity.DataPlane {
 		return nil, fault.Newf(fault.Invalid, op, "cluster_enrolment", "it is a certificate of role %s", role)
 	}
 	return source, nil
@@ -124,7 +126,7 @@ type holdings struct{ p *plane }
 
 // Rewrap implements [enrol.Holdings].
 func (h holdings) Rewrap(key string, former []string) error {
-	current, err := mtls.DeriveKeyFile(key, storeKeyLabel, 32)
+	current, err := privatekey.DeriveFile(key, storeKeyLabel, 32)
 	if err != nil {
 		return err
 	}

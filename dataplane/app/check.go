@@ -7,7 +7,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/edgekeys"
 	"github.com/keepgate/keepgate/dataplane/enrol"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 	"github.com/keepgate/keepgate/shared/settings/dpsettings"
 )
 
@@ -38,5 +38,5 @@ func checkIdentity(c dpsettings.Cluster) error {
 
 // joins says that the identity is what the node joined with, and not files that an operator keeps.
 func joins(c dpsettings.Cluster) bool {
-	return c.Cert == "" && c.Key == "" && mtls.Mode(c.MTLS) != mtls.Shared
+	return c.Cert == "" && c.Key == "" && trust.Mode(c.MTLS) != trust.Shared
 }

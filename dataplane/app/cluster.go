@@ -15,6 +15,8 @@ import (
 	"github.com/keepgate/keepgate/dataplane/localstore"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 	"github.com/keepgate/keepgate/shared/settings/dpsettings"
 )
 
@@ -25,20 +27,20 @@ func clusterSource(c dpsettings.Cluster, log *slog.Logger) (*mtls.Source, error)
 	if err := checkAddresses(c.ControlPlane); err != nil {
 		return nil, fault.New(fault.Invalid, op, "cluster_control_plane", err)
 	}
-	mode := mtls.Mode(c.MTLS)
+	mode := trust.Mode(c.MTLS)
 	switch {
-	case mode == mtls.Shared && (c.Cert == "" || c.Key == ""):
+	case mode == trust.Shared && (c.Cert == "" || c.Key == ""):
 		return nil, fault.Newf(fault.Invalid, op, "cluster_cert", "with cluster_mtls = shared set cluster_cert and cluster_cert_key to the very pair that the control plane has")
-	case mode != mtls.Shared && sharedPair(c):
+	case mode != trust.Shared && sharedPair(c):
 		return nil, fault.Newf(fault.Invalid, op, "cluster_mtls", "the pair in cluster_cert is of keepgate-cp hybrid gen_cert: set cluster_mtls = shared")
-	case mode != mtls.Shared && (c.Cert == "" || c.Key == "" || c.CACert == ""):
+	case mode != trust.Shared && (c.Cert == "" || c.Key == "" || c.CACert == ""):
 		return nil, fault.Newf(fault.Invalid, op, "cluster_cert",
 			"set cluster_cert, cluster_cert_key and cluster_ca_cert%s", requestHint)
 	}
 	// The next authority of the cluster is believed by the signature of the one that this node knows: it may have been
 	// away while the one replaced the other.
 	source, err := mtls.OpenWith(mtls.Files{Cert: c.Cert, Key: c.Key, CA: c.CACert, CRL: c.CRL},
-		mtls.Options{Mode: mode, Role: mtls.DataPlane, CrossSigned: true, Log: log})
+		mtls.Options{Mode: mode, Role: identity.DataPlane, CrossSigned: true, Log: log})
 	if err != nil {
 		hint := ""
 		if absent(c.Cert) || absent(c.Key) {
@@ -46,7 +48,7 @@ func clusterSource(c dpsettings.Cluster, log *slog.Logger) (*mtls.Source, error)
 		}
 		return nil, fmt.Errorf("reading this node's certificate%s: %w", hint, err)
 	}
-	if role := source.Identity().Role; role != mtls.DataPlane {
+	if role := source.Identity().Role; role != identity.DataPlane {
 		return nil, fault.Newf(fault.Invalid, op, "cluster_cert", "it is a certificate of role %s; issue one of role data-plane", role)
 	}
 	return source, nil
@@ -57,7 +59,7 @@ func sharedPair(c dpsettings.Cluster) bool {
 	if c.Cert == "" || c.Key == "" {
 		return false
 	}
-	source, err := mtls.OpenWith(mtls.Files{Cert: c.Cert, Key: c.Key}, mtls.Options{Mode: mtls.Shared, Role: mtls.DataPlane})
+	source, err := mtls.OpenWith(mtls.Files{Cert: c.Cert, Key: c.Key}, mtls.Options{Mode: trust.Shared, Role: identity.DataPlane})
 	return err == nil && bytes.Equal(source.Certificate().RawIssuer, source.Certificate().RawSubject)
 }
 

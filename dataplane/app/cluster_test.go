@@ -12,6 +12,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/enrol"
 	"github.com/keepgate/keepgate/dataplane/localstore"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 	"github.com/keepgate/keepgate/shared/settings/dpsettings"
 )
@@ -21,12 +22,12 @@ func TestWhatCouldNeverLinkIsRefusedBeforeTheStoreIsTouched(t *testing.T) {
 	ca := mtlstest.NewCA(t, "ca")
 	const hint = "keepgate-dp certs request"
 	tests := map[string]struct {
-		role         mtls.Role
+		role         identity.Role
 		change       func(c *dpsettings.Cluster)
 		want, wantNo string
 	}{
-		"of a control plane": {role: mtls.ControlPlane, want: "it is a certificate of role control-plane; issue one of role data-plane", wantNo: hint},
-		"of an admin":        {role: mtls.Admin, want: "it is a certificate of role admin; issue one of role data-plane"},
+		"of a control plane": {role: identity.ControlPlane, want: "it is a certificate of role control-plane; issue one of role data-plane", wantNo: hint},
+		"of an admin":        {role: identity.Admin, want: "it is a certificate of role admin; issue one of role data-plane"},
 		"none":               {change: func(c *dpsettings.Cluster) { c.Cert, c.Key = "", "" }, want: "set cluster_cert, cluster_cert_key and cluster_ca_cert (make a key and a request here with: " + hint},
 		"no CA":              {change: func(c *dpsettings.Cluster) { c.CACert = "" }, want: "set cluster_cert, cluster_cert_key and cluster_ca_cert"},
 		"key is not there":   {change: func(c *dpsettings.Cluster) { c.Key += ".not" }, want: hint},
@@ -39,11 +40,11 @@ func TestWhatCouldNeverLinkIsRefusedBeforeTheStoreIsTouched(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			identity := mtls.Identity{Role: mtls.DataPlane, Organisation: "acme", Environment: "prod", Name: "one"}
+			who := identity.Identity{Role: identity.DataPlane, Organisation: "acme", Environment: "prod", Name: "one"}
 			if test.role != "" {
-				identity.Role, identity.Environment = test.role, ""
+				who.Role, who.Environment = test.role, ""
 			}
-			_, files, _ := ca.Source(t, mtlstest.Leaf{Identity: identity})
+			_, files, _ := ca.Source(t, mtlstest.Leaf{Identity: who})
 			prefix := t.TempDir()
 			p := &plane{log: slog.New(slog.DiscardHandler), disk: enrol.Disk{}}
 			p.settings.Process.Prefix = prefix

@@ -12,8 +12,8 @@ import (
 	"github.com/keepgate/keepgate/dataplane/tunnel"
 	"github.com/keepgate/keepgate/dataplane/uplink"
 	"github.com/keepgate/keepgate/shared/lifecycle"
-	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/settings/dpsettings"
 	"github.com/keepgate/keepgate/shared/version"
 )
@@ -41,7 +41,7 @@ func (p *plane) link() error {
 func (p *plane) endpoints() (nodes []uplink.Endpoint) {
 	c := p.settings.Cluster
 	for _, address := range c.ControlPlane {
-		nodes = append(nodes, uplink.Endpoint{Address: address, Credentials: grpccreds.Client(p.belonging.source, serverName(c, address), mtls.ControlPlane)})
+		nodes = append(nodes, uplink.Endpoint{Address: address, Credentials: grpccreds.Client(p.belonging.source, serverName(c, address), identity.ControlPlane)})
 	}
 	return nodes
 }

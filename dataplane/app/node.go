@@ -11,6 +11,7 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/localkeys"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/settings/dpsettings"
@@ -47,7 +48,7 @@ func storeKeys(source *mtls.Source, others []string) (*localkeys.Ring, error) {
 
 func olderKeys(files []string) (older []secret.Bytes, err error) {
 	for _, file := range files {
-		key, err := mtls.DeriveKeyFile(file, storeKeyLabel, 32)
+		key, err := privatekey.DeriveFile(file, storeKeyLabel, 32)
 		if err != nil {
 			return nil, fmt.Errorf("a key before this node's own: %w", err)
 		}

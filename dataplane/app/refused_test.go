@@ -15,8 +15,8 @@ import (
 	"github.com/keepgate/keepgate/dataplane/enrol"
 	"github.com/keepgate/keepgate/dataplane/enrol/enroltest"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
-	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // refusing is a control plane that wants no data plane.
@@ -40,7 +40,7 @@ func TestARefusedNodeSaysWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(grpc.Creds(grpccreds.Server(c.Source, slog.New(slog.DiscardHandler), mtls.DataPlane)))
+	server := grpc.NewServer(grpc.Creds(grpccreds.Server(c.Source, slog.New(slog.DiscardHandler), identity.DataPlane)))
 	syncv1.RegisterSyncServiceServer(server, refusing{})
 	go server.Serve(socket) // ends with Stop
 	t.Cleanup(server.Stop)

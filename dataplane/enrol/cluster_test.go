@@ -9,7 +9,7 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/enrol/enroltest"
 	"github.com/keepgate/keepgate/shared/enrolment"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 func must(t testing.TB, err error) {
@@ -50,7 +50,7 @@ func (k *kept) Rewrap(key string, former []string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, path := range append(slices.Clone(former), key) {
-		if _, err := mtls.ReadKey(path); err != nil {
+		if _, err := privatekey.Read(path); err != nil {
 			return err
 		}
 	}

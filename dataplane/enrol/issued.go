@@ -15,15 +15,17 @@ import (
 
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
 // newKey makes a key and a request for its certificate. A name is a wish, and may be empty.
 func newKey(name string) (key crypto.Signer, text secret.Bytes, request []byte, err error) {
-	if key, text, err = mtls.NewKey(); err != nil {
+	if key, text, err = privatekey.New(); err != nil {
 		return nil, text, nil, err
 	}
-	encoded, err := mtls.NewRequest(key, name)
+	encoded, err := privatekey.Request(key, name)
 	if err != nil {
 		return nil, text, nil, err
 	}
@@ -63,13 +65,13 @@ func leafIn(path string) (*x509.Certificate, error) {
 // usable says why what a control plane issued cannot be used: the node that gave it has to be believed under it.
 func usable(source *mtls.Source, from tls.ConnectionState, now time.Time) error {
 	id := source.Identity()
-	if id.Role != mtls.DataPlane {
+	if id.Role != identity.DataPlane {
 		return fmt.Errorf("it is a certificate of role %s", id.Role)
 	}
 	if now.After(id.NotAfter) {
 		return fmt.Errorf("its certificate ended %s, and the clock here says %s: compare the clocks", stamp(id.NotAfter), stamp(now))
 	}
-	if err := source.Check(from, mtls.ControlPlane); err != nil {
+	if err := source.Check(from, identity.ControlPlane); err != nil {
 		return fmt.Errorf("under it the control plane node that gave it would be refused: %w", err)
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
@@ -37,7 +38,7 @@ type Dial = func(ctx context.Context, address string) (net.Conn, error)
 
 // Result is what came of a join.
 type Result struct {
-	Identity mtls.Identity
+	Identity identity.Identity
 	Node     string              // the control plane node that answered
 	TLS      tls.ConnectionState // how it proved itself
 	Replaced bool
@@ -97,7 +98,7 @@ func (f *Folder) mayJoin(again bool) error {
 }
 
 // settle makes what was issued this node's certificate.
-func (f *Folder) settle(wish Wish, key crypto.Signer, text secret.Bytes, answer *enrolment.Answer) (id mtls.Identity, replaced bool, err error) {
+func (f *Folder) settle(wish Wish, key crypto.Signer, text secret.Bytes, answer *enrolment.Answer) (id identity.Identity, replaced bool, err error) {
 	before, err := f.current()
 	if err != nil && !wish.Again {
 		return id, false, err

@@ -19,6 +19,8 @@ import (
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 func TestJoin(t *testing.T) {
@@ -97,7 +99,7 @@ func TestAnExpiredEnrolmentIsReplacedWithoutAWord(t *testing.T) {
 	f, _ := joined(t, c, &kept{}, Options{})
 	number, held, err := f.held()
 	must(t, err)
-	key, err := mtls.ReadKey(f.path(number, keyName))
+	key, err := privatekey.Read(f.path(number, keyName))
 	must(t, err)
 	held.cert = encode("CERTIFICATE", [][]byte{c.Root.Issue(t, key.Public(), c.Who, -time.Millisecond).Raw})
 	next, err := f.add(held, func(*mtls.Source) error { return nil })
@@ -117,20 +119,20 @@ func TestJoinRefusesWhatItCannotUse(t *testing.T) {
 		want string
 	}{
 		"for another key": {func(c *enroltest.Cluster) {
-			key, _, err := mtls.NewKey()
+			key, _, err := privatekey.New()
 			must(t, err)
-			c.Sign = func(crypto.PublicKey, mtls.Identity) *x509.Certificate {
+			c.Sign = func(crypto.PublicKey, identity.Identity) *x509.Certificate {
 				return c.Root.Issue(t, key.Public(), c.Who, time.Hour)
 			}
 		}, "another key"},
 		"of another role": {func(c *enroltest.Cluster) {
-			c.Who = mtls.Identity{Role: mtls.Admin, Organisation: "acme", Name: "edge-1"}
+			c.Who = identity.Identity{Role: identity.Admin, Organisation: "acme", Name: "edge-1"}
 		}, "role admin"},
 		"of another organisation": {func(c *enroltest.Cluster) { c.Who.Organisation = "other" }, "organisation"},
 		"for another name":        {func(c *enroltest.Cluster) { c.Who.Name = "edge-2" }, `for "edge-2"`},
 		"ended":                   {func(c *enroltest.Cluster) { c.Life = -time.Millisecond }, "compare the clocks"},
 		"of a foreign authority": {func(c *enroltest.Cluster) {
-			c.Sign = func(public crypto.PublicKey, id mtls.Identity) *x509.Certificate {
+			c.Sign = func(public crypto.PublicKey, id identity.Identity) *x509.Certificate {
 				return other.Issue(t, public, id, time.Hour)
 			}
 		}, "wrong CA"},

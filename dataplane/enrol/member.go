@@ -14,6 +14,7 @@ import (
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/telemetry"
 )
 
@@ -241,7 +242,7 @@ func End(folder *Folder, holdings Holdings, joined bool, w Wiped) error {
 }
 
 // serials are those of every certificate that this node may have linked with.
-func (m *Member) serials(id mtls.Identity) []string {
+func (m *Member) serials(id identity.Identity) []string {
 	serials := []string{id.Serial}
 	if !m.joined {
 		return serials

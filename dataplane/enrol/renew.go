@@ -11,6 +11,7 @@ import (
 
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/telemetry"
 )
 
@@ -76,7 +77,7 @@ func (m *Member) untilRenewal(now time.Time) time.Duration {
 	if m.failures > 0 {
 		return pauseAfter(m.failures, m.options.FirstPause, leaf.NotAfter.Sub(now))
 	}
-	if serial := mtls.SerialText(leaf.SerialNumber); m.dueOf != serial {
+	if serial := identity.SerialText(leaf.SerialNumber); m.dueOf != serial {
 		m.due, m.dueOf = dueAt(leaf, m.given()), serial
 	}
 	return max(m.due.Sub(now), 0)

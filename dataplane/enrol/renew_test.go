@@ -16,6 +16,7 @@ import (
 
 	"github.com/keepgate/keepgate/dataplane/enrol/enroltest"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 func keyOf(t *testing.T, path string) (text string) {
@@ -101,18 +102,20 @@ func TestRenewRefusesWhatItCannotUse(t *testing.T) {
 	}{
 		"another identity": {func(c *enroltest.Cluster) { c.Who.Name = "edge-2" }, "this is keepgate://data-plane/acme/prod/edge-1"},
 		"another role": {func(c *enroltest.Cluster) {
-			c.Who = mtls.Identity{Role: mtls.KMS, Organisation: "acme", Name: "edge-1"}
+			c.Who = identity.Identity{Role: identity.KMS, Organisation: "acme", Name: "edge-1"}
 		}, "keepgate://kms"},
 		"a foreign one": {func(c *enroltest.Cluster) {
-			c.Sign = func(p crypto.PublicKey, id mtls.Identity) *x509.Certificate { return other.Issue(t, p, id, time.Hour) }
+			c.Sign = func(p crypto.PublicKey, id identity.Identity) *x509.Certificate {
+				return other.Issue(t, p, id, time.Hour)
+			}
 		}, "wrong CA"},
 		"one that is over": {func(c *enroltest.Cluster) { c.Life = -time.Millisecond }, "compare the clocks"},
 		"a refusal":        {func(c *enroltest.Cluster) { c.Refuse = errors.New("it was revoked") }, "it was revoked"},
 		"nothing": {func(c *enroltest.Cluster) {
-			c.Sign = func(crypto.PublicKey, mtls.Identity) *x509.Certificate { return &x509.Certificate{} }
+			c.Sign = func(crypto.PublicKey, identity.Identity) *x509.Certificate { return &x509.Certificate{} }
 		}, "reading the certificate"},
 		"for another's key": {func(c *enroltest.Cluster) {
-			c.Sign = func(_ crypto.PublicKey, id mtls.Identity) *x509.Certificate {
+			c.Sign = func(_ crypto.PublicKey, id identity.Identity) *x509.Certificate {
 				return c.Root.Issue(t, c.Root.Key.Public(), id, time.Hour)
 			}
 		}, "another key"},

@@ -9,7 +9,7 @@ import (
 	"slices"
 
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 const wipedVersion = 1
@@ -125,7 +125,7 @@ func (f *Folder) serial() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return mtls.SerialText(leaf.SerialNumber), nil
+	return identity.SerialText(leaf.SerialNumber), nil
 }
 
 // MakeRoom makes the folder, and tries whether a generation could be kept in it.

@@ -20,6 +20,7 @@ import (
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 )
 
@@ -103,20 +104,20 @@ func (o *obedient) Wipe(order *enrolv1.SignedWipe) error {
 func command(t *testing.T, c *commander) (*Uplink, *obedient) {
 	t.Helper()
 	ca := mtlstest.NewCA(t, "ca")
-	server, _, _ := ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: "cp"}, DNS: []string{"cp.example"}})
+	server, _, _ := ca.Source(t, mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Name: "cp"}, DNS: []string{"cp.example"}})
 	node, _, _ := ca.Source(t, mtlstest.Leaf{})
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := grpc.NewServer(grpc.Creds(grpccreds.Server(server, slog.New(slog.DiscardHandler), mtls.DataPlane)))
+	s := grpc.NewServer(grpc.Creds(grpccreds.Server(server, slog.New(slog.DiscardHandler), identity.DataPlane)))
 	syncv1.RegisterSyncServiceServer(s, c)
 	go s.Serve(socket) // ends with Stop
 	t.Cleanup(s.Stop)
 	orders := &obedient{from: make(chan string, 10), renewals: make(chan string, 10), wipes: make(chan string, 100)}
 	orders.sequence.Store(7)
 	var dialled atomic.Int64
-	u := New([]Endpoint{{socket.Addr().String(), grpccreds.Client(node, "cp.example", mtls.ControlPlane)}}, apply.New(nowhere{}, nowhere{}),
+	u := New([]Endpoint{{socket.Addr().String(), grpccreds.Client(node, "cp.example", identity.ControlPlane)}}, apply.New(nowhere{}, nowhere{}),
 		Node{CertificateExpires: time.Now, Orders: orders}, Options{
 			FirstPause: 10 * time.Millisecond, LongestPause: 20 * time.Millisecond,
 			Dial: func(ctx context.Context, address string) (net.Conn, error) {

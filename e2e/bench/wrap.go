@@ -17,6 +17,7 @@ import (
 	wrapv1 "github.com/keepgate/keepgate/proto/keepgate/wrap/v1"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 const (
@@ -53,7 +54,7 @@ func (b *bench) wrapClient(c *harness.Cluster, cp *harness.ControlPlane) wrapv1.
 	if err != nil {
 		b.Fatalf("%v", err)
 	}
-	conn, err := grpc.NewClient(cp.Cluster, grpc.WithTransportCredentials(grpccreds.Client(source, "", mtls.ControlPlane)))
+	conn, err := grpc.NewClient(cp.Cluster, grpc.WithTransportCredentials(grpccreds.Client(source, "", identity.ControlPlane)))
 	if err != nil {
 		b.Fatalf("%v", err)
 	}

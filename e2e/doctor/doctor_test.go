@@ -19,7 +19,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
 	"github.com/keepgate/keepgate/e2e/pgtest"
 	"github.com/keepgate/keepgate/e2e/ports"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 	"github.com/keepgate/keepgate/shared/settings"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
@@ -80,7 +80,7 @@ func serverLeaf(leaf mtlstest.Leaf) mtlstest.Leaf {
 
 func clientLeaf(name string, notAfter time.Time) mtlstest.Leaf {
 	return mtlstest.Leaf{
-		URIs: []string{}, Identity: mtls.Identity{Name: name}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		URIs: []string{}, Identity: identity.Identity{Name: name}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		NotAfter: orElse(notAfter, time.Now().Add(100*24*time.Hour)),
 	}
 }
@@ -149,7 +149,7 @@ func (b *bench) install(t *testing.T, chain, key []byte, plain bool, rules strin
 func (b *bench) right(t *testing.T) map[string]string {
 	t.Helper()
 	node := b.cluster.Issue(t, mtlstest.Leaf{
-		Identity: mtls.Identity{Role: mtls.ControlPlane, Name: "cp-1"}, DNS: []string{"cp.example"}, NotAfter: time.Now().Add(100 * 24 * time.Hour),
+		Identity: identity.Identity{Role: identity.ControlPlane, Name: "cp-1"}, DNS: []string{"cp.example"}, NotAfter: time.Now().Add(100 * 24 * time.Hour),
 	})
 	client := b.middle.Issue(t, clientLeaf("kong", time.Time{}))
 	return map[string]string{

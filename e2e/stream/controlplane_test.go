@@ -27,6 +27,7 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/schema"
@@ -83,7 +84,7 @@ func (cp *controlPlane) beating(heartbeat time.Duration) *controlPlane {
 func newControlPlane(t testing.TB) *controlPlane {
 	t.Helper()
 	ca := mtlstest.NewCA(t, "cluster")
-	pair := ca.Issue(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Organisation: "default", Name: "cp"}, DNS: []string{serverName}})
+	pair := ca.Issue(t, mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Organisation: "default", Name: "cp"}, DNS: []string{serverName}})
 	cp := &controlPlane{
 		t: t, ca: ca, folder: t.TempDir(), files: ca.Files(t, pair), heartbeat: calm, retry: 100 * time.Millisecond,
 		patience: 300 * time.Millisecond, poll: 50 * time.Millisecond, address: freeAddress(t), keys: &losing{missing: map[string]bool{}},
@@ -231,7 +232,7 @@ func (cp *controlPlane) link(log *slog.Logger) {
 	cp.t.Helper()
 	listen, err := net.Listen("tcp", cp.address)
 	cp.must(err)
-	server := grpc.NewServer(grpc.Creds(grpccreds.Server(cp.source, log, mtls.DataPlane)), grpc.StreamInterceptor(cp.wire.intercept))
+	server := grpc.NewServer(grpc.Creds(grpccreds.Server(cp.source, log, identity.DataPlane)), grpc.StreamInterceptor(cp.wire.intercept))
 	syncv1.RegisterSyncServiceServer(server, publish.NewServer(cp.publisher, cp.fleet, cp.source, publish.ServerOptions{
 		Name: "cp", Version: "test", Gatekeeper: cp.gatekeeper, Heartbeat: cp.heartbeat, StorageRetry: cp.retry, Patience: cp.patience, Log: log,
 	}))

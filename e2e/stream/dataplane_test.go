@@ -21,6 +21,7 @@ import (
 	"github.com/keepgate/keepgate/shared/localkeys"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 )
 
@@ -45,7 +46,7 @@ type dataPlane struct {
 }
 
 func defaultLeaf(name string) mtlstest.Leaf {
-	return mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.DataPlane, Organisation: "default", Environment: "default", Name: name}}
+	return mtlstest.Leaf{Identity: identity.Identity{Role: identity.DataPlane, Organisation: "default", Environment: "default", Name: name}}
 }
 
 func (cp *controlPlane) dataPlane(leaf mtlstest.Leaf) *dataPlane {
@@ -100,7 +101,7 @@ func (dp *dataPlane) start() {
 	}
 	var endpoints []uplink.Endpoint
 	for _, address := range dp.addresses {
-		endpoints = append(endpoints, uplink.Endpoint{Address: address, Credentials: grpccreds.Client(source, serverName, mtls.ControlPlane)})
+		endpoints = append(endpoints, uplink.Endpoint{Address: address, Credentials: grpccreds.Client(source, serverName, identity.ControlPlane)})
 	}
 	dp.link = uplink.New(endpoints, dp.applier, uplink.Node{
 		ID: dp.id, Hostname: "host", Version: "test", CertificateExpires: func() time.Time { return source.Identity().NotAfter },

@@ -18,7 +18,7 @@ import (
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 	"github.com/keepgate/keepgate/shared/schema"
 )
@@ -26,7 +26,7 @@ import (
 // in links a data plane of an environment.
 func (cp *controlPlane) in(environment, name string) *dataPlane {
 	cp.t.Helper()
-	dp := cp.dataPlane(mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.DataPlane, Organisation: "default", Environment: environment, Name: name}})
+	dp := cp.dataPlane(mtlstest.Leaf{Identity: identity.Identity{Role: identity.DataPlane, Organisation: "default", Environment: environment, Name: name}})
 	dp.start()
 	cp.holds(dp)
 	return dp
@@ -207,7 +207,7 @@ func TestEnvironmentsComeAndGo(t *testing.T) {
 	t.Parallel()
 	cp := newControlPlane(t)
 	cp.tenant("prod")
-	early := cp.dataPlane(mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.DataPlane, Organisation: "default", Environment: "prod", Name: "early"}})
+	early := cp.dataPlane(mtlstest.Leaf{Identity: identity.Identity{Role: identity.DataPlane, Organisation: "default", Environment: "prod", Name: "early"}})
 	early.start()
 	eventually(t, "it is told that there is no such environment", func() bool { return early.log.has("there is no environment") })
 	cp.insert("environments", `{"name":"prod","select_tags":["prod"]}`)

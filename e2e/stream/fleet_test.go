@@ -7,7 +7,7 @@ import (
 	"time"
 
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 )
 
@@ -25,7 +25,7 @@ func TestWhoMayNotLink(t *testing.T) {
 	if _, holds := dp.applier.Held(); holds || len(cp.wire.sent()) > 0 {
 		t.Error("a data plane of another environment was sent something")
 	}
-	admin := cp.dataPlane(mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.Admin, Organisation: "default", Name: "root"}})
+	admin := cp.dataPlane(mtlstest.Leaf{Identity: identity.Identity{Role: identity.Admin, Organisation: "default", Name: "root"}})
 	admin.start()
 	stranger := cp.dataPlane(defaultLeaf("edge-2"))
 	foreign := mtlstest.NewCA(t, "elsewhere")

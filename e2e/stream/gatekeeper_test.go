@@ -18,6 +18,7 @@ import (
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // gate is a gatekeeper that does as it is told.
@@ -34,7 +35,7 @@ func newGate() *gate {
 	return &gate{out: make(chan struct{}), changed: make(chan struct{}), orders: map[uint64][]*enrolv1.Trust{}}
 }
 
-func (g *gate) Admit(_ context.Context, _ tls.ConnectionState, who mtls.Identity) error {
+func (g *gate) Admit(_ context.Context, _ tls.ConnectionState, who identity.Identity) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if who.Name == "" {
@@ -43,7 +44,7 @@ func (g *gate) Admit(_ context.Context, _ tls.ConnectionState, who mtls.Identity
 	return g.refuses
 }
 
-func (g *gate) Watch(ctx context.Context, _ tls.ConnectionState, _ mtls.Identity) error {
+func (g *gate) Watch(ctx context.Context, _ tls.ConnectionState, _ identity.Identity) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -52,7 +53,7 @@ func (g *gate) Watch(ctx context.Context, _ tls.ConnectionState, _ mtls.Identity
 	}
 }
 
-func (g *gate) Orders(_ tls.ConnectionState, _ mtls.Identity, sequence uint64) (commands []*syncv1.Command, changed <-chan struct{}) {
+func (g *gate) Orders(_ tls.ConnectionState, _ identity.Identity, sequence uint64) (commands []*syncv1.Command, changed <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, trust := range g.orders[sequence] {
@@ -86,7 +87,7 @@ func (cp *controlPlane) client(t *testing.T) *client {
 	t.Helper()
 	source, err := mtls.OpenWith(cp.dataPlane(defaultLeaf("edge-1")).files, mtls.Options{})
 	cp.must(err)
-	conn, err := grpc.NewClient("passthrough:///"+cp.address, grpc.WithTransportCredentials(grpccreds.Client(source, serverName, mtls.ControlPlane)))
+	conn, err := grpc.NewClient("passthrough:///"+cp.address, grpc.WithTransportCredentials(grpccreds.Client(source, serverName, identity.ControlPlane)))
 	cp.must(err)
 	t.Cleanup(func() { conn.Close() })
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

@@ -10,7 +10,8 @@ import (
 	"time"
 
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 // ErrUnanswered means that the token was said, and no answer came. The same key may be asked for again: a control plane
@@ -28,7 +29,7 @@ func (r *Refused) Error() string { return "the control plane refuses: " + r.Reas
 // Answer is a certificate and who gave it.
 type Answer struct {
 	Issued *enrolv1.Issued
-	From   mtls.Identity
+	From   identity.Identity
 	TLS    tls.ConnectionState // of the exchange, for what else a caller wants of the certificate shown
 }
 
@@ -87,11 +88,11 @@ func handshakeError(err error) error {
 			return err
 		}
 	}
-	refusal := mtls.Explain(err)
-	if refusal.Reason == mtls.RefusedByPeer && strings.Contains(refusal.Detail, "no application protocol") {
+	refusal := verdict.Explain(err)
+	if refusal.Reason == verdict.RefusedByPeer && strings.Contains(refusal.Detail, "no application protocol") {
 		return fmt.Errorf("%w: it speaks TLS, and knows nothing of joining", ErrNoJoin)
 	}
-	if refusal.Reason == mtls.NotTLS {
+	if refusal.Reason == verdict.NotTLS {
 		return fmt.Errorf("%w: it does not speak TLS", ErrNoJoin)
 	}
 	return refusal

@@ -14,7 +14,7 @@ import (
 
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/enrolment"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 )
 
@@ -83,10 +83,10 @@ func TestExchange(t *testing.T) {
 	t.Parallel()
 	root, foreign := mtlstest.NewCA(t, "root"), mtlstest.NewCA(t, "root")
 	between := root.Intermediate(t, "between")
-	controlPlane := mtls.Identity{Role: mtls.ControlPlane, Name: "cp"}
+	controlPlane := identity.Identity{Role: identity.ControlPlane, Name: "cp"}
 	own := root.Issue(t, mtlstest.Leaf{Identity: controlPlane})
-	reversed := func(role mtls.Role) mtlstest.Pair { // one that may serve, and is no control plane
-		return root.Issue(t, mtlstest.Leaf{Identity: mtls.Identity{Role: role, Name: "x"}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	reversed := func(role identity.Role) mtlstest.Pair { // one that may serve, and is no control plane
+		return root.Issue(t, mtlstest.Leaf{Identity: identity.Identity{Role: role, Name: "x"}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	}
 	protocols, rootDER := []string{enrolment.Protocol}, [][]byte{root.Cert.Raw}
 	tests := map[string]struct {
@@ -104,8 +104,8 @@ func TestExchange(t *testing.T) {
 		"that shows the root too":          {server{pair: foreign.Issue(t, mtlstest.Leaf{Identity: controlPlane}), chain: [][]byte{foreign.Cert.Raw, root.Cert.Raw}, protocols: protocols}, enrolment.ErrOtherRoot, false},
 		"that shows the root alone":        {server{pair: foreign.Issue(t, mtlstest.Leaf{Identity: controlPlane}), chain: rootDER, protocols: protocols}, enrolment.ErrOtherRoot, false},
 		"without the root":                 {server{pair: own, protocols: protocols}, enrolment.ErrOtherRoot, false},
-		"a data plane of the cluster":      {server{pair: reversed(mtls.DataPlane), chain: rootDER, protocols: protocols}, enrolment.ErrNotControlPlane, false},
-		"an admin of the cluster":          {server{pair: reversed(mtls.Admin), chain: rootDER, protocols: protocols}, enrolment.ErrNotControlPlane, false},
+		"a data plane of the cluster":      {server{pair: reversed(identity.DataPlane), chain: rootDER, protocols: protocols}, enrolment.ErrNotControlPlane, false},
+		"an admin of the cluster":          {server{pair: reversed(identity.Admin), chain: rootDER, protocols: protocols}, enrolment.ErrNotControlPlane, false},
 		"one that may not serve":           {server{pair: root.Issue(t, mtlstest.Leaf{Identity: controlPlane, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}), chain: rootDER, protocols: protocols}, enrolment.ErrOtherRoot, false},
 		"without an identity":              {server{pair: root.Issue(t, mtlstest.Leaf{Identity: controlPlane, URIs: []string{}}), chain: rootDER, protocols: protocols}, enrolment.ErrNotControlPlane, false},
 		"an expired one":                   {server{pair: root.Issue(t, mtlstest.Leaf{Identity: controlPlane, NotAfter: time.Now().Add(-time.Minute)}), chain: rootDER, protocols: protocols}, enrolment.ErrClock, false},
@@ -146,7 +146,7 @@ func check(t *testing.T, answer *enrolment.Answer, err, want error) {
 	var refused *enrolment.Refused
 	switch {
 	case want == nil:
-		if err != nil || answer.From.Role != mtls.ControlPlane || answer.From.Name != "cp" || len(answer.Issued.GetChain()) != 1 || len(answer.TLS.PeerCertificates) == 0 {
+		if err != nil || answer.From.Role != identity.ControlPlane || answer.From.Name != "cp" || len(answer.Issued.GetChain()) != 1 || len(answer.TLS.PeerCertificates) == 0 {
 			t.Errorf("Exchange = %+v, %v", answer, err)
 		}
 	case errors.As(want, &refused):
@@ -165,7 +165,7 @@ func TestAForgedRootIsNoRoot(t *testing.T) {
 	root, forger := mtlstest.NewCA(t, "root"), mtlstest.NewCA(t, "forger")
 	// A cross certificate has the root's key, its name and another signature.
 	forged := forger.Cross(t, root).Cert
-	leaf := root.Issue(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: "cp"}})
+	leaf := root.Issue(t, mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Name: "cp"}})
 	block, _ := pem.Decode(leaf.CertPEM)
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {

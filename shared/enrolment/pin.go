@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 var (
@@ -25,12 +25,12 @@ var (
 // CheckPeer asks whether the other side of a connection is a control plane of the cluster that the pin names, and
 // returns who it is. The chain must hold the root itself, under its own signature, so that nobody else can say what
 // the root allows.
-func CheckPeer(cs tls.ConnectionState, root Pin, now time.Time) (mtls.Identity, error) {
+func CheckPeer(cs tls.ConnectionState, root Pin, now time.Time) (identity.Identity, error) {
 	if cs.NegotiatedProtocol != Protocol {
-		return mtls.Identity{}, fmt.Errorf("%w: the protocol was not chosen", ErrNoJoin)
+		return identity.Identity{}, fmt.Errorf("%w: the protocol was not chosen", ErrNoJoin)
 	}
 	if len(cs.PeerCertificates) == 0 {
-		return mtls.Identity{}, fmt.Errorf("%w: it shows no certificate", ErrOtherRoot)
+		return identity.Identity{}, fmt.Errorf("%w: it shows no certificate", ErrOtherRoot)
 	}
 	anchors, between := x509.NewCertPool(), x509.NewCertPool()
 	found := false
@@ -43,28 +43,28 @@ func CheckPeer(cs tls.ConnectionState, root Pin, now time.Time) (mtls.Identity, 
 		between.AddCert(cert)
 	}
 	if !found {
-		return mtls.Identity{}, fmt.Errorf("%w: it does not show the authority with the hash %s", ErrOtherRoot, root)
+		return identity.Identity{}, fmt.Errorf("%w: it does not show the authority with the hash %s", ErrOtherRoot, root)
 	}
 	return checkLeaf(cs.PeerCertificates[0], anchors, between, now)
 }
 
-func checkLeaf(leaf *x509.Certificate, anchors, between *x509.CertPool, now time.Time) (mtls.Identity, error) {
+func checkLeaf(leaf *x509.Certificate, anchors, between *x509.CertPool, now time.Time) (identity.Identity, error) {
 	_, err := leaf.Verify(x509.VerifyOptions{
 		Roots: anchors, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
-		return mtls.Identity{}, fmt.Errorf("%w: it is valid from %s to %s, and the clock here says %s", ErrClock,
+		return identity.Identity{}, fmt.Errorf("%w: it is valid from %s to %s, and the clock here says %s", ErrClock,
 			stamp(leaf.NotBefore), stamp(leaf.NotAfter), stamp(now))
 	}
 	if err != nil {
-		return mtls.Identity{}, fmt.Errorf("%w: %w", ErrOtherRoot, err)
+		return identity.Identity{}, fmt.Errorf("%w: %w", ErrOtherRoot, err)
 	}
-	id, err := mtls.IdentityOf(leaf)
+	id, err := identity.Of(leaf)
 	if err != nil {
-		return mtls.Identity{}, fmt.Errorf("%w: %w", ErrNotControlPlane, err)
+		return identity.Identity{}, fmt.Errorf("%w: %w", ErrNotControlPlane, err)
 	}
-	if id.Role != mtls.ControlPlane {
-		return mtls.Identity{}, fmt.Errorf("%w: it is a certificate of role %s", ErrNotControlPlane, id.Role)
+	if id.Role != identity.ControlPlane {
+		return identity.Identity{}, fmt.Errorf("%w: it is a certificate of role %s", ErrNotControlPlane, id.Role)
 	}
 	return id, nil
 }

@@ -8,6 +8,7 @@ import (
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 )
 
@@ -15,13 +16,13 @@ func TestWipesAreProven(t *testing.T) {
 	t.Parallel()
 	ca, other := mtlstest.NewCA(t, "ca"), mtlstest.NewCA(t, "other")
 	node, _, _ := ca.Source(t, mtlstest.Leaf{})
-	identity := func(role mtls.Role) mtlstest.Leaf {
-		return mtlstest.Leaf{Identity: mtls.Identity{Role: role, Name: "signer"}}
+	leaf := func(role identity.Role) mtlstest.Leaf {
+		return mtlstest.Leaf{Identity: identity.Identity{Role: role, Name: "signer"}}
 	}
-	controlPlane, _, _ := ca.Source(t, identity(mtls.ControlPlane))
-	edge, _, _ := ca.Source(t, identity(mtls.DataPlane))
-	admin, _, _ := ca.Source(t, identity(mtls.Admin))
-	foreign, _, _ := other.Source(t, identity(mtls.ControlPlane))
+	controlPlane, _, _ := ca.Source(t, leaf(identity.ControlPlane))
+	edge, _, _ := ca.Source(t, leaf(identity.DataPlane))
+	admin, _, _ := ca.Source(t, leaf(identity.Admin))
+	foreign, _, _ := other.Source(t, leaf(identity.ControlPlane))
 	order := func() *enrolv1.Wipe {
 		return &enrolv1.Wipe{Identity: "keepgate://data-plane/acme/prod/node-1", Serial: "0a", RevokedAt: time.Now().Unix(), Reason: "stolen"}
 	}

@@ -12,7 +12,11 @@ import (
 
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+	"github.com/keepgate/keepgate/shared/mtls/proof"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 func list(t *testing.T, data []byte) *x509.RevocationList {
@@ -30,7 +34,7 @@ func shown(chain ...*x509.Certificate) tls.ConnectionState {
 	return tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: chain}
 }
 
-func believe(t *testing.T, s *mtls.Source, b mtls.Bundle) {
+func believe(t *testing.T, s *mtls.Source, b trust.Bundle) {
 	t.Helper()
 	if err := s.Believe(b); err != nil {
 		t.Fatal(err)
@@ -51,19 +55,19 @@ func TestBelieve(t *testing.T) {
 	soon := time.Now().Add(time.Hour)
 	server, files, own := before.Source(t, controlPlane())
 	old, next, revoked := before.Issue(t, mtlstest.Leaf{}), after.Issue(t, mtlstest.Leaf{}), after.Issue(t, mtlstest.Leaf{})
-	check := func(p mtlstest.Pair) error { return server.Check(shown(p.Cert), mtls.DataPlane) }
-	wantReason(t, check(next), mtls.UnknownCA)
+	check := func(p mtlstest.Pair) error { return server.Check(shown(p.Cert), identity.DataPlane) }
+	wantReason(t, check(next), verdict.UnknownCA)
 
-	both := mtls.Bundle{Authorities: []*x509.Certificate{before.Cert, after.Cert}}
+	both := trust.Bundle{Authorities: []*x509.Certificate{before.Cert, after.Cert}}
 	believe(t, server, both)
-	wantReason(t, check(next), mtls.RevocationUnknown) // a list of it is wanted, as of every CA
+	wantReason(t, check(next), verdict.RevocationUnknown) // a list of it is wanted, as of every CA
 	both.Lists = []*x509.RevocationList{list(t, after.CRL(t, 3, soon, revoked)), list(t, after.CRL(t, 2, soon))}
 	believe(t, server, both)
 	wantAccepted(t, check(next))
 	wantAccepted(t, check(old))
-	wantReason(t, check(revoked), mtls.Revoked)
+	wantReason(t, check(revoked), verdict.Revoked)
 	client, _, _ := before.Source(t, mtlstest.Leaf{})
-	if o := connect(t, server.Server(mtls.DataPlane), client.Client("", mtls.ControlPlane)); o.server != nil {
+	if o := connect(t, server.Server(identity.DataPlane), client.Client("", identity.ControlPlane)); o.server != nil {
 		t.Fatal(o.server)
 	}
 	if root, err := server.Root(shown(next.Cert)); err != nil || !root.Equal(after.Cert) {
@@ -81,28 +85,28 @@ func TestBelieve(t *testing.T) {
 	if err := server.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	wantReason(t, check(old), mtls.Revoked)
+	wantReason(t, check(old), verdict.Revoked)
 	wantAccepted(t, check(next))
 
-	believe(t, server, mtls.Bundle{Authorities: []*x509.Certificate{after.Cert}, Retired: []*x509.Certificate{before.Cert}, Lists: both.Lists})
+	believe(t, server, trust.Bundle{Authorities: []*x509.Certificate{after.Cert}, Retired: []*x509.Certificate{before.Cert}, Lists: both.Lists})
 	err := check(before.Issue(t, mtlstest.Leaf{}))
-	wantReason(t, err, mtls.UnknownCA)
+	wantReason(t, err, verdict.UnknownCA)
 	if !strings.Contains(err.Error(), `its CA "CN=2025" was retired`) {
 		t.Error(err)
 	}
 	again := after.Cross(t, before) // the retired name and key below the CA that is believed
-	wantReason(t, server.Check(shown(old.Cert, again.Cert), mtls.DataPlane), mtls.UnknownCA)
+	wantReason(t, server.Check(shown(old.Cert, again.Cert), identity.DataPlane), verdict.UnknownCA)
 	notices := strings.Join(server.Status().Notices, "\n")
 	for _, want := range []string{"is retired and no longer believed: take it out of the file", "this node's certificate is of a retired CA"} {
 		if !strings.Contains(notices, want) {
 			t.Errorf("the notices do not say %q:\n%s", want, notices)
 		}
 	}
-	proof, err := client.Sign("x", []byte("y"))
+	said, err := client.Sign("x", []byte("y"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := server.Proven("x", []byte("y"), proof, mtls.Ever, mtls.DataPlane); err == nil {
+	if _, err := server.Proven("x", []byte("y"), said, proof.Ever, identity.DataPlane); err == nil {
 		t.Error("a proof by a certificate of a retired CA holds")
 	}
 
@@ -121,7 +125,7 @@ func TestBelieve(t *testing.T) {
 	if notices := strings.Join(server.Status().Notices, "\n"); strings.Contains(notices, "retired") {
 		t.Errorf("the notices still say\n%s", notices)
 	}
-	wantReason(t, server.Check(shown(own.Cert), mtls.ControlPlane), mtls.UnknownCA)
+	wantReason(t, server.Check(shown(own.Cert), identity.ControlPlane), verdict.UnknownCA)
 }
 
 func TestBelieveRefuses(t *testing.T) {
@@ -132,7 +136,7 @@ func TestBelieveRefuses(t *testing.T) {
 	leaf := ca.Issue(t, mtlstest.Leaf{}).Cert
 	unnumbered := *list(t, ca.CRL(t, 1, time.Now().Add(time.Hour)))
 	unnumbered.Number = nil
-	for name, b := range map[string]mtls.Bundle{
+	for name, b := range map[string]trust.Bundle{
 		"a leaf":         {Authorities: []*x509.Certificate{leaf}},
 		"a retired leaf": {Retired: []*x509.Certificate{leaf}},
 		"no number":      {Lists: []*x509.RevocationList{&unnumbered}},
@@ -141,8 +145,8 @@ func TestBelieveRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	wantAccepted(t, server.Check(shown(leaf), mtls.DataPlane))
-	believe(t, server, mtls.Bundle{})
+	wantAccepted(t, server.Check(shown(leaf), identity.DataPlane))
+	believe(t, server, trust.Bundle{})
 	select {
 	case <-changed:
 		t.Error("what changes nothing wakes streams")
@@ -157,8 +161,8 @@ func TestListsOfStrangers(t *testing.T) {
 	soon := time.Now().Add(time.Hour)
 	server, files, _ := ca.Source(t, controlPlane())
 	node := ca.Issue(t, mtlstest.Leaf{})
-	believe(t, server, mtls.Bundle{Lists: []*x509.RevocationList{list(t, other.CRL(t, 9, soon, node))}})
-	wantAccepted(t, server.Check(shown(node.Cert), mtls.DataPlane))
+	believe(t, server, trust.Bundle{Lists: []*x509.RevocationList{list(t, other.CRL(t, 9, soon, node))}})
+	wantAccepted(t, server.Check(shown(node.Cert), identity.DataPlane))
 
 	// That of an authority which is to be believed next may lie in the file already.
 	write(t, files.CRL, bytes.Join([][]byte{other.CRL(t, 1, soon), ca.CRL(t, 2, soon)}, nil))
@@ -168,8 +172,8 @@ func TestListsOfStrangers(t *testing.T) {
 	if notices := strings.Join(server.Status().Notices, "\n"); !strings.Contains(notices, "is not signed by any of the CAs: it is not used") {
 		t.Errorf("the notices are\n%s", notices)
 	}
-	believe(t, server, mtls.Bundle{Authorities: []*x509.Certificate{other.Cert}})
-	wantAccepted(t, server.Check(shown(other.Issue(t, mtlstest.Leaf{}).Cert), mtls.DataPlane))
+	believe(t, server, trust.Bundle{Authorities: []*x509.Certificate{other.Cert}})
+	wantAccepted(t, server.Check(shown(other.Issue(t, mtlstest.Leaf{}).Cert), identity.DataPlane))
 	write(t, files.CRL, other.CRL(t, 1, soon))
 	if err := server.Reload(); err == nil || !strings.Contains(err.Error(), "has no CRL in it") {
 		t.Errorf("Reload without the list of a CA of the file = %v", err)
@@ -184,14 +188,14 @@ func TestListsWhereNoneAreConfigured(t *testing.T) {
 	files.CRL = ""
 	server := open(t, files)
 	authorities := []*x509.Certificate{told.Cert, bare.Cert}
-	believe(t, server, mtls.Bundle{Authorities: authorities})
-	wantAccepted(t, server.Check(shown(told.Issue(t, mtlstest.Leaf{}).Cert), mtls.DataPlane))
+	believe(t, server, trust.Bundle{Authorities: authorities})
+	wantAccepted(t, server.Check(shown(told.Issue(t, mtlstest.Leaf{}).Cert), identity.DataPlane))
 	gone := told.Issue(t, mtlstest.Leaf{})
-	believe(t, server, mtls.Bundle{Authorities: authorities, Lists: []*x509.RevocationList{list(t, told.CRL(t, 1, time.Now().Add(time.Hour), gone))}})
-	wantAccepted(t, server.Check(shown(ca.Issue(t, mtlstest.Leaf{}).Cert), mtls.DataPlane))
-	wantAccepted(t, server.Check(shown(told.Issue(t, mtlstest.Leaf{}).Cert), mtls.DataPlane))
-	wantReason(t, server.Check(shown(gone.Cert), mtls.DataPlane), mtls.Revoked)
-	wantReason(t, server.Check(shown(bare.Issue(t, mtlstest.Leaf{}).Cert), mtls.DataPlane), mtls.RevocationUnknown)
+	believe(t, server, trust.Bundle{Authorities: authorities, Lists: []*x509.RevocationList{list(t, told.CRL(t, 1, time.Now().Add(time.Hour), gone))}})
+	wantAccepted(t, server.Check(shown(ca.Issue(t, mtlstest.Leaf{}).Cert), identity.DataPlane))
+	wantAccepted(t, server.Check(shown(told.Issue(t, mtlstest.Leaf{}).Cert), identity.DataPlane))
+	wantReason(t, server.Check(shown(gone.Cert), identity.DataPlane), verdict.Revoked)
+	wantReason(t, server.Check(shown(bare.Issue(t, mtlstest.Leaf{}).Cert), identity.DataPlane), verdict.RevocationUnknown)
 }
 
 func TestRetiringEndsStreams(t *testing.T) {
@@ -201,12 +205,12 @@ func TestRetiringEndsStreams(t *testing.T) {
 		server, _, _ := before.Source(t, controlPlane())
 		ended := make(chan error, 1)
 		go func() {
-			ended <- server.Watch(t.Context(), shown(before.Issue(t, mtlstest.Leaf{}).Cert), mtls.DataPlane)
+			ended <- server.Watch(t.Context(), shown(before.Issue(t, mtlstest.Leaf{}).Cert), identity.DataPlane)
 		}()
 		synctest.Wait()
 		began := time.Now()
-		believe(t, server, mtls.Bundle{Authorities: []*x509.Certificate{after.Cert}, Retired: []*x509.Certificate{before.Cert}})
-		wantReason(t, <-ended, mtls.UnknownCA)
+		believe(t, server, trust.Bundle{Authorities: []*x509.Certificate{after.Cert}, Retired: []*x509.Certificate{before.Cert}})
+		wantReason(t, <-ended, verdict.UnknownCA)
 		if took := time.Since(began); took != 0 {
 			t.Errorf("it took %v", took)
 		}
@@ -223,13 +227,13 @@ func TestCrossSigned(t *testing.T) {
 	files := after.Files(t, pair)
 	write(t, files.Cert, append(bytes.Clone(pair.CertPEM), cross.PEM...))
 	server := open(t, files)
-	believe(t, server, mtls.Bundle{Authorities: []*x509.Certificate{before.Cert}, Lists: []*x509.RevocationList{list(t, before.CRL(t, 1, time.Now().Add(time.Hour)))}})
+	believe(t, server, trust.Bundle{Authorities: []*x509.Certificate{before.Cert}, Lists: []*x509.RevocationList{list(t, before.CRL(t, 1, time.Now().Add(time.Hour)))}})
 
 	nodeFiles := before.Files(t, before.Issue(t, mtlstest.Leaf{}))
 	strict := open(t, nodeFiles)
-	wantReason(t, connect(t, server.Server(mtls.DataPlane), strict.Client("cp.example", mtls.ControlPlane)).client, mtls.RevocationUnknown)
+	wantReason(t, connect(t, server.Server(identity.DataPlane), strict.Client("cp.example", identity.ControlPlane)).client, verdict.RevocationUnknown)
 	away := openAs(t, nodeFiles, mtls.Options{CrossSigned: true})
-	o := connect(t, server.Server(mtls.DataPlane), away.Client("cp.example", mtls.ControlPlane))
+	o := connect(t, server.Server(identity.DataPlane), away.Client("cp.example", identity.ControlPlane))
 	if o.client != nil || o.server != nil {
 		t.Fatalf("client %v, server %v", o.client, o.server)
 	}
@@ -238,18 +242,18 @@ func TestCrossSigned(t *testing.T) {
 	}
 	// Once it knows the next CA it goes by that one's list, and by the way that is shorter.
 	lists := []*x509.RevocationList{list(t, after.CRL(t, 1, time.Now().Add(time.Hour)))}
-	believe(t, away, mtls.Bundle{Authorities: []*x509.Certificate{after.Cert}, Lists: lists})
-	wantAccepted(t, away.Check(o.clientState, mtls.ControlPlane))
+	believe(t, away, trust.Bundle{Authorities: []*x509.Certificate{after.Cert}, Lists: lists})
+	wantAccepted(t, away.Check(o.clientState, identity.ControlPlane))
 	if root, err := away.Root(o.clientState); err != nil || !root.Equal(after.Cert) {
 		t.Errorf("Root = %v, %v", root, err)
 	}
-	believe(t, away, mtls.Bundle{Authorities: []*x509.Certificate{after.Cert}, Lists: []*x509.RevocationList{list(t, after.CRL(t, 2, time.Now().Add(time.Hour), pair))}})
-	wantReason(t, away.Check(o.clientState, mtls.ControlPlane), mtls.Revoked)
+	believe(t, away, trust.Bundle{Authorities: []*x509.Certificate{after.Cert}, Lists: []*x509.RevocationList{list(t, after.CRL(t, 2, time.Now().Add(time.Hour), pair))}})
+	wantReason(t, away.Check(o.clientState, identity.ControlPlane), verdict.Revoked)
 	// A cross certificate can be taken back by who signed it.
 	write(t, nodeFiles.CRL, before.CRL(t, 2, time.Now().Add(time.Hour), mtlstest.Pair{Cert: cross.Cert}))
-	believe(t, away, mtls.Bundle{})
+	believe(t, away, trust.Bundle{})
 	if err := away.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	wantReason(t, away.Check(o.clientState, mtls.ControlPlane), mtls.Revoked)
+	wantReason(t, away.Check(o.clientState, identity.ControlPlane), verdict.Revoked)
 }

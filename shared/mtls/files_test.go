@@ -4,21 +4,19 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/pem"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 func parse(t *testing.T, pair mtlstest.Pair) []*x509.Certificate {
@@ -59,8 +57,8 @@ func TestOpenRefuses(t *testing.T) {
 		"CRL cut short":                  {func(t *testing.T, f *mtls.Files) { write(t, f.CRL, block("X509 CRL")) }, "CRL 1"},
 		"CRL of another CA":              {func(t *testing.T, f *mtls.Files) { write(t, f.CRL, other.CRL(t, 1, soon)) }, "not signed by any of the CAs"},
 		"CRL with a flipped bit":         {func(t *testing.T, f *mtls.Files) { write(t, f.CRL, flipped(t, ca.CRL(t, 1, soon))) }, "not signed by any of the CAs"},
-		"certificate without a URI SAN":  {identity(ca, mtlstest.Leaf{URIs: []string{}}), "no keepgate:// URI SAN"},
-		"certificate of an unknown role": {identity(ca, mtlstest.Leaf{URIs: []string{"keepgate://root/acme/-/a"}}), `role "root"`},
+		"certificate without a URI SAN":  {issued(ca, mtlstest.Leaf{URIs: []string{}}), "no keepgate:// URI SAN"},
+		"certificate of an unknown role": {issued(ca, mtlstest.Leaf{URIs: []string{"keepgate://root/acme/-/a"}}), `role "root"`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -86,7 +84,7 @@ func flipped(t *testing.T, data []byte) []byte {
 	return pem.EncodeToMemory(list)
 }
 
-func identity(ca *mtlstest.CA, leaf mtlstest.Leaf) func(*testing.T, *mtls.Files) {
+func issued(ca *mtlstest.CA, leaf mtlstest.Leaf) func(*testing.T, *mtls.Files) {
 	return func(t *testing.T, f *mtls.Files) {
 		pair := ca.Issue(t, leaf)
 		write(t, f.Cert, pair.CertPEM)
@@ -166,12 +164,12 @@ func TestReloadKeepsTheOldSet(t *testing.T) {
 	ca := mtlstest.NewCA(t, "cluster")
 	source, files, pair := ca.Source(t, mtlstest.Leaf{})
 	changed := source.Changed()
-	next := ca.Issue(t, mtlstest.Leaf{Identity: mtls.Identity{Name: "node-2"}})
+	next := ca.Issue(t, mtlstest.Leaf{Identity: identity.Identity{Name: "node-2"}})
 	write(t, files.Cert, next.CertPEM)
 	if err := source.Reload(); err == nil {
 		t.Fatal("a certificate without its key was loaded")
 	}
-	if source.Identity().Serial != mtls.SerialText(pair.Cert.SerialNumber) || source.Status().Problem == "" {
+	if source.Identity().Serial != identity.SerialText(pair.Cert.SerialNumber) || source.Status().Problem == "" {
 		t.Errorf("after a refused set: %+v", source.Status())
 	}
 	select {
@@ -223,7 +221,7 @@ func TestReloadUnderHandshakes(t *testing.T) {
 			write(t, clientFiles.Cert, pair.CertPEM)
 		}
 	})
-	listening, dialling, serials := server.Server(mtls.DataPlane), client.Client("cp.example", mtls.ControlPlane), map[string]bool{}
+	listening, dialling, serials := server.Server(identity.DataPlane), client.Client("cp.example", identity.ControlPlane), map[string]bool{}
 	for range 100 {
 		o := connect(t, listening, dialling)
 		if o.server != nil || o.client != nil {
@@ -242,55 +240,17 @@ func TestReloadUnderHandshakes(t *testing.T) {
 
 func TestDeriveKey(t *testing.T) {
 	t.Parallel()
-	derive := func(file, label string) string {
-		key, err := mtls.DeriveKeyFile(private(t, file), label, 32)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var text string
-		key.Reveal(func(data []byte) { text = hex.EncodeToString(data) })
-		return text
-	}
-	golden, err := os.ReadFile("testdata/derived.golden")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := strings.TrimSpace(string(golden))
-	got := map[string]string{"PKCS#8": derive("pkcs8.pem", "local-store"), "SEC 1": derive("sec1.pem", "local-store")}
-	if diff := cmp.Diff(map[string]string{"PKCS#8": want, "SEC 1": want}, got); diff != "" {
-		t.Errorf("every local store is sealed under this value (-want +got):\n%s", diff)
-	}
-	if derive("pkcs8.pem", "other") == want {
-		t.Error("two labels derive one key")
-	}
 	ca := mtlstest.NewCA(t, "cluster")
 	source, files, _ := ca.Source(t, mtlstest.Leaf{})
 	live, err := source.DeriveKey("local-store", 32)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored, err := mtls.DeriveKeyFile(files.Key, "local-store", 32)
+	stored, err := privatekey.DeriveFile(files.Key, "local-store", 32)
 	if err != nil || !live.Equal(stored) {
 		t.Errorf("Source and file derive different keys (%v)", err)
-	}
-	for _, n := range []int{-1, 0, 15, 255*32 + 1} {
-		if _, err := source.DeriveKey("local-store", n); err == nil {
-			t.Errorf("DeriveKey of %d bytes succeeded", n)
-		}
 	}
 	if _, err := source.DeriveKey("", 32); err == nil {
 		t.Error("DeriveKey without a label succeeded")
 	}
-}
-
-// private copies a key of testdata to where it has the mode of a private key, which git does not keep.
-func private(t *testing.T, name string) string {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join("testdata", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), name)
-	write(t, path, data)
-	return path
 }

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 // outcome is how a connection looked from both ends.
@@ -67,17 +69,17 @@ func converse(conn *tls.Conn) error {
 
 func controlPlane() mtlstest.Leaf {
 	return mtlstest.Leaf{
-		Identity: mtls.Identity{Role: mtls.ControlPlane, Name: "cp-1"},
+		Identity: identity.Identity{Role: identity.ControlPlane, Name: "cp-1"},
 		DNS:      []string{"cp.example"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 }
 
-func wantReason(t *testing.T, err error, want mtls.Reason) {
+func wantReason(t *testing.T, err error, want verdict.Reason) {
 	t.Helper()
 	if err == nil {
 		t.Fatalf("accepted, want refusal %q", want)
 	}
-	if got := mtls.Explain(err); got.Reason != want {
+	if got := verdict.Explain(err); got.Reason != want {
 		t.Fatalf("refused as %q (%v), want %q", got.Reason, err, want)
 	}
 }
@@ -94,7 +96,7 @@ func open(t *testing.T, files mtls.Files) *mtls.Source {
 func write(t *testing.T, path string, data []byte) { t.Helper(); mtlstest.Write(t, path, data) }
 
 func isRefusal(err error) bool {
-	var refusal *mtls.Refusal
+	var refusal *verdict.Refusal
 	return errors.As(err, &refusal)
 }
 

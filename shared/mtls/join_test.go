@@ -8,7 +8,9 @@ import (
 	"testing"
 
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 )
 
 func joining() *tls.Config {
@@ -43,12 +45,12 @@ func TestJoinConfig(t *testing.T) {
 	}
 	// The links' own configuration shows no more than the chain.
 	client, _, _ := root.Source(t, mtlstest.Leaf{})
-	linked := connect(t, server.Server(mtls.DataPlane), client.Client("", mtls.ControlPlane))
+	linked := connect(t, server.Server(identity.DataPlane), client.Client("", identity.ControlPlane))
 	if n := len(linked.clientState.PeerCertificates); n != 2 {
 		t.Errorf("links show %d certificates, want 2", n)
 	}
 	shared, _ := mtlstest.SharedFiles(t)
-	if o := connect(t, openAs(t, shared, mtls.Options{Mode: mtls.Shared, Role: mtls.ControlPlane}).JoinConfig(), joining()); o.client == nil || o.server == nil {
+	if o := connect(t, openAs(t, shared, mtls.Options{Mode: trust.Shared, Role: identity.ControlPlane}).JoinConfig(), joining()); o.client == nil || o.server == nil {
 		t.Error("with a shared certificate a node can join")
 	}
 }
@@ -62,7 +64,7 @@ func TestJoinConfigShowsBothRoots(t *testing.T) {
 	files := after.Files(t, pair)
 	write(t, files.Cert, append(bytes.Clone(pair.CertPEM), cross.PEM...))
 	server := open(t, files)
-	believe(t, server, mtls.Bundle{Authorities: []*x509.Certificate{before.Cert}})
+	believe(t, server, trust.Bundle{Authorities: []*x509.Certificate{before.Cert}})
 	o := connect(t, server.JoinConfig(), joining())
 	for _, root := range []*mtlstest.CA{before, after} {
 		if !slices.ContainsFunc(o.clientState.PeerCertificates, root.Cert.Equal) {
@@ -79,29 +81,29 @@ func TestNothingIsResumed(t *testing.T) {
 	identified.CN = "cp.example"
 	cp, dp := ca.Files(t, ca.Issue(t, identified)), ca.Files(t, ca.Issue(t, mtlstest.Leaf{CN: "edge.example"}))
 	sharedFiles, _ := mtlstest.SharedFiles(t)
-	for _, mode := range []mtls.Mode{mtls.PKI, mtls.CheckCN, mtls.Shared} {
+	for _, mode := range []trust.Mode{trust.PKI, trust.CheckCN, trust.Shared} {
 		server, client := cp, dp
-		if mode == mtls.Shared {
+		if mode == trust.Shared {
 			server, client = sharedFiles, sharedFiles
 		}
-		listening := openAs(t, server, mtls.Options{Mode: mode, Role: mtls.ControlPlane})
-		dialling := openAs(t, client, mtls.Options{Mode: mode, Role: mtls.DataPlane}).Client("cp.example", mtls.ControlPlane)
+		listening := openAs(t, server, mtls.Options{Mode: mode, Role: identity.ControlPlane})
+		dialling := openAs(t, client, mtls.Options{Mode: mode, Role: identity.DataPlane}).Client("cp.example", identity.ControlPlane)
 		dialling.SessionTicketsDisabled, dialling.ClientSessionCache = false, tls.NewLRUClientSessionCache(4)
 		for range 3 {
-			o := connect(t, listening.Server(mtls.DataPlane), dialling)
+			o := connect(t, listening.Server(identity.DataPlane), dialling)
 			if o.server != nil || o.client != nil || o.serverState.DidResume || o.clientState.DidResume {
 				t.Fatalf("%s: server %v, client %v, resumed %v", mode, o.server, o.client, o.serverState.DidResume)
 			}
 		}
 		// Tickets of a server that gives them, under a key that the real one does not have.
-		giving := resumable(listening.Server(mtls.DataPlane))
+		giving := resumable(listening.Server(identity.DataPlane))
 		if o := connect(t, giving, dialling); o.server != nil {
 			t.Fatal(o.server)
 		}
 		if o := connect(t, giving, dialling); !o.serverState.DidResume {
 			t.Fatalf("%s: there is no ticket to try with", mode)
 		}
-		if o := connect(t, listening.Server(mtls.DataPlane), dialling); o.server != nil || o.serverState.DidResume {
+		if o := connect(t, listening.Server(identity.DataPlane), dialling); o.server != nil || o.serverState.DidResume {
 			t.Errorf("%s: with a ticket: %v, resumed %v", mode, o.server, o.serverState.DidResume)
 		}
 	}

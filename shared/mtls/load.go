@@ -8,20 +8,25 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"slices"
+	"os"
+
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
+)
+
+const (
+	maxFile    = 1 << 20  // certificates
+	maxCRLFile = 64 << 20 // about a million entries
 )
 
 // papers is one whole, checked set of files. It never changes.
 type papers struct {
-	digest     [sha256.Size]byte // of the files it was read from
-	pair       tls.Certificate
-	identity   Identity
-	assumed    bool // the certificate names no identity
-	cas        []*x509.Certificate
-	lists      []*list
-	configured bool   // CRLs are
-	notice     string // about the key file
+	digest [sha256.Size]byte // of the files it was read from
+	own    trust.Own
+	given  trust.Given
+	notice string // about the key file
 }
 
 // contents is what the files hold, read but not yet believed.
@@ -35,7 +40,7 @@ func read(files Files) (c contents, err error) {
 	if c.cert, err = readFile(files.Cert, maxFile); err != nil {
 		return c, fmt.Errorf("certificate: %w", err)
 	}
-	if c.key, c.notice, err = readKeyFile(files.Key); err != nil {
+	if c.key, c.notice, err = privatekey.ReadPEM(files.Key); err != nil {
 		return c, fmt.Errorf("private key: %w", err)
 	}
 	if files.CA == "" { // nobody needs one under a shared certificate
@@ -68,63 +73,32 @@ func (c contents) digest() [sha256.Size]byte {
 
 // parse reads the files' contents, or says which file is wrong and why.
 func parse(files Files, c contents, o *Options) (*papers, error) {
-	p := &papers{digest: c.digest(), notice: c.notice, configured: c.crl != nil}
+	p := &papers{digest: c.digest(), notice: c.notice}
+	p.own = trust.Own{CertFile: files.Cert, KeyFile: files.Key}
+	p.given = trust.Given{CAFile: files.CA, CRLFile: files.CRL, Listed: c.crl != nil}
 	err := p.parsePair(files, c)
 	if err != nil {
 		return nil, err
 	}
-	if p.identity, err = o.self(p.pair.Leaf); err != nil {
+	if p.own.Identity, err = o.rules().Self(p.own.Pair.Leaf); err != nil {
 		return nil, fmt.Errorf("certificate %s: %w", files.Cert, err)
 	}
-	_, named := IdentityOf(p.pair.Leaf)
-	p.assumed = named != nil
-	if o.Mode == Shared {
+	if o.Mode == trust.Shared {
 		return p, nil
 	}
-	if p.cas, err = parseCAs(c.ca); err != nil {
+	if p.given.CAs, err = trust.ParseCAs(c.ca); err != nil {
 		return nil, fmt.Errorf("CA %s: %w", files.CA, err)
 	}
-	if p.configured {
-		if p.lists, err = parseLists(c.crl); err != nil {
+	if p.given.Listed {
+		if p.given.Lists, err = trust.ParseLists(c.crl); err != nil {
 			return nil, fmt.Errorf("CRL %s: %w", files.CRL, err)
 		}
 	}
 	return p, nil
 }
 
-func parseCAs(data []byte) ([]*x509.Certificate, error) {
-	var cas []*x509.Certificate
-	for {
-		block, rest := pem.Decode(data)
-		if block == nil {
-			break
-		}
-		data = rest
-		if block.Type == "X509 CRL" {
-			return nil, errors.New("it holds a CRL where certificates are wanted")
-		}
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("it holds a %s beside certificates", shown(block.Type))
-		}
-		ca, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, err
-		}
-		if !ca.BasicConstraintsValid || !ca.IsCA {
-			return nil, fmt.Errorf("%s is not a CA certificate", shown(ca.Subject.String()))
-		}
-		if !slices.ContainsFunc(cas, ca.Equal) {
-			cas = append(cas, ca)
-		}
-	}
-	if len(cas) == 0 {
-		return nil, errors.New("there is no certificate in PEM form in it")
-	}
-	return cas, nil
-}
-
 func (p *papers) parsePair(files Files, c contents) error {
-	key, err := parseKey(c.key)
+	key, err := privatekey.Parse(c.key)
 	if err != nil {
 		return fmt.Errorf("private key %s: %w", files.Key, err)
 	}
@@ -135,8 +109,25 @@ func (p *papers) parsePair(files Files, c contents) error {
 	defer clear(der)
 	encoded := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	defer clear(encoded)
-	if p.pair, err = tls.X509KeyPair(c.cert, encoded); err != nil {
+	if p.own.Pair, err = tls.X509KeyPair(c.cert, encoded); err != nil {
 		return fmt.Errorf("certificate %s with key %s: %w", files.Cert, files.Key, err)
 	}
 	return nil
+}
+
+// readFile reads at most limit bytes.
+func readFile(path string, limit int64) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // opened for reading
+	data, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
+	}
+	return data, nil
 }

@@ -4,6 +4,10 @@ import (
 	"context"
 	"crypto/x509"
 	"time"
+
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 // askAgain is how often it is looked at what responders have said of a peer that stays.
@@ -28,22 +32,22 @@ const (
 )
 
 // ask asks the responder of a leaf. What an edge authority has issued has none: the registry knows what became of it.
-func (s *Source) ask(ctx context.Context, seen found, wait patience) error {
-	if s.options.Responders == nil || len(seen.chains) == 0 || len(seen.chains[0]) < 2 {
+func (s *Source) ask(ctx context.Context, seen trust.Found, wait patience) error {
+	if s.options.Responders == nil || len(seen.Chains) == 0 || len(seen.Chains[0]) < 2 {
 		return nil
 	}
-	leaf, issuer := seen.chains[0][0], seen.chains[0][1]
-	if isEdge(issuer) {
+	leaf, issuer := seen.Chains[0][0], seen.Chains[0][1]
+	if identity.DataPlanesAlone(issuer) {
 		return nil
 	}
 	revoked, err := s.options.Responders.Ask(ctx, leaf, issuer, bool(wait))
 	switch {
 	case revoked:
-		return refuse(Revoked, leaf, "says its responder: %v", err)
+		return verdict.Refuse(verdict.Revoked, leaf, "says its responder: %v", err)
 	case err != nil && !s.options.Optional:
-		return refuse(RevocationUnknown, leaf, "cluster_ocsp = on wants an answer of the responder: %v", err)
+		return verdict.Refuse(verdict.RevocationUnknown, leaf, "cluster_ocsp = on wants an answer of the responder: %v", err)
 	case err != nil && wait == awaited:
-		s.options.Log.Warn("a client whose responder has not answered is let in, as cluster_ocsp = optional says", "subject", describe(leaf), "error", err)
+		s.options.Log.Warn("a client whose responder has not answered is let in, as cluster_ocsp = optional says", "subject", verdict.Subject(leaf), "error", err)
 	}
 	return nil
 }

@@ -19,7 +19,9 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 	"github.com/keepgate/keepgate/shared/revocation"
 )
 
@@ -59,26 +61,26 @@ func TestWhatRespondersSay(t *testing.T) {
 	tests := map[string]struct {
 		revoked         bool
 		err             error
-		on, optional    mtls.Reason // "" is accepted
-		edgeOn, edgeMay mtls.Reason // of one that joined: the registry knows, and nobody is asked
+		on, optional    verdict.Reason // "" is accepted
+		edgeOn, edgeMay verdict.Reason // of one that joined: the registry knows, and nobody is asked
 	}{
 		"good":    {},
-		"revoked": {revoked: true, err: errors.New("on Monday"), on: mtls.Revoked, optional: mtls.Revoked},
-		"nothing": {err: silent, on: mtls.RevocationUnknown},
+		"revoked": {revoked: true, err: errors.New("on Monday"), on: verdict.Revoked, optional: verdict.Revoked},
+		"nothing": {err: silent, on: verdict.RevocationUnknown},
 	}
 	for name, test := range tests {
 		for _, optional := range []bool{false, true} {
 			said := &answers{revoked: test.revoked, err: test.err}
-			server := openAs(t, files, mtls.Options{Role: mtls.ControlPlane, Responders: said, Optional: optional})
+			server := openAs(t, files, mtls.Options{Role: identity.ControlPlane, Responders: said, Optional: optional})
 			want, wantEdge := test.on, test.edgeOn
 			if optional {
 				want, wantEdge = test.optional, test.edgeMay
 			}
 			for who, of := range map[string]struct {
 				err  error
-				want mtls.Reason
-			}{"a node": {server.Check(node, mtls.DataPlane), want}, "one that joined": {server.Check(joined, mtls.DataPlane), wantEdge}} {
-				if refusal := mtls.Explain(of.err); (refusal == nil) != (of.want == "") || refusal != nil && refusal.Reason != of.want {
+				want verdict.Reason
+			}{"a node": {server.Check(node, identity.DataPlane), want}, "one that joined": {server.Check(joined, identity.DataPlane), wantEdge}} {
+				if refusal := verdict.Explain(of.err); (refusal == nil) != (of.want == "") || refusal != nil && refusal.Reason != of.want {
 					t.Errorf("%s, optional %v, %s: %v, want %q", name, optional, who, of.err, of.want)
 				}
 			}
@@ -97,9 +99,11 @@ func TestRespondersEndStreams(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ca := mtlstest.NewCA(t, "cluster")
 				said := &answers{}
-				server := openAs(t, ca.Files(t, ca.Issue(t, controlPlane())), mtls.Options{Role: mtls.ControlPlane, Responders: said, Optional: optional})
+				server := openAs(t, ca.Files(t, ca.Issue(t, controlPlane())), mtls.Options{Role: identity.ControlPlane, Responders: said, Optional: optional})
 				ended := make(chan error, 1)
-				go func() { ended <- server.Watch(t.Context(), shown(ca.Issue(t, mtlstest.Leaf{}).Cert), mtls.DataPlane) }()
+				go func() {
+					ended <- server.Watch(t.Context(), shown(ca.Issue(t, mtlstest.Leaf{}).Cert), identity.DataPlane)
+				}()
 				time.Sleep(10 * time.Minute)
 				if optional {
 					said.say(false, errors.New("nobody answers"))
@@ -111,10 +115,10 @@ func TestRespondersEndStreams(t *testing.T) {
 					t.Fatalf("it ended: %v", err)
 				default:
 				}
-				began, want := time.Now(), mtls.Revoked
+				began, want := time.Now(), verdict.Revoked
 				said.say(true, errors.New("on Monday"))
 				if !optional {
-					want = mtls.RevocationUnknown
+					want = verdict.RevocationUnknown
 					said.say(false, errors.New("nobody answers"))
 				}
 				wantReason(t, <-ended, want)
@@ -159,7 +163,7 @@ func (r *responder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 func asking(t *testing.T, ca *mtlstest.CA, optional bool, log io.Writer) *mtls.Source {
 	t.Helper()
 	source := openAs(t, ca.Files(t, ca.Issue(t, controlPlane())), mtls.Options{
-		Role: mtls.ControlPlane, Optional: optional, Log: slog.New(slog.NewTextHandler(log, nil)),
+		Role: identity.ControlPlane, Optional: optional, Log: slog.New(slog.NewTextHandler(log, nil)),
 		Responders: revocation.NewResponders(revocation.Settings{Timeout: 5 * time.Second, Refresh: 300 * time.Millisecond}, revocation.Options{}),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -200,7 +204,7 @@ func TestARealResponder(t *testing.T) {
 			server := asking(t, ca, optional, &log)
 			link := func(leaf mtlstest.Leaf) (mtlstest.Pair, outcome) {
 				node, _, pair := ca.Source(t, leaf)
-				return pair, connect(t, server.Server(mtls.DataPlane), node.Client("cp.example", mtls.ControlPlane))
+				return pair, connect(t, server.Server(identity.DataPlane), node.Client("cp.example", identity.ControlPlane))
 			}
 			pair, good := link(mtlstest.Leaf{OCSP: []string{at.URL}})
 			if good.server != nil || r.asked.Load() == 0 {
@@ -208,11 +212,11 @@ func TestARealResponder(t *testing.T) {
 			}
 			// A stream that stands is cut once the responder says so.
 			ended := make(chan error, 1)
-			go func() { ended <- server.Watch(t.Context(), good.serverState, mtls.DataPlane) }()
+			go func() { ended <- server.Watch(t.Context(), good.serverState, identity.DataPlane) }()
 			r.revoked.Store(pair.Cert.SerialNumber.String(), true)
 			select {
 			case err := <-ended:
-				wantReason(t, err, mtls.Revoked)
+				wantReason(t, err, verdict.Revoked)
 			case <-time.After(30 * time.Second):
 				t.Fatal("a revoked data plane stays linked")
 			}
@@ -226,8 +230,8 @@ func TestARealResponder(t *testing.T) {
 				}
 				return
 			}
-			wantReason(t, unanswered.server, mtls.RevocationUnknown)
-			wantReason(t, unnamed.server, mtls.RevocationUnknown)
+			wantReason(t, unanswered.server, verdict.RevocationUnknown)
+			wantReason(t, unnamed.server, verdict.RevocationUnknown)
 		})
 	}
 }
@@ -244,7 +248,7 @@ func TestARevokedOneIsNeverLetIn(t *testing.T) {
 	node, _, pair := ca.Source(t, mtlstest.Leaf{OCSP: []string{at.URL}})
 	r.revoked.Store(pair.Cert.SerialNumber.String(), true)
 	for range 2 {
-		wantReason(t, connect(t, server.Server(mtls.DataPlane), node.Client("cp.example", mtls.ControlPlane)).server, mtls.Revoked)
+		wantReason(t, connect(t, server.Server(identity.DataPlane), node.Client("cp.example", identity.ControlPlane)).server, verdict.Revoked)
 		r.dead.Store(true)
 	}
 }
@@ -258,12 +262,12 @@ func TestSilenceEndsStreams(t *testing.T) {
 	t.Cleanup(at.Close)
 	server := asking(t, ca, false, io.Discard)
 	node, _, _ := ca.Source(t, mtlstest.Leaf{OCSP: []string{at.URL}})
-	o := connect(t, server.Server(mtls.DataPlane), node.Client("cp.example", mtls.ControlPlane))
+	o := connect(t, server.Server(identity.DataPlane), node.Client("cp.example", identity.ControlPlane))
 	if o.server != nil {
 		t.Fatal(o.server)
 	}
 	r.dead.Store(true)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	wantReason(t, server.Watch(ctx, o.serverState, mtls.DataPlane), mtls.RevocationUnknown)
+	wantReason(t, server.Watch(ctx, o.serverState, identity.DataPlane), verdict.RevocationUnknown)
 }

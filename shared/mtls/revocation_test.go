@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 // resumable gives a server configuration the tickets that it does not have by itself, under one key for
@@ -37,8 +39,8 @@ func TestRevokedClientIsRefusedFreshAndResumed(t *testing.T) {
 	ca := mtlstest.NewCA(t, "cluster")
 	server, files, _ := ca.Source(t, controlPlane())
 	client, _, pair := ca.Source(t, mtlstest.Leaf{})
-	listening := resumable(server.Server(mtls.DataPlane))
-	dialling := client.Client("", mtls.ControlPlane)
+	listening := resumable(server.Server(identity.DataPlane))
+	dialling := client.Client("", identity.ControlPlane)
 	dialling.SessionTicketsDisabled = false
 	dialling.ClientSessionCache = tls.NewLRUClientSessionCache(4)
 	dialling.ServerName = "cp.example" // the cache's key
@@ -53,15 +55,15 @@ func TestRevokedClientIsRefusedFreshAndResumed(t *testing.T) {
 		t.Fatal(err)
 	}
 	resumed := connect(t, listening, dialling)
-	wantReason(t, resumed.server, mtls.Revoked)
-	if !strings.Contains(resumed.server.Error(), mtls.SerialText(pair.Cert.SerialNumber)) {
+	wantReason(t, resumed.server, verdict.Revoked)
+	if !strings.Contains(resumed.server.Error(), identity.SerialText(pair.Cert.SerialNumber)) {
 		t.Errorf("%v does not name the serial", resumed.server)
 	}
 	if !resumed.serverState.DidResume {
 		t.Error("the refused session was not a resumed one, so this test shows nothing")
 	}
-	wantReason(t, connect(t, listening, client.Client("", mtls.ControlPlane)).server, mtls.Revoked)
-	wantReason(t, server.Check(first.serverState, mtls.DataPlane), mtls.Revoked)
+	wantReason(t, connect(t, listening, client.Client("", identity.ControlPlane)).server, verdict.Revoked)
+	wantReason(t, server.Check(first.serverState, identity.DataPlane), verdict.Revoked)
 }
 
 func TestNoSessionIsResumed(t *testing.T) {
@@ -69,11 +71,11 @@ func TestNoSessionIsResumed(t *testing.T) {
 	ca := mtlstest.NewCA(t, "cluster")
 	server, _, _ := ca.Source(t, controlPlane())
 	client, _, _ := ca.Source(t, mtlstest.Leaf{})
-	dialling := client.Client("cp.example", mtls.ControlPlane)
+	dialling := client.Client("cp.example", identity.ControlPlane)
 	dialling.SessionTicketsDisabled = false
 	dialling.ClientSessionCache = tls.NewLRUClientSessionCache(4)
 	for range 2 {
-		o := connect(t, server.Server(mtls.DataPlane), dialling)
+		o := connect(t, server.Server(identity.DataPlane), dialling)
 		if o.server != nil || o.serverState.DidResume {
 			t.Fatalf("server: %v, resumed %v", o.server, o.serverState.DidResume)
 		}
@@ -89,7 +91,7 @@ func TestRevokedServerIsRefused(t *testing.T) {
 	if err := client.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	wantReason(t, connect(t, server.Server(mtls.DataPlane), client.Client("", mtls.ControlPlane)).client, mtls.Revoked)
+	wantReason(t, connect(t, server.Server(identity.DataPlane), client.Client("", identity.ControlPlane)).client, verdict.Revoked)
 }
 
 func TestRolledCA(t *testing.T) {
@@ -105,8 +107,8 @@ func TestRolledCA(t *testing.T) {
 	dialling := &tls.Config{InsecureSkipVerify: true, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		return &newNode, nil // whatever CAs the server names
 	}}
-	listening := server.Server(mtls.DataPlane)
-	wantReason(t, connect(t, listening, dialling).server, mtls.UnknownCA)
+	listening := server.Server(identity.DataPlane)
+	wantReason(t, connect(t, listening, dialling).server, verdict.UnknownCA)
 
 	write(t, files.CA, bytes.Join([][]byte{before.PEM, after.PEM}, nil))
 	if err := server.Reload(); err == nil || !strings.Contains(err.Error(), `CA "CN=2026" has no CRL`) {
@@ -118,7 +120,7 @@ func TestRolledCA(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := connect(t, listening, dialling)
-	old := connect(t, listening, oldNode.Client("", mtls.ControlPlane))
+	old := connect(t, listening, oldNode.Client("", identity.ControlPlane))
 	if o.server != nil || old.server != nil {
 		t.Fatalf("with both CAs: new node %v, old node %v", o.server, old.server)
 	}
@@ -131,8 +133,8 @@ func TestRolledCA(t *testing.T) {
 	if err := server.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	wantReason(t, server.Check(old.serverState, mtls.DataPlane), mtls.UnknownCA)
-	if err := server.Check(o.serverState, mtls.DataPlane); err != nil {
+	wantReason(t, server.Check(old.serverState, identity.DataPlane), verdict.UnknownCA)
+	if err := server.Check(o.serverState, identity.DataPlane); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -146,7 +148,7 @@ func TestIntermediateCA(t *testing.T) {
 	server, files, _ := root.Source(t, controlPlane())
 	pair := middle.Issue(t, mtlstest.Leaf{})
 	state := tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: []*x509.Certificate{pair.Cert, middle.Cert}}
-	wantReason(t, server.Check(state, mtls.DataPlane), mtls.RevocationUnknown)
+	wantReason(t, server.Check(state, identity.DataPlane), verdict.RevocationUnknown)
 
 	soon := time.Now().Add(time.Hour)
 	write(t, files.CA, bytes.Join([][]byte{root.PEM, middle.PEM}, nil))
@@ -154,7 +156,7 @@ func TestIntermediateCA(t *testing.T) {
 	if err := server.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	if err := server.Check(state, mtls.DataPlane); err != nil {
+	if err := server.Check(state, identity.DataPlane); err != nil {
 		t.Fatal(err)
 	}
 	revoked := root.CRL(t, 2, soon, mtlstest.Pair{Cert: middle.Cert})
@@ -162,9 +164,9 @@ func TestIntermediateCA(t *testing.T) {
 	if err := server.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	wantReason(t, server.Check(state, mtls.DataPlane), mtls.Revoked)
+	wantReason(t, server.Check(state, identity.DataPlane), verdict.Revoked)
 	state.PeerCertificates = state.PeerCertificates[:1] // the CA file has the intermediate anyway
-	wantReason(t, server.Check(state, mtls.DataPlane), mtls.Revoked)
+	wantReason(t, server.Check(state, identity.DataPlane), verdict.Revoked)
 }
 
 func TestCheckWantsTLS13(t *testing.T) {
@@ -172,8 +174,8 @@ func TestCheckWantsTLS13(t *testing.T) {
 	ca := mtlstest.NewCA(t, "cluster")
 	server, _, _ := ca.Source(t, controlPlane())
 	state := tls.ConnectionState{Version: tls.VersionTLS12, PeerCertificates: parse(t, ca.Issue(t, mtlstest.Leaf{}))}
-	wantReason(t, server.Check(state, mtls.DataPlane), mtls.WrongTLSVersion)
-	wantReason(t, server.Check(tls.ConnectionState{Version: tls.VersionTLS13}, mtls.DataPlane), mtls.NoCertificate)
+	wantReason(t, server.Check(state, identity.DataPlane), verdict.WrongTLSVersion)
+	wantReason(t, server.Check(tls.ConnectionState{Version: tls.VersionTLS13}, identity.DataPlane), verdict.NoCertificate)
 }
 
 func TestWatchEndsAtExpiry(t *testing.T) {
@@ -183,14 +185,14 @@ func TestWatchEndsAtExpiry(t *testing.T) {
 		server, _, _ := ca.Source(t, controlPlane())
 		began := time.Now()
 		state := tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: parse(t, ca.Issue(t, mtlstest.Leaf{}))}
-		wantReason(t, server.Watch(t.Context(), state, mtls.DataPlane), mtls.Expired)
+		wantReason(t, server.Watch(t.Context(), state, identity.DataPlane), verdict.Expired)
 		if took := time.Since(began); took < time.Hour || took > time.Hour+5*time.Second {
 			t.Errorf("Watch ended after %v, want at the end of the certificate, an hour", took)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		state.PeerCertificates = parse(t, ca.Issue(t, mtlstest.Leaf{}))
-		if err := server.Watch(ctx, state, mtls.DataPlane); !errors.Is(err, context.DeadlineExceeded) || mtls.Explain(err).Reason == mtls.Expired {
+		if err := server.Watch(ctx, state, identity.DataPlane); !errors.Is(err, context.DeadlineExceeded) || verdict.Explain(err).Reason == verdict.Expired {
 			t.Errorf("Watch whose context ended = %v", err)
 		}
 	})
@@ -213,22 +215,22 @@ func TestRunNoticesARevocationWithinSeconds(t *testing.T) {
 		state := tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: parse(t, pair)}
 		within, stop := context.WithTimeout(ctx, time.Minute)
 		defer stop()
-		go func() { done <- server.Watch(within, state, mtls.DataPlane) }()
+		go func() { done <- server.Watch(within, state, identity.DataPlane) }()
 		synctest.Wait()
 
 		began := time.Now()
 		write(t, files.CRL, ca.CRL(t, 2, time.Now().Add(time.Hour), pair))
-		wantReason(t, <-done, mtls.Revoked)
+		wantReason(t, <-done, verdict.Revoked)
 		if took := time.Since(began); took > 3*time.Second {
 			t.Errorf("the revocation took %v to be noticed, want under 3 s", took)
 		}
 
 		write(t, files.CRL, ca.CRL(t, 1, time.Now().Add(time.Hour)))
 		time.Sleep(time.Minute)
-		wantReason(t, server.Check(state, mtls.DataPlane), mtls.Revoked) // an older list brings nobody back
+		wantReason(t, server.Check(state, identity.DataPlane), verdict.Revoked) // an older list brings nobody back
 		write(t, files.CRL, ca.CRL(t, 3, time.Now().Add(time.Hour)))
 		time.Sleep(time.Minute)
-		if err := server.Check(state, mtls.DataPlane); err != nil {
+		if err := server.Check(state, identity.DataPlane); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(2 * time.Hour) // the list of number 3 goes stale

@@ -2,11 +2,13 @@ package mtls
 
 import (
 	"context"
-	"crypto/tls"
 	"math/rand/v2"
 	"time"
 
 	"github.com/keepgate/keepgate/shared/lifecycle"
+	"github.com/keepgate/keepgate/shared/mtls/proof"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 // Run looks at the files again and again until ctx ends, and runs the responders. Only a whole, checked set
@@ -57,7 +59,7 @@ func (s *Source) poll() {
 func (s *Source) tell(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, notice := range s.trust.Load().notices(s.files, now) {
+	for _, notice := range s.current.Load().notices(now) {
 		if _, told := s.told[notice]; told {
 			continue
 		}
@@ -90,66 +92,36 @@ func (s *Source) load(now time.Time) error {
 		return invalid(op, subject, err)
 	}
 	defer clear(found.key)
-	old := s.trust.Load()
-	if old != nil && old.digest == found.digest() {
+	old := s.current.Load()
+	if old != nil && old.papers.digest == found.digest() {
 		return nil
 	}
 	p, err := parse(s.files, found, &s.options)
 	if err != nil {
 		return invalid(op, subject, err)
 	}
-	next, err := combine(s.files, p, s.bundle, &s.options, now)
+	next, err := trust.New(p.own, p.given, s.bundle, s.options.rules(), now)
 	if err != nil {
 		return invalid(op, subject, err)
 	}
 	if old != nil {
-		if err := checkProgress(old.lists, next.lists); err != nil {
+		if err := next.CheckProgress(old.Trust); err != nil {
 			return invalid(op, subject, err)
 		}
 	}
-	s.replace(old, next)
+	s.replace(old, p, next)
 	if old != nil {
-		s.options.Log.Info("cluster certificates reloaded", "identity", next.identity.String(),
-			"serial", next.identity.Serial, "expires", stamp(next.identity.NotAfter), "revoked", next.revoked())
+		s.options.Log.Info("cluster certificates reloaded", "identity", p.own.Identity.String(),
+			"serial", p.own.Identity.Serial, "expires", verdict.Stamp(p.own.Identity.NotAfter), "revoked", next.RevokedCount())
 	}
 	return nil
 }
 
 // replace runs under mu.
-func (s *Source) replace(old, next *trust) {
-	s.trust.Store(next)
+func (s *Source) replace(old *current, p *papers, next *trust.Trust) {
+	s.current.Store(&current{Trust: next, papers: p, proofs: proof.NewBook(next), changed: make(chan struct{})})
 	s.told = make(map[string]struct{})
 	if old != nil {
 		close(old.changed)
-	}
-}
-
-// Changed returns a channel that is closed when another set of certificates or CRLs takes over. Ask for
-// it before Check, so that no change falls between.
-func (s *Source) Changed() <-chan struct{} { return s.trust.Load().changed }
-
-// Watch returns when the peer of an established connection may no longer stay, with the refusal, or when
-// ctx ends, with its cause. The owner of a long-lived stream runs it beside the stream and ends the
-// stream when it returns.
-func (s *Source) Watch(ctx context.Context, cs tls.ConnectionState, allow ...Role) error {
-	for {
-		changed := s.Changed()
-		if err := s.Check(cs, allow...); err != nil {
-			return err
-		}
-		// At least a second: the clock of the timer and that of the check need not agree.
-		pause := max(time.Until(cs.PeerCertificates[0].NotAfter), 0) + time.Second
-		if s.options.Responders != nil {
-			pause = min(pause, askAgain)
-		}
-		again := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			again.Stop()
-			return context.Cause(ctx)
-		case <-changed:
-			again.Stop()
-		case <-again.C:
-		}
 	}
 }

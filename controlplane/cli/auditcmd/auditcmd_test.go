@@ -13,7 +13,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/audit"
 	"github.com/keepgate/keepgate/controlplane/cli/auditcmd"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 )
 
@@ -58,7 +58,7 @@ func TestVerifyChecksWhoSigned(t *testing.T) {
 	p.act(p.nodes[0], "key/aaaaaaaa")
 	p.tick()
 	other := mtlstest.NewCA(t, "other")
-	_, files, _ := other.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Organisation: "acme", Name: "cp-1"}})
+	_, files, _ := other.Source(t, mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Organisation: "acme", Name: "cp-1"}})
 	if out, err := p.verify("--ca", files.CA); err == nil || !strings.Contains(out, "unverified  node cp-1: the head of entry 2 is not proved") {
 		t.Errorf("with another CA: %v\n%s", err, out)
 	} else if !strings.Contains(err.Error(), "not proved; after a change of CA give both") || strings.Contains(err.Error(), "not as it was written") {

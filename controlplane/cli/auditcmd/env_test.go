@@ -15,7 +15,9 @@ import (
 	"github.com/keepgate/keepgate/controlplane/cli/auditcmd"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+	"github.com/keepgate/keepgate/shared/mtls/proof"
 )
 
 const cluster = "5c2a6a5e-3a52-4a1f-8c4f-4f1e6c1c7d10"
@@ -43,8 +45,8 @@ func (m *member) Prove(context string, message []byte) ([]byte, error) {
 }
 
 // Check believes every control plane node of the CA.
-func (m *member) Check(context string, message, proof []byte) error {
-	_, err := m.source.Proven(context, message, proof, mtls.Ever, mtls.ControlPlane)
+func (m *member) Check(context string, message, said []byte) error {
+	_, err := m.source.Proven(context, message, said, proof.Ever, identity.ControlPlane)
 	return err
 }
 
@@ -73,9 +75,9 @@ func newPlane(t *testing.T, names ...string) *plane {
 func (p *plane) add(name string) {
 	p.t.Helper()
 	m := &member{path: filepath.Join(p.t.TempDir(), "audit-heads")}
-	identity := mtls.Identity{Role: mtls.ControlPlane, Organisation: "acme", Name: name}
+	who := identity.Identity{Role: identity.ControlPlane, Organisation: "acme", Name: name}
 	var files mtls.Files
-	m.source, files, _ = p.ca.Source(p.t, mtlstest.Leaf{Identity: identity})
+	m.source, files, _ = p.ca.Source(p.t, mtlstest.Leaf{Identity: who})
 	if p.files.CA == "" {
 		p.files = files
 	}

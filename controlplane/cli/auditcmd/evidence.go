@@ -16,7 +16,9 @@ import (
 	"github.com/keepgate/keepgate/controlplane/cli/adminclient"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/proof"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 // evidence is what was gathered before any chain is read: a head that is newer than a chain looks like a cut.
@@ -108,7 +110,7 @@ func (e *evidence) strangers() (found []audit.Finding) {
 }
 
 // prove checks who signed the heads, and leaves out those that nobody proves: they say nothing of the chain.
-func (e *evidence) prove(witness *mtls.Witness) []audit.Finding {
+func (e *evidence) prove(witness *proof.Witness) []audit.Finding {
 	if witness == nil {
 		return e.early
 	}
@@ -119,7 +121,7 @@ func (e *evidence) prove(witness *mtls.Witness) []audit.Finding {
 
 // proving is the state of a check of signatures.
 type proving struct {
-	witness *mtls.Witness
+	witness *proof.Witness
 	signers map[string]string // by node
 	noted   map[string]bool
 	found   []audit.Finding
@@ -130,8 +132,8 @@ func (p *proving) believes(h heads.Held) bool {
 		p.note(h, "heads of it are not signed: the node has, or had, no certificate")
 		return true
 	}
-	id, err := p.witness.Proven(heads.Context, h.Message(), h.Proof, mtls.Ever, mtls.ControlPlane)
-	if refusal, ok := errors.AsType[*mtls.Refusal](err); ok && refusal.Reason == mtls.Revoked {
+	id, err := p.witness.Proven(heads.Context, h.Message(), h.Proof, proof.Ever, identity.ControlPlane)
+	if refusal, ok := errors.AsType[*verdict.Refusal](err); ok && refusal.Reason == verdict.Revoked {
 		p.note(h, "heads of it are signed by a certificate that is revoked now: "+fault.Text(err))
 		return true // they were heard before; who could revoke it gains nothing by it
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/audit"
 	"github.com/keepgate/keepgate/controlplane/cli/adminclient"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/proof"
 )
 
 // asked is what the flags of verify ask for.
@@ -56,7 +57,7 @@ type chainResult struct {
 }
 
 func (a asked) run(cmd *cobra.Command) error {
-	var witness *mtls.Witness
+	var witness *proof.Witness
 	if a.ca != "" {
 		var err error
 		if witness, err = mtls.OpenWitness(a.ca, a.crl); err != nil {

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 	"github.com/keepgate/keepgate/shared/serverchain"
 )
 
@@ -132,11 +134,11 @@ func TestReplaceAuthority(t *testing.T) {
 		return source
 	}
 	mustRun(t, "issue", "peer", "--dir", dir, "--role", "control-plane")
-	server := open("new").Server(mtls.ControlPlane)
-	if err := link(t, server, open("peer").Client("localhost", mtls.ControlPlane)); err != nil {
+	server := open("new").Server(identity.ControlPlane)
+	if err := link(t, server, open("peer").Client("localhost", identity.ControlPlane)); err != nil {
 		t.Errorf("two nodes of the new CA: %v", err)
 	}
-	if refusal := mtls.Explain(link(t, server, open("old").Client("localhost", mtls.ControlPlane))); refusal == nil || refusal.Reason != mtls.Revoked {
+	if refusal := verdict.Explain(link(t, server, open("old").Client("localhost", identity.ControlPlane))); refusal == nil || refusal.Reason != verdict.Revoked {
 		t.Errorf("a node of the former CA: %v", refusal)
 	}
 	mustRun(t, "authority", "replace", "--dir", dir) // once more, and the root's list has both

@@ -18,7 +18,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/shared/durable"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 const day = 24 * time.Hour
@@ -67,7 +67,7 @@ type leaf struct {
 }
 
 func (l *leaf) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&l.role, "role", string(mtls.DataPlane), "control-plane, data-plane, admin, kms, server or client")
+	cmd.Flags().StringVar(&l.role, "role", string(identity.DataPlane), "control-plane, data-plane, admin, kms, server or client")
 	cmd.Flags().StringVar(&l.environment, "environment", "", `a data plane's environment (default "default")`)
 	l.names(cmd)
 	cmd.Flags().IntVar(&l.days, "days", 365, "how long the certificate is valid")
@@ -81,7 +81,7 @@ func (l *leaf) names(cmd *cobra.Command) {
 func (l *leaf) spec(name string) (certs.Spec, error) {
 	valid, err := validity(l.days)
 	return certs.Spec{
-		Role: mtls.Role(l.role), Environment: l.environment, Name: name,
+		Role: identity.Role(l.role), Environment: l.environment, Name: name,
 		DNS: l.dns, IPs: l.ips, Valid: valid,
 	}, err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/cli/certscmd"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 // run executes one command as a shell would.
@@ -47,7 +48,7 @@ func newCA(t *testing.T) string {
 
 func newRequest(t *testing.T, dir string) (requestPath, keyPath string) {
 	t.Helper()
-	key, encoded, err := mtls.NewKey()
+	key, encoded, err := privatekey.New()
 	if err != nil {
 		t.Fatal(err)
 	}

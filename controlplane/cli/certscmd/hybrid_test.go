@@ -13,6 +13,8 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/cli/certscmd"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 )
 
 func runHybrid(args ...string) (out string, err error) {
@@ -39,8 +41,8 @@ func TestSharedPair(t *testing.T) {
 			t.Errorf("%s: %v, %v", path, info.Mode(), err)
 		}
 	}
-	for _, role := range []mtls.Role{mtls.ControlPlane, mtls.DataPlane} {
-		source, err := mtls.OpenWith(mtls.Files{Cert: cert, Key: key}, mtls.Options{Mode: mtls.Shared, Role: role})
+	for _, role := range []identity.Role{identity.ControlPlane, identity.DataPlane} {
+		source, err := mtls.OpenWith(mtls.Files{Cert: cert, Key: key}, mtls.Options{Mode: trust.Shared, Role: role})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/controlplane/certs"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 const controlPlaneName = "control-plane"
@@ -102,7 +102,7 @@ func initialised(cmd *cobra.Command, dir, organisation, after string, options ce
 }
 
 func issueControlPlane(cmd *cobra.Command, authority *certs.Authority, cp leaf, certPath, keyPath string) error {
-	issued, err := authority.Issue(certs.Spec{Role: mtls.ControlPlane, Name: controlPlaneName, DNS: cp.dns, IPs: cp.ips})
+	issued, err := authority.Issue(certs.Spec{Role: identity.ControlPlane, Name: controlPlaneName, DNS: cp.dns, IPs: cp.ips})
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func issueCommand(dir *string) *cobra.Command {
 				if err := deliver(cmd, issued, certPath, keyPath); err != nil {
 					return err
 				}
-				if spec.Role != mtls.DataPlane {
+				if spec.Role != identity.DataPlane {
 					return nil
 				}
 				warn(cmd, "the private key was made here, so this machine has seen what the node will seal its disk with: for demos only.\n"+

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 func openNode(t *testing.T, dir, name string) *mtls.Source {
@@ -30,16 +32,16 @@ func link(t *testing.T, server, client *tls.Config) error {
 		t.Fatal(err)
 	}
 	defer func() { _ = listener.Close() }()
-	verdict := make(chan error, 1)
+	answer := make(chan error, 1)
 	go func() {
 		conn, err := listener.Accept()
 		if err != nil {
-			verdict <- err
+			answer <- err
 			return
 		}
 		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 		_, err = io.WriteString(conn, "k")
-		verdict <- err
+		answer <- err
 		_ = conn.Close()
 	}()
 	conn, err := tls.Dial("tcp", listener.Addr().String(), client)
@@ -47,7 +49,7 @@ func link(t *testing.T, server, client *tls.Config) error {
 		_, _ = io.ReadAll(conn)
 		_ = conn.Close()
 	}
-	return <-verdict
+	return <-answer
 }
 
 // TestFromInitToRevocation walks the way of a first run: the files that the commands make carry a link,
@@ -58,9 +60,9 @@ func TestFromInitToRevocation(t *testing.T) {
 	mustRun(t, "issue", "edge-1", "--dir", dir)
 	mustRun(t, "issue", "edge-2", "--dir", dir)
 	server, one, two := openNode(t, dir, "control-plane"), openNode(t, dir, "edge-1"), openNode(t, dir, "edge-2")
-	listening := server.Server(mtls.DataPlane)
+	listening := server.Server(identity.DataPlane)
 	for _, node := range []*mtls.Source{one, two} {
-		if err := link(t, listening, node.Client("localhost", mtls.ControlPlane)); err != nil {
+		if err := link(t, listening, node.Client("localhost", identity.ControlPlane)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -68,14 +70,14 @@ func TestFromInitToRevocation(t *testing.T) {
 	if err := server.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	refusal := mtls.Explain(link(t, listening, one.Client("localhost", mtls.ControlPlane)))
-	if refusal == nil || refusal.Reason != mtls.Revoked {
+	refusal := verdict.Explain(link(t, listening, one.Client("localhost", identity.ControlPlane)))
+	if refusal == nil || refusal.Reason != verdict.Revoked {
 		t.Errorf("the revoked node: %v", refusal)
 	}
-	if err := link(t, listening, two.Client("localhost", mtls.ControlPlane)); err != nil {
+	if err := link(t, listening, two.Client("localhost", identity.ControlPlane)); err != nil {
 		t.Errorf("the other node: %v", err)
 	}
-	if err := link(t, two.Server(mtls.DataPlane), two.Client("", mtls.ControlPlane)); err == nil {
+	if err := link(t, two.Server(identity.DataPlane), two.Client("", identity.ControlPlane)); err == nil {
 		t.Error("a data plane's certificate serves as a control plane's")
 	}
 }

@@ -7,7 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/controlplane/certs"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 func requestCommand() *cobra.Command {
@@ -22,7 +23,7 @@ func requestCommand() *cobra.Command {
 			"  keepgate-cp certs sign cp-2.csr --name cp-2 --role control-plane --dns cp-2.example.com   # where the CA is",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := (mtls.Identity{Role: mtls.Admin, Organisation: "default", Name: args[0]}).Validate(); err != nil {
+			if err := (identity.Identity{Role: identity.Admin, Organisation: "default", Name: args[0]}).Validate(); err != nil {
 				return err
 			}
 			return request(cmd, args[0], out, keyPath)
@@ -46,7 +47,7 @@ func request(cmd *cobra.Command, name, out, keyPath string) error {
 		if err := absent(made); err != nil {
 			return err
 		}
-		_, encoded, err := mtls.NewKey()
+		_, encoded, err := privatekey.New()
 		if err != nil {
 			return err
 		}
@@ -56,11 +57,11 @@ func request(cmd *cobra.Command, name, out, keyPath string) error {
 		}
 		keyPath = made
 	}
-	key, err := mtls.ReadKey(keyPath)
+	key, err := privatekey.Read(keyPath)
 	if err != nil {
 		return err
 	}
-	encoded, err := mtls.NewRequest(key, name)
+	encoded, err := privatekey.Request(key, name)
 	if err != nil {
 		return err
 	}

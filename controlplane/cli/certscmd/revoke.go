@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/controlplane/certs"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 func revokeCommand(dir *string) *cobra.Command {
@@ -22,7 +22,7 @@ func revokeCommand(dir *string) *cobra.Command {
 			"  keepgate-cp certs revoke --cert edge-1.crt",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			selection.Role = mtls.Role(role)
+			selection.Role = identity.Role(role)
 			if len(args) == 1 {
 				selection.Name = args[0]
 			}

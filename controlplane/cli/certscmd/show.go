@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/controlplane/certs"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 func showCommand(dir *string) *cobra.Command {
@@ -61,7 +61,7 @@ func showFolder(cmd *cobra.Command, dir string) error {
 		if entry.RevokedAt != 0 {
 			state += " " + stamp(time.Unix(entry.RevokedAt, 0))
 		}
-		if entry.KeyMadeHere && entry.Role == mtls.DataPlane {
+		if entry.KeyMadeHere && entry.Role == identity.DataPlane {
 			state += ", key made here"
 		}
 		environment := entry.Environment
@@ -98,24 +98,24 @@ func showOne(cmd *cobra.Command, found any) {
 	case *x509.RevocationList:
 		showCRL(cmd, found, time.Now())
 		for _, entry := range found.RevokedCertificateEntries {
-			say(cmd, "revoked       %s  %s", stamp(entry.RevocationTime), mtls.SerialText(entry.SerialNumber))
+			say(cmd, "revoked       %s  %s", stamp(entry.RevocationTime), identity.SerialText(entry.SerialNumber))
 		}
 	}
 }
 
 func showCertificate(cmd *cobra.Command, cert *x509.Certificate) {
-	if id, err := mtls.IdentityOf(cert); err == nil {
+	if id, err := identity.Of(cert); err == nil {
 		say(cmd, "identity      %s", id)
 	} else if role := plainRole(cert); role != "" {
 		say(cmd, "role          %s", role)
-	} else if roles := mtls.ConstrainedTo(cert); cert.IsCA && len(roles) > 0 {
+	} else if roles := identity.ConstrainedTo(cert); cert.IsCA && len(roles) > 0 {
 		say(cmd, "authority     for %v alone", roles)
 	} else if !cert.IsCA {
 		warn(cmd, "no node would be let in with it: %v", err)
 	}
 	say(cmd, "subject       %q", cert.Subject.String())
 	say(cmd, "issuer        %q", cert.Issuer.String())
-	say(cmd, "serial        %s", mtls.SerialText(cert.SerialNumber))
+	say(cmd, "serial        %s", identity.SerialText(cert.SerialNumber))
 	say(cmd, "valid         %s to %s%s", stamp(cert.NotBefore), stamp(cert.NotAfter), past(cert.NotAfter, time.Now()))
 	if names := names(cert.DNSNames, cert.IPAddresses); names != "" {
 		say(cmd, "names         %s", names)
@@ -126,7 +126,7 @@ func showCertificate(cmd *cobra.Command, cert *x509.Certificate) {
 }
 
 // plainRole is the role of a certificate that names nobody in the cluster, as far as it can be told.
-func plainRole(cert *x509.Certificate) mtls.Role {
+func plainRole(cert *x509.Certificate) identity.Role {
 	switch {
 	case cert.IsCA || len(cert.URIs) > 0 || len(cert.ExtKeyUsage) != 1:
 		return ""

@@ -25,6 +25,9 @@ import (
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/schema"
 )
@@ -66,7 +69,7 @@ func newCourt(t *testing.T) *court {
 			return c.dataPlanes, nil
 		},
 		Believe: func(believed, retired []*x509.Certificate, lists []*x509.RevocationList) error {
-			return source.Believe(mtls.Bundle{Authorities: believed, Retired: retired, Lists: lists})
+			return source.Believe(trust.Bundle{Authorities: believed, Retired: retired, Lists: lists})
 		},
 	}, authority.Options{})
 	table := rest.NewTable()
@@ -102,7 +105,7 @@ func (c *court) source() *mtls.Source {
 	ca, err := certs.Create(c.dir, "acme", certs.Options{})
 	c.must(err)
 	defer ca.Close()
-	issued, err := ca.Issue(certs.Spec{Role: mtls.ControlPlane, Name: "cp"})
+	issued, err := ca.Issue(certs.Spec{Role: identity.ControlPlane, Name: "cp"})
 	c.must(err)
 	dir, paths := c.t.TempDir(), certs.PathsIn(c.dir)
 	files := mtls.Files{Cert: filepath.Join(dir, "cp.crt"), Key: filepath.Join(dir, "cp.key"), CA: paths.CA, CRL: paths.CRL}
@@ -162,7 +165,7 @@ func TestAuthorityCommands(t *testing.T) {
 	c := newCourt(t)
 	wantSaid(t, "list before all", c.mustRun("list"), "none", "authority create")
 	wantSaid(t, "create", c.mustRun("create", "--dir", c.dir), "edge-", "certifies data planes, until")
-	if _, _, err := c.authority.Certify(mtls.Identity{Role: mtls.DataPlane, Organisation: "acme", Environment: "prod", Name: "gw"}, key(t), time.Hour); err != nil {
+	if _, _, err := c.authority.Certify(identity.Identity{Role: identity.DataPlane, Organisation: "acme", Environment: "prod", Name: "gw"}, key(t), time.Hour); err != nil {
 		t.Error(err)
 	}
 	wantSaid(t, "list", c.mustRun("list"), "signing", "Keepgate cluster CA", "edge-")
@@ -215,7 +218,7 @@ func TestAuthorityMistakes(t *testing.T) {
 
 func key(t *testing.T) any {
 	t.Helper()
-	made, _, err := mtls.NewKey()
+	made, _, err := privatekey.New()
 	if err != nil {
 		t.Fatal(err)
 	}

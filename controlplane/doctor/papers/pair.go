@@ -13,7 +13,8 @@ import (
 	"strings"
 
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 // Pair is a certificate and its key, as settings name them.
@@ -82,7 +83,7 @@ func (p *Pair) key(context.Context) finding.Result {
 	if err != nil {
 		return finding.Bad(p.KeySetting+": "+err.Error(), "put the private key of "+p.Cert+" there, or mend "+p.KeySetting)
 	}
-	key, err := mtls.ReadKey(p.Key)
+	key, err := privatekey.Read(p.Key)
 	switch {
 	case err == nil:
 	case errors.Is(err, fs.ErrPermission):
@@ -146,5 +147,5 @@ func (p *Pair) dates(context.Context) finding.Result {
 
 // vouching is what an authority before has said of this one, for nodes that know that one alone: nothing is over when it ends.
 func vouching(cert *x509.Certificate) bool {
-	return cert.IsCA && slices.Equal(mtls.ConstrainedTo(cert), []mtls.Role{mtls.ControlPlane})
+	return cert.IsCA && slices.Equal(identity.ConstrainedTo(cert), []identity.Role{identity.ControlPlane})
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 var (
@@ -20,7 +20,7 @@ var (
 // Certify certifies a data plane's key. The chain begins with the certificate, and what stands between it and the authorities that are
 // believed follows. The certificate ends with the edge authority at the latest. It is fault.Unavailable, with the remedy, while no edge
 // authority signs. The caller has the certificate on record before anyone holds it.
-func (a *Authorities) Certify(id mtls.Identity, public crypto.PublicKey, valid time.Duration) (chain [][]byte, leaf *x509.Certificate, err error) {
+func (a *Authorities) Certify(id identity.Identity, public crypto.PublicKey, valid time.Duration) (chain [][]byte, leaf *x509.Certificate, err error) {
 	const op = "authority.Certify"
 	subject := "certificate/" + id.Name
 	if id.Organisation != a.deps.Organisation {

@@ -30,6 +30,9 @@ import (
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/schema"
 )
@@ -180,7 +183,7 @@ func (l *locked) Write(p []byte) (int, error) {
 // files are those of a control plane that was issued a certificate by a folder's CA.
 func (e *env) files(ca *certs.Authority, folder string) mtls.Files {
 	e.t.Helper()
-	issued, err := ca.Issue(certs.Spec{Role: mtls.ControlPlane, Name: "cp"})
+	issued, err := ca.Issue(certs.Spec{Role: identity.ControlPlane, Name: "cp"})
 	e.must(err)
 	dir, paths := e.t.TempDir(), certs.PathsIn(folder)
 	files := mtls.Files{Cert: filepath.Join(dir, "cp.crt"), Key: filepath.Join(dir, "cp.key"), CA: paths.CA, CRL: paths.CRL}
@@ -207,7 +210,7 @@ func (e *env) unread(files mtls.Files, rows authority.Catalog) *node {
 		Sealing:       func() error { return n.sealing },
 		ControlPlanes: n.holders(&n.controlPlanes), DataPlanes: n.holders(&n.dataPlanes),
 		Believe: func(authorities, retired []*x509.Certificate, lists []*x509.RevocationList) error {
-			return source.Believe(mtls.Bundle{Authorities: authorities, Retired: retired, Lists: lists})
+			return source.Believe(trust.Bundle{Authorities: authorities, Retired: retired, Lists: lists})
 		},
 	}, authority.Options{Log: slog.New(slog.NewTextHandler(&locked{b: n.log}, nil))})
 	return n
@@ -244,13 +247,13 @@ func parsed(t testing.TB, text []byte) (chain []*x509.Certificate) {
 	return chain
 }
 
-func who(name string) mtls.Identity {
-	return mtls.Identity{Role: mtls.DataPlane, Organisation: "acme", Environment: "prod", Name: name}
+func who(name string) identity.Identity {
+	return identity.Identity{Role: identity.DataPlane, Organisation: "acme", Environment: "prod", Name: name}
 }
 
 func newKey(t testing.TB) crypto.Signer {
 	t.Helper()
-	key, _, err := mtls.NewKey()
+	key, _, err := privatekey.New()
 	if err != nil {
 		t.Fatal(err)
 	}

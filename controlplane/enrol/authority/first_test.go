@@ -13,7 +13,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/controlplane/enrol/authority"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 func TestTheFirstAuthority(t *testing.T) {
@@ -52,10 +52,10 @@ func TestTheFirstAuthority(t *testing.T) {
 	if err != nil || len(chain) != 2 || !bytes.Equal(chain[0], leaf.Raw) {
 		t.Fatalf("%v, a chain of %d", err, len(chain))
 	}
-	if id, err := mtls.IdentityOf(leaf); err != nil || id.String() != who("gw").String() {
+	if id, err := identity.Of(leaf); err != nil || id.String() != who("gw").String() {
 		t.Errorf("it is %v, %v", id, err)
 	}
-	if err := n.source.Check(shows(t, chain), mtls.DataPlane); err != nil {
+	if err := n.source.Check(shows(t, chain), identity.DataPlane); err != nil {
 		t.Errorf("it is not let in: %v", err)
 	}
 	trust, _ := n.Bundle()
@@ -97,8 +97,8 @@ func TestCertifyRefuses(t *testing.T) {
 	e.must(n.create(t, e.ca, false))
 	foreign, plane := who("gw"), who("gw")
 	foreign.Organisation = "evil"
-	plane.Role, plane.Environment = mtls.ControlPlane, ""
-	for name, id := range map[string]mtls.Identity{"another organisation": foreign, "another role": plane} {
+	plane.Role, plane.Environment = identity.ControlPlane, ""
+	for name, id := range map[string]identity.Identity{"another organisation": foreign, "another role": plane} {
 		if _, _, err := n.Certify(id, newKey(t).Public(), time.Hour); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/schema"
 )
 
@@ -89,7 +89,7 @@ func TestWhoWritesTheDatabaseIsNotBelieved(t *testing.T) {
 				t.Errorf("its log: %s", fresh.log)
 			}
 			for _, node := range []*node{fresh, n} {
-				if err := node.source.Check(shows(t, thief), mtls.DataPlane); err == nil {
+				if err := node.source.Check(shows(t, thief), identity.DataPlane); err == nil {
 					t.Error("a data plane of the foreign authority is let in")
 				}
 			}
@@ -98,7 +98,7 @@ func TestWhoWritesTheDatabaseIsNotBelieved(t *testing.T) {
 			}
 			// A node that held the document goes on with it, and writes it again.
 			_ = n.Load(t.Context())
-			if err := n.source.Check(shows(t, chain), mtls.DataPlane); err != nil || n.Sequence() != sequence {
+			if err := n.source.Check(shows(t, chain), identity.DataPlane); err != nil || n.Sequence() != sequence {
 				t.Errorf("the node that held it: %v, sequence %d of %d", err, n.Sequence(), sequence)
 			}
 			if name == "sealed under another database's keys" {
@@ -141,7 +141,7 @@ func TestAnOlderDocumentShows(t *testing.T) {
 	sequence := n.Sequence()
 	e.sql("UPDATE cluster_trust SET document = ?", before)
 	e.must(n.Load(t.Context()))
-	if err := n.source.Check(shows(t, old), mtls.DataPlane); err == nil || n.Sequence() != sequence {
+	if err := n.source.Check(shows(t, old), identity.DataPlane); err == nil || n.Sequence() != sequence {
 		t.Errorf("the retired one counts again: %v, sequence %d of %d", err, n.Sequence(), sequence)
 	}
 	if !strings.Contains(n.journal.text(), "authority.restore") || !strings.Contains(n.log.String(), "older form") {

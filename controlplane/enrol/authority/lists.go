@@ -5,10 +5,10 @@ import (
 	"crypto/x509"
 	"time"
 
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
-func serialOf(cert *x509.Certificate) string { return mtls.SerialText(cert.SerialNumber) }
+func serialOf(cert *x509.Certificate) string { return identity.SerialText(cert.SerialNumber) }
 
 // offerLists puts lists of revoked certificates into the document that are newer in this node's files, so that they reach the other nodes
 // and all data planes.

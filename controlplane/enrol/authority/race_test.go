@@ -12,7 +12,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/controlplane/enrol/authority"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/schema"
 )
 
@@ -63,7 +63,7 @@ func TestTwoNodesCreateAtOnce(t *testing.T) {
 		chain, _, err := n.Certify(who("gw"), newKey(t).Public(), time.Hour)
 		e.must(err)
 		for _, other := range nodes {
-			if err := other.source.Check(shows(t, chain), mtls.DataPlane); err != nil {
+			if err := other.source.Check(shows(t, chain), identity.DataPlane); err != nil {
 				t.Error(err)
 			}
 		}

@@ -14,7 +14,8 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/certs"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 	"github.com/keepgate/keepgate/shared/secret"
 )
 
@@ -86,7 +87,7 @@ func forced(force bool) []string {
 }
 
 func newEdge(now time.Time) (edge, error) {
-	key, _, err := mtls.NewKey()
+	key, _, err := privatekey.New()
 	if err != nil {
 		return edge{}, err
 	}
@@ -127,7 +128,7 @@ func (a *Authorities) Install(ctx context.Context, chain []*x509.Certificate, fo
 	if len(chain) == 0 {
 		return fault.Newf(fault.Invalid, op, table, "there is no certificate")
 	}
-	what := act{op, "authority.install", "certificate/" + mtls.SerialText(chain[0].SerialNumber), forced(force)}
+	what := act{op, "authority.install", "certificate/" + identity.SerialText(chain[0].SerialNumber), forced(force)}
 	return a.change(ctx, what, func(d *document, now time.Time) error {
 		if e := d.edge(Signing); e != nil && chain[0].Equal(e.cert) {
 			return errUnchanged

@@ -10,7 +10,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/enrol/authority"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 func crlOf(t testing.TB, folder string) []*x509.RevocationList {
@@ -67,7 +67,7 @@ func TestRotation(t *testing.T) {
 	newChain, _, err := n.Certify(who("gw"), newKey(t).Public(), time.Hour)
 	e.must(err)
 	for name, chain := range map[string][][]byte{"the former's": oldChain, "the next's": newChain} {
-		if err := n.source.Check(shows(t, chain), mtls.DataPlane); err != nil {
+		if err := n.source.Check(shows(t, chain), identity.DataPlane); err != nil {
 			t.Errorf("a data plane of %s is refused: %v", name, err)
 		}
 	}
@@ -97,10 +97,10 @@ func TestRotation(t *testing.T) {
 	wantFault(t, n.Retire(t.Context(), old[:4], false), fault.Invalid, "no fingerprint")
 	wantFault(t, n.Retire(t.Context(), strings.Repeat("0", 64), false), fault.NotFound, "no such authority")
 	e.must(n.Retire(t.Context(), strings.ToUpper(old[:16]), false))
-	if err := n.source.Check(shows(t, oldChain), mtls.DataPlane); err == nil {
+	if err := n.source.Check(shows(t, oldChain), identity.DataPlane); err == nil {
 		t.Error("a data plane of the retired one is let in, which the files still name")
 	}
-	if err := n.source.Check(shows(t, newChain), mtls.DataPlane); err != nil {
+	if err := n.source.Check(shows(t, newChain), identity.DataPlane); err != nil {
 		t.Errorf("a data plane of the next one is refused: %v", err)
 	}
 	if trust, _ := n.Bundle(); len(trust.GetAuthorities()) != 1 || len(trust.GetRevocationLists()) != 1 {
@@ -156,7 +156,7 @@ func TestFamily(t *testing.T) {
 	if err != nil || len(chain) != 3 {
 		t.Fatalf("a chain of %d, %v", len(chain), err)
 	}
-	if err := n.source.Check(shows(t, chain), mtls.DataPlane); err != nil {
+	if err := n.source.Check(shows(t, chain), identity.DataPlane); err != nil {
 		t.Error(err)
 	}
 	roots := x509.NewCertPool()
@@ -298,7 +298,7 @@ func TestListsSpread(t *testing.T) {
 	victim, err := e.ca.Issue(certs.Spec{Name: "gw", Environment: "prod"})
 	e.must(err)
 	chain := [][]byte{parsed(t, victim.CertPEM)[0].Raw}
-	if err := there.source.Check(shows(t, chain), mtls.DataPlane); err != nil {
+	if err := there.source.Check(shows(t, chain), identity.DataPlane); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := e.ca.Revoke(certs.Selection{Name: "gw"}); err != nil {
@@ -311,7 +311,7 @@ func TestListsSpread(t *testing.T) {
 		t.Error("a newer list is no change")
 	}
 	e.must(there.Load(t.Context()))
-	if err := there.source.Check(shows(t, chain), mtls.DataPlane); err == nil {
+	if err := there.source.Check(shows(t, chain), identity.DataPlane); err == nil {
 		t.Error("another node lets it in, whose file is older")
 	}
 	sequence = here.Sequence()

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // stolen is the edge authority that signs, and its key: what somebody has who has the database and its keys.
@@ -69,7 +69,7 @@ func TestAStolenEdgeKey(t *testing.T) {
 	belowCert, err := x509.ParseCertificate(below)
 	e.must(err)
 	plane, _ := forge(edge, key, "keepgate://data-plane/acme/prod/gw", false)
-	if err := n.source.Check(shows(t, [][]byte{plane, edge.Raw}), mtls.DataPlane); err != nil {
+	if err := n.source.Check(shows(t, [][]byte{plane, edge.Raw}), identity.DataPlane); err != nil {
 		t.Fatalf("a data plane of it is refused at once, so that this shows nothing: %v", err)
 	}
 	for name, uri := range map[string]string{
@@ -81,12 +81,12 @@ func TestAStolenEdgeKey(t *testing.T) {
 		"another scheme":       "spiffe://data-plane/acme/prod/gw",
 	} {
 		leaf, _ := forge(edge, key, uri, false)
-		if err := n.source.Check(shows(t, [][]byte{leaf, edge.Raw}), mtls.Roles()...); err == nil {
+		if err := n.source.Check(shows(t, [][]byte{leaf, edge.Raw}), identity.Roles()...); err == nil {
 			t.Errorf("it makes %s", name)
 		}
 	}
 	leaf, _ := forge(belowCert, belowKey, "keepgate://data-plane/acme/prod/gw", false)
-	if err := n.source.Check(shows(t, [][]byte{leaf, below, edge.Raw}), mtls.Roles()...); err == nil {
+	if err := n.source.Check(shows(t, [][]byte{leaf, below, edge.Raw}), identity.Roles()...); err == nil {
 		t.Error("it makes an authority below itself")
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/schema"
 )
 
@@ -37,7 +37,7 @@ type Document struct {
 
 // Certificate is one that was issued, oldest first where there are several.
 type Certificate struct {
-	Serial   string `json:"serial"` // hex, as mtls.SerialText writes it
+	Serial   string `json:"serial"` // hex, as identity.SerialText writes it
 	IssuedAt int64  `json:"issued_at"`
 	NotAfter int64  `json:"not_after"`
 	UsedAt   int64  `json:"used_at,omitempty"` // when it first linked
@@ -58,7 +58,7 @@ func ParseDocument(text string) (d Document, err error) {
 	if decoder.Decode(&d) != nil || decoder.InputOffset() != int64(len(text)) || d.Sequence == 0 || len(d.Reason) > maxReason {
 		return Document{}, errDocument
 	}
-	if who, err := mtls.ParseURI(d.Identity); err != nil || who.Role != mtls.DataPlane {
+	if who, err := identity.Parse(d.Identity); err != nil || who.Role != identity.DataPlane {
 		return Document{}, errDocument
 	}
 	for _, c := range slices.Concat(d.Certificates, d.Revoked) {
@@ -89,8 +89,8 @@ func Of(m proto.Message) (Document, error) {
 }
 
 // Who is the identity; its serial is not filled in.
-func (d Document) Who() mtls.Identity {
-	who, _ := mtls.ParseURI(d.Identity) // looked at when it was read
+func (d Document) Who() identity.Identity {
+	who, _ := identity.Parse(d.Identity) // looked at when it was read
 	return who
 }
 
@@ -115,7 +115,7 @@ func (d Document) Find(serial string) (Certificate, bool) {
 }
 
 // Join puts a first certificate on record. Those that were there before go: one data plane has the name.
-func (d Document) Join(identity mtls.Identity, token string, issued Certificate) Document {
+func (d Document) Join(identity identity.Identity, token string, issued Certificate) Document {
 	d.Identity, d.Token, d.JoinedAt, d.RenewedAt = identity.String(), token, issued.IssuedAt, 0
 	d.Certificates = []Certificate{issued}
 	return d

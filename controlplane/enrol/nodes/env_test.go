@@ -22,6 +22,7 @@ import (
 	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/schema"
@@ -63,7 +64,7 @@ func newEnv(t testing.TB) *env {
 	e.ca = mtlstest.NewCA(t, "cluster")
 	e.edge = e.ca.Intermediate(t, "edge")
 	e.edge.Cert.PermittedURIDomains = []string{"data-plane"} // as such an authority's certificate would be read
-	e.signer, _, _ = e.ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: "cp"}})
+	e.signer, _, _ = e.ca.Source(t, mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Name: "cp"}})
 	return e
 }
 
@@ -97,7 +98,7 @@ func (e *env) run(r *nodes.Registry) *nodes.Registry {
 // link is a data plane with a certificate, as a listener sees it.
 type link struct {
 	cs  tls.ConnectionState
-	who mtls.Identity
+	who identity.Identity
 }
 
 func (e *env) link(name string, by *mtlstest.CA) link {
@@ -107,8 +108,8 @@ func (e *env) link(name string, by *mtlstest.CA) link {
 
 func (e *env) linkFrom(name string, by *mtlstest.CA, notBefore time.Time) link {
 	e.t.Helper()
-	pair := by.Issue(e.t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.DataPlane, Organisation: "acme", Environment: "prod", Name: name}, NotBefore: notBefore})
-	who, err := mtls.IdentityOf(pair.Cert)
+	pair := by.Issue(e.t, mtlstest.Leaf{Identity: identity.Identity{Role: identity.DataPlane, Organisation: "acme", Environment: "prod", Name: name}, NotBefore: notBefore})
+	who, err := identity.Of(pair.Cert)
 	e.must(err)
 	chain := []*x509.Certificate{pair.Cert, by.Cert}
 	if by != e.ca {

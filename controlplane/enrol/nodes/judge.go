@@ -10,7 +10,7 @@ import (
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // Why a data plane may not link.
@@ -49,7 +49,7 @@ type shown struct {
 	recorded  bool // it must be on record
 }
 
-func shownBy(cs tls.ConnectionState, who mtls.Identity) shown {
+func shownBy(cs tls.ConnectionState, who identity.Identity) shown {
 	s := shown{serial: who.Serial, recorded: true}
 	if len(cs.PeerCertificates) > 0 {
 		s.notBefore, s.recorded = cs.PeerCertificates[0].NotBefore, MustBeKnown(cs)
@@ -66,7 +66,7 @@ func MustBeKnown(cs tls.ConnectionState) bool {
 	}
 	return slices.ContainsFunc(chains, func(chain []*x509.Certificate) bool {
 		return slices.ContainsFunc(chain[1:], func(ca *x509.Certificate) bool {
-			return slices.Equal(mtls.ConstrainedTo(ca), []mtls.Role{mtls.DataPlane})
+			return slices.Equal(identity.ConstrainedTo(ca), []identity.Role{identity.DataPlane})
 		})
 	})
 }
@@ -106,7 +106,7 @@ func revokedOf(d *Document) *Revoked {
 }
 
 // refuse makes the error that crosses the border, with the order for a revoked one.
-func (r *Registry) refuse(who mtls.Identity, err error) error {
+func (r *Registry) refuse(who identity.Identity, err error) error {
 	if revoked, ok := err.(*Revoked); ok && r.options.Signer != nil {
 		signed, signErr := enrolment.SignWipe(r.options.Signer, &enrolv1.Wipe{
 			Identity: who.String(), Serial: who.Serial, RevokedAt: revoked.At.Unix(), Reason: revoked.Reason,

@@ -18,7 +18,7 @@ import (
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 func TestWhoMayLink(t *testing.T) {
@@ -156,7 +156,7 @@ func TestRevokedIsCutEverywhereWithAnOrder(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 			wipe, by, err := enrolment.ProvenWipe(e.signer, revoked.Wipe())
-			if err != nil || by.Role != mtls.ControlPlane || wipe.Identity != l.who.String() || wipe.Serial != l.who.Serial || wipe.Reason != "stolen" {
+			if err != nil || by.Role != identity.ControlPlane || wipe.Identity != l.who.String() || wipe.Serial != l.who.Serial || wipe.Reason != "stolen" {
 				t.Errorf("%s: the order %v of %v: %v", name, wipe, by, err)
 			}
 		}
@@ -213,13 +213,13 @@ func TestRevokeRefuses(t *testing.T) {
 	e := newEnv(t)
 	r := e.registry()
 	for name, test := range map[string]struct {
-		who    mtls.Identity
+		who    identity.Identity
 		reason string
 	}{
-		"no name":       {mtls.Identity{Organisation: "acme", Environment: "prod"}, ""},
-		"a bad name":    {mtls.Identity{Organisation: "acme", Environment: "prod", Name: "a/b"}, ""},
-		"a long reason": {mtls.Identity{Organisation: "acme", Environment: "prod", Name: "a"}, strings.Repeat("x", 300)},
-		"two lines":     {mtls.Identity{Organisation: "acme", Environment: "prod", Name: "a"}, "x\ny"},
+		"no name":       {identity.Identity{Organisation: "acme", Environment: "prod"}, ""},
+		"a bad name":    {identity.Identity{Organisation: "acme", Environment: "prod", Name: "a/b"}, ""},
+		"a long reason": {identity.Identity{Organisation: "acme", Environment: "prod", Name: "a"}, strings.Repeat("x", 300)},
+		"two lines":     {identity.Identity{Organisation: "acme", Environment: "prod", Name: "a"}, "x\ny"},
 	} {
 		if _, err := r.Revoke(t.Context(), test.who.Environment, test.who.Name, test.reason); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%s: %v", name, err)
@@ -272,7 +272,7 @@ func TestPurge(t *testing.T) {
 	e := newEnv(t)
 	old := time.Now().Add(-time.Hour).Unix()
 	put := func(name string, d nodes.Document) {
-		who := mtls.Identity{Role: mtls.DataPlane, Organisation: "acme", Environment: "prod", Name: name}
+		who := identity.Identity{Role: identity.DataPlane, Organisation: "acme", Environment: "prod", Name: name}
 		d.Identity = who.String()
 		_, err := e.catalog.Together(t.Context(), nodes.Piece(nodes.Key("prod", name), func(nodes.Document) (nodes.Document, error) { return d, nil }))
 		e.must(err)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/schema"
 )
 
@@ -89,7 +89,7 @@ func (r *Registry) Revoke(ctx context.Context, environment, name, reason string,
 			return Document{}, err
 		}
 	}
-	who := mtls.Identity{Role: mtls.DataPlane, Organisation: r.options.Organisation, Environment: environment, Name: name}
+	who := identity.Identity{Role: identity.DataPlane, Organisation: r.options.Organisation, Environment: environment, Name: name}
 	if err := who.Validate(); err != nil {
 		return Document{}, fault.New(fault.Invalid, op, "data plane", err)
 	}
@@ -120,7 +120,7 @@ func (r *Registry) Revoke(ctx context.Context, environment, name, reason string,
 
 // replace revokes where the row was changed or moved by somebody, who may have known what it said. Nothing of it counts any
 // more. The sequence is beyond any that was counted, so that nodes which had opened the row take this one.
-func (r *Registry) replace(ctx context.Context, who mtls.Identity, reason string, seen []Certificate) (Document, error) {
+func (r *Registry) replace(ctx context.Context, who identity.Identity, reason string, seen []Certificate) (Document, error) {
 	now := time.Now()
 	key := Key(who.Environment, who.Name)
 	d := Document{Sequence: uint64(now.UnixMicro()), Identity: who.String()}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // How often at most a row is read because its data plane is about to be refused, and how often any row is.
@@ -21,7 +21,7 @@ const (
 
 // Admit says whether a data plane may link with the certificate that it shows. A certificate that is used for the first
 // time ends the ones before it. The error of a revoked one is a *[Revoked].
-func (r *Registry) Admit(ctx context.Context, cs tls.ConnectionState, who mtls.Identity) error {
+func (r *Registry) Admit(ctx context.Context, cs tls.ConnectionState, who identity.Identity) error {
 	key, s := Key(who.Environment, who.Name), shownBy(cs, who)
 	err := r.judge(key, s)
 	if err != nil && r.mayAsk(key) { // it may have been certified by another node just now
@@ -38,7 +38,7 @@ func (r *Registry) Admit(ctx context.Context, cs tls.ConnectionState, who mtls.I
 }
 
 // Watch returns when a linked data plane may no longer stay, with the reason, or when ctx ends.
-func (r *Registry) Watch(ctx context.Context, cs tls.ConnectionState, who mtls.Identity) error {
+func (r *Registry) Watch(ctx context.Context, cs tls.ConnectionState, who identity.Identity) error {
 	key, s := Key(who.Environment, who.Name), shownBy(cs, who)
 	for {
 		r.mu.Lock()

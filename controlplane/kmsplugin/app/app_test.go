@@ -8,18 +8,18 @@ import (
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
 	"github.com/keepgate/keepgate/controlplane/kmsplugin/app"
 	"github.com/keepgate/keepgate/controlplane/kmsplugin/wraptest"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/settings"
 	"github.com/keepgate/keepgate/shared/settings/kmssettings"
 )
 
-func sound(t *testing.T, pki *wraptest.PKI, role mtls.Role) kmssettings.KMS {
+func sound(t *testing.T, pki *wraptest.PKI, role identity.Role) kmssettings.KMS {
 	t.Helper()
 	var s kmssettings.KMS
 	if _, err := settings.Load(&s, settings.Sources{}); err != nil {
 		t.Fatal(err)
 	}
-	files := pki.Issue(t, mtls.Identity{Role: role, Name: "prod.master-1"})
+	files := pki.Issue(t, identity.Identity{Role: role, Name: "prod.master-1"})
 	s.Cluster.Cert, s.Cluster.Key, s.Cluster.CACert = files.Cert, files.Key, files.CA
 	return s
 }
@@ -27,20 +27,20 @@ func sound(t *testing.T, pki *wraptest.PKI, role mtls.Role) kmssettings.KMS {
 func TestCheckRefuses(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		role   mtls.Role
+		role   identity.Role
 		change func(*kmssettings.KMS)
 		says   string // "": it is sound
 	}{
-		"nothing changed":      {mtls.KMS, func(*kmssettings.KMS) {}, ""},
-		"another role":         {mtls.ControlPlane, func(*kmssettings.KMS) {}, "--role kms"},
-		"no certificate":       {mtls.KMS, func(s *kmssettings.KMS) { s.Cluster.Cert = "" }, "set cluster_cert"},
-		"a certificate astray": {mtls.KMS, func(s *kmssettings.KMS) { s.Cluster.Cert += ".none" }, "no such file"},
-		"a shared certificate": {mtls.KMS, func(s *kmssettings.KMS) { s.Cluster.MTLS = "shared" }, "names no KEK"},
-		"no node":              {mtls.KMS, func(s *kmssettings.KMS) { s.Cluster.ControlPlane = nil }, "at least one node"},
-		"a node twice":         {mtls.KMS, func(s *kmssettings.KMS) { s.Cluster.ControlPlane = []string{"a:1", "a:1"} }, "named twice"},
-		"a node without port":  {mtls.KMS, func(s *kmssettings.KMS) { s.Cluster.ControlPlane = []string{"a"} }, "not host:port"},
-		"a socket of TCP":      {mtls.KMS, func(s *kmssettings.KMS) { s.Plugin.Listen = "tcp://127.0.0.1:1" }, "kms_listen"},
-		"a host for a path":    {mtls.KMS, func(s *kmssettings.KMS) { s.Plugin.Listen = "unix://run/kms.sock" }, "unix:///run/kms.sock"},
+		"nothing changed":      {identity.KMS, func(*kmssettings.KMS) {}, ""},
+		"another role":         {identity.ControlPlane, func(*kmssettings.KMS) {}, "--role kms"},
+		"no certificate":       {identity.KMS, func(s *kmssettings.KMS) { s.Cluster.Cert = "" }, "set cluster_cert"},
+		"a certificate astray": {identity.KMS, func(s *kmssettings.KMS) { s.Cluster.Cert += ".none" }, "no such file"},
+		"a shared certificate": {identity.KMS, func(s *kmssettings.KMS) { s.Cluster.MTLS = "shared" }, "names no KEK"},
+		"no node":              {identity.KMS, func(s *kmssettings.KMS) { s.Cluster.ControlPlane = nil }, "at least one node"},
+		"a node twice":         {identity.KMS, func(s *kmssettings.KMS) { s.Cluster.ControlPlane = []string{"a:1", "a:1"} }, "named twice"},
+		"a node without port":  {identity.KMS, func(s *kmssettings.KMS) { s.Cluster.ControlPlane = []string{"a"} }, "not host:port"},
+		"a socket of TCP":      {identity.KMS, func(s *kmssettings.KMS) { s.Plugin.Listen = "tcp://127.0.0.1:1" }, "kms_listen"},
+		"a host for a path":    {identity.KMS, func(s *kmssettings.KMS) { s.Plugin.Listen = "unix://run/kms.sock" }, "unix:///run/kms.sock"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -90,7 +90,7 @@ func TestDoctor(t *testing.T) {
 	other := wraptest.Start(t, pki, wraptest.NewKEK(t, "else"), "cp-2")
 	gone := wraptest.Start(t, pki, wraptest.NewKEK(t, "prod"), "cp-3")
 	gone.End()
-	s := sound(t, pki, mtls.KMS)
+	s := sound(t, pki, identity.KMS)
 	s.Plugin.Listen = "unix://" + t.TempDir() + "/kms.sock"
 	s.Cluster.ControlPlane = []string{node.Address, other.Address, gone.Address}
 	var report strings.Builder

@@ -15,6 +15,8 @@ import (
 	"github.com/keepgate/keepgate/shared/kmsclient"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 	"github.com/keepgate/keepgate/shared/settings/kmssettings"
 )
 
@@ -27,8 +29,8 @@ func clusterSource(c kmssettings.Cluster, log *slog.Logger) (*mtls.Source, error
 	if err := checkAddresses(c.ControlPlane); err != nil {
 		return nil, fault.New(fault.Invalid, op, "cluster_control_plane", err)
 	}
-	mode := mtls.Mode(c.MTLS)
-	if mode == mtls.Shared {
+	mode := trust.Mode(c.MTLS)
+	if mode == trust.Shared {
 		return nil, fault.Newf(fault.Invalid, op, "cluster_mtls", "shared: a certificate that all have names no KEK; give this plugin one of its own, and use pki on both sides")
 	}
 	if c.Cert == "" || c.Key == "" || c.CACert == "" {
@@ -36,11 +38,11 @@ func clusterSource(c kmssettings.Cluster, log *slog.Logger) (*mtls.Source, error
 	}
 	// As for data planes: the next authority of the cluster is believed by the signature of the one that is known.
 	source, err := mtls.OpenWith(mtls.Files{Cert: c.Cert, Key: c.Key, CA: c.CACert, CRL: c.CRL},
-		mtls.Options{Mode: mode, Role: mtls.KMS, CrossSigned: true, Log: log})
+		mtls.Options{Mode: mode, Role: identity.KMS, CrossSigned: true, Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("reading this plugin's certificate: %w", err)
 	}
-	if role := source.Identity().Role; role != mtls.KMS {
+	if role := source.Identity().Role; role != identity.KMS {
 		return nil, fault.Newf(fault.Invalid, op, "cluster_cert", "it is a certificate of role %s%s", role, issueHint)
 	}
 	return source, nil
@@ -48,17 +50,17 @@ func clusterSource(c kmssettings.Cluster, log *slog.Logger) (*mtls.Source, error
 
 // kekName is the KEK that a certificate stands for: its name up to the first dot, so that each of a cluster's API servers
 // can have a certificate of its own.
-func kekName(id mtls.Identity) string {
+func kekName(id identity.Identity) string {
 	name, _, _ := strings.Cut(id.Name, ".")
 	return name
 }
 
 func newBackend(c kmssettings.Cluster, source *mtls.Source, options backend.Options) *backend.Backend {
 	options.Identity = func() string { return source.Identity().Serial }
-	options.Believe = func(cs tls.ConnectionState) error { return source.Check(cs, mtls.ControlPlane) }
+	options.Believe = func(cs tls.ConnectionState) error { return source.Check(cs, identity.ControlPlane) }
 	var nodes []backend.Endpoint
 	for _, address := range c.ControlPlane {
-		nodes = append(nodes, backend.Endpoint{Address: address, Credentials: grpccreds.Client(source, serverName(c, address), mtls.ControlPlane)})
+		nodes = append(nodes, backend.Endpoint{Address: address, Credentials: grpccreds.Client(source, serverName(c, address), identity.ControlPlane)})
 	}
 	return backend.New(nodes, options)
 }

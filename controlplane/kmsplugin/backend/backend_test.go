@@ -19,6 +19,7 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 const patience = 30 * time.Second
@@ -35,7 +36,7 @@ type cluster struct {
 func newCluster(t *testing.T, nodes int) *cluster {
 	t.Helper()
 	c := &cluster{pki: wraptest.NewPKI(t), kek: wraptest.NewKEK(t, "prod")}
-	c.files = c.pki.Issue(t, mtls.Identity{Role: mtls.KMS, Name: "prod.master-1"})
+	c.files = c.pki.Issue(t, identity.Identity{Role: identity.KMS, Name: "prod.master-1"})
 	source, err := mtls.Open(c.files)
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +49,7 @@ func newCluster(t *testing.T, nodes int) *cluster {
 }
 
 func (c *cluster) endpoint(address string) backend.Endpoint {
-	return backend.Endpoint{Address: address, Credentials: grpccreds.Client(c.source, "127.0.0.1", mtls.ControlPlane)}
+	return backend.Endpoint{Address: address, Credentials: grpccreds.Client(c.source, "127.0.0.1", identity.ControlPlane)}
 }
 
 func (c *cluster) backend(t *testing.T, options backend.Options, more ...string) *backend.Backend {
@@ -259,14 +260,14 @@ func TestRoles(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1)
 	stranger := backend.New([]backend.Endpoint{{
-		Address: c.nodes[0].Address, Credentials: grpccreds.Client(c.source, "127.0.0.1", mtls.DataPlane),
+		Address: c.nodes[0].Address, Credentials: grpccreds.Client(c.source, "127.0.0.1", identity.DataPlane),
 	}}, backend.Options{Timeout: patience})
 	defer stranger.Close()
 	if _, err := stranger.Describe(t.Context()); err == nil || !strings.Contains(err.Error(), "role") {
 		t.Errorf("another role was taken for a control plane: %v", err)
 	}
-	gate := c.pki.Open(t, mtls.Identity{Role: mtls.DataPlane, Environment: "default", Name: "edge-1"})
-	other := backend.New([]backend.Endpoint{{Address: c.nodes[0].Address, Credentials: grpccreds.Client(gate, "127.0.0.1", mtls.ControlPlane)}}, backend.Options{Timeout: patience})
+	gate := c.pki.Open(t, identity.Identity{Role: identity.DataPlane, Environment: "default", Name: "edge-1"})
+	other := backend.New([]backend.Endpoint{{Address: c.nodes[0].Address, Credentials: grpccreds.Client(gate, "127.0.0.1", identity.ControlPlane)}}, backend.Options{Timeout: patience})
 	defer other.Close()
 	if _, err := other.Describe(t.Context()); fault.KindOf(err) != fault.Denied {
 		t.Errorf("a data plane is served: %v", err)
@@ -321,7 +322,7 @@ func TestARenewedCertificateIsShown(t *testing.T) {
 			t.Fatal("no call came")
 		}
 	}
-	c.pki.Issue(t, mtls.Identity{Role: mtls.KMS, Name: "prod.master-1"})
+	c.pki.Issue(t, identity.Identity{Role: identity.KMS, Name: "prod.master-1"})
 	if err := c.source.Reload(); err != nil {
 		t.Fatal(err)
 	}

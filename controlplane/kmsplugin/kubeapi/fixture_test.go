@@ -20,8 +20,8 @@ import (
 	"github.com/keepgate/keepgate/controlplane/kmsplugin/kubeapi"
 	"github.com/keepgate/keepgate/controlplane/kmsplugin/socket"
 	"github.com/keepgate/keepgate/controlplane/kmsplugin/wraptest"
-	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 const patience = 30 * time.Second
@@ -46,8 +46,8 @@ func start(t *testing.T, options kubeapi.Options, follow kek.Options) *plugin {
 	p := &plugin{kek: wraptest.NewKEK(t, "prod"), pki: wraptest.NewPKI(t), path: filepath.Join(folder, "kms.sock")}
 	p.endpoint = "unix://" + p.path
 	p.node = wraptest.Start(t, p.pki, p.kek, "cp-1")
-	source := p.pki.Open(t, mtls.Identity{Role: mtls.KMS, Name: "prod.master-1"})
-	cp := backend.New([]backend.Endpoint{{Address: p.node.Address, Credentials: grpccreds.Client(source, "127.0.0.1", mtls.ControlPlane)}}, backend.Options{Timeout: patience})
+	source := p.pki.Open(t, identity.Identity{Role: identity.KMS, Name: "prod.master-1"})
+	cp := backend.New([]backend.Endpoint{{Address: p.node.Address, Credentials: grpccreds.Client(source, "127.0.0.1", identity.ControlPlane)}}, backend.Options{Timeout: patience})
 	t.Cleanup(cp.Close)
 	p.follower = kek.New(cp, "prod", follow)
 	if err := p.follower.Ask(t.Context()); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/kmsplugin/kek"
 	"github.com/keepgate/keepgate/controlplane/kmsplugin/statusport"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 type plugin struct{ report kek.Report }
@@ -22,7 +23,7 @@ func (p plugin) Report() kek.Report { return p.report }
 func (p plugin) Node() string       { return "cp-1:8005" }
 func (p plugin) Certificates() mtls.Status {
 	return mtls.Status{
-		Identity: mtls.Identity{Role: mtls.KMS, Organisation: "acme", Name: "prod.master-1", Serial: "0a", NotAfter: time.Unix(1900000000, 0)},
+		Identity: identity.Identity{Role: identity.KMS, Organisation: "acme", Name: "prod.master-1", Serial: "0a", NotAfter: time.Unix(1900000000, 0)},
 		Notices:  []string{"a list is stale"},
 	}
 }

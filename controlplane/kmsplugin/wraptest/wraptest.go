@@ -23,6 +23,7 @@ import (
 	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 	"github.com/keepgate/keepgate/shared/secret"
 )
@@ -205,7 +206,7 @@ func NewPKI(t testing.TB) *PKI {
 }
 
 // Issue writes a certificate for an identity and returns its files.
-func (p *PKI) Issue(t testing.TB, id mtls.Identity) mtls.Files {
+func (p *PKI) Issue(t testing.TB, id identity.Identity) mtls.Files {
 	t.Helper()
 	pair := p.CA.Issue(t, mtlstest.Leaf{Identity: id, DNS: []string{"localhost"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}})
 	files := mtls.Files{
@@ -217,7 +218,7 @@ func (p *PKI) Issue(t testing.TB, id mtls.Identity) mtls.Files {
 }
 
 // Open reads the files of an identity that is issued now.
-func (p *PKI) Open(t testing.TB, id mtls.Identity) *mtls.Source {
+func (p *PKI) Open(t testing.TB, id identity.Identity) *mtls.Source {
 	t.Helper()
 	source, err := mtls.Open(p.Issue(t, id))
 	if err != nil {
@@ -257,13 +258,13 @@ func Start(t testing.TB, pki *PKI, kek *KEK, name string) *Node {
 // Begin listens again where it did.
 func (n *Node) Begin(t testing.TB) {
 	t.Helper()
-	source := n.pki.Open(t, mtls.Identity{Role: mtls.ControlPlane, Name: n.name})
+	source := n.pki.Open(t, identity.Identity{Role: identity.ControlPlane, Name: n.name})
 	listener, err := net.Listen("tcp", n.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n.Address = listener.Addr().String()
-	n.server = grpc.NewServer(grpc.Creds(grpccreds.Server(source, nil, mtls.DataPlane, mtls.KMS)))
+	n.server = grpc.NewServer(grpc.Creds(grpccreds.Server(source, nil, identity.DataPlane, identity.KMS)))
 	wrapv1.RegisterWrapServiceServer(n.server, n)
 	server := n.server
 	go server.Serve(listener) // ends with End
@@ -341,7 +342,7 @@ func (n *Node) enter(ctx context.Context) error {
 	code, hang, delay := n.code, n.hang, n.delay
 	n.mu.Unlock()
 	who, _, err := grpccreds.PeerOf(ctx)
-	if err != nil || who.Role != mtls.KMS {
+	if err != nil || who.Role != identity.KMS {
 		return status.Errorf(codes.PermissionDenied, "role %s", who.Role)
 	}
 	n.mu.Lock()

@@ -19,6 +19,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/peer/bus"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 )
 
@@ -60,7 +61,7 @@ type node struct {
 }
 
 func leaf(name string) mtlstest.Leaf {
-	return mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: name}}
+	return mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Name: name}}
 }
 
 func start(t *testing.T, ca *mtlstest.CA, l mtlstest.Leaf, routes ...string) *node {
@@ -209,13 +210,13 @@ func TestRenewalIsPickedUp(t *testing.T) {
 	if err := one.source.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := tls.Dial("tcp", one.RouteAddress(), two.source.Client("", mtls.ControlPlane))
+	conn, err := tls.Dial("tcp", one.RouteAddress(), two.source.Client("", identity.ControlPlane))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
 	state := conn.ConnectionState()
-	if id, err := mtls.PeerOf(state); err != nil || id.Serial != mtls.SerialText(renewed.Cert.SerialNumber) {
+	if id, err := mtls.PeerOf(state); err != nil || id.Serial != identity.SerialText(renewed.Cert.SerialNumber) {
 		t.Errorf("the route port shows %v, %v", id, err)
 	}
 	if state.Version != tls.VersionTLS13 {

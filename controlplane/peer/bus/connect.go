@@ -11,7 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 const (
@@ -52,7 +52,7 @@ func external(config Config) (options []nats.Option, login *login, err error) {
 		return nil, nil, errors.New("nats_cert and nats_cert_key go together: set both or none")
 	}
 	if config.Cert != "" {
-		if _, err := mtls.ReadKey(config.Key); err != nil {
+		if _, err := privatekey.Read(config.Key); err != nil {
 			return nil, nil, fmt.Errorf("nats_cert_key: %w", err)
 		}
 		options = append(options, nats.ClientCert(config.Cert, config.Key))

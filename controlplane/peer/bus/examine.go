@@ -19,7 +19,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
 	"github.com/keepgate/keepgate/controlplane/doctor/papers"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 // Examine looks at the way to NATS one step after the other: the servers of an external one, or the routes of the embedded one, which
@@ -201,18 +201,18 @@ func (w *way) secure(ctx context.Context) finding.Result {
 }
 
 func (w *way) untrusted(err error) finding.Result {
-	refusal := mtls.Explain(err)
+	refusal := verdict.Explain(err)
 	fact := string(refusal.Reason) + ": " + refusal.Detail
 	switch refusal.Reason {
-	case mtls.UnknownCA:
+	case verdict.UnknownCA:
 		return finding.Bad(fact, "set nats_ca_cert to the authority of the NATS server's certificate")
-	case mtls.WrongServerName:
+	case verdict.WrongServerName:
 		return finding.Bad(fact, "write a name in nats_url that the certificate is for, or issue the server one for "+w.host)
-	case mtls.Expired:
+	case verdict.Expired:
 		return finding.Bad(fact, "renew the NATS server's certificate")
-	case mtls.NotYetValid:
+	case verdict.NotYetValid:
 		return finding.Bad(fact, "set the clock of this machine (timedatectl)")
-	case mtls.RefusedByPeer:
+	case verdict.RefusedByPeer:
 		return finding.Bad(fact, "set nats_cert and nats_cert_key to a certificate that the server's ca_file knows")
 	}
 	return finding.Bad(fact, "see the NATS server's log")
@@ -257,7 +257,7 @@ func (w *way) alert() error {
 		return nil
 	}
 	_, err := w.conn.Read(make([]byte, 1))
-	if refusal := mtls.Explain(err); refusal == nil || refusal.Reason != mtls.RefusedByPeer {
+	if refusal := verdict.Explain(err); refusal == nil || refusal.Reason != verdict.RefusedByPeer {
 		return nil
 	}
 	return err

@@ -12,6 +12,8 @@ import (
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
 	"github.com/keepgate/keepgate/controlplane/doctor/papers"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 // examineRoutes reaches the other nodes' servers as the embedded one would.
@@ -50,7 +52,7 @@ func (r *route) tcp(ctx context.Context) finding.Result {
 
 func (r *route) greeting(context.Context) finding.Result {
 	said, err := greet(r.conn)
-	if refusal := mtls.Explain(err); err != nil && refusal.Reason == mtls.RefusedByPeer {
+	if refusal := verdict.Explain(err); err != nil && refusal.Reason == verdict.RefusedByPeer {
 		return finding.Bad("the node at "+r.address+" refuses our certificate: "+refusal.Detail, "give both nodes certificates of role control-plane from one authority (peer_cert, peer_ca_cert)")
 	}
 	if err != nil {
@@ -62,12 +64,12 @@ func (r *route) greeting(context.Context) finding.Result {
 func (r *route) secure(ctx context.Context) finding.Result {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	conn := tls.Client(r.conn, r.source.Client("", mtls.ControlPlane))
+	conn := tls.Client(r.conn, r.source.Client("", identity.ControlPlane))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		if errors.Is(err, io.EOF) { // who refuses a certificate says so before
 			return finding.Bad(r.address+" left during the handshake", "let nats_cluster_routes name nats_cluster_listen of the other node; if it does, see that node's log")
 		}
-		refusal := mtls.Explain(err)
+		refusal := verdict.Explain(err)
 		return finding.Bad(fmt.Sprintf("%s: %s", refusal.Reason, refusal.Detail), "give both nodes certificates of role control-plane from one authority (peer_cert, peer_ca_cert)")
 	}
 	r.conn = conn

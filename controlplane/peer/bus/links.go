@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 const (
@@ -36,7 +38,7 @@ func newLinks(source *mtls.Source) *links {
 	l := &links{source: source, open: make(map[[sha256.Size]byte]tls.ConnectionState)}
 	// The server uses one configuration for both sides: as it stands when it dials, and what
 	// GetConfigForClient returns when it is dialled. Both follow the files.
-	config, accept := source.Client("", mtls.ControlPlane), source.Server(mtls.ControlPlane)
+	config, accept := source.Client("", identity.ControlPlane), source.Server(identity.ControlPlane)
 	config.VerifyConnection = l.noting(config.VerifyConnection)
 	config.ClientAuth = accept.ClientAuth
 	config.GetCertificate = accept.GetCertificate
@@ -82,7 +84,7 @@ func (l *links) fallen() (stay server.PinnedCertSet, refused map[[sha256.Size]by
 	refused = map[[sha256.Size]byte]error{}
 	var gone []string
 	for leaf, cs := range l.open {
-		if err := l.source.Check(cs, mtls.ControlPlane); err != nil {
+		if err := l.source.Check(cs, identity.ControlPlane); err != nil {
 			refused[leaf] = err
 			gone = append(gone, keyOf(cs))
 			continue
@@ -147,7 +149,7 @@ func (e *embedded) watch(ctx context.Context) {
 func (e *embedded) cutFallen(anyway bool) (cut bool, next time.Time) {
 	stay, refused, next := e.links.fallen()
 	for _, err := range refused {
-		e.log.Warn("NATS route cut: the node's certificate is no longer believed", "reason", mtls.Explain(err).Error())
+		e.log.Warn("NATS route cut: the node's certificate is no longer believed", "reason", verdict.Explain(err).Error())
 	}
 	if len(refused) == 0 && !anyway {
 		return false, next

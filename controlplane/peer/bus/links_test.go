@@ -9,7 +9,7 @@ import (
 
 	"github.com/nats-io/nkeys"
 
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 )
 
@@ -18,7 +18,7 @@ func TestACutThatFailedIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	ca := mtlstest.NewCA(t, "cluster")
 	leaf := func(name string) mtlstest.Leaf {
-		return mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: name}}
+		return mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Name: name}}
 	}
 	source, files, _ := ca.Source(t, leaf("cp-1"))
 	other := ca.Issue(t, leaf("cp-2"))

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 const (
@@ -95,8 +95,8 @@ func (l *logger) refused(text string, v []any) {
 		if !ok {
 			continue
 		}
-		refusal := mtls.Explain(err)
-		if refusal.Reason == mtls.Left || refusal.Reason == mtls.NotTLS {
+		refusal := verdict.Explain(err)
+		if refusal.Reason == verdict.Left || refusal.Reason == verdict.NotTLS {
 			break // a probe of the port
 		}
 		if l.seldom.due(string(refusal.Reason) + refusal.Subject) {

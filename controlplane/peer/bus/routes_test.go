@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 func TestRouteRefuses(t *testing.T) {
@@ -24,16 +25,16 @@ func TestRouteRefuses(t *testing.T) {
 	type test struct {
 		ca      *mtlstest.CA
 		leaf    mtlstest.Leaf
-		reason  mtls.Reason
+		reason  verdict.Reason
 		dialled bool
 	}
 	tests := map[string]test{
-		"another CA":    {ca: other, leaf: leaf("cp-2"), reason: mtls.UnknownCA},
-		"a data plane":  {ca: ca, leaf: mtlstest.Leaf{Usages: server}, reason: mtls.WrongRole},
-		"a kms plugin":  {ca: ca, leaf: mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.KMS}, Usages: server}, reason: mtls.WrongRole},
-		"another house": {ca: ca, leaf: umbrella, reason: mtls.WrongOrganisation},
-		"expired":       {ca: ca, leaf: expired, reason: mtls.Expired},
-		"revoked":       {ca: ca, leaf: leaf("revoked"), reason: mtls.Revoked},
+		"another CA":    {ca: other, leaf: leaf("cp-2"), reason: verdict.UnknownCA},
+		"a data plane":  {ca: ca, leaf: mtlstest.Leaf{Usages: server}, reason: verdict.WrongRole},
+		"a kms plugin":  {ca: ca, leaf: mtlstest.Leaf{Identity: identity.Identity{Role: identity.KMS}, Usages: server}, reason: verdict.WrongRole},
+		"another house": {ca: ca, leaf: umbrella, reason: verdict.WrongOrganisation},
+		"expired":       {ca: ca, leaf: expired, reason: verdict.Expired},
+		"revoked":       {ca: ca, leaf: leaf("revoked"), reason: verdict.Revoked},
 	}
 	for name, test := range maps.Clone(tests) {
 		test.dialled = true
@@ -44,7 +45,7 @@ func TestRouteRefuses(t *testing.T) {
 			t.Parallel()
 			good := start(t, ca, leaf("cp-1"))
 			pair := test.ca.Issue(t, test.leaf)
-			if test.reason == mtls.Revoked {
+			if test.reason == verdict.Revoked {
 				mtlstest.Write(t, good.files.CRL, ca.CRL(t, 2, time.Now().Add(time.Hour), pair))
 				if err := good.source.Reload(); err != nil {
 					t.Fatal(err)
@@ -117,7 +118,7 @@ func TestRevokedNodeIsCut(t *testing.T) {
 			})
 			hears(t, third, good)
 			hears(t, good, third)
-			if text := good.log.String(); !strings.Contains(text, "route cut") || !strings.Contains(text, mtls.SerialText(bad.pair.Cert.SerialNumber)) {
+			if text := good.log.String(); !strings.Contains(text, "route cut") || !strings.Contains(text, identity.SerialText(bad.pair.Cert.SerialNumber)) {
 				t.Errorf("log = %s", text)
 			}
 			if bad.Status().Routes != 0 || good.Status().Routes != 1 {

@@ -20,7 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/shared/durable"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 const (
@@ -78,7 +78,7 @@ func request(cmd *cobra.Command, dir, name, keyPath string) error {
 	if err != nil {
 		return err
 	}
-	encoded, err := mtls.NewRequest(key, name)
+	encoded, err := privatekey.Request(key, name)
 	if err != nil {
 		return err
 	}
@@ -113,14 +113,14 @@ func quoted(word string) string {
 // keyFor reads the key that is given, or makes one where none is.
 func keyFor(dir, given string) (crypto.Signer, string, error) {
 	if given != "" {
-		key, err := mtls.ReadKey(given)
+		key, err := privatekey.Read(given)
 		return key, given, err
 	}
 	path := filepath.Join(dir, keyName)
 	if err := absent(path); err != nil {
 		return nil, "", fmt.Errorf("%w; to renew the certificate of that key: --key %s", err, path)
 	}
-	key, encoded, err := mtls.NewKey()
+	key, encoded, err := privatekey.New()
 	if err != nil {
 		return nil, "", err
 	}

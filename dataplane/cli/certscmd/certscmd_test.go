@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/keepgate/keepgate/dataplane/cli/certscmd"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 func run(t *testing.T, args ...string) (output string, err error) {
@@ -56,7 +56,7 @@ func TestRequest(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("key: %v, %v; want mode 0600", info, err)
 	}
-	key, err := mtls.ReadKey(keyPath)
+	key, err := privatekey.Read(keyPath)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/tunnel"
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/fault"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/secretfile"
@@ -86,7 +86,7 @@ func Command() (*cobra.Command, error) {
 }
 
 func join(cmd *cobra.Command, s dpsettings.DataPlane, a arguments) error {
-	if mtls.Mode(s.Cluster.MTLS) == mtls.Shared {
+	if trust.Mode(s.Cluster.MTLS) == trust.Shared {
 		return errors.New("cluster_mtls is shared: every node has the same certificate then, and nobody joins. Copy it here, or use cluster_mtls = pki on both planes")
 	}
 	token, err := readToken(cmd.InOrStdin(), a)

@@ -20,6 +20,8 @@ import (
 	"github.com/keepgate/keepgate/shared/localkeys"
 	"github.com/keepgate/keepgate/shared/localkeys/scopedkeys"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/schema"
 	"github.com/keepgate/keepgate/shared/settings"
@@ -131,7 +133,7 @@ func show(out io.Writer, e scopedkeys.Explanation, id string) {
 // identify is who this node is, as keepgate-dp run finds it.
 func identify(c dpsettings.Cluster) (*mtls.Source, error) {
 	log := slog.New(slog.DiscardHandler)
-	if c.Cert == "" && c.Key == "" && mtls.Mode(c.MTLS) != mtls.Shared {
+	if c.Cert == "" && c.Key == "" && trust.Mode(c.MTLS) != trust.Shared {
 		folder := enrol.At(c.Enrolment)
 		if !folder.Joined() {
 			return nil, fmt.Errorf("there is no certificate in %s that says who this node is: name its folder (--prefix or --conf, as keepgate-dp run has it), or join first", folder.Dir())
@@ -143,7 +145,7 @@ func identify(c dpsettings.Cluster) (*mtls.Source, error) {
 		return source, nil
 	}
 	return mtls.OpenWith(mtls.Files{Cert: c.Cert, Key: c.Key, CA: c.CACert, CRL: c.CRL},
-		mtls.Options{Mode: mtls.Mode(c.MTLS), Role: mtls.DataPlane, CrossSigned: true, Log: log})
+		mtls.Options{Mode: trust.Mode(c.MTLS), Role: identity.DataPlane, CrossSigned: true, Log: log})
 }
 
 // sectionsOf is what a class, a table or an entity may be sealed as.

@@ -15,7 +15,7 @@ import (
 	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/localkeys"
 	"github.com/keepgate/keepgate/shared/localkeys/scopedkeys"
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/vaultclient/vaulttest"
@@ -139,7 +139,7 @@ func (o opens) OpenKey(_ context.Context, wrapped string) (secret.Bytes, error) 
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	ca := mtlstest.NewCA(t, "ca")
-	source, files, _ := ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.DataPlane, Organisation: "acme", Environment: "prod", Name: "one"}})
+	source, files, _ := ca.Source(t, mtlstest.Leaf{Identity: identity.Identity{Role: identity.DataPlane, Organisation: "acme", Environment: "prod", Name: "one"}})
 	prefix := t.TempDir()
 	generated, err := run(t, "generate", "--only", "kms,kvm", "--org", "acme")
 	if err != nil {

@@ -24,6 +24,8 @@ import (
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 // Authority certifies.
@@ -63,7 +65,7 @@ func NewAuthority(t testing.TB, name string) *Authority {
 }
 
 // Issue certifies a key as somebody for so long. The certificate begins before that, as those of a control plane do.
-func (a *Authority) Issue(t testing.TB, public crypto.PublicKey, id mtls.Identity, life time.Duration) *x509.Certificate {
+func (a *Authority) Issue(t testing.TB, public crypto.PublicKey, id identity.Identity, life time.Duration) *x509.Certificate {
 	t.Helper()
 	uri, err := url.Parse(id.String())
 	must(t, err)
@@ -72,7 +74,7 @@ func (a *Authority) Issue(t testing.TB, public crypto.PublicKey, id mtls.Identit
 		NotBefore: time.Now().Add(-5 * time.Minute), NotAfter: time.Now().Add(life), KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
-	if id.Role == mtls.ControlPlane {
+	if id.Role == identity.ControlPlane {
 		template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
 		template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
 	}
@@ -112,18 +114,18 @@ type Cluster struct {
 	Pair   tls.Certificate
 
 	Mu     sync.Mutex
-	Trust  *enrolv1.Trust                                          // what it tells; guarded by Mu
-	Life   time.Duration                                           // of what it issues; guarded by Mu
-	Bend   func(*enrolv1.JoinRequest, *enrolv1.Issued)             // guarded by Mu
-	Who    mtls.Identity                                           // whom it certifies; guarded by Mu
-	Refuse error                                                   // of renewals; guarded by Mu
-	Sign   func(crypto.PublicKey, mtls.Identity) *x509.Certificate // guarded by Mu
-	Issued int                                                     // guarded by Mu
+	Trust  *enrolv1.Trust                                              // what it tells; guarded by Mu
+	Life   time.Duration                                               // of what it issues; guarded by Mu
+	Bend   func(*enrolv1.JoinRequest, *enrolv1.Issued)                 // guarded by Mu
+	Who    identity.Identity                                           // whom it certifies; guarded by Mu
+	Refuse error                                                       // of renewals; guarded by Mu
+	Sign   func(crypto.PublicKey, identity.Identity) *x509.Certificate // guarded by Mu
+	Issued int                                                         // guarded by Mu
 }
 
 // Edge is the identity of a data plane.
-func Edge(name string) mtls.Identity {
-	return mtls.Identity{Role: mtls.DataPlane, Organisation: "acme", Environment: "prod", Name: name}
+func Edge(name string) identity.Identity {
+	return identity.Identity{Role: identity.DataPlane, Organisation: "acme", Environment: "prod", Name: name}
 }
 
 // New makes a cluster.
@@ -131,12 +133,12 @@ func New(t testing.TB) *Cluster {
 	t.Helper()
 	c := &Cluster{Root: NewAuthority(t, "root"), Life: time.Hour, Who: Edge("edge-1")}
 	c.Trust = Bundle(5, c.Root)
-	c.Sign = func(public crypto.PublicKey, id mtls.Identity) *x509.Certificate {
+	c.Sign = func(public crypto.PublicKey, id identity.Identity) *x509.Certificate {
 		return c.Root.Issue(t, public, id, c.Life)
 	}
-	key, text, err := mtls.NewKey()
+	key, text, err := privatekey.New()
 	must(t, err)
-	leaf := c.Root.Issue(t, key.Public(), mtls.Identity{Role: mtls.ControlPlane, Organisation: "acme", Name: "cp"}, 10*365*24*time.Hour)
+	leaf := c.Root.Issue(t, key.Public(), identity.Identity{Role: identity.ControlPlane, Organisation: "acme", Name: "cp"}, 10*365*24*time.Hour)
 	c.Chain = []*x509.Certificate{leaf, c.Root.Cert}
 	c.Pair = tls.Certificate{Certificate: [][]byte{leaf.Raw, c.Root.Cert.Raw}, PrivateKey: key}
 	dir := t.TempDir()
@@ -236,7 +238,7 @@ func Busy(c *Cluster, raw net.Conn) {
 }
 
 // Wipe is an order of this cluster's control plane.
-func (c *Cluster) Wipe(t testing.TB, id mtls.Identity, serial string) *enrolv1.SignedWipe {
+func (c *Cluster) Wipe(t testing.TB, id identity.Identity, serial string) *enrolv1.SignedWipe {
 	t.Helper()
 	order, err := enrolment.SignWipe(c.Source, &enrolv1.Wipe{Identity: id.String(), Serial: serial, RevokedAt: time.Now().Unix(), Reason: "stolen"})
 	must(t, err)

@@ -14,28 +14,30 @@ import (
 
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 	"github.com/keepgate/keepgate/shared/nowait"
 )
 
 var errNoTLS = errors.New("the connection is not one of this package's")
 
 // Client returns the credentials of a gRPC client that expects a server of one role and, if serverName is
-// not empty, of that name. Errors of the handshake carry the *mtls.Refusal's text.
-func Client(source *mtls.Source, serverName string, expect mtls.Role) credentials.TransportCredentials {
+// not empty, of that name. Errors of the handshake carry the *verdict.Refusal's text.
+func Client(source *mtls.Source, serverName string, expect identity.Role) credentials.TransportCredentials {
 	config := source.Client(serverName, expect)
 	return &client{credentials.NewTLS(config), source, config.ServerName}
 }
 
 // PeerOf returns who is at the other end of an RPC, and the connection's state for mtls.Source.Watch.
-func PeerOf(ctx context.Context) (mtls.Identity, tls.ConnectionState, error) {
+func PeerOf(ctx context.Context) (identity.Identity, tls.ConnectionState, error) {
 	const op = "grpccreds.PeerOf"
 	p, ok := peer.FromContext(ctx)
 	if !ok {
-		return mtls.Identity{}, tls.ConnectionState{}, fault.New(fault.Denied, op, "peer", errNoTLS)
+		return identity.Identity{}, tls.ConnectionState{}, fault.New(fault.Denied, op, "peer", errNoTLS)
 	}
 	info, ok := p.AuthInfo.(peerInfo)
 	if !ok {
-		return mtls.Identity{}, tls.ConnectionState{}, fault.New(fault.Denied, op, "peer", errNoTLS)
+		return identity.Identity{}, tls.ConnectionState{}, fault.New(fault.Denied, op, "peer", errNoTLS)
 	}
 	return info.identity, info.State, nil
 }
@@ -43,7 +45,7 @@ func PeerOf(ctx context.Context) (mtls.Identity, tls.ConnectionState, error) {
 // peerInfo is a connection with who is at its other end: under cluster_mtls = shared the certificate alone does not say.
 type peerInfo struct {
 	credentials.TLSInfo
-	identity mtls.Identity
+	identity identity.Identity
 }
 
 type client struct {
@@ -59,8 +61,8 @@ func (c *client) ClientHandshake(ctx context.Context, authority string, conn net
 	}
 	secured, info, err := c.TransportCredentials.ClientHandshake(ctx, authority, nowait.Wrap(conn))
 	if err != nil && ctx.Err() == nil {
-		refusal := mtls.Explain(err)
-		if refusal.Reason == mtls.NotTLS {
+		refusal := verdict.Explain(err)
+		if refusal.Reason == verdict.NotTLS {
 			refusal.Detail += "; name the cluster port of a control plane node (cluster_listen, 8005 by default)"
 		}
 		return nil, nil, refusal
@@ -72,7 +74,7 @@ func (c *client) ClientHandshake(ctx context.Context, authority string, conn net
 	who, err := c.source.PeerOf(state.State)
 	if err != nil {
 		_ = secured.Close()
-		return nil, nil, mtls.Explain(err)
+		return nil, nil, verdict.Explain(err)
 	}
 	return alerted{secured}, peerInfo{state, who}, nil
 }
@@ -83,7 +85,7 @@ type alerted struct{ net.Conn }
 func (a alerted) Read(p []byte) (int, error) {
 	n, err := a.Conn.Read(p)
 	if err != nil {
-		if refusal := mtls.Explain(err); refusal.Reason == mtls.RefusedByPeer {
+		if refusal := verdict.Explain(err); refusal.Reason == verdict.RefusedByPeer {
 			err = refusal
 		}
 	}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 )
 
@@ -45,14 +46,14 @@ func (l *lines) String() string {
 }
 
 // serve runs a gRPC server that answers health checks and notes who asked.
-func serve(t *testing.T, source *mtls.Source, log io.Writer, asked chan<- mtls.Identity) string {
+func serve(t *testing.T, source *mtls.Source, log io.Writer, asked chan<- identity.Identity) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := grpc.NewServer(
-		grpc.Creds(grpccreds.Server(source, slog.New(slog.NewTextHandler(log, nil)), mtls.DataPlane)),
+		grpc.Creds(grpccreds.Server(source, slog.New(slog.NewTextHandler(log, nil)), identity.DataPlane)),
 		grpc.UnaryInterceptor(func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 			id, _, err := grpccreds.PeerOf(ctx)
 			if err != nil {
@@ -84,14 +85,14 @@ func check(t *testing.T, address string, creds credentials.TransportCredentials)
 func TestServerLogsWhoWasRefusedAndWhy(t *testing.T) {
 	t.Parallel()
 	ca, other := mtlstest.NewCA(t, "cluster"), mtlstest.NewCA(t, "other")
-	controlPlane := mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: "cp"}, DNS: []string{"cp.example"}}
+	controlPlane := mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Name: "cp"}, DNS: []string{"cp.example"}}
 	source, _, _ := ca.Source(t, controlPlane)
 	var log lines
-	asked := make(chan mtls.Identity, 1)
+	asked := make(chan identity.Identity, 1)
 	address := serve(t, source, &log, asked)
 
 	node, _, _ := ca.Source(t, mtlstest.Leaf{})
-	if err := check(t, address, grpccreds.Client(node, "cp.example", mtls.ControlPlane)); err != nil {
+	if err := check(t, address, grpccreds.Client(node, "cp.example", identity.ControlPlane)); err != nil {
 		t.Fatal(err)
 	}
 	if id := <-asked; id.String() != "keepgate://data-plane/acme/prod/node-1" {
@@ -101,7 +102,7 @@ func TestServerLogsWhoWasRefusedAndWhy(t *testing.T) {
 		t.Errorf("an accepted client is logged: %s", &log)
 	}
 
-	admin, _, _ := ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.Admin}})
+	admin, _, _ := ca.Source(t, mtlstest.Leaf{Identity: identity.Identity{Role: identity.Admin}})
 	stranger, _, _ := other.Source(t, mtlstest.Leaf{})
 	tests := []struct {
 		name  string
@@ -109,10 +110,10 @@ func TestServerLogsWhoWasRefusedAndWhy(t *testing.T) {
 		log   string // of the server; "" when the client refuses
 		err   string
 	}{
-		{"wrong role", grpccreds.Client(admin, "", mtls.ControlPlane), `reason="wrong role"`, "bad certificate"},
-		{"wrong CA, and the client says so", grpccreds.Client(stranger, "", mtls.ControlPlane), "", "wrong CA"},
-		{"wrong server name", grpccreds.Client(node, "cp.other.example", mtls.ControlPlane), "", "wrong server name"},
-		{"wrong role of the server", grpccreds.Client(node, "", mtls.Admin), "", "wrong role"},
+		{"wrong role", grpccreds.Client(admin, "", identity.ControlPlane), `reason="wrong role"`, "bad certificate"},
+		{"wrong CA, and the client says so", grpccreds.Client(stranger, "", identity.ControlPlane), "", "wrong CA"},
+		{"wrong server name", grpccreds.Client(node, "cp.other.example", identity.ControlPlane), "", "wrong server name"},
+		{"wrong role of the server", grpccreds.Client(node, "", identity.Admin), "", "wrong role"},
 		{"no TLS", insecure.NewCredentials(), `reason="not TLS"`, ""},
 		{"no certificate", credentials.NewTLS(anonymous(node)), `reason="no certificate"`, "certificate required"},
 	}
@@ -138,9 +139,9 @@ func TestAFloodOfRefusalsIsLoggedAtAPace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ca := mtlstest.NewCA(t, "cluster")
-		source, _, _ := ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane}})
+		source, _, _ := ca.Source(t, mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane}})
 		var log lines
-		creds := grpccreds.Server(source, slog.New(slog.NewTextHandler(&log, nil)), mtls.DataPlane)
+		creds := grpccreds.Server(source, slog.New(slog.NewTextHandler(&log, nil)), identity.DataPlane)
 		handshake := func(said string) {
 			near, far := net.Pipe()
 			go func() {
@@ -177,7 +178,7 @@ func TestPeerOfRefusesOtherConnections(t *testing.T) {
 }
 
 func anonymous(source *mtls.Source) *tls.Config {
-	config := source.Client("", mtls.ControlPlane)
+	config := source.Client("", identity.ControlPlane)
 	config.GetClientCertificate = nil
 	return config
 }

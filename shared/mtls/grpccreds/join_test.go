@@ -18,11 +18,12 @@ import (
 
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 )
 
 // joinable is a gRPC server that also echoes one line to whoever joins.
-func joinable(t *testing.T, source *mtls.Source, roles ...mtls.Role) (address string, joined *atomic.Int64) {
+func joinable(t *testing.T, source *mtls.Source, roles ...identity.Role) (address string, joined *atomic.Int64) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -60,8 +61,8 @@ func dial(t *testing.T, address string, config *tls.Config) (*tls.Conn, error) {
 func TestWhoJoinsGetsNoFurther(t *testing.T) {
 	t.Parallel()
 	ca := mtlstest.NewCA(t, "cluster")
-	source, _, _ := ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: "cp"}})
-	address, joined := joinable(t, source, mtls.DataPlane)
+	source, _, _ := ca.Source(t, mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Name: "cp"}})
+	address, joined := joinable(t, source, identity.DataPlane)
 	conn, err := dial(t, address, &tls.Config{NextProtos: []string{mtls.JoinProtocol}})
 	if err != nil {
 		t.Fatal(err)
@@ -103,8 +104,8 @@ func TestWhoJoinsGetsNoFurther(t *testing.T) {
 func TestNobodyJoinsWhereThatIsNotServed(t *testing.T) {
 	t.Parallel()
 	ca := mtlstest.NewCA(t, "cluster")
-	source, _, _ := ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: "cp"}})
-	address := serve(t, source, io.Discard, make(chan mtls.Identity, 1))
+	source, _, _ := ca.Source(t, mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Name: "cp"}})
+	address := serve(t, source, io.Discard, make(chan identity.Identity, 1))
 	if _, err := dial(t, address, &tls.Config{NextProtos: []string{mtls.JoinProtocol}}); err == nil {
 		t.Error("somebody could join")
 	}
@@ -114,11 +115,11 @@ func TestNobodyJoinsWhereThatIsNotServed(t *testing.T) {
 func TestSeveralRolesOnOneListener(t *testing.T) {
 	t.Parallel()
 	ca := mtlstest.NewCA(t, "cluster")
-	source, _, _ := ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: "cp"}})
-	address, _ := joinable(t, source, mtls.DataPlane, mtls.KMS)
-	for role, want := range map[mtls.Role]codes.Code{mtls.DataPlane: codes.OK, mtls.KMS: codes.OK, mtls.Admin: codes.Unavailable} {
-		client, _, _ := ca.Source(t, mtlstest.Leaf{Identity: mtls.Identity{Role: role}})
-		if err := check(t, address, grpccreds.Client(client, "", mtls.ControlPlane)); status.Code(err) != want {
+	source, _, _ := ca.Source(t, mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Name: "cp"}})
+	address, _ := joinable(t, source, identity.DataPlane, identity.KMS)
+	for role, want := range map[identity.Role]codes.Code{identity.DataPlane: codes.OK, identity.KMS: codes.OK, identity.Admin: codes.Unavailable} {
+		client, _, _ := ca.Source(t, mtlstest.Leaf{Identity: identity.Identity{Role: role}})
+		if err := check(t, address, grpccreds.Client(client, "", identity.ControlPlane)); status.Code(err) != want {
 			t.Errorf("%s: %v", role, err)
 		}
 	}
@@ -139,10 +140,10 @@ func (p *presented) Put(_ string, session *tls.ClientSessionState) {
 func TestTicketsResumeNothing(t *testing.T) {
 	t.Parallel()
 	ca := mtlstest.NewCA(t, "cluster")
-	leaf := mtlstest.Leaf{Identity: mtls.Identity{Role: mtls.ControlPlane, Name: "cp"}}
+	leaf := mtlstest.Leaf{Identity: identity.Identity{Role: identity.ControlPlane, Name: "cp"}}
 	source, files, pair := ca.Source(t, leaf)
 	node, _, nodePair := ca.Source(t, mtlstest.Leaf{})
-	address, _ := joinable(t, source, mtls.DataPlane)
+	address, _ := joinable(t, source, identity.DataPlane)
 
 	// The same certificate on a listener that gives tickets, so that the client has one of this very server.
 	own, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
@@ -165,7 +166,7 @@ func TestTicketsResumeNothing(t *testing.T) {
 	}()
 	cache := &presented{}
 	config := func() *tls.Config {
-		c := node.Client("", mtls.ControlPlane)
+		c := node.Client("", identity.ControlPlane)
 		c.NextProtos, c.ClientSessionCache, c.SessionTicketsDisabled, c.VerifyConnection = []string{"h2"}, cache, false, nil
 		return c
 	}

@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 	"github.com/keepgate/keepgate/shared/nowait"
 )
 
@@ -38,14 +40,14 @@ var (
 )
 
 // Server returns the credentials of a gRPC server that accepts the given roles. A nil log discards.
-func Server(source *mtls.Source, log *slog.Logger, allow ...mtls.Role) credentials.TransportCredentials {
+func Server(source *mtls.Source, log *slog.Logger, allow ...identity.Role) credentials.TransportCredentials {
 	return Joinable(source, log, nil, allow...)
 }
 
 // Joinable is Server, which also hands over to join the connections of nodes that have no certificate yet: those that
 // offer mtls.JoinProtocol and nothing else. They get no further, whatever they say. join owns the connection and is
 // waited for.
-func Joinable(source *mtls.Source, log *slog.Logger, join func(net.Conn), allow ...mtls.Role) credentials.TransportCredentials {
+func Joinable(source *mtls.Source, log *slog.Logger, join func(net.Conn), allow ...identity.Role) credentials.TransportCredentials {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -85,7 +87,7 @@ func (s *server) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, 
 	if err == nil && state.NegotiatedProtocol != protocol {
 		err = errNoHTTP2
 	}
-	var who mtls.Identity
+	var who identity.Identity
 	if err == nil {
 		who, err = s.source.PeerOf(state)
 	}
@@ -116,7 +118,7 @@ func linger(raw net.Conn) {
 	_, _ = io.CopyN(io.Discard, raw, lingerBytes) // whatever ends it, the connection is closed next
 }
 
-func (s *server) refused(remote net.Addr, refusal *mtls.Refusal) {
+func (s *server) refused(remote net.Addr, refusal *verdict.Refusal) {
 	if !s.pace.Allow() {
 		s.silenced.Add(1)
 		return

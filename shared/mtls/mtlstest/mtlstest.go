@@ -18,6 +18,9 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 )
 
 // CA is a certificate authority of one test.
@@ -29,10 +32,10 @@ type CA struct {
 
 // Leaf describes a certificate. What is zero gets the value that a sound certificate has.
 type Leaf struct {
-	Identity  mtls.Identity // Role data-plane, organisation acme, environment prod, name node-1
-	URIs      []string      // instead of the identity's; empty but not nil: none
-	NotBefore time.Time     // an hour ago
-	NotAfter  time.Time     // in an hour
+	Identity  identity.Identity // Role data-plane, organisation acme, environment prod, name node-1
+	URIs      []string          // instead of the identity's; empty but not nil: none
+	NotBefore time.Time         // an hour ago
+	NotAfter  time.Time         // in an hour
 	Usages    []x509.ExtKeyUsage
 	DNS       []string
 	IPs       []net.IP
@@ -64,11 +67,11 @@ func (ca *CA) Intermediate(t testing.TB, name string, edits ...func(*x509.Certif
 // Edge makes a CA below ca that may issue to data planes alone.
 func (ca *CA) Edge(t testing.TB, name string) *CA {
 	t.Helper()
-	return ca.Intermediate(t, name, OnlyTo(mtls.DataPlane))
+	return ca.Intermediate(t, name, OnlyTo(identity.DataPlane))
 }
 
 // OnlyTo constrains a CA to roles.
-func OnlyTo(roles ...mtls.Role) func(*x509.Certificate) {
+func OnlyTo(roles ...identity.Role) func(*x509.Certificate) {
 	return func(template *x509.Certificate) {
 		template.PermittedDNSDomainsCritical, template.MaxPathLenZero = true, true
 		for _, role := range roles {
@@ -90,7 +93,7 @@ func newCA(t testing.TB, name string, parent *CA, key crypto.Signer, edits []fun
 	t.Helper()
 	if key == nil {
 		var err error
-		key, _, err = mtls.NewKey()
+		key, _, err = privatekey.New()
 		must(t, err)
 	}
 	template := &x509.Certificate{
@@ -148,12 +151,12 @@ func (ca *CA) Issue(t testing.TB, leaf Leaf) Pair {
 func (l Leaf) withDefaults() Leaf {
 	id := &l.Identity
 	if id.Role == "" {
-		id.Role = mtls.DataPlane
+		id.Role = identity.DataPlane
 	}
 	if id.Organisation == "" {
 		id.Organisation = "acme"
 	}
-	if id.Environment == "" && id.Role == mtls.DataPlane {
+	if id.Environment == "" && id.Role == identity.DataPlane {
 		id.Environment = "prod"
 	}
 	if id.Name == "" {
@@ -176,7 +179,7 @@ func (l Leaf) withDefaults() Leaf {
 	}
 	if l.Usages == nil {
 		l.Usages = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-		if id.Role == mtls.ControlPlane {
+		if id.Role == identity.ControlPlane {
 			l.Usages = append(l.Usages, x509.ExtKeyUsageServerAuth)
 		}
 	}
@@ -218,8 +221,8 @@ func SharedFiles(t testing.TB) (mtls.Files, Pair) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
-	self := &CA{Cert: &x509.Certificate{SerialNumber: serial(t), Subject: pkix.Name{CommonName: mtls.SharedName}}, key: key}
-	pair := self.Issue(t, Leaf{CN: mtls.SharedName, URIs: []string{}, Key: key, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}})
+	self := &CA{Cert: &x509.Certificate{SerialNumber: serial(t), Subject: pkix.Name{CommonName: trust.SharedName}}, key: key}
+	pair := self.Issue(t, Leaf{CN: trust.SharedName, URIs: []string{}, Key: key, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}})
 	dir := t.TempDir()
 	files := mtls.Files{Cert: filepath.Join(dir, "cluster.crt"), Key: filepath.Join(dir, "cluster.key")}
 	Write(t, files.Cert, pair.CertPEM)

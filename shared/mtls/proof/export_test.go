@@ -1,9 +1,9 @@
-package mtls
+package proof
 
 import "crypto"
 
-// ProofBy signs by any key with any chain, as a forger would.
-func ProofBy(key crypto.PrivateKey, context string, message []byte, certs ...[]byte) ([]byte, error) {
+// By signs by any key with any chain, as a forger would.
+func By(key crypto.PrivateKey, context string, message []byte, certs ...[]byte) ([]byte, error) {
 	chain, err := encodeChain(certs)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package mtls
+package privatekey
 
 import (
 	"crypto"
@@ -9,8 +9,8 @@ import (
 	"fmt"
 )
 
-// NewRequest makes a certificate request (PKCS #10, RFC 2986) in PEM. The name is a wish; whoever signs decides.
-func NewRequest(key crypto.Signer, name string) ([]byte, error) {
+// Request makes a certificate request (PKCS #10, RFC 2986) in PEM. The name is a wish; whoever signs decides.
+func Request(key crypto.Signer, name string) ([]byte, error) {
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
 	if err != nil {
 		return nil, fmt.Errorf("signing the request: %w", err)

@@ -1,14 +1,9 @@
-package mtls
+package proof
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"sync"
-	"time"
 )
 
 // A proof, version 1, integers big-endian; frozen by testdata/proof-*.golden:
@@ -81,67 +76,4 @@ func decodeProof(proof []byte) (chain []byte, certs [][]byte, signature []byte, 
 		return nil, nil, nil, errProof
 	}
 	return chain, certs, signature, nil
-}
-
-// believed remembers which chains the trust it belongs to has verified, so that a peer who says something
-// every second costs one signature check each, not one for each certificate. Only a chain whose leaf has
-// signed gets a place, so strangers cannot fill it. The zero value is ready.
-type believed struct {
-	mu     sync.Mutex
-	chains map[believedKey]*believedChain // guarded by mu; at most maxBelieved
-}
-
-type believedKey struct {
-	chain [sha256.Size]byte
-	at    Moment
-}
-
-type believedChain struct {
-	key          believedKey
-	leaf         *x509.Certificate
-	chains       [][]*x509.Certificate
-	since, until time.Time // outside of it the chain is verified again
-}
-
-// believe verifies a chain for the moment, unless it has done so before.
-func (t *trust) believe(chain []byte, certs [][]byte, at Moment, now time.Time) (*believedChain, error) {
-	key := believedKey{sha256.Sum256(chain), at}
-	if found := t.believed.find(key, now); found != nil {
-		return found, nil
-	}
-	parsed := make([]*x509.Certificate, len(certs))
-	for i, der := range certs {
-		var err error
-		if parsed[i], err = x509.ParseCertificate(bytes.Clone(der)); err != nil {
-			return nil, unproven(nil, "certificate %d: %v", i+1, err)
-		}
-	}
-	seen, err := t.verifyProof(parsed, at, now)
-	if err != nil {
-		return nil, err
-	}
-	seen.key = key
-	return seen, nil
-}
-
-func (b *believed) find(key believedKey, now time.Time) *believedChain {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	found := b.chains[key]
-	if found == nil || now.Before(found.since) || now.After(found.until) {
-		return nil
-	}
-	return found
-}
-
-func (b *believed) keep(chain *believedChain) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.chains[chain.key] == chain {
-		return
-	}
-	if b.chains == nil || len(b.chains) >= maxBelieved {
-		b.chains = make(map[believedKey]*believedChain)
-	}
-	b.chains[chain.key] = chain
 }

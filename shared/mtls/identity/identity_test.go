@@ -1,4 +1,4 @@
-package mtls_test
+package identity_test
 
 import (
 	"strings"
@@ -6,22 +6,22 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 func TestParseURI(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("a", 63)
-	accepted := map[string]mtls.Identity{
-		"keepgate://data-plane/default/default/edge-1":            {Role: mtls.DataPlane, Organisation: "default", Environment: "default", Name: "edge-1"},
-		"keepgate://data-plane/Acme/eu.prod_1~b/0":                {Role: mtls.DataPlane, Organisation: "Acme", Environment: "eu.prod_1~b", Name: "0"},
-		"keepgate://control-plane/acme/-/cp":                      {Role: mtls.ControlPlane, Organisation: "acme", Name: "cp"},
-		"keepgate://admin/acme/-/alice":                           {Role: mtls.Admin, Organisation: "acme", Name: "alice"},
-		"keepgate://kms/acme/-/k8s":                               {Role: mtls.KMS, Organisation: "acme", Name: "k8s"},
-		"keepgate://data-plane/" + long + "/" + long + "/" + long: {Role: mtls.DataPlane, Organisation: long, Environment: long, Name: long},
+	accepted := map[string]identity.Identity{
+		"keepgate://data-plane/default/default/edge-1":            {Role: identity.DataPlane, Organisation: "default", Environment: "default", Name: "edge-1"},
+		"keepgate://data-plane/Acme/eu.prod_1~b/0":                {Role: identity.DataPlane, Organisation: "Acme", Environment: "eu.prod_1~b", Name: "0"},
+		"keepgate://control-plane/acme/-/cp":                      {Role: identity.ControlPlane, Organisation: "acme", Name: "cp"},
+		"keepgate://admin/acme/-/alice":                           {Role: identity.Admin, Organisation: "acme", Name: "alice"},
+		"keepgate://kms/acme/-/k8s":                               {Role: identity.KMS, Organisation: "acme", Name: "k8s"},
+		"keepgate://data-plane/" + long + "/" + long + "/" + long: {Role: identity.DataPlane, Organisation: long, Environment: long, Name: long},
 	}
 	for text, want := range accepted {
-		got, err := mtls.ParseURI(text)
+		got, err := identity.Parse(text)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("ParseURI(%s) = %v (-want +got):\n%s", text, err, diff)
 		}
@@ -42,7 +42,7 @@ func TestParseURI(t *testing.T) {
 		"keepgate://data-plane/acme/prod/" + long + "a",
 	}
 	for _, text := range refused {
-		if id, err := mtls.ParseURI(text); err == nil {
+		if id, err := identity.Parse(text); err == nil {
 			t.Errorf("ParseURI(%q) = %v, want an error", text, id)
 		}
 	}
@@ -54,7 +54,7 @@ func FuzzParseURI(f *testing.F) {
 	f.Add("keepgate://data-plane/acme/pr%6fd/a")
 	f.Add("keepgate://data-plane/acme/../a")
 	f.Fuzz(func(t *testing.T, text string) {
-		id, err := mtls.ParseURI(text)
+		id, err := identity.Parse(text)
 		if err != nil {
 			return
 		}

@@ -1,7 +1,23 @@
-package mtls
+// Package identity says who the holder of a cluster certificate is.
+//
+// Who a peer is (role, organisation, environment, name) stands in one URI SAN of its certificate and comes from nowhere
+// else:
+//
+//	keepgate://<role>/<organisation>/<environment>/<name>
+//
+//	role          control-plane | data-plane | admin | kms
+//	organisation  label
+//	environment   label for a data-plane, "-" for every other role
+//	name          label
+//	label         1 to 63 of A-Z a-z 0-9 - . _ ~ (RFC 3986 §2.3), the first a letter or digit
+//
+// There is one spelling of an identity: no percent-encoding, no port, query or fragment, exactly one such
+// URI in a certificate. Labels are compared byte by byte.
+//
+// It reads and proves nothing: whose certificates are believed is shared/mtls/trust's to say.
+package identity
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -45,20 +61,20 @@ type Identity struct {
 	NotAfter     time.Time // zero before issue
 }
 
-var (
-	errNoIdentity   = errors.New("the certificate has no keepgate:// URI SAN")
-	errTwoIdentites = errors.New("the certificate has more than one keepgate:// URI SAN")
-)
+// ErrNone says that a certificate names no identity at all.
+var ErrNone = errors.New("the certificate has no keepgate:// URI SAN")
+
+var errTwo = errors.New("the certificate has more than one keepgate:// URI SAN")
 
 // Validate says what keeps the identity from being written as a URI.
 func (id Identity) Validate() error {
 	if !id.Role.known() {
 		return fmt.Errorf("role %q is not one of control-plane, data-plane, admin, kms", id.Role)
 	}
-	if err := checkLabel("organisation", id.Organisation); err != nil {
+	if err := CheckLabel("organisation", id.Organisation); err != nil {
 		return err
 	}
-	if err := checkLabel("name", id.Name); err != nil {
+	if err := CheckLabel("name", id.Name); err != nil {
 		return err
 	}
 	if id.Role != DataPlane {
@@ -67,7 +83,7 @@ func (id Identity) Validate() error {
 		}
 		return nil
 	}
-	return checkLabel("environment", id.Environment)
+	return CheckLabel("environment", id.Environment)
 }
 
 // String returns the canonical URI of a valid identity; the package doc has its grammar.
@@ -87,58 +103,50 @@ func (id Identity) URI() (*url.URL, error) {
 	return url.Parse(id.String())
 }
 
-// ParseURI reads the canonical form and no other: what it accepts, String gives back unchanged.
-func ParseURI(text string) (Identity, error) {
+// Parse reads the canonical form and no other: what it accepts, String gives back unchanged.
+func Parse(text string) (Identity, error) {
 	rest, ok := strings.CutPrefix(text, scheme+"://")
 	if !ok {
-		return Identity{}, fmt.Errorf("identity %s does not begin with %s://", shown(text), scheme)
+		return Identity{}, fmt.Errorf("identity %s does not begin with %s://", Quote(text), scheme)
 	}
 	parts := strings.Split(rest, "/")
 	if len(parts) != 4 {
-		return Identity{}, fmt.Errorf("identity %s is not keepgate://<role>/<organisation>/<environment>/<name>", shown(text))
+		return Identity{}, fmt.Errorf("identity %s is not keepgate://<role>/<organisation>/<environment>/<name>", Quote(text))
 	}
 	id := Identity{Role: Role(parts[0]), Organisation: parts[1], Environment: parts[2], Name: parts[3]}
 	if id.Role != DataPlane && id.Role.known() {
 		if id.Environment != noEnvironment {
-			return Identity{}, fmt.Errorf("identity %s: role %s has %q in the place of an environment", shown(text), id.Role, noEnvironment)
+			return Identity{}, fmt.Errorf("identity %s: role %s has %q in the place of an environment", Quote(text), id.Role, noEnvironment)
 		}
 		id.Environment = ""
 	}
 	if err := id.Validate(); err != nil {
-		return Identity{}, fmt.Errorf("identity %s: %w", shown(text), err)
+		return Identity{}, fmt.Errorf("identity %s: %w", Quote(text), err)
 	}
 	return id, nil
 }
 
-// IdentityOf reads the identity in a certificate. It proves nothing: the caller has verified the chain.
-func IdentityOf(cert *x509.Certificate) (Identity, error) {
+// Of reads the identity in a certificate. It proves nothing: the caller has verified the chain.
+func Of(cert *x509.Certificate) (Identity, error) {
 	var found *url.URL
 	for _, uri := range cert.URIs {
 		if uri.Scheme != scheme {
 			continue
 		}
 		if found != nil {
-			return Identity{}, errTwoIdentites
+			return Identity{}, errTwo
 		}
 		found = uri
 	}
 	if found == nil {
-		return Identity{}, errNoIdentity
+		return Identity{}, ErrNone
 	}
-	id, err := ParseURI(found.String())
+	id, err := Parse(found.String())
 	if err != nil {
 		return Identity{}, err
 	}
 	id.Serial, id.NotAfter = SerialText(cert.SerialNumber), cert.NotAfter
 	return id, nil
-}
-
-// PeerOf returns who is at the other end of a connection that this package's configurations accepted.
-func PeerOf(cs tls.ConnectionState) (Identity, error) {
-	if len(cs.PeerCertificates) == 0 {
-		return Identity{}, refuse(NoCertificate, nil, "the peer sent no certificate")
-	}
-	return identityOf(cs.PeerCertificates[0])
 }
 
 // SerialText writes a serial number as this project shows it everywhere.
@@ -149,9 +157,9 @@ func SerialText(serial *big.Int) string {
 	return hex.EncodeToString(serial.Bytes())
 }
 
-// checkLabel accepts RFC 3986 §2.3 unreserved characters only, so that no two spellings of a URI mean the
+// CheckLabel accepts RFC 3986 §2.3 unreserved characters only, so that no two spellings of a URI mean the
 // same, and a letter or digit first, so that a label is neither ".", ".." nor an option.
-func checkLabel(what, label string) error {
+func CheckLabel(what, label string) error {
 	if label == "" {
 		return fmt.Errorf("%s is empty", what)
 	}
@@ -169,8 +177,8 @@ func checkLabel(what, label string) error {
 	return nil
 }
 
-// shown quotes what a stranger wrote, so that it can stand in a log line.
-func shown(text string) string {
+// Quote quotes what a stranger wrote, so that it can stand in a log line.
+func Quote(text string) string {
 	const most = 200
 	if len(text) > most {
 		return fmt.Sprintf("%q…", text[:most])

@@ -1,4 +1,4 @@
-package mtls
+package trust
 
 import (
 	"crypto/sha256"
@@ -9,6 +9,9 @@ import (
 	"math/big"
 	"slices"
 	"time"
+
+	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/verdict"
 )
 
 // issuer names a CA by its name and key: a new key under an old name is another CA.
@@ -33,18 +36,19 @@ type revocations struct {
 	lenient    map[string]bool      // those of them whose holder is not shut out for good
 }
 
-// list is a CRL that was read; who signed it is to be seen. Its entries are in the revocations alone.
-type list struct {
+// List is a CRL that was read; who signed it is to be seen. Its entries are in the revocations alone.
+type List struct {
 	*revocations
 	signed *x509.RevocationList
 }
 
-func parseLists(data []byte) ([]*list, error) {
+// ParseLists reads CRLs: PEM blocks, or the DER of a single one.
+func ParseLists(data []byte) ([]*List, error) {
 	encoded, err := splitCRLs(data)
 	if err != nil {
 		return nil, err
 	}
-	lists := make([]*list, len(encoded))
+	lists := make([]*List, len(encoded))
 	for i, der := range encoded {
 		parsed, err := x509.ParseRevocationList(der)
 		if err != nil {
@@ -57,13 +61,13 @@ func parseLists(data []byte) ([]*list, error) {
 	return lists, nil
 }
 
-func newList(parsed *x509.RevocationList) (*list, error) {
+func newList(parsed *x509.RevocationList) (*List, error) {
 	if parsed.Number == nil {
-		return nil, fmt.Errorf("by %s: it has no number", shown(parsed.Issuer.String()))
+		return nil, fmt.Errorf("by %s: it has no number", identity.Quote(parsed.Issuer.String()))
 	}
 	signed := *parsed
 	signed.RevokedCertificateEntries = nil
-	return &list{newRevocations(parsed), &signed}, nil
+	return &List{newRevocations(parsed), &signed}, nil
 }
 
 // splitCRLs takes PEM blocks, or the DER of a single CRL, as many CAs publish it.
@@ -79,7 +83,7 @@ func splitCRLs(data []byte) (encoded [][]byte, err error) {
 		}
 		data = rest
 		if block.Type != "X509 CRL" {
-			return nil, fmt.Errorf("PEM block %d is a %s, not an X509 CRL", len(encoded)+1, shown(block.Type))
+			return nil, fmt.Errorf("PEM block %d is a %s, not an X509 CRL", len(encoded)+1, identity.Quote(block.Type))
 		}
 		encoded = append(encoded, block.Bytes)
 	}
@@ -105,7 +109,7 @@ func newRevocations(list *x509.RevocationList) *revocations {
 		serials: make(map[string]time.Time, len(list.RevokedCertificateEntries)), lenient: map[string]bool{},
 	}
 	for _, entry := range list.RevokedCertificateEntries {
-		serial := SerialText(entry.SerialNumber)
+		serial := identity.SerialText(entry.SerialNumber)
 		r.serials[serial] = entry.RevocationTime
 		if entry.ReasonCode == certificateHold || entry.ReasonCode == superseded {
 			r.lenient[serial] = true
@@ -134,7 +138,7 @@ func fallenCAs(cas []*x509.Certificate, lists map[issuer]*revocations) map[issue
 			if list == nil || ca.Equal(above) {
 				continue
 			}
-			if at, revoked := list.serials[SerialText(ca.SerialNumber)]; revoked && ca.CheckSignatureFrom(above) == nil {
+			if at, revoked := list.serials[identity.SerialText(ca.SerialNumber)]; revoked && ca.CheckSignatureFrom(above) == nil {
 				fallen[issuerOf(ca)] = at
 			}
 		}
@@ -144,13 +148,13 @@ func fallenCAs(cas []*x509.Certificate, lists map[issuer]*revocations) map[issue
 
 // checkRevocation looks up every certificate of a verified chain with its issuer; the trust anchor, which
 // has none in the chain, among the CAs that fell.
-func (t *trust) checkRevocation(chain []*x509.Certificate) error {
+func (t *Trust) checkRevocation(chain []*x509.Certificate) error {
 	if t.lists == nil {
 		return nil
 	}
 	anchor := chain[len(chain)-1]
 	if at, fell := t.fallen[issuerOf(anchor)]; fell {
-		return refuse(Revoked, chain[0], "its CA %s was revoked %s", shown(anchor.Subject.String()), stamp(at))
+		return verdict.Refuse(verdict.Revoked, chain[0], "its CA %s was revoked %s", identity.Quote(anchor.Subject.String()), verdict.Stamp(at))
 	}
 	for i, cert := range slices.Backward(chain[:len(chain)-1]) { // from above: of a CA that was revoked no list is wanted
 		list := t.lists[issuerOf(chain[i+1])]
@@ -158,11 +162,11 @@ func (t *trust) checkRevocation(chain []*x509.Certificate) error {
 			if t.doesWithout(chain, i) {
 				continue
 			}
-			return refuse(RevocationUnknown, chain[0],
-				"there is no CRL of its issuer %s: add that CA to the CA file and its CRL to the CRL file", shown(cert.Issuer.String()))
+			return verdict.Refuse(verdict.RevocationUnknown, chain[0],
+				"there is no CRL of its issuer %s: add that CA to the CA file and its CRL to the CRL file", identity.Quote(cert.Issuer.String()))
 		}
-		if at, revoked := list.serials[SerialText(cert.SerialNumber)]; revoked {
-			return refuse(Revoked, chain[0], "serial %s was revoked %s", SerialText(cert.SerialNumber), stamp(at))
+		if at, revoked := list.serials[identity.SerialText(cert.SerialNumber)]; revoked {
+			return verdict.Refuse(verdict.Revoked, chain[0], "serial %s was revoked %s", identity.SerialText(cert.SerialNumber), verdict.Stamp(at))
 		}
 	}
 	return nil
@@ -171,22 +175,31 @@ func (t *trust) checkRevocation(chain []*x509.Certificate) error {
 // doesWithout says that the issuer of chain[i] needs no list: the files name none for it; it issues to data planes
 // alone, and what became of those is the registry's to know; or it is the next CA of the cluster, which a node that
 // was away has to take by the signature of the one before.
-func (t *trust) doesWithout(chain []*x509.Certificate, i int) bool {
+func (t *Trust) doesWithout(chain []*x509.Certificate, i int) bool {
 	issuer := chain[i+1]
 	if _, unlisted := t.unlisted[issuerOf(issuer)]; unlisted {
 		return true
 	}
 	between := i == 0 && len(chain) > 2
-	return between && (isEdge(issuer) || t.options.CrossSigned)
+	return between && (identity.DataPlanesAlone(issuer) || t.rules.CrossSigned)
 }
 
-// checkProgress refuses lists that are older than those in use: putting back an old file must not bring
+// CheckProgress refuses lists that are older than those in use: putting back an old file must not bring
 // revoked nodes back.
-func checkProgress(old, lists map[issuer]*revocations) error {
-	for ca, list := range lists {
-		if before := old[ca]; before != nil && before.number.Cmp(list.number) > 0 {
-			return fmt.Errorf("CRL by %s: number %v is older than %v, which is in use", shown(list.name), list.number, before.number)
+func (t *Trust) CheckProgress(old *Trust) error {
+	for ca, list := range t.lists {
+		if before := old.lists[ca]; before != nil && before.number.Cmp(list.number) > 0 {
+			return fmt.Errorf("CRL by %s: number %v is older than %v, which is in use", identity.Quote(list.name), list.number, before.number)
 		}
 	}
 	return nil
+}
+
+// List returns the newest CRL of a CA that is in use, in DER, and whether there is one.
+func (t *Trust) List(ca *x509.Certificate) (der []byte, found bool) {
+	list := t.lists[issuerOf(ca)]
+	if list == nil {
+		return nil, false
+	}
+	return slices.Clone(list.raw), true
 }

@@ -1,15 +1,21 @@
-package mtls
+// Package verdict says why a peer, or what it has signed, was refused: in words that may be counted and compared, with what can be
+// done about it. It judges nobody; that is shared/mtls/trust's.
+package verdict
 
 import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
 // Reason is why a connection or a proof was refused, in words that may be counted and compared.
@@ -70,7 +76,7 @@ func Explain(err error) *Refusal {
 	}
 	var chain *tls.CertificateVerificationError
 	if errors.As(err, &chain) && len(chain.UnverifiedCertificates) > 0 {
-		return chainRefusal(chain.UnverifiedCertificates[0], chain.Err, time.Now())
+		return OfChain(chain.UnverifiedCertificates[0], chain.Err, time.Now())
 	}
 	reason, detail := explainTLS(err)
 	return &Refusal{Reason: reason, Detail: detail, Err: err}
@@ -98,18 +104,19 @@ func explainTLS(err error) (Reason, string) {
 	return BrokenHandshake, text
 }
 
-// refuse makes the error that crosses the package border.
-func refuse(reason Reason, cert *x509.Certificate, format string, args ...any) error {
-	return denied(&Refusal{Reason: reason, Subject: describe(cert), Detail: fmt.Sprintf(format, args...)})
+// Refuse makes the error that crosses the package border.
+func Refuse(reason Reason, cert *x509.Certificate, format string, args ...any) error {
+	return Denied(&Refusal{Reason: reason, Subject: Subject(cert), Detail: fmt.Sprintf(format, args...)})
 }
 
-func denied(r *Refusal) error {
+// Denied is Refuse for a refusal that is already made.
+func Denied(r *Refusal) error {
 	return fault.New(fault.Denied, "mtls.Check", "peer", r)
 }
 
-// chainRefusal reads what the X.509 verifier said of leaf.
-func chainRefusal(leaf *x509.Certificate, err error, now time.Time) *Refusal {
-	r := &Refusal{Reason: BadChain, Subject: describe(leaf), Detail: err.Error(), Err: err}
+// OfChain reads what the X.509 verifier said of leaf.
+func OfChain(leaf *x509.Certificate, err error, now time.Time) *Refusal {
+	r := &Refusal{Reason: BadChain, Subject: Subject(leaf), Detail: err.Error(), Err: err}
 	var (
 		unknown x509.UnknownAuthorityError
 		host    x509.HostnameError
@@ -117,37 +124,57 @@ func chainRefusal(leaf *x509.Certificate, err error, now time.Time) *Refusal {
 	)
 	switch {
 	case errors.As(err, &unknown):
-		r.Reason, r.Detail = UnknownCA, fmt.Sprintf("issuer %s is not among the trusted CAs (another CA may bear that name: compare the CA files of both sides)", shown(leaf.Issuer.String()))
+		r.Reason, r.Detail = UnknownCA, fmt.Sprintf("issuer %s is not among the trusted CAs (another CA may bear that name: compare the CA files of both sides)", identity.Quote(leaf.Issuer.String()))
 	case errors.As(err, &host):
 		r.Reason = WrongServerName
 	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
 		r.Reason, r.Detail = WrongUsage, "its extended key usage does not allow this side of a connection"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		r.Reason, r.Detail = validity(invalid.Cert, leaf, now)
+		r.Reason, r.Detail = Validity(invalid.Cert, leaf, now)
 	}
 	return r
 }
 
-func validity(at, leaf *x509.Certificate, now time.Time) (Reason, string) {
+// Validity says of a certificate at, the leaf or a CA above it, how its time and now differ.
+func Validity(at, leaf *x509.Certificate, now time.Time) (Reason, string) {
 	whose := ""
 	if at != leaf {
-		whose = "its CA " + shown(at.Subject.String()) + " "
+		whose = "its CA " + identity.Quote(at.Subject.String()) + " "
 	}
 	if now.Before(at.NotBefore) {
-		return NotYetValid, fmt.Sprintf("%svalid from %s on, now %s: compare the clocks", whose, stamp(at.NotBefore), stamp(now))
+		return NotYetValid, fmt.Sprintf("%svalid from %s on, now %s: compare the clocks", whose, Stamp(at.NotBefore), Stamp(now))
 	}
-	return Expired, fmt.Sprintf("%sexpired %s", whose, stamp(at.NotAfter))
+	return Expired, fmt.Sprintf("%sexpired %s", whose, Stamp(at.NotAfter))
 }
 
-func describe(cert *x509.Certificate) string {
+// Subject is what a certificate says of its holder, "" without one.
+func Subject(cert *x509.Certificate) string {
 	if cert == nil {
 		return ""
 	}
-	name := "subject " + shown(cert.Subject.String())
-	if id, err := IdentityOf(cert); err == nil {
+	name := "subject " + identity.Quote(cert.Subject.String())
+	if id, err := identity.Of(cert); err == nil {
 		name = id.String()
 	}
-	return name + " serial " + SerialText(cert.SerialNumber)
+	return name + " serial " + identity.SerialText(cert.SerialNumber)
 }
 
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+// Stamp writes a time as all of these texts show it.
+func Stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+func disconnected(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// IdentityOf reads the identity in a certificate whose chain was verified, or refuses it.
+func IdentityOf(leaf *x509.Certificate) (identity.Identity, error) {
+	id, err := identity.Of(leaf)
+	switch {
+	case errors.Is(err, identity.ErrNone):
+		return identity.Identity{}, Refuse(NoIdentity, leaf, "%v", err)
+	case err != nil:
+		return identity.Identity{}, Refuse(BadIdentity, leaf, "%v", err)
+	}
+	return id, nil
+}
