@@ -31,10 +31,10 @@ type conn struct {
 	srv        *Server
 	prev, next *conn // guarded by srv.mu
 	nc         net.Conn
-	under      net.Conn        // of TLS; nc without
-	fd         syscall.RawConn // of the socket; nil: the connection never rests
-	tls        *tls.ConnectionState
-	policy     string // that its handshake ran under
+	under      net.Conn             // of TLS; nc without
+	fd         syscall.RawConn      // of the socket; nil: the connection never rests
+	tls        *tls.ConnectionState // nil in clear, and while the connection rests
+	policy     string               // that its handshake ran under
 	peer       exchange.Peer
 	scheme     string
 
@@ -101,13 +101,13 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.heard.Store(now)
 	c.idleSince = now
 	if t, ok := nc.(*tls.Conn); ok {
+		c.scheme, c.under = "https", t.NetConn()
 		if !t.ConnectionState().HandshakeComplete {
 			_ = t.SetDeadline(time.Now().Add(s.options.HeadTimeout))
 			_ = t.Handshake() // a failure shows at the first read
 			_ = t.SetDeadline(time.Time{})
 		}
-		state := t.ConnectionState()
-		c.tls, c.scheme, c.under = &state, "https", t.NetConn()
+		c.know()
 		if p, ok := c.under.(policed); ok {
 			c.policy = p.HandshakePolicy()
 		}
@@ -117,6 +117,14 @@ func newConn(s *Server, nc net.Conn) *conn {
 	}
 	c.out, c.said = greeting(&s.options), true // before anybody can say something else
 	return c
+}
+
+// know has what TLS says of the connection at hand.
+func (c *conn) know() {
+	if t, ok := c.nc.(*tls.Conn); ok {
+		state := t.ConnectionState()
+		c.tls = &state
+	}
 }
 
 // socketOf finds the socket below what was put around it, nil when there is none.

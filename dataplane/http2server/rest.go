@@ -11,11 +11,13 @@ func (c *conn) rest() bool {
 	c.in.Release()
 	c.fields.Rest()
 	c.list.rest()
+	c.tls = nil // requests under way have it
 	c.srv.move(c, &c.srv.rest)
 	if c.park() {
 		return true
 	}
 	c.srv.move(c, &c.srv.awake)
+	c.know()
 	return false
 }
 
@@ -29,6 +31,7 @@ func (c *conn) park() bool {
 // Wake implements [parking.Guest].
 func (c *conn) Wake() {
 	c.srv.move(c, &c.srv.awake)
+	c.know()
 	c.stay()
 	c.srv.serve(c)
 }

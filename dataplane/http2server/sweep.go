@@ -10,6 +10,7 @@ const (
 	sweepEvery  = 100 * time.Millisecond
 	restTurns   = 10               // resting connections are looked at every so many sweeps
 	leaveWithin = time.Second      // a client that does not answer is told that no more of it is served
+	sweptLeast  = 64               // connections of which the list is kept in any case
 	aliveWithin = 15 * time.Second // and one with streams under way is given up
 )
 
@@ -33,18 +34,22 @@ func (s *Server) arm() {
 // sweep looks after all connections: who has waited too long for what.
 func (s *Server) sweep() {
 	s.mu.Lock()
-	list := s.awake.appendTo(nil)
+	list := s.awake.appendTo(s.swept[:0])
 	if s.turn++; s.turn >= restTurns || len(list) == 0 {
 		s.turn = 0
 		list = s.rest.appendTo(list)
 	}
 	s.mu.Unlock()
 	now := exchange.Now()
-	for _, c := range list {
+	for i, c := range list {
 		c.sweep(now)
+		list[i] = nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.swept = list; cap(list) > 4*s.count+sweptLeast {
+		s.swept = nil
+	}
 	if s.armed = false; s.count > 0 {
 		s.arm()
 	}
