@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/secretfile"
 	"github.com/keepgate/keepgate/shared/selfsigned"
 	"github.com/keepgate/keepgate/shared/servercert"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
@@ -14,32 +15,35 @@ import (
 )
 
 // givenCertificate reads the certificate that the settings name for the Admin API; nil when they name none.
-func givenCertificate(s cpsettings.Admin) (*tls.Certificate, error) {
+func givenCertificate(s cpsettings.Admin) (cert *tls.Certificate, notice string, err error) {
 	if s.SSLCert == "" && s.SSLKey == "" {
-		return nil, nil
+		return nil, "", nil
 	}
 	if s.SSLCert == "" || s.SSLKey == "" {
-		return nil, fault.Newf(fault.Invalid, "app.Run", "admin_ssl_cert", "admin_ssl_cert and admin_ssl_cert_key belong together; set both or none")
+		return nil, "", fault.Newf(fault.Invalid, "app.Run", "admin_ssl_cert", "admin_ssl_cert and admin_ssl_cert_key belong together; set both or none")
 	}
-	cert, err := tls.LoadX509KeyPair(s.SSLCert, s.SSLKey)
+	pair, notice, err := secretfile.KeyPair(s.SSLCert, s.SSLKey)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "app.Run", "admin_ssl_cert", err)
+		return nil, "", fault.New(fault.Invalid, "app.Run", "admin_ssl_cert", err)
 	}
-	return &cert, nil
+	return &pair, notice, nil
 }
 
 // adminCertificate is what the Admin API's TLS listeners show; nil when there are none. One that the settings name is
 // looked at in any case.
 func adminCertificate(s cpsettings.ControlPlane, log *slog.Logger) (*servercert.Holder, error) {
-	given, err := givenCertificate(s.Admin)
+	given, _, err := givenCertificate(s.Admin)
 	if err != nil || !slices.ContainsFunc(s.Admin.Listen, func(at values.Listener) bool { return at.TLS }) {
 		return nil, err
 	}
 	if given != nil {
 		return servercert.New(func() (tls.Certificate, error) {
-			cert, err := givenCertificate(s.Admin)
+			cert, notice, err := givenCertificate(s.Admin)
 			if err != nil {
 				return tls.Certificate{}, err
+			}
+			if notice != "" {
+				log.Warn("admin_ssl_cert_key: " + notice)
 			}
 			return *cert, nil
 		})

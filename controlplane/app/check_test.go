@@ -33,7 +33,7 @@ func TestCheck(t *testing.T) {
 		"a certificate without its key":         {map[string]string{"database": "postgres", "pg_ssl_cert": "/c.pem"}, "pg_ssl_cert needs pg_ssl_cert_key"},
 		"a relative path":                       {map[string]string{"database": "postgres", "pg_ssl_cert": "c.pem", "pg_ssl_cert_key": "/c.key"}, `pg_ssl_cert needs an absolute path, not "c.pem"`},
 		"a relative path of authorities":        {map[string]string{"database": "postgres", "ssl_trusted_certificate": "system,ca.pem"}, `ssl_trusted_certificate needs absolute paths, not "ca.pem"`},
-		"authorities that are not there":        {map[string]string{"database": "postgres", "ssl_trusted_certificate": "system,/no/ca.pem"}, "ssl_trusted_certificate: stat /no/ca.pem"},
+		"authorities that are not there":        {map[string]string{"database": "postgres", "ssl_trusted_certificate": "system,/no/ca.pem"}, "ssl_trusted_certificate: open /no/ca.pem"},
 		"lists that nobody looks at":            {map[string]string{"database": "postgres", "pg_ssl_crl_file": "/c.pem", "pg_ssl_verify": "off"}, "pg_ssl_crl_file needs pg_ssl_verify = on"},
 		"hosts":                                 {flags: map[string]string{"database": "postgres", "pg_host": "a.example, b.example:5433, [::1]:5434, ::1, /run/postgresql"}},
 		"no host":                               {map[string]string{"database": "postgres", "pg_host": "a.example:x"}, `"a.example:x" is no host:port`},

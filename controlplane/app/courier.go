@@ -110,7 +110,8 @@ func privateText(setting []byte) ([]byte, error) {
 		return decoded[:n], nil
 	}
 	clear(decoded)
-	return secretfile.Read(string(setting), maxPrivateFile)
+	data, _, err := secretfile.Read(string(setting), maxPrivateFile)
+	return data, err
 }
 
 // loadBlob brings back what is missing of the ring and lies in keyring_blob_path, if this node can open it. No more

@@ -31,7 +31,7 @@ func Check(s cpsettings.ControlPlane) error {
 	keeperErr := checkKeeper(s)
 	_, courierErr := newCourier(s.Keyring)
 	_, clusterErr := clusterSource(s.Cluster, slog.New(slog.DiscardHandler))
-	_, adminErr := givenCertificate(s.Admin)
+	_, _, adminErr := givenCertificate(s.Admin)
 	if adminErr == nil {
 		_, adminErr = clientAuthorities(s.Admin)
 	}

@@ -8,6 +8,7 @@ package doctor
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/trust"
+	"github.com/keepgate/keepgate/shared/secretfile"
 )
 
 const caExpiresSoon = 90 * 24 * time.Hour
@@ -206,23 +208,23 @@ func keysOf(m map[string]string) func(func(string) bool) {
 }
 
 func secretFile(path string) finding.Result {
-	info, err := os.Stat(path)
+	text, err := secretfile.ReadAny(path, 1<<20)
+	clear(text.Data)
+	open, others := errors.AsType[*secretfile.OpenError](text.Open)
 	switch {
 	case os.IsNotExist(err):
 		return finding.Fine("%s is not there yet; the first start makes it", path)
-	case err != nil:
-		return finding.Bad(err.Error(), "let the user that runs keepgate-cp reach "+path)
-	case !info.Mode().IsRegular():
-		return finding.Bad(path+" is no file", "give the path of a file")
-	case info.Mode().Perm()&0o077 != 0:
-		return finding.Bad(fmt.Sprintf("others can get at %s (mode %04o)", path, info.Mode().Perm()), "chmod 600 "+path)
-	}
-	file, err := os.Open(path)
-	if err != nil {
+	case os.IsPermission(err):
 		return finding.Bad("this user cannot read "+path, "chown "+path+" to the user that runs keepgate-cp")
+	case err != nil:
+		return finding.Bad(err.Error(), "give the path of a file that the user that runs keepgate-cp can read")
+	case text.Notice != "":
+		fact, mend, _ := strings.Cut(text.Notice, "; ")
+		return finding.Beware(fact, mend)
+	case others:
+		return finding.Bad(fmt.Sprintf("others can get at %s (mode %04o)", path, open.Mode), open.Mend())
 	}
-	_ = file.Close() // opened for nothing but this
-	return finding.Fine("%s, mode %04o", path, info.Mode().Perm())
+	return finding.Fine("%s, mode %04o", path, text.Mode)
 }
 
 // Memory says how the memory of a process on this machine is kept off its disks.

@@ -87,11 +87,13 @@ func TestFiles(t *testing.T) {
 	dir := t.TempDir()
 	open := filepath.Join(dir, "open")
 	mtlstest.Write(t, open, []byte("s3cret"))
-	if err := os.Chmod(open, 0o640); err != nil {
+	if err := os.Chmod(open, 0o604); err != nil {
 		t.Fatal(err)
 	}
-	got := doctor.Files(t.Context(), "keyring", map[string]string{"b": open, "a": filepath.Join(dir, "none"), "c": dir})
-	if len(got) != 3 || got[0].Verdict != finding.OK || got[1].Mend != "chmod 600 "+open || got[2].Verdict != finding.Wrong {
+	good := filepath.Join(dir, "good")
+	mtlstest.Write(t, good, []byte("s3cret"))
+	got := doctor.Files(t.Context(), "keyring", map[string]string{"b": open, "a": filepath.Join(dir, "none"), "c": dir, "d": good})
+	if len(got) != 4 || got[0].Verdict != finding.OK || got[1].Mend != "chmod 600 "+open || got[2].Verdict != finding.Wrong || got[3].Fact != good+", mode 0600" {
 		t.Errorf("%+v", got)
 	}
 }

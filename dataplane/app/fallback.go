@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/secretfile"
 	"github.com/keepgate/keepgate/shared/selfsigned"
 	"github.com/keepgate/keepgate/shared/servercert"
 	"github.com/keepgate/keepgate/shared/settings/dpsettings"
@@ -33,7 +34,13 @@ func newFallback(s dpsettings.DataPlane, log *slog.Logger) (*fallback, error) {
 		return nil
 	}
 	for i, file := range files {
-		if err := add(file, func() (tls.Certificate, error) { return tls.LoadX509KeyPair(file, keys[i]) }); err != nil {
+		if err := add(file, func() (tls.Certificate, error) {
+			cert, notice, err := secretfile.KeyPair(file, keys[i])
+			if notice != "" {
+				log.Warn("ssl_cert_key: " + notice)
+			}
+			return cert, err
+		}); err != nil {
 			return nil, fmt.Errorf("ssl_cert: %w", err)
 		}
 	}

@@ -24,13 +24,14 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/durable"
+	"github.com/keepgate/keepgate/shared/secretfile"
 )
 
 // Load reads <dir>/<name>.crt and .key, and makes them (ECDSA P-256, 20 years, for localhost and the loopback
 // addresses; the key with mode 0600) when there is no certificate. made says that it is new.
 func Load(dir, name string) (cert tls.Certificate, made bool, err error) {
 	certPath, keyPath := filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")
-	cert, err = tls.LoadX509KeyPair(certPath, keyPath)
+	cert, _, err = secretfile.KeyPair(certPath, keyPath) // made here, with mode 0600
 	switch {
 	case err == nil:
 		return cert, false, nil

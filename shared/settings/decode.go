@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/secretfile"
 )
 
 // maxSecretFile bounds what <key>_file reads: whatever is larger is no password.
@@ -236,22 +237,6 @@ func (l *loader) writeSecret(f *field, one given) (problem, remedy string) {
 		}
 		return "", ""
 	}
-	info, err := os.Stat(one.text)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > maxSecretFile {
-		return fmt.Sprintf("%s names no readable file of at most %d bytes: '%s'", one.name, maxSecretFile, one.text), "check the path and its permissions"
-	}
-	data, err := os.ReadFile(one.text)
-	if err != nil {
-		return fmt.Sprintf("%s cannot be read: '%s'", one.name, one.text), "check its permissions"
-	}
-	data = []byte(strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r"))
-	if len(data) == 0 {
-		return fmt.Sprintf("%s is an empty file: '%s'", one.name, one.text), "write the secret into it"
-	}
-	if info.Mode().Perm()&0o004 != 0 {
-		l.warn("%s can be read by every user of this machine (%s); chmod 600 it", one.text, one.origin)
-	}
-	f.value.Set(reflect.ValueOf(secret.Take(data)))
 	if f.fileInto.IsValid() {
 		path, err := filepath.Abs(one.text)
 		if err != nil {
@@ -259,7 +244,35 @@ func (l *loader) writeSecret(f *field, one given) (problem, remedy string) {
 		}
 		f.fileInto.SetString(path)
 	}
+	data, notice, err := readSecret(one.text)
+	open, others := errors.AsType[*secretfile.OpenError](err)
+	switch {
+	case err != nil && f.late:
+		l.warn("%s cannot be used (%v), and is read again whenever it is needed; write the secret into it, with mode 0600", one.name, err)
+		return "", ""
+	case others:
+		return fmt.Sprintf("%s is open to others (mode %04o): '%s'", one.name, open.Mode, one.text), open.Mend()
+	case errors.Is(err, errEmpty):
+		return fmt.Sprintf("%s is an empty file: '%s'", one.name, one.text), "write the secret into it"
+	case err != nil:
+		return fmt.Sprintf("%s names no readable file of at most %d bytes: '%s'", one.name, maxSecretFile, one.text), "check the path and its permissions"
+	case notice != "":
+		l.warn("%s: %s", one.origin, notice)
+	}
+	f.value.Set(reflect.ValueOf(secret.Take(data)))
 	return "", ""
+}
+
+var errEmpty = errors.New("it is an empty file")
+
+// readSecret reads a file without the end of its line.
+func readSecret(path string) (data []byte, notice string, err error) {
+	data, notice, err = secretfile.Read(path, maxSecretFile)
+	data = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
+	if err == nil && len(data) == 0 {
+		err = errEmpty
+	}
+	return data, notice, err
 }
 
 func isFile(path string) bool {

@@ -39,6 +39,7 @@ type field struct {
 	value    reflect.Value
 	fileInto reflect.Value // of a secret: where the path of its file goes; may be invalid
 	mayName  bool          // of a secret: its text may be the path of a file that holds it
+	late     bool          // of a secret: its file may be written after the start, since whoever uses it reads it
 }
 
 // fieldsOf walks the struct. Its errors are mistakes in the struct, so only tests see them.
@@ -105,7 +106,7 @@ func walk(structure reflect.Value, section string) (fields []*field, err error) 
 		if name := tag.Get("file"); name != "" {
 			f.fileInto = structure.FieldByName(name)
 		}
-		f.mayName = tag.Get("names") == "file"
+		f.mayName, f.late = tag.Get("names") == "file", tag.Get("late") == "true"
 		if f.path == "prefix" && f.kind != kindText {
 			return nil, fmt.Errorf("%s: only a text can be a path below the prefix", key)
 		}

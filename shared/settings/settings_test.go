@@ -23,6 +23,8 @@ type sample struct {
 	Port     int              `key:"pg_port" default:"5432" min:"1" max:"65535" help:"h"`
 	Verify   bool             `key:"pg_ssl_verify" default:"off" help:"h"`
 	Password secret.Bytes     `key:"pg_password" help:"h"`
+	Token    secret.Bytes     `key:"keyring_vault_token" file:"Path" late:"true" help:"h"`
+	Path     string           `key:"-"`
 	Timeout  time.Duration    `key:"pg_timeout" default:"5000ms" unit:"ms" min:"1ms" help:"h"`
 	Trusted  []string         `key:"ssl_trusted_certificate" kong:"lua_ssl_trusted_certificate" default:"system" path:"file" help:"h"`
 	Strategy string           `key:"keyring_strategy" oneof:"local|cluster" help:"h"`
@@ -67,7 +69,7 @@ func TestStrongerSourcesWin(t *testing.T) {
 	want := map[string]string{
 		"prefix": "default", "log_level": "default", "log_format": "default", "pg_host": "KEEPGATE_PG_HOST", "pg_port": "KONG_PG_PORT",
 		"pg_ssl_verify": file + ":5", "pg_password": "default", "pg_timeout": "--pg-timeout", "ssl_trusted_certificate": "default",
-		"keyring_strategy": file + ":4", "proxy_access_log": "default", "proxy_listen": "default",
+		"keyring_vault_token": "default", "keyring_strategy": file + ":4", "proxy_access_log": "default", "proxy_listen": "default",
 	}
 	if diff := cmp.Diff(want, origins); diff != "" {
 		t.Errorf("origins (-want +got):\n%s", diff)
@@ -187,6 +189,36 @@ func TestSecretsStayHidden(t *testing.T) {
 	_, err = settings.Load(&into, settings.Sources{Environ: []string{"KEEPGATE_PG_PASSWORD={vault://" + password + "}"}})
 	if err == nil || strings.Contains(err.Error(), password) {
 		t.Errorf("Load = %v, want an error without the value", err)
+	}
+}
+
+// A file that whoever uses it reads again may come after the start; any other is there, and nobody else's to read.
+func TestFilesOfSecretsThatAreNotUsable(t *testing.T) {
+	t.Parallel()
+	open, empty, later := write(t, "open", "canary"), write(t, "empty", "\n"), filepath.Join(t.TempDir(), "later")
+	if err := os.Chmod(open, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string][2]string{
+		open:  {open + "'; chmod 600 " + open, "open to others (mode 0644)"},
+		empty: {"is an empty file", "is an empty file"},
+		later: {"no readable file", "no such file"},
+	} {
+		var into sample
+		if _, err := settings.Load(&into, settings.Sources{Environ: []string{"KEEPGATE_PG_PASSWORD_FILE=" + path}}); err == nil ||
+			!strings.Contains(err.Error(), want[0]) || strings.Contains(err.Error(), "canary") || into.Password.Len() > 0 {
+			t.Errorf("pg_password_file: Load = %v, want %q", err, want[0])
+		}
+		loaded, err := settings.Load(&into, settings.Sources{Environ: []string{"KEEPGATE_KEYRING_VAULT_TOKEN_FILE=" + path}})
+		if err != nil || len(loaded.Warnings) != 1 || !strings.Contains(loaded.Warnings[0], "keyring_vault_token_file cannot be used (") ||
+			!strings.Contains(loaded.Warnings[0], want[1]) || into.Token.Len() > 0 || into.Path != path {
+			t.Errorf("keyring_vault_token_file: Load = %v, %q", err, loaded)
+		}
+	}
+	var into sample
+	loaded, err := settings.Load(&into, settings.Sources{Environ: []string{"KEEPGATE_KEYRING_VAULT_TOKEN_FILE=" + write(t, "token", "s.token\n")}})
+	if err != nil || len(loaded.Warnings) != 0 || reveal(into.Token) != "s.token" {
+		t.Errorf("Load = %v, %v", err, loaded)
 	}
 }
 

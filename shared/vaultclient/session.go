@@ -6,12 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/secretfile"
 )
 
 const maxToken = 16 << 10
@@ -81,14 +81,7 @@ func (c *Client) Kubernetes(ctx context.Context, mount, role, file string) (*Ses
 }
 
 func readToken(file string) (secret.Bytes, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return secret.Bytes{}, errors.New(reason(err))
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxToken {
-		return secret.Bytes{}, errors.New("no file, or a very long one")
-	}
-	data, err := os.ReadFile(file)
+	data, _, err := secretfile.Read(file, maxToken)
 	if err != nil {
 		return secret.Bytes{}, errors.New(reason(err))
 	}

@@ -11,13 +11,15 @@ import (
 
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/secretfile"
 )
 
-// minTokenSize is the least that nobody guesses: the random text that makeToken writes has 26 letters.
-const minTokenSize = 16
+const (
+	minTokenSize = 16 // what nobody guesses: the random text that makeToken writes has 26 letters
+	maxTokenSize = 4096
+)
 
-// LoadToken reads the admin token from a file that only its owner may read, and makes one if there is none;
-// the notice then says so.
+// LoadToken reads the admin token from a file, and makes one if there is none; the notice then says so.
 func LoadToken(path string) (token secret.Bytes, notice string, err error) {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		if err := makeToken(path); err != nil {
@@ -25,24 +27,15 @@ func LoadToken(path string) (token secret.Bytes, notice string, err error) {
 		}
 		notice = "the admin token was made in " + path + "; who has it may reveal, export and recover keys"
 	}
-	file, err := os.Open(path)
+	data, open, err := secretfile.Read(path, maxTokenSize)
+	if _, others := errors.AsType[*secretfile.OpenError](err); others {
+		err = fmt.Errorf("%w, and replace the token", err)
+	}
 	if err != nil {
 		return token, "", refused(path, err)
 	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return token, "", refused(path, err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return token, "", refused(path, fmt.Errorf("its mode is %#o; others than its owner can read it: chmod 600 and replace the token", info.Mode().Perm()))
-	}
-	if !info.Mode().IsRegular() || info.Size() > 4096 {
-		return token, "", refused(path, errors.New("it is no file with a token"))
-	}
-	data := make([]byte, info.Size())
-	if _, err := file.ReadAt(data, 0); err != nil && len(data) > 0 {
-		return token, "", refused(path, err)
+	if notice == "" {
+		notice = open
 	}
 	if data = bytes.TrimSpace(data); len(data) < minTokenSize {
 		return token, "", refused(path, fmt.Errorf("the token is shorter than %d characters; remove the file to get a new one", minTokenSize))

@@ -13,6 +13,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/access"
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/secretfile"
 )
 
 // firstID is the first user's, so that of two nodes that make one only one does.
@@ -79,19 +80,14 @@ func (c *Control) dropFile() error {
 	return nil
 }
 
+const maxFirst = 4096
+
 // firstToken reads the token of an earlier start that nobody used, or makes one.
 func firstToken(path string) (string, error) {
-	info, err := os.Lstat(path)
+	data, _, err := secretfile.Read(path, maxFirst) // made by an earlier start, with mode 0600
 	if errors.Is(err, fs.ErrNotExist) {
 		return makeFirst(path)
 	}
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
-		return "", errors.New("it is no file that this user alone can read; remove it and start again")
-	}
-	data, err := os.ReadFile(path)
 	token := string(bytes.TrimSpace(data))
 	if err == nil && !access.LooksLikeToken(token) {
 		err = errors.New("it holds no token; remove it and start again")

@@ -23,6 +23,8 @@ import (
 	"unicode"
 
 	"github.com/spf13/cobra"
+
+	"github.com/keepgate/keepgate/shared/secretfile"
 )
 
 const (
@@ -80,14 +82,17 @@ func (o Options) Open() (*Client, error) {
 	return c, nil
 }
 
+const maxToken = 64 << 10
+
 // readToken takes the token of a file or else of the environment. It has no flag: those of other processes can be seen.
 func (c *Client) readToken(path string) error {
 	text, from := os.Getenv(tokenVariable), "$"+tokenVariable
 	if path != "" {
-		data, err := os.ReadFile(path)
+		data, _, err := secretfile.Read(path, maxToken)
 		if err != nil {
 			return fmt.Errorf("--admin-token-file: %w", err)
 		}
+		defer clear(data)
 		text, from = string(data), "--admin-token-file "+path
 	}
 	c.token = strings.TrimSpace(text)
@@ -126,7 +131,7 @@ func (o Options) tls() (*tls.Config, error) {
 	if o.CertFile == "" || o.KeyFile == "" {
 		return nil, errors.New("--admin-cert and --admin-cert-key belong together")
 	}
-	cert, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+	cert, _, err := secretfile.KeyPair(o.CertFile, o.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("--admin-cert: %w", err)
 	}

@@ -81,8 +81,11 @@ memory
 	if err := os.Chmod(open, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, _, err = run(t, nil, "--pg-password-file", open)
-	if err != nil || !strings.Contains(out, "  warning  read  "+open+" can be read by every user") || !strings.Contains(out, "→ chmod 600 it\n") {
+	if _, _, err = run(t, nil, "--pg-password-file", open); err == nil || !strings.Contains(err.Error(), "; chmod 600 "+open) {
+		t.Errorf("a password that others may read passes: %v", err)
+	}
+	out, _, err = run(t, nil, "--keyring-vault-token-file", open)
+	if err != nil || !strings.Contains(out, "  warning  read  keyring_vault_token_file cannot be used") || !strings.Contains(out, "→ write the secret into it") {
 		t.Errorf("what a start warns of in the settings is left out: %v\n%s", err, out)
 	}
 	if _, _, err := run(t, nil, "--pg-port", "none"); err == nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
 	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/privatekey"
+	"github.com/keepgate/keepgate/shared/secretfile"
 )
 
 // Pair is a certificate and its key, as settings name them.
@@ -84,12 +85,13 @@ func (p *Pair) key(context.Context) finding.Result {
 		return finding.Bad(p.KeySetting+": "+err.Error(), "put the private key of "+p.Cert+" there, or mend "+p.KeySetting)
 	}
 	key, err := privatekey.Read(p.Key)
+	open, others := errors.AsType[*secretfile.OpenError](err)
 	switch {
 	case err == nil:
 	case errors.Is(err, fs.ErrPermission):
 		return finding.Bad(p.KeySetting+": this user cannot read "+p.Key, "chown "+p.Key+" to the user that runs keepgate-cp")
-	case strings.Contains(err.Error(), "open to others"):
-		return finding.Bad(fmt.Sprintf("%s: others can read the private key %s (mode %04o)", p.KeySetting, p.Key, info.Mode().Perm()), "chmod 600 "+p.Key)
+	case others:
+		return finding.Bad(fmt.Sprintf("%s: others can read the private key %s (mode %04o)", p.KeySetting, p.Key, open.Mode), open.Mend())
 	case holds(p.Key, "ENCRYPTED"):
 		return finding.Bad(p.KeySetting+": "+p.Key+" is locked with a passphrase",
 			"take it off, since nobody types it at a start: (umask 077; openssl pkey -in "+p.Key+" -out key.open) && mv key.open "+p.Key)

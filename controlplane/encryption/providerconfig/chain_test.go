@@ -112,12 +112,12 @@ func TestFileModes(t *testing.T) {
 		wants string // in the error; "" none
 	}{
 		"a key for its owner": {static, 0o400, ""},
-		"a key for all":       {static, 0o644, "mode 0644 lets others read its keys; run: chmod 600 "},
+		"a key for all":       {static, 0o644, "is open to others (mode 0644): chmod 600 "},
 		"no key":              {head + "- {resources: [licenses], providers: [keyring: {}]}\n", 0o644, ""},
 		"a bad file with a key": {
-			strings.Replace(static, "licenses", "secrets", 1), 0o640, "mode 0640 lets others read its keys",
+			strings.Replace(static, "licenses", "secrets", 1), 0o604, "(mode 0604)",
 		},
-		"too large": {static + strings.Repeat("#", 1<<20), 0o600, "has more than"},
+		"too large": {static + strings.Repeat("#", 1<<20), 0o600, "is larger than"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -3,11 +3,9 @@ package providerconfig
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"syscall"
 
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/secretfile"
 )
 
 // maxBytes is far more than a file of providers takes.
@@ -17,40 +15,16 @@ const maxBytes = 1 << 20
 type Text struct {
 	Path  string
 	Bytes []byte
-	mode  os.FileMode
+	open  error // that others may read it
 }
 
 // Read reads a file. It fails with fault.Invalid.
 func Read(path string) (Text, error) {
-	text, err := read(path)
+	text, err := secretfile.ReadAny(path, maxBytes)
 	if err != nil {
 		return Text{}, fault.New(fault.Invalid, "providerconfig.Read", "encryption_provider_config", err)
 	}
-	return text, nil
-}
-
-func read(path string) (Text, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe without a writer is refused, and not waited for
-	if err != nil {
-		return Text{}, err
-	}
-	defer file.Close() // only read from
-	info, err := file.Stat()
-	if err != nil {
-		return Text{}, err
-	}
-	if !info.Mode().IsRegular() {
-		return Text{}, fmt.Errorf("%s is no regular file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(file, maxBytes+1))
-	if err != nil {
-		return Text{}, err
-	}
-	if len(data) > maxBytes {
-		clear(data)
-		return Text{}, fmt.Errorf("%s has more than %d bytes", path, maxBytes)
-	}
-	return Text{Path: path, Bytes: data, mode: info.Mode().Perm()}, nil
+	return Text{path, text.Data, text.Open}, nil
 }
 
 // Wipe forgets the text.
@@ -63,10 +37,10 @@ func (t Text) Hash() string { return Hash(t.Bytes) }
 // told at once.
 func (t Text) Parse(options Options) (*Config, error) {
 	config, err := Parse(t.Path, t.Bytes, options)
-	if t.mode&0o077 == 0 || err == nil && !config.holdsKeys() {
+	if t.open == nil || err == nil && !config.holdsKeys() {
 		return config, err
 	}
-	open := fmt.Errorf("%s: mode %04o lets others read its keys; run: chmod 600 %s", t.Path, t.mode, t.Path)
+	open := fmt.Errorf("it holds keys, and %w", t.open)
 	if err == nil {
 		return nil, fault.New(fault.Invalid, "providerconfig.Parse", "encryption_provider_config", open)
 	}

@@ -63,7 +63,7 @@ func TestAPipeIsNotWaitedFor(t *testing.T) {
 	}()
 	select {
 	case err := <-read:
-		if err == nil || !strings.Contains(err.Error(), "is no regular file") {
+		if err == nil || !strings.Contains(err.Error(), "is not a regular file") {
 			t.Errorf("Read of a pipe = %v", err)
 		}
 	case <-time.After(30 * time.Second):

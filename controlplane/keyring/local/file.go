@@ -21,15 +21,15 @@ const (
 
 var errForm = errors.New(`not a key file: want the line "` + header + `" and a line with 32 bytes in base64`)
 
-// readFile returns the key in the file at path. It refuses a file that others may read, since whoever
-// read it once has every key for ever.
-func readFile(path string) (secret.Bytes, error) {
-	text, err := secretfile.Read(path, maxFileSize)
+// readFile returns the key in the file at path.
+func readFile(path string) (key secret.Bytes, notice string, err error) {
+	text, notice, err := secretfile.Read(path, maxFileSize)
 	if err != nil {
-		return secret.Bytes{}, err
+		return secret.Bytes{}, "", err
 	}
 	defer clear(text)
-	return parseFile(text)
+	key, err = parseFile(text)
+	return key, notice, err
 }
 
 // parseFile reads the two lines. Line ends may be those of an editor on any system.

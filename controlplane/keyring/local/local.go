@@ -43,7 +43,7 @@ func (*Keeper) InMemoryOnly() bool { return false }
 // Prepare makes the key file for a database without keys. A file that is there already is used; it may be that of
 // another database, which a wrong path hides, so the notice asks.
 func (k *Keeper) Prepare() (notice string, err error) {
-	material, err := readFile(k.path)
+	material, _, err := readFile(k.path)
 	if err == nil {
 		material.Wipe()
 		return "key file present, database new: " + k.path + "; is this the right database?", nil
@@ -93,11 +93,18 @@ func (k *Keeper) Restore(row record.Key) (secret.Bytes, error) {
 	return secret.Take(material), nil
 }
 
-// Warnings has nothing to say at every start.
-func (*Keeper) Warnings() []string { return nil }
+// Warnings says who else may read the key file.
+func (k *Keeper) Warnings() []string {
+	material, notice, err := readFile(k.path)
+	material.Wipe()
+	if err != nil || notice == "" {
+		return nil // what is wrong with the file is told by whoever needs it
+	}
+	return []string{"keyring_local_key_file: " + notice}
+}
 
 func (k *Keeper) open(op string) (*aead.Key, error) {
-	material, err := readFile(k.path)
+	material, _, err := readFile(k.path)
 	if err != nil {
 		return nil, k.wrapFileError(op, err)
 	}

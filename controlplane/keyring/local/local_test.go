@@ -50,7 +50,6 @@ func TestFileIsRefused(t *testing.T) {
 	}{
 		"good":                {good, 0o600, 99},
 		"good, editor's ends": {strings.ReplaceAll(good, "\n", "\r\n"), 0o400, 99},
-		"readable by group":   {good, 0o640, fault.Invalid},
 		"readable by others":  {good, 0o604, fault.Invalid},
 		"empty":               {"", 0o600, fault.Invalid},
 		"no header":           {strings.Repeat("A", 43) + "=\n", 0o600, fault.Invalid},

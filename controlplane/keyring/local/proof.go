@@ -32,7 +32,7 @@ func (k *Keeper) Check(context string, message, proof []byte) error {
 }
 
 func (k *Keeper) sum(op, context string, message []byte) (sum []byte, err error) {
-	material, err := readFile(k.path)
+	material, _, err := readFile(k.path)
 	if err != nil {
 		return nil, k.wrapFileError(op, err)
 	}

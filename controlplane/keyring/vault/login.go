@@ -41,7 +41,7 @@ func (k *Keeper) tokenless() bool {
 
 // loginByFile reads the token now, since an agent may have put another into the file.
 func (k *Keeper) loginByFile() (*vaultclient.Session, error) {
-	data, _, err := secretfile.ReadShared(k.options.TokenFile, maxTokenFile) // a group that root lets read is told of by no setting either
+	data, _, err := secretfile.Read(k.options.TokenFile, maxTokenFile) // the settings tell of its notice
 	if err != nil {
 		return nil, k.fileFailure(err)
 	}

@@ -82,6 +82,9 @@ func (b *Bus) connect(config Config) error {
 		return err
 	}
 	b.login = login
+	if login != nil && login.notice != "" {
+		b.log.Warn(login.setting + ": " + login.notice)
+	}
 	for _, address := range config.URLs {
 		if rest, plain := strings.CutPrefix(address, "nats://"); plain && len(options) == 0 && !isLoopback(rest) {
 			b.log.Warn("the connection to NATS is neither encrypted nor authenticated: its messages are, but whoever reaches it can "+

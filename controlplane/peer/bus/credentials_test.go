@@ -90,15 +90,15 @@ func brokenCredentials(t *testing.T, server *natstest.Operator) map[string]struc
 		mode  os.FileMode
 		words []string
 	}{
-		"another's seed":      {credentials(mine.Token, other.Seed), 0o600, []string{"the JWT of user " + mine.ID, "seed of another, " + other.ID, mend}},
-		"a damaged seed":      {credentials(mine.Token, mine.Seed[:50]+"AAAAAAAA"), 0o600, []string{"no nkey seed", mend}},
-		"no seed":             {[]byte(mine.Token), 0o600, []string{"no nkey seed", mend}},
-		"a seed alone":        {[]byte(mine.Seed), 0o600, []string{"no JWT", mend}},
-		"a damaged JWT":       {credentials(mine.Token[:len(mine.Token)-8]+"AAAAAAAA", mine.Seed), 0o600, []string{"JWT that is damaged", mend}},
-		"an account's JWT":    {credentials(server.Account(), mine.Seed), 0o600, []string{"not of a user", mend}},
-		"readable by a group": {mine.Creds, 0o640, []string{"open to others (mode 0640)", "chmod 600 "}},
-		"nothing":             {nil, 0o600, []string{"no JWT", mend}},
-		"too much":            {make([]byte, 1<<20), 0o600, []string{"larger than", "nats_credentials_file"}},
+		"another's seed":   {credentials(mine.Token, other.Seed), 0o600, []string{"the JWT of user " + mine.ID, "seed of another, " + other.ID, mend}},
+		"a damaged seed":   {credentials(mine.Token, mine.Seed[:50]+"AAAAAAAA"), 0o600, []string{"no nkey seed", mend}},
+		"no seed":          {[]byte(mine.Token), 0o600, []string{"no nkey seed", mend}},
+		"a seed alone":     {[]byte(mine.Seed), 0o600, []string{"no JWT", mend}},
+		"a damaged JWT":    {credentials(mine.Token[:len(mine.Token)-8]+"AAAAAAAA", mine.Seed), 0o600, []string{"JWT that is damaged", mend}},
+		"an account's JWT": {credentials(server.Account(), mine.Seed), 0o600, []string{"not of a user", mend}},
+		"readable by all":  {mine.Creds, 0o604, []string{"open to others (mode 0604)", "chmod 600 "}},
+		"nothing":          {nil, 0o600, []string{"no JWT", mend}},
+		"too much":         {make([]byte, 1<<20), 0o600, []string{"larger than", "nats_credentials_file"}},
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
 	"github.com/keepgate/keepgate/controlplane/doctor/papers"
 	"github.com/keepgate/keepgate/shared/mtls/verdict"
+	"github.com/keepgate/keepgate/shared/secretfile"
 )
 
 // Examine looks at the way to NATS one step after the other: the servers of an external one, or the routes of the embedded one, which
@@ -186,7 +187,7 @@ func (w *way) secure(ctx context.Context) finding.Result {
 	}
 	if w.config.Cert != "" && w.cause == "" {
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(w.config.Cert, w.config.Key)
+			pair, _, err := secretfile.KeyPair(w.config.Cert, w.config.Key)
 			return &pair, err
 		}
 	}

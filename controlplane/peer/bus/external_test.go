@@ -222,7 +222,7 @@ func TestExternalSettings(t *testing.T) {
 	_, files, _ := ca.Source(t, leaf("cp-1"))
 	good, _ := seed(t)
 	open, _ := seed(t)
-	if err := os.Chmod(open, 0o640); err != nil {
+	if err := os.Chmod(open, 0o604); err != nil {
 		t.Fatal(err)
 	}
 	key := filepath.Join(t.TempDir(), "open.key")

@@ -29,6 +29,7 @@ const (
 // connection: whoever replaces it restarts nothing.
 type login struct {
 	setting, path string
+	notice        string // about the file, at the start
 
 	mu    sync.Mutex
 	begun *user // whose JWT was sent on a connection and has to sign for it; guarded by mu
@@ -57,6 +58,7 @@ func (l *login) option() (nats.Option, error) {
 		return nil, err
 	}
 	u.pair.Wipe()
+	l.notice = u.notice
 	if l.setting == credentialsSetting {
 		return nats.UserJWT(l.token, l.sign), nil
 	}
@@ -65,13 +67,14 @@ func (l *login) option() (nats.Option, error) {
 
 // read returns whose the file is, with a key pair to be wiped.
 func (l *login) read() (*user, error) {
-	data, err := secretfile.Read(l.path, maxSecretFile)
+	data, notice, err := secretfile.Read(l.path, maxSecretFile)
 	if err != nil {
 		return nil, l.unreadable(err)
 	}
 	defer clear(data)
 	if l.setting == nkeySetting {
 		if u, ok := parseSeed(data); ok {
+			u.notice = notice
 			return u, nil
 		}
 		return nil, &fileError{l.setting, l.path, "holds no nkey seed of a user (it begins with SU)", "make one with nk -gen user"}
@@ -80,16 +83,16 @@ func (l *login) read() (*user, error) {
 	if fault != "" {
 		return nil, &fileError{l.setting, l.path, fault, mendCredentials}
 	}
+	u.notice = notice
 	return u, nil
 }
 
 func (l *login) unreadable(err error) *fileError {
-	mend := "put it there, or mend " + l.setting
-	fact, command, open := strings.Cut(err.Error(), ": chmod ")
-	switch {
-	case open:
-		mend = "chmod " + command
-	case errors.Is(err, fs.ErrPermission):
+	fact, mend := err.Error(), "put it there, or mend "+l.setting
+	if open, ok := errors.AsType[*secretfile.OpenError](err); ok {
+		mend = open.Mend()
+		fact = strings.TrimSuffix(fact, ": "+mend)
+	} else if errors.Is(err, fs.ErrPermission) {
 		mend = "chown it to the user that runs keepgate-cp"
 	}
 	return &fileError{l.setting, l.path, "cannot be used: " + strings.TrimPrefix(fact, l.path+" "), mend}

@@ -19,6 +19,7 @@ type user struct {
 	begins, ends time.Time
 	token        string
 	pair         nkeys.KeyPair
+	notice       string // about the file that it was read from
 }
 
 // fileError is a file that nobody can log in with. It shows nothing of what the file holds but public keys.

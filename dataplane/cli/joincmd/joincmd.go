@@ -135,7 +135,7 @@ func readToken(stdin io.Reader, a arguments) (enrolment.Token, error) {
 	case a.tokenFile == "-":
 		text, err = io.ReadAll(io.LimitReader(stdin, maxToken))
 	default:
-		text, err = secretfile.Read(a.tokenFile, maxToken)
+		text, _, err = secretfile.Read(a.tokenFile, maxToken)
 	}
 	if err != nil {
 		return enrolment.Token{}, fmt.Errorf("reading the token: %w", err)

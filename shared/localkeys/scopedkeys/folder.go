@@ -36,7 +36,7 @@ func readFolder(p *Problems, dir string) (list []given, notices []string) {
 			p.add(place{file: path}, "no key has this name; expected %s", strings.Join(names, ", "))
 			continue
 		}
-		data, notice, err := secretfile.ReadShared(path, maxText)
+		data, notice, err := secretfile.Read(path, maxText)
 		if err != nil {
 			p.add(place{file: path}, "%v", reason(err))
 			continue

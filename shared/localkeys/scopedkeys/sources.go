@@ -67,7 +67,7 @@ func (s Sources) Read() (*Read, error) {
 }
 
 func (r *Read) readFile(p *Problems, path string) {
-	text, notice, err := secretfile.ReadShared(path, maxBytes)
+	text, notice, err := secretfile.Read(path, maxBytes)
 	if err != nil {
 		p.add(place{file: path}, "%v", reason(err))
 		return
@@ -86,7 +86,7 @@ func (r *Read) readFile(p *Problems, path string) {
 func (s Sources) Hash() string {
 	digest := sha256.New()
 	note := func(path string) {
-		data, _, err := secretfile.ReadShared(path, maxBytes)
+		data, _, err := secretfile.Read(path, maxBytes)
 		if err != nil {
 			data = []byte(reason(err).Error())
 		}

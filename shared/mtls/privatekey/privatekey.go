@@ -26,10 +26,9 @@ const (
 	deriveLabel = "keepgate/mtls/derive/v1\x00"
 )
 
-// ReadPEM reads a private key that nobody but its owner can read. A file of root's may also be
-// readable by a group (the rule PostgreSQL has for its server key); notice then says so.
+// ReadPEM reads a private key by [secretfile]'s rule.
 func ReadPEM(path string) (data []byte, notice string, err error) {
-	data, notice, err = secretfile.ReadShared(path, maxFile)
+	data, notice, err = secretfile.Read(path, maxFile)
 	if notice != "" {
 		notice = "private key " + notice
 	}
@@ -53,7 +52,7 @@ func New() (crypto.Signer, secret.Bytes, error) {
 	return key, secret.Take(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), nil
 }
 
-// Read reads the private key in a file that nobody but its owner can read.
+// Read reads the private key in a file, by [secretfile]'s rule.
 func Read(path string) (crypto.Signer, error) {
 	const op = "mtls.ReadKey"
 	data, _, err := ReadPEM(path)

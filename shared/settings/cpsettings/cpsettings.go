@@ -79,7 +79,7 @@ type Keyring struct {
 	VaultMount            string        `key:"keyring_vault_mount" default:"secret" help:"The mount of the key-value store, version 2."`
 	VaultPath             string        `key:"keyring_vault_path" help:"The path of the secret whose versions are the keys: each with the fields id and key."`
 	VaultAuthMethod       string        `key:"keyring_vault_auth_method" default:"token" oneof:"token|kubernetes" help:"How to log in: with keyring_vault_token, or with the token of a Kubernetes service account."`
-	VaultToken            secret.Bytes  `key:"keyring_vault_token" file:"VaultTokenFile" help:"The token for auth method token. It needs read and list on the path, and nothing else. Its file is read again for every login."`
+	VaultToken            secret.Bytes  `key:"keyring_vault_token" file:"VaultTokenFile" late:"true" help:"The token for auth method token. It needs read and list on the path, and nothing else. Its file is read again for every login, and may be written after the start."`
 	VaultTokenFile        string        `key:"-"`
 	VaultKubeRole         string        `key:"keyring_vault_kube_role" default:"default" help:"The role to log in as with auth method kubernetes."`
 	VaultKubeTokenFile    string        `key:"keyring_vault_kube_api_token_file" default:"/run/secrets/kubernetes.io/serviceaccount/token" path:"file" help:"The file that holds the service account's token; it is read for every login."`

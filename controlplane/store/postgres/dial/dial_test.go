@@ -64,7 +64,7 @@ func TestNewReadsWhatIsNamed(t *testing.T) {
 	key := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	rootOwned := ""
 	if os.Geteuid() != 0 {
-		rootOwned = "chmod 0600"
+		rootOwned = "chmod 600"
 	}
 	tests := map[string]struct {
 		change  func(*dial.Options)
@@ -75,14 +75,14 @@ func TestNewReadsWhatIsNamed(t *testing.T) {
 		"base64 of text":           {change: func(o *dial.Options) { o.Trusted = []string{base64.StdEncoding.EncodeToString([]byte(cert))} }},
 		"a file":                   {change: func(o *dial.Options) { o.Trusted = []string{write(t, "# mine\n"+cert, 0o644)} }},
 		"a file of nothing":        {func(o *dial.Options) { o.Trusted = []string{write(t, "nothing", 0o644)} }, "there is no certificate in /"},
-		"no file":                  {func(o *dial.Options) { o.Trusted = []string{"/no/ca.crt"} }, "ssl_trusted_certificate: stat /no/ca.crt"},
-		"a folder":                 {func(o *dial.Options) { o.Trusted = []string{t.TempDir()} }, "is no file"},
+		"no file":                  {func(o *dial.Options) { o.Trusted = []string{"/no/ca.crt"} }, "ssl_trusted_certificate: open /no/ca.crt"},
+		"a folder":                 {func(o *dial.Options) { o.Trusted = []string{t.TempDir()} }, "is not a regular file"},
 		"a relative path":          {func(o *dial.Options) { o.Trusted = []string{"ca.crt"} }, "needs absolute paths"},
 		"a private key":            {func(o *dial.Options) { o.Trusted = []string{key} }, "take it away from where it stands"},
 		"a pair":                   {change: func(o *dial.Options) { o.Cert, o.Key = write(t, cert, 0o644), write(t, key, 0o600) }},
 		"a key for a group":        {func(o *dial.Options) { o.Cert, o.Key = write(t, cert, 0o644), write(t, key, 0o640) }, rootOwned},
-		"a key for all":            {func(o *dial.Options) { o.Cert, o.Key = write(t, cert, 0o644), write(t, key, 0o604) }, "chmod 0600"},
-		"a key that others write":  {func(o *dial.Options) { o.Cert, o.Key = write(t, cert, 0o644), write(t, key, 0o620) }, "chmod 0600"},
+		"a key for all":            {func(o *dial.Options) { o.Cert, o.Key = write(t, cert, 0o644), write(t, key, 0o604) }, "chmod 600"},
+		"a key that others write":  {func(o *dial.Options) { o.Cert, o.Key = write(t, cert, 0o644), write(t, key, 0o620) }, "chmod 600"},
 		"a certificate alone":      {func(o *dial.Options) { o.Cert = "/c.crt" }, "pg_ssl_cert needs pg_ssl_cert_key"},
 		"a key alone":              {func(o *dial.Options) { o.Key = "/c.key" }, "pg_ssl_cert_key needs pg_ssl_cert"},
 		"a relative certificate":   {func(o *dial.Options) { o.Cert, o.Key = "c.crt", "/c.key" }, `pg_ssl_cert needs an absolute path, not "c.crt"`},

@@ -7,15 +7,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/keepgate/keepgate/shared/crl"
 	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/secretfile"
 )
 
 const (
@@ -97,7 +95,7 @@ func (o Options) read(network bool) (*material, error) {
 		return data, err
 	}
 	if o.PasswordFile != "" {
-		data, err := note(readFile(o.PasswordFile))
+		data, err := note(readSecret(o.PasswordFile))
 		if err != nil {
 			return nil, fmt.Errorf("pg_password_file: %w", err)
 		}
@@ -136,7 +134,7 @@ func (m *material) secure(o Options, note func([]byte, error) ([]byte, error)) (
 	if err != nil {
 		return fmt.Errorf("pg_ssl_cert: %w", err)
 	}
-	key, err := note(readKey(o.Key))
+	key, err := note(readSecret(o.Key))
 	if err != nil {
 		return fmt.Errorf("pg_ssl_cert_key: %w", err)
 	}
@@ -182,28 +180,11 @@ func (o Options) check() error {
 }
 
 func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, fmt.Errorf("%s is no file of at most %d bytes", path, maxFile)
-	}
-	return os.ReadFile(path)
+	text, err := secretfile.ReadAny(path, maxFile) // no secret
+	return text.Data, err
 }
 
-// readKey reads a private key that nobody else can read: of mode 0600, or 0640 where it is root's, PostgreSQL's own rule for its keys.
-func readKey(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	allowed := fs.FileMode(0o600)
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid == 0 {
-		allowed = 0o640
-	}
-	if mode := info.Mode().Perm(); mode&0o077&^allowed != 0 {
-		return nil, fmt.Errorf("others can read %s (mode %04o): chmod 0600 %[1]s (or 0640, where root owns it)", path, mode)
-	}
-	return readFile(path)
+func readSecret(path string) ([]byte, error) {
+	data, _, err := secretfile.Read(path, maxFile) // the doctor tells of its notice
+	return data, err
 }

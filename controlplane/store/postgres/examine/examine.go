@@ -22,6 +22,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/doctor/papers"
 	"github.com/keepgate/keepgate/controlplane/store/postgres"
 	"github.com/keepgate/keepgate/controlplane/store/postgres/dial"
+	"github.com/keepgate/keepgate/shared/secretfile"
 	"github.com/keepgate/keepgate/shared/serverchain"
 )
 
@@ -196,7 +197,7 @@ func (h *host) handshake(ctx context.Context) finding.Result {
 			if h.config.Server.Cert == "" {
 				return &tls.Certificate{}, nil
 			}
-			pair, err := tls.LoadX509KeyPair(h.config.Server.Cert, h.config.Server.Key)
+			pair, _, err := secretfile.KeyPair(h.config.Server.Cert, h.config.Server.Key)
 			return &pair, err
 		},
 	}

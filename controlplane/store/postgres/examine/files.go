@@ -4,14 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
 	"github.com/keepgate/keepgate/controlplane/doctor/papers"
 	"github.com/keepgate/keepgate/controlplane/store/postgres/dial"
+	"github.com/keepgate/keepgate/shared/secretfile"
 )
 
 // files are what the settings name on this machine.
@@ -55,7 +56,12 @@ func (f *files) settings(context.Context) finding.Result {
 		return finding.Bad(err.Error(), "mend that setting as it says")
 	}
 	if o.PasswordFile != "" {
-		if _, err := os.ReadFile(o.PasswordFile); err != nil {
+		data, _, err := secretfile.Read(o.PasswordFile, 1<<20)
+		clear(data)
+		if open, ok := errors.AsType[*secretfile.OpenError](err); ok {
+			return finding.Bad("pg_password_file: "+err.Error(), open.Mend())
+		}
+		if err != nil {
 			return finding.Bad("pg_password_file: "+err.Error(), "put the password there, readable by the user that runs keepgate-cp")
 		}
 	}
