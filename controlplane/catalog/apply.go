@@ -113,6 +113,9 @@ func (p *plan) checkOne(w *planned) (*Problem, error) {
 	if problem, err := p.c.checkNamedAuthorities(p, w.e, w.message); problem != nil || err != nil {
 		return problem, err
 	}
+	if problem := checkVault(w.message, p.defaults); problem != nil {
+		return problem, nil
+	}
 	unique, err := p.c.uniques(w.e, w.message)
 	if err != nil {
 		return nil, err

@@ -169,6 +169,9 @@ func (c *Catalog) build(ctx context.Context, w *writing) (proto.Message, error) 
 	if p, err := c.checkEnvironment(ctx, w.e, m); p != nil || err != nil {
 		return nil, w.refuse(p, err)
 	}
+	if p, err := c.checkVault(ctx, m, w.at.Workspace); p != nil || err != nil {
+		return nil, w.refuse(p, err)
+	}
 	return m, c.hashPasswords(ctx, w.e, m, base, given(w.doc), arePlain)
 }
 

@@ -2,19 +2,6 @@ package exchange
 
 import "github.com/keepgate/keepgate/shared/reserved"
 
-// tokenBytes are the bytes of a token, RFC 9110 §5.6.2.
-var tokenBytes = table(func(c byte) bool {
-	switch {
-	case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
-		return true
-	}
-	switch c {
-	case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':
-		return true
-	}
-	return false
-})
-
 // valueBytes are the bytes that may stand in a field value: VCHAR, SP, HTAB, obs-text (RFC 9110 §5.5).
 var valueBytes = table(func(c byte) bool { return c == '\t' || c >= ' ' && c != 0x7F })
 
@@ -37,14 +24,7 @@ func table(in func(byte) bool) (t [256]bool) {
 }
 
 // ValidName says whether name is a token, as field names and methods must be.
-func ValidName(name string) bool {
-	for i := range len(name) {
-		if !tokenBytes[name[i]] {
-			return false
-		}
-	}
-	return name != ""
-}
+func ValidName(name string) bool { return reserved.Name(name) }
 
 // ValidValue says whether every byte of value may stand in a field value.
 func ValidValue(value string) bool {

@@ -276,7 +276,7 @@ func TestTokensThatAreReferences(t *testing.T) {
 	same(t, with(home, "{vault://file/token}"), "v")
 	same(t, with("w", "{vault://files/json/token}"), "v")
 	const refused = `!vault "mine": it refuses the login`
-	same(t, with("w", "{vault://file/token}"), refused) // the node's own
+	same(t, with("w", "{vault://file/token}"), `!vault "mine": config.token: a reference to a vault of the node's own, which can be referred to in the workspace default alone`)
 	same(t, with(home, "{vault://files/json/token}"), refused)
 	same(t, with(home, "{vault://mine/app/k}"), refused) // a circle
 	same(t, with(home, "{vault://hcv/app/k}"), `!vault "mine": config.token: a reference to a vault that takes a token itself, and may be one to a variable or a file alone`)

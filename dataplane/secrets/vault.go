@@ -73,12 +73,12 @@ func (o Options) own(kind string) spec {
 	s := spec{kind: kind, times: times{o.TTL, o.TTL, o.Resurrect}}
 	switch kind {
 	case kindEnv:
-		s.env(o, home, "")
+		s.env(o, "")
 	case kindFile:
 		s.files(o, home, "")
 	default:
 		s.times = times{o.HCV.TTL, o.Negative, o.Resurrect}
-		s.hcv(o, home, &configv1.VaultConfig{})
+		s.hcv(o, &configv1.VaultConfig{})
 	}
 	return s
 }
@@ -101,39 +101,42 @@ func (o Options) of(workspace string, m *configv1.Vault) spec {
 	}
 	switch m.GetName() {
 	case kindEnv:
-		s.env(o, workspace, c.GetPrefix())
+		s.env(o, c.GetPrefix())
 	case kindFile:
 		s.files(o, workspace, c.GetPrefix())
 	case kindHCV:
-		s.hcv(o, workspace, c)
+		s.hcv(o, c)
 	default:
 		s.fault = "name: this node does not know its kind"
 	}
 	if s.fault == "" {
-		s.fault = wrongWith(m.GetName(), c)
+		s.fault = wrongWith(workspace, m.GetName(), c)
 	}
 	return s
 }
 
 // wrongWith says what no node could use.
-func wrongWith(kind string, c *configv1.VaultConfig) string {
-	faults := vaultrule.Faults(vaultrule.Vault{
+func wrongWith(workspace, kind string, c *configv1.VaultConfig) string {
+	vault := vaultrule.Vault{
 		Kind: kind, Prefix: c.GetPrefix(), Protocol: c.GetProtocol(), Host: c.GetHost(), Port: c.Port != nil,
-		Mount: c.GetMount(), AuthPath: c.GetKubeAuthPath(), Space: c.GetNamespace(), Token: c.GetToken(),
-	})
+		Mount: c.GetMount(), AuthPath: c.GetKubeAuthPath(), Space: c.GetNamespace(), Token: c.GetToken(), Kubernetes: c.GetAuthMethod() == "kubernetes",
+	}
+	faults := vaultrule.Faults(vault)
+	if workspace != home {
+		faults = append(faults, vaultrule.Elsewhere(vault)...)
+	}
 	said := make([]string, len(faults))
 	for i, one := range faults {
-		said[i] = "config." + one.Field + ": " + one.Message
+		if said[i] = one.Message; one.Field != "" {
+			said[i] = "config." + one.Field + ": " + one.Message
+		}
 	}
 	return strings.Join(said, "; ")
 }
 
-func (s *spec) env(o Options, workspace, prefix string) {
-	switch {
-	case o.EnvPrefix == "":
+func (s *spec) env(o Options, prefix string) {
+	if o.EnvPrefix == "" {
 		s.fault = "vault_env_prefix of this node is empty, so that no variable can be referred to"
-	case workspace != home:
-		s.fault = "variables of this node can be referred to in the workspace default alone"
 	}
 	s.prefix = o.EnvPrefix + upper(prefix)
 }
@@ -151,7 +154,7 @@ func (s *spec) files(o Options, workspace, prefix string) {
 }
 
 // hcv fills in what the configuration leaves out. Without a host it is this node's server.
-func (s *spec) hcv(o Options, workspace string, c *configv1.VaultConfig) {
+func (s *spec) hcv(o Options, c *configv1.VaultConfig) {
 	n := o.HCV
 	s.host, s.port, s.protocol, s.namespace, s.mount, s.v2 = n.Host, strconv.Itoa(n.Port), n.Protocol, n.Namespace, n.Mount, n.KV == "v2"
 	if c.Host != nil {
@@ -183,8 +186,6 @@ func (s *spec) hcv(o Options, workspace string, c *configv1.VaultConfig) {
 		s.fault = "config.host: it names none, and vault_hcv_host of this node is empty"
 	case !s.trusted && len(o.Hosts) > 0:
 		s.fault = "config.host: it is not in vault_hosts of this node"
-	case s.nodes && workspace != home:
-		s.fault = "config.token: it has none of its own, and this node logs in for the workspace default alone"
 	case s.nodes && !ours:
 		s.fault = "config.token: it has none of its own, and this node logs in to the server of vault_hcv_host alone"
 	case s.nodes && !s.kubernetes && n.Token.Len() == 0:

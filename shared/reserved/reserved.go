@@ -1,6 +1,8 @@
 // Package reserved knows the headers of a request that no configuration may choose to write: those that frame a message, and those
 // by which a gate tells an upstream who the client is. The control plane refuses them in a configuration, and gates keep to the same.
 //
+// It also knows what is no header's name at all, which either refuses in a configuration.
+//
 // "_" counts as "-" in names, since upstreams that make variables of headers cannot tell the two apart.
 package reserved
 
@@ -61,6 +63,28 @@ func Begins(name, prefix string) bool {
 	}
 	return true
 }
+
+// Name says whether name is a token, as field names and methods must be.
+func Name(name string) bool {
+	for i := range len(name) {
+		if !token[name[i]] {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// token are the bytes of a token, RFC 9110 §5.6.2.
+var token = func() (t [256]bool) {
+	for i := range t {
+		c := byte(i)
+		t[i] = '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+	}
+	for _, c := range []byte("!#$%&'*+-.^_`|~") {
+		t[c] = true
+	}
+	return t
+}()
 
 // plain maps ASCII letters to lower case and "_" to "-", and leaves the rest.
 var plain = func() (t [256]byte) {

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	schemav1 "github.com/keepgate/keepgate/proto/keepgate/schema/v1"
+	"github.com/keepgate/keepgate/shared/reserved"
 )
 
 // rule is one rule over several fields. Every member may be nil.
@@ -66,6 +67,10 @@ func customRule(name string) (rule, bool) {
 		return rateLimits(), true
 	case "named_values":
 		return namedValues(), true
+	case "writes_request_headers":
+		return transformedHeaders(reserved.Changes.OfRequest), true
+	case "writes_response_headers":
+		return transformedHeaders(reserved.Changes.OfResponse), true
 	case "no_lua":
 		return noLua(), true
 	case "http_log":

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/keepgate/keepgate/shared/reserved"
 	"github.com/keepgate/keepgate/shared/secretref"
 )
 
@@ -132,7 +133,7 @@ func namedValues() rule {
 				entries, _ := lists[part].([]any)
 				for _, entry := range entries {
 					text, _ := entry.(string)
-					if name, value, _ := strings.Cut(text, ":"); strings.TrimLeft(value, ":") == "" {
+					if name, value := reserved.Cut(text); value == "" {
 						return "key '" + name + "' has no value"
 					}
 					if problem := embedded(text); problem != "" {
@@ -146,6 +147,32 @@ func namedValues() rule {
 			}
 		}
 		return ""
+	}}
+}
+
+// transformedHeaders refuses names of headers that no gate would read or write.
+func transformedHeaders(wrong func(reserved.Changes) string) rule {
+	return rule{config: func(tree map[string]any) string {
+		var c reserved.Changes
+		for _, step := range []string{"remove", "rename", "replace", "add", "append"} {
+			lists, _ := tree[step].(map[string]any)
+			entries, _ := lists["headers"].([]any)
+			for _, entry := range entries {
+				text, _ := entry.(string)
+				name, to := reserved.Cut(text)
+				switch step {
+				case "remove":
+					c.Read = append(c.Read, name)
+				case "rename":
+					c.Read, c.Renamed = append(c.Read, name), append(c.Renamed, to)
+				case "replace":
+					c.Replace = append(c.Replace, name)
+				default:
+					c.Set = append(c.Set, name)
+				}
+			}
+		}
+		return wrong(c)
 	}}
 }
 

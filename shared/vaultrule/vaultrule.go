@@ -18,6 +18,7 @@ type Vault struct {
 	Port                   bool // one is given
 	Mount, AuthPath, Space string
 	Token                  string // or a reference to one
+	Kubernetes             bool   // it logs in by the node's Kubernetes
 }
 
 // Fault is a member of the configuration and what is wrong with it. It repeats no value that may be secret.
@@ -44,6 +45,26 @@ func Faults(v Vault) (faults []Fault) {
 		check("token", token(v.Token))
 	}
 	return faults
+}
+
+// Elsewhere says what is wrong with a vault in another workspace than the default one, which is that of those who run the gates: what is a
+// node's own, its variables and its logins, is for that one alone.
+func Elsewhere(v Vault) (faults []Fault) {
+	switch {
+	case v.Kind == "env":
+		faults = append(faults, Fault{"", "variables of this node can be referred to in the workspace default alone"})
+	case v.Kind == "hcv" && (v.Token == "" || v.Kubernetes):
+		faults = append(faults, Fault{"token", "it has none of its own, and a node logs in for the workspace default alone"})
+	case v.Kind == "hcv" && nodes(v.Token):
+		faults = append(faults, Fault{"token", "a reference to a vault of the node's own, which can be referred to in the workspace default alone"})
+	}
+	return faults
+}
+
+// nodes says whether a text refers to a vault that every node has.
+func nodes(text string) bool {
+	r, err := secretref.Parse(text)
+	return secretref.Meant(text) && err == nil && r.Scheme == secretref.Vault && (r.Place == "env" || r.Place == "file" || r.Place == "hcv")
 }
 
 func given(text string, check func(string) string) string {

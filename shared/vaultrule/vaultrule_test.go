@@ -50,6 +50,28 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// What is a node's own is for the default workspace alone; what a vault brings along is for any.
+func TestElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		vault vaultrule.Vault
+		want  []vaultrule.Fault
+	}{
+		"variables":              {vaultrule.Vault{Kind: "env"}, []vaultrule.Fault{{Message: "variables of this node can be referred to in the workspace default alone"}}},
+		"files":                  {vaultrule.Vault{Kind: "file"}, nil},
+		"a token":                {vaultrule.Vault{Kind: "hcv", Token: "hvs.x"}, nil},
+		"no token":               {vaultrule.Vault{Kind: "hcv"}, []vaultrule.Fault{{Field: "token", Message: "it has none of its own, and a node logs in for the workspace default alone"}}},
+		"a service account":      {vaultrule.Vault{Kind: "hcv", Token: "hvs.x", Kubernetes: true}, []vaultrule.Fault{{Field: "token", Message: "it has none of its own, and a node logs in for the workspace default alone"}}},
+		"a token of a vault":     {vaultrule.Vault{Kind: "hcv", Token: "{vault://mine/token}"}, nil},
+		"a token in variables":   {vaultrule.Vault{Kind: "hcv", Token: "{vault://env/token}"}, []vaultrule.Fault{{Field: "token", Message: "a reference to a vault of the node's own, which can be referred to in the workspace default alone"}}},
+		"a token in node's file": {vaultrule.Vault{Kind: "hcv", Token: "{vault://file/token}"}, []vaultrule.Fault{{Field: "token", Message: "a reference to a vault of the node's own, which can be referred to in the workspace default alone"}}},
+	} {
+		if diff := cmp.Diff(test.want, vaultrule.Elsewhere(test.vault)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
 // What is taken for a folder leads nowhere else.
 func FuzzPrefix(f *testing.F) {
 	for _, prefix := range []string{"a/b", "/a/", "..", "a/../..", ".", "a//b", "a\x00b"} {

@@ -1,39 +1,26 @@
 package requesttransformer
 
 import (
-	"fmt"
+	"errors"
+	"slices"
 
 	"github.com/keepgate/keepgate/dataplane/exchange"
-	"github.com/keepgate/keepgate/dataplane/plugin"
+	"github.com/keepgate/keepgate/shared/reserved"
 )
 
-// checkHeaders refuses names that are none, and those that the gateway speaks by: what it says of a message's shape and of who
-// the client is would be another's word. They may be removed and read. The host may be replaced.
+// checkHeaders refuses what a configuration is refused for.
 func (r *rules) checkHeaders() error {
-	read := append([]string(nil), r.remove...)
-	var written []string
+	changes := reserved.Changes{Read: slices.Clone(r.remove)}
 	for _, one := range r.rename {
-		read, written = append(read, one.from), append(written, one.to)
+		changes.Read, changes.Renamed = append(changes.Read, one.from), append(changes.Renamed, one.to)
 	}
-	for _, a := range r.replace {
-		if !exchange.EqualFold(a.name, "host") {
-			written = append(written, a.name)
-		}
-	}
-	for _, list := range [][]assignment{r.add, r.append} {
+	for into, list := range map[*[]string][]assignment{&changes.Replace: r.replace, &changes.Set: slices.Concat(r.add, r.append)} {
 		for _, a := range list {
-			written = append(written, a.name)
+			*into = append(*into, a.name)
 		}
 	}
-	for _, name := range append(read, written...) {
-		if !exchange.ValidName(name) {
-			return fmt.Errorf("'%s' is not the name of a header", name)
-		}
-	}
-	for _, name := range written {
-		if plugin.Reserved(name) {
-			return fmt.Errorf("the header '%s' is the gateway's own to write", name)
-		}
+	if wrong := changes.OfRequest(); wrong != "" {
+		return errors.New(wrong)
 	}
 	return nil
 }

@@ -2,10 +2,10 @@ package requesttransformer
 
 import (
 	"fmt"
-	"strings"
 
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	pluginv1 "github.com/keepgate/keepgate/proto/keepgate/plugin/v1"
+	"github.com/keepgate/keepgate/shared/reserved"
 	"github.com/keepgate/keepgate/shared/secretref"
 )
 
@@ -37,14 +37,14 @@ type onlyIn func(*pluginv1.TransformedRequest) *configv1.StringArray
 // compileRules reads the lists of one part of a request. replaced is apart: its record has a type of its own.
 func (m *maker) compileRules(c *pluginv1.RequestTransformer, replaced *configv1.StringArray, of onlyIn) (r rules, err error) {
 	for _, entry := range of(c.GetRemove()).GetValues() {
-		name, _ := split(entry)
+		name, _ := reserved.Cut(entry)
 		if name == "" {
 			return r, errNoName
 		}
 		r.remove = append(r.remove, name)
 	}
 	for _, entry := range of(c.GetRename()).GetValues() {
-		from, to := split(entry)
+		from, to := reserved.Cut(entry)
 		if from == "" {
 			return r, errNoName
 		}
@@ -66,7 +66,7 @@ func (m *maker) compileRules(c *pluginv1.RequestTransformer, replaced *configv1.
 func (m *maker) assignments(list *configv1.StringArray) ([]assignment, error) {
 	var made []assignment
 	for _, entry := range list.GetValues() {
-		name, value := split(entry)
+		name, value := reserved.Cut(entry)
 		switch {
 		case name == "":
 			return nil, errNoName
@@ -93,10 +93,4 @@ func (m *maker) value(text string, write func(string) string) (number int, err e
 	}
 	m.templates = append(m.templates, t)
 	return len(m.templates) - 1, nil
-}
-
-// split cuts an entry at its first colons: Kong takes any number of them for one.
-func split(entry string) (name, value string) {
-	name, value, _ = strings.Cut(entry, ":")
-	return name, strings.TrimLeft(value, ":")
 }

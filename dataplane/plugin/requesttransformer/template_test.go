@@ -10,6 +10,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/plugin"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	pluginv1 "github.com/keepgate/keepgate/proto/keepgate/plugin/v1"
+	"github.com/keepgate/keepgate/shared/reserved"
 )
 
 // filled is what a template becomes for one request.
@@ -74,7 +75,7 @@ func FuzzEntry(f *testing.F) {
 	f.Add("host:$(headers.x_a)", "::", "$(headers.x_a)", "/..%2f\r\n")
 	f.Add("Content-Length:1", "a", "/", "\x00")
 	f.Fuzz(func(t *testing.T, header, query, uri, value string) {
-		name, _ := split(header)
+		name, _ := reserved.Cut(header)
 		if strings.Contains(name, ":") {
 			t.Fatalf("%q has the name %q", header, name)
 		}

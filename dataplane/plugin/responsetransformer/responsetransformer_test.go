@@ -17,6 +17,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/plugin/responsetransformer"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	pluginv1 "github.com/keepgate/keepgate/proto/keepgate/plugin/v1"
+	"github.com/keepgate/keepgate/shared/reserved"
 )
 
 func gate(t *testing.T, config string) *plugintest.Gate {
@@ -256,7 +257,7 @@ func FuzzEntry(f *testing.F) {
 			t.Fatalf("%q makes %q: %v", json, ex.Response.Body, err)
 		}
 		for name, value := range ex.Response.Header.All() {
-			if !exchange.ValidName(name) || !exchange.ValidValue(value) || plugin.Frames(name) {
+			if !exchange.ValidName(name) || !exchange.ValidValue(value) || reserved.Frames(name) {
 				t.Fatalf("header %q: %q", name, value)
 			}
 		}

@@ -5,14 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/keepgate/keepgate/dataplane/exchange"
 	"github.com/keepgate/keepgate/dataplane/jsonobject"
-	"github.com/keepgate/keepgate/dataplane/plugin"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	pluginv1 "github.com/keepgate/keepgate/proto/keepgate/plugin/v1"
+	"github.com/keepgate/keepgate/shared/reserved"
 )
 
 // rules are what happens to the named values of one part of a response, in this order.
@@ -57,27 +57,19 @@ func compileHeaders(c *pluginv1.ResponseTransformer) (r rules, err error) {
 	return r, r.checkHeaders()
 }
 
-// checkHeaders refuses names that are none, and those that say what shape a message has: the gateway writes them.
+// checkHeaders refuses what a configuration is refused for.
 func (r *rules) checkHeaders() error {
-	read := append([]string(nil), r.remove...)
-	var written []string
+	changes := reserved.Changes{Read: slices.Clone(r.remove)}
 	for _, one := range r.rename {
-		read, written = append(read, one.from), append(written, one.to)
+		changes.Read, changes.Renamed = append(changes.Read, one.from), append(changes.Renamed, one.to)
 	}
-	for _, list := range [][]assignment{r.replace, r.add, r.append} {
+	for into, list := range map[*[]string][]assignment{&changes.Replace: r.replace, &changes.Set: slices.Concat(r.add, r.append)} {
 		for _, a := range list {
-			written = append(written, a.name)
+			*into = append(*into, a.name)
 		}
 	}
-	for _, name := range append(read, written...) {
-		if !exchange.ValidName(name) {
-			return fmt.Errorf("'%s' is not the name of a header", name)
-		}
-	}
-	for _, name := range written {
-		if plugin.Frames(name) {
-			return fmt.Errorf("the header '%s' is the gateway's own to write", name)
-		}
+	if wrong := changes.OfResponse(); wrong != "" {
+		return errors.New(wrong)
 	}
 	return nil
 }
@@ -136,7 +128,7 @@ func member(text, kind string) ([]byte, error) {
 
 func names(list *configv1.StringArray) (made []string, err error) {
 	for _, entry := range list.GetValues() {
-		name, _ := split(entry)
+		name, _ := reserved.Cut(entry)
 		if name == "" {
 			return nil, errNoName
 		}
@@ -155,7 +147,7 @@ func renamings(list *configv1.StringArray) (made []renaming, err error) {
 
 func assignments(list *configv1.StringArray) (made []assignment, err error) {
 	for _, entry := range list.GetValues() {
-		name, value := split(entry)
+		name, value := reserved.Cut(entry)
 		switch {
 		case name == "":
 			return nil, errNoName
@@ -165,10 +157,4 @@ func assignments(list *configv1.StringArray) (made []assignment, err error) {
 		made = append(made, assignment{name: name, text: value})
 	}
 	return made, nil
-}
-
-// split cuts an entry at its first colons: Kong takes any number of them for one.
-func split(entry string) (name, value string) {
-	name, value, _ = strings.Cut(entry, ":")
-	return name, strings.TrimLeft(value, ":")
 }

@@ -552,7 +552,7 @@ var File_keepgate_plugin_v1_transform_proto protoreflect.FileDescriptor
 
 const file_keepgate_plugin_v1_transform_proto_rawDesc = "" +
 	"\n" +
-	"\"keepgate/plugin/v1/transform.proto\x12\x12keepgate.plugin.v1\x1a\x1fkeepgate/config/v1/values.proto\x1a\x1fkeepgate/schema/v1/schema.proto\"\x8c\x04\n" +
+	"\"keepgate/plugin/v1/transform.proto\x12\x12keepgate.plugin.v1\x1a\x1fkeepgate/config/v1/values.proto\x1a\x1fkeepgate/schema/v1/schema.proto\"\xa8\x04\n" +
 	"\x12RequestTransformer\x124\n" +
 	"\vhttp_method\x18\x01 \x01(\tB\x0e\xaa\xbb\x18\n" +
 	"z\b^[A-Z]+$H\x00R\n" +
@@ -561,7 +561,7 @@ const file_keepgate_plugin_v1_transform_proto_rawDesc = "" +
 	"\x06rename\x18\x03 \x01(\v2&.keepgate.plugin.v1.TransformedRequestB\x06\xaa\xbb\x18\x02\b\x01R\x06rename\x12E\n" +
 	"\areplace\x18\x04 \x01(\v2#.keepgate.plugin.v1.ReplacedRequestB\x06\xaa\xbb\x18\x02\b\x01R\areplace\x12@\n" +
 	"\x03add\x18\x05 \x01(\v2&.keepgate.plugin.v1.TransformedRequestB\x06\xaa\xbb\x18\x02\b\x01R\x03add\x12F\n" +
-	"\x06append\x18\x06 \x01(\v2&.keepgate.plugin.v1.TransformedRequestB\x06\xaa\xbb\x18\x02\b\x01R\x06append:O\xba\xbb\x18\x0e2\fnamed_values»\x189\n" +
+	"\x06append\x18\x06 \x01(\v2&.keepgate.plugin.v1.TransformedRequestB\x06\xaa\xbb\x18\x02\b\x01R\x06append:k\xba\xbb\x18\x0e2\fnamed_values\xba\xbb\x18\x182\x16writes_request_headers»\x189\n" +
 	"\x13request-transformer\x10\xa1\x06\x1a\x053.8.1\"\x04grpc\"\x05grpcs\"\x04http\"\x05httpsB\x0e\n" +
 	"\f_http_method\"\xeb\x01\n" +
 	"\x12TransformedRequest\x12?\n" +
@@ -579,13 +579,13 @@ const file_keepgate_plugin_v1_transform_proto_rawDesc = "" +
 	"\vquerystring\x18\x03 \x01(\v2\x1f.keepgate.config.v1.StringArrayB\n" +
 	"\xaa\xbb\x18\x06\b\x01:\x02[]R\vquerystring\x12\x15\n" +
 	"\x03uri\x18\x04 \x01(\tH\x00R\x03uri\x88\x01\x01B\x06\n" +
-	"\x04_uri\"\xc8\x03\n" +
+	"\x04_uri\"\xe5\x03\n" +
 	"\x13ResponseTransformer\x12C\n" +
 	"\x06remove\x18\x01 \x01(\v2#.keepgate.plugin.v1.RemovedResponseB\x06\xaa\xbb\x18\x02\b\x01R\x06remove\x12C\n" +
 	"\x06rename\x18\x02 \x01(\v2#.keepgate.plugin.v1.RenamedResponseB\x06\xaa\xbb\x18\x02\b\x01R\x06rename\x12I\n" +
 	"\areplace\x18\x03 \x01(\v2'.keepgate.plugin.v1.TransformedResponseB\x06\xaa\xbb\x18\x02\b\x01R\areplace\x12A\n" +
 	"\x03add\x18\x04 \x01(\v2'.keepgate.plugin.v1.TransformedResponseB\x06\xaa\xbb\x18\x02\b\x01R\x03add\x12G\n" +
-	"\x06append\x18\x05 \x01(\v2'.keepgate.plugin.v1.TransformedResponseB\x06\xaa\xbb\x18\x02\b\x01R\x06append:P\xba\xbb\x18\x0e2\fnamed_values»\x18:\n" +
+	"\x06append\x18\x05 \x01(\v2'.keepgate.plugin.v1.TransformedResponseB\x06\xaa\xbb\x18\x02\b\x01R\x06append:m\xba\xbb\x18\x0e2\fnamed_values\xba\xbb\x18\x192\x17writes_response_headers»\x18:\n" +
 	"\x14response-transformer\x10\xa0\x06\x1a\x053.8.1\"\x04grpc\"\x05grpcs\"\x04http\"\x05https\"\x99\x01\n" +
 	"\x0fRemovedResponse\x12?\n" +
 	"\x04json\x18\x01 \x01(\v2\x1f.keepgate.config.v1.StringArrayB\n" +
