@@ -73,6 +73,7 @@ func TestLogsOfANodeThatIsShutOut(t *testing.T) {
 	t.Parallel()
 	p := &plane{tables: table.NewHolder(), pools: upstream.NewPools(&wire.Blocks{}, client.Options{}), log: slog.New(slog.DiscardHandler), disk: enrol.Disk{}}
 	p.settings.Store.Folder = filepath.Join(t.TempDir(), "store")
+	p.belonging.shut = make(chan struct{})
 	p.applier = apply.New(&slowly{}, unkept{})
 	served := &table.Table{}
 	served.Plugins.Complete([]string{"apikey"})
