@@ -17,6 +17,7 @@ const (
 	firstPause = time.Second
 	mostPause  = 30 * time.Second // between attempts that an outage made fail
 	deniedMost = 5 * time.Minute  // between attempts that take an operator
+	fileMost   = 5 * time.Second  // between looks at a file into which an agent may write a token at any time
 	giveWay    = 3 * time.Second  // for other nodes to send a key that is wanted here
 	never      = 365 * 24 * time.Hour
 )
@@ -101,10 +102,13 @@ func (k *Keeper) pollPause() time.Duration {
 
 // backoff is longer for what only an operator mends.
 func backoff(failures int, err error) time.Duration {
-	most := mostPause
-	switch vaultclient.StepOf(causeOf(err)) {
+	most, cause := mostPause, causeOf(err)
+	switch vaultclient.StepOf(cause) {
 	case vaultclient.StepAddress, vaultclient.StepTLS, vaultclient.StepLogin, vaultclient.StepRead:
 		most = deniedMost
+		if fault.SubjectOf(cause) == tokenFileSetting && fault.KindOf(cause) == fault.Unavailable { // Vault was not asked
+			most = fileMost
+		}
 	}
 	pause := min(firstPause<<min(failures, 12), most)
 	return pause/2 + rand.N(pause)

@@ -222,6 +222,22 @@ func TestTokenFile(t *testing.T) {
 	}
 }
 
+// A start waits for a file that an agent writes later, without a poll and without a call.
+func TestTokenFileComesLater(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "token")
+	r := newRoom(t, func(r *room) { r.options.Token, r.options.TokenFile = secret.Bytes{}, file })
+	r.server.Key("ring", one, long("1"))
+	r.run()
+	r.await("the warning", func() bool {
+		return strings.Contains(r.warnings(), "keyring_vault_token_file: "+file+" cannot be read: no such file")
+	})
+	if err := os.WriteFile(file, []byte(r.server.Token(time.Hour, "reads")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.await("the key", func() bool { return r.ring.Keys().Active == one && r.warnings() == "" })
+}
+
 // The next poll finds that the file is back, however long the pause would have become.
 func TestTokenFileHealsByAPoll(t *testing.T) {
 	t.Parallel()
