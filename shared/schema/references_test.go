@@ -131,12 +131,12 @@ func TestSourcesOfKeys(t *testing.T) {
 	for source, want := range map[string]string{
 		`"key_name":"k"`: "", `"key_from":"header","key_name":"X-Key"`: "", `"key_from":"query","key_name":"a b"`: "", `"key_from":"client_ip"`: "",
 		`"key_from":"path_capture","key_name":"tenant"`: "", `"key_from":"path_capture","key_name":"2"`: "",
-		`"key_from":"header"`:                           "key_from 'header' needs key_name",
-		`"key_from":"client_ip","key_name":"k"`:         "key_from 'client_ip' takes no key_name",
-		`"key_from":"header","key_name":"a b"`:          "key_name is not the name of a header",
-		`"key_from":"path_capture","key_name":"0"`:      "key_name is no capture: a name, or a number from 1",
-		`"key_from":"path_capture","key_name":"-1"`:     "key_name is no capture: a name, or a number from 1",
-		`"key_name":"k","on_missing":"default"`:         "on_missing 'default' needs default_value",
+		`"key_from":"header"`:                       "key_from 'header' needs key_name",
+		`"key_from":"client_ip","key_name":"k"`:     "key_from 'client_ip' takes no key_name",
+		`"key_from":"header","key_name":"a b"`:      "key_name is not the name of a header",
+		`"key_from":"path_capture","key_name":"0"`:  "key_name is no capture: a name, or a number from 1",
+		`"key_from":"path_capture","key_name":"-1"`: "key_name is no capture: a name, or a number from 1",
+		`"key_name":"k","on_missing":"default"`:     "on_missing 'default' needs default_value",
 	} {
 		s := newSchema()
 		_, err := s.Build(entity(t, s, "plugins"), nil, parseJSON(t, `{"name":"kvm-lookup","config":{"map":"m","header":"X-Value",`+source+`}}`), schema.Insert, nil)

@@ -2,8 +2,11 @@ package schema
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
+	schemav1 "github.com/keepgate/keepgate/proto/keepgate/schema/v1"
+	"github.com/keepgate/keepgate/shared/schema/internal/format"
 	"github.com/keepgate/keepgate/shared/vaultrule"
 )
 
@@ -84,9 +87,27 @@ func kvmLookupSource() rule {
 		case !named && !empty:
 			return "key_from '" + from + "' takes no key_name"
 		}
+		if name, _ := tree["key_name"].(string); wrongSource(from, name) != "" {
+			return wrongSource(from, name)
+		}
 		if tree["on_missing"] == "default" && isEmpty(tree["default_value"]) {
 			return "on_missing 'default' needs default_value"
 		}
 		return ""
 	}}
+}
+
+// wrongSource says why no request could ever say a key by that name.
+func wrongSource(from, name string) string {
+	switch from {
+	case "header":
+		if _, message := format.Check(schemav1.Format_FORMAT_HEADER_NAME, name); message != "" {
+			return "key_name is not the name of a header"
+		}
+	case "path_capture":
+		if number, err := strconv.Atoi(name); err == nil && number < 1 {
+			return "key_name is no capture: a name, or a number from 1"
+		}
+	}
+	return ""
 }
