@@ -71,7 +71,9 @@ type Usage struct {
 	Evicted               uint64 // gave way to others
 	Lost                  uint64 // could not be kept: too much at a time, or the disk failed
 	Damaged               uint64 // did not open
-	Failing               bool   // it takes nothing now, or is not there at all: it is tried again
+	Failing               bool   // it took nothing when it was tried last, or is not there at all: it is tried again
+	Tried                 int64  // while it fails: when that was, in seconds of UNIX time
+	Again                 int64  // and from when on it is tried again: when a value is to be kept, or by itself where it is not there
 }
 
 // Keys makes and opens the data keys that files are sealed with; *localkeys.Ring is one.
@@ -100,6 +102,7 @@ type Cache struct {
 	memory  *memory
 	disk    atomic.Pointer[disk] // nil until it is wanted, or while it cannot be used
 	absent  atomic.Bool          // it is wanted and cannot be opened
+	tries   tries                // while it cannot
 	misses  atomic.Uint64
 	over    atomic.Bool // nothing is kept any more
 
@@ -145,6 +148,7 @@ func (c *Cache) open() {
 	d, purges, err := openDisk(c.options, &c.count)
 	if err != nil {
 		c.rest.failed(time.Now())
+		c.tries.note(time.Now(), c.rest.until)
 		if !c.absent.Swap(true) {
 			c.options.Log.Error("proxy-cache: the disk cannot be used: responses are kept in memory alone, and it is tried again later", "folder", c.options.Folder, "error", err)
 		}
@@ -211,6 +215,7 @@ func (c *Cache) Usage() (memory Usage, disk *Usage, misses uint64) {
 		disk = new(d.usage())
 	} else if c.absent.Load() {
 		disk = &Usage{Limit: c.options.Disk, Failing: true}
+		disk.Tried, disk.Again = c.tries.said()
 	}
 	return c.memory.usage(), disk, c.misses.Load()
 }

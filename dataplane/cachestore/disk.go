@@ -68,6 +68,7 @@ type disk struct {
 
 	refusing bool        // the last value could not be written; guarded by mu
 	failing  atomic.Bool // refusing or unsaved, as the log knows; written under mu
+	tries    tries       // while it does
 }
 
 type scratch struct{ sealed, bound []byte }
@@ -243,11 +244,15 @@ func (d *disk) each(l Labels, now int64, visit func(value []byte) bool) {
 }
 
 func (d *disk) usage() Usage {
-	return Usage{
+	u := Usage{
 		Entries: int64(d.entries.Load()), Bytes: d.bytes.Load(), Limit: d.limit, Hits: d.hits.Load(),
 		Kept: d.kept.Load(), Evicted: d.evicted.Load(), Lost: d.lost.Load(), Damaged: d.damaged.Load(),
 		Failing: d.failing.Load(),
 	}
+	if u.Failing {
+		u.Tried, u.Again = d.tries.said()
+	}
+	return u
 }
 
 func (d *disk) suite() aead.Suite {

@@ -1,6 +1,9 @@
 package cachestore
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 const (
 	firstPause   = time.Minute
@@ -23,3 +26,13 @@ func (p *patience) failed(now time.Time) {
 }
 
 func (p *patience) resting(now time.Time) bool { return now.Before(p.until) }
+
+// tries says how old the word of a disk is that fails: nobody is asked for it who may be waiting for that disk.
+type tries struct{ last, next atomic.Int64 } // seconds of UNIX time
+
+func (t *tries) note(last, next time.Time) {
+	t.last.Store(last.Unix())
+	t.next.Store(next.Unix())
+}
+
+func (t *tries) said() (last, next int64) { return t.last.Load(), t.next.Load() }

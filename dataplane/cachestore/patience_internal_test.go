@@ -91,13 +91,23 @@ func TestADiskIsTriedAgain(t *testing.T) {
 				if _, usage, _ := c.Usage(); usage == nil || !usage.Failing || len(tried) < 6 || len(tried) > 8 {
 					t.Errorf("it was tried in the minutes %v, and says %+v", tried, usage)
 				}
+				if _, usage, _ := c.Usage(); (time.Unix(usage.Tried, 0).Sub(disk.began)/time.Minute) != time.Duration(tried[len(tried)-1]) || usage.Again-usage.Tried != int64(longestPause/time.Second) {
+					t.Errorf("it was tried in the minutes %v since %v, and says %+v", tried, disk.began.Unix(), usage)
+				}
+				asked := tried
+				time.Sleep(3 * longestPause) // nobody has anything to keep
+				synctest.Wait()
+				_, idle, _ := c.Usage()
+				if tried, _ := disk.seen(); opened != (len(tried) == len(asked)) || (time.Unix(idle.Tried, 0).Sub(disk.began)/time.Minute) != time.Duration(tried[len(tried)-1]) {
+					t.Errorf("while nothing was to be kept it was tried in the minutes %v, and says %+v", tried, idle)
+				}
 				if got := strings.Count(log, "level="); got != 1 || !strings.Contains(log, "level=ERROR") {
 					t.Errorf("the log says\n%s", log)
 				}
 				disk.create.Store(false)
 				await(31)
 				_, usage, _ := c.Usage()
-				if usage == nil || usage.Failing || usage.Entries != 1 {
+				if usage == nil || usage.Failing || usage.Entries != 1 || usage.Tried != 0 || usage.Again != 0 {
 					t.Errorf("it says %+v", usage)
 				}
 				if _, log = disk.seen(); strings.Count(log, "level=") != 2 || !strings.Contains(log, `level=INFO msg="proxy-cache: the disk is used again"`) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/keepgate/keepgate/shared/durable"
 )
@@ -27,7 +28,9 @@ func (d *disk) savePurges(number uint64, purges map[string]done) {
 		return
 	}
 	err := d.replacePurges(number, purges)
-	d.unsaved = err != nil
+	if d.unsaved = err != nil; d.unsaved && !d.refusing {
+		d.tries.note(time.Now(), time.Now().Add(sweepEvery))
+	}
 	d.tell("proxy-cache: purges were done but not noted; until they are, they are done again at a start", err)
 }
 

@@ -128,6 +128,7 @@ func (d *disk) write(name Name, labels Labels, expires int64, value []byte) bool
 func (d *disk) fail(err error) {
 	d.lost.Add(1)
 	d.rest.failed(time.Now())
+	d.tries.note(time.Now(), d.rest.until)
 	d.refusing = true
 	d.tell("proxy-cache: the disk takes no responses; requests are served without, and it is tried again later", err)
 }

@@ -25,7 +25,9 @@ func cacheDocument(c Cache) map[string]any {
 	document := map[string]any{"memory": tier(c.Memory), "disk": nil, "misses": c.Misses}
 	if c.Disk != nil {
 		disk := tier(*c.Disk)
-		disk["failing"] = c.Disk.Failing
+		if disk["failing"] = c.Disk.Failing; c.Disk.Failing {
+			disk["tried"], disk["again"] = c.Disk.Tried, c.Disk.Again
+		}
 		document["disk"] = disk
 	}
 	return document
@@ -44,8 +46,8 @@ func showKept(w http.ResponseWriter, r *http.Request, node Node) {
 
 // caching are the metrics of the cache.
 type caching struct {
-	ask                                                                      func() Cache
-	entries, bytes, limit, hits, misses, kept, evicted, lost, fault, failing *prometheus.Desc
+	ask                                                                             func() Cache
+	entries, bytes, limit, hits, misses, kept, evicted, lost, fault, failing, tried *prometheus.Desc
 }
 
 // NewCaching makes them; ask is called at every scrape.
@@ -64,13 +66,14 @@ func NewCaching(ask func() Cache) prometheus.Collector {
 		lost:    describe("lost_total", "Responses that could not be kept since the start: too many at a time, or the disk failed."),
 		fault:   describe("damaged_total", "Responses on the disk that did not open since the start."),
 		failing: describe("failing", "1 while the disk takes no responses or cannot be opened; it is tried again after a pause."),
+		tried:   describe("tried_timestamp_seconds", "When a disk that fails was tried last; it is tried again when a response is to be kept, after a pause."),
 		misses:  prometheus.NewDesc("keepgate_proxy_cache_misses_total", "Requests that could have been answered from the cache and were not, since the start.", nil, nil),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *caching) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.entries, c.bytes, c.limit, c.hits, c.kept, c.evicted, c.lost, c.fault, c.failing, c.misses} {
+	for _, d := range []*prometheus.Desc{c.entries, c.bytes, c.limit, c.hits, c.kept, c.evicted, c.lost, c.fault, c.failing, c.tried, c.misses} {
 		to <- d
 	}
 }
@@ -92,6 +95,7 @@ func (c *caching) Collect(to chan<- prometheus.Metric) {
 		failing := 0.0
 		if now.Disk.Failing {
 			failing = 1
+			to <- prometheus.MustNewConstMetric(c.tried, prometheus.GaugeValue, float64(now.Disk.Tried), "disk")
 		}
 		to <- prometheus.MustNewConstMetric(c.failing, prometheus.GaugeValue, failing, "disk")
 	}

@@ -29,7 +29,7 @@ func (node) Vaults() []status.Vault {
 }
 
 func (node) Cache() status.Cache {
-	return status.Cache{Memory: cachestore.Usage{Entries: 2, Bytes: 300, Limit: 1000, Hits: 7}, Disk: &cachestore.Usage{Entries: 5, Hits: 1, Failing: true}, Misses: 4}
+	return status.Cache{Memory: cachestore.Usage{Entries: 2, Bytes: 300, Limit: 1000, Hits: 7}, Disk: &cachestore.Usage{Entries: 5, Hits: 1, Failing: true, Tried: 1e9, Again: 1e9 + 60}, Misses: 4}
 }
 
 func (node) Kept(key string) []any {
@@ -182,11 +182,13 @@ func TestTheCache(t *testing.T) {
 			Disk   struct {
 				Hits    int64
 				Failing bool
+				Tried   int64
+				Again   int64
 			}
 			Misses int64
 		} `json:"cache"`
 	}
-	if _, body := get(t, handler, "/status"); json.Unmarshal([]byte(body), &shown) != nil || shown.Cache.Memory["bytes"] != 300 || shown.Cache.Disk.Hits != 1 || !shown.Cache.Disk.Failing || shown.Cache.Misses != 4 {
+	if _, body := get(t, handler, "/status"); json.Unmarshal([]byte(body), &shown) != nil || shown.Cache.Memory["bytes"] != 300 || shown.Cache.Disk.Hits != 1 || !shown.Cache.Disk.Failing || shown.Cache.Disk.Tried != 1e9 || shown.Cache.Disk.Again != 1e9+60 || shown.Cache.Misses != 4 {
 		t.Errorf("%+v", shown)
 	}
 	if code, body := get(t, handler, "/proxy-cache/known"); code != 200 || body != "{\"data\":[{\"status\":200}],\"key\":\"known\"}\n" {
