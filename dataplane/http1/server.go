@@ -138,11 +138,8 @@ func (s *Server) closeIdle() {
 		}
 	}
 	for r := range s.resting {
-		s.lot.Leave(&r.Place)
-		delete(s.resting, r)
-		_ = r.nc.Close()
+		s.lot.Wake(&r.Place) // each closes itself: under TLS that is a write, which may have to wait
 	}
-	s.tell()
 }
 
 func (s *Server) closeAll() {

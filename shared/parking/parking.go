@@ -72,15 +72,14 @@ func (l *Lot) Park(socket syscall.RawConn, p *Place, g Guest) error {
 // Wake wakes who stands at p, if anybody does. Closing the socket of somebody parked must be followed by it: the kernel does not tell
 // of sockets that are closed.
 func (l *Lot) Wake(p *Place) {
-	if g, ok := l.take(p); ok {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.seat == 0 {
+		return
+	}
+	if g, ok := l.rise(p.seat); ok {
 		go g.Wake()
 	}
-}
-
-// Leave takes who stands at p away. It says false where nobody does: it was woken, or never parked.
-func (l *Lot) Leave(p *Place) bool {
-	_, ok := l.take(p)
-	return ok
 }
 
 // Guests counts who is parked.
@@ -88,15 +87,6 @@ func (l *Lot) Guests() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.guests)
-}
-
-func (l *Lot) take(p *Place) (guest, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if p.seat == 0 {
-		return guest{}, false
-	}
-	return l.rise(p.seat)
 }
 
 // rise empties a seat. mu is held.
