@@ -7,10 +7,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keepgate/keepgate/e2e/harness"
 	"github.com/keepgate/keepgate/shared/aead"
@@ -158,7 +160,12 @@ func TestPlaintextIsSealedLater(t *testing.T) {
 	dp.AwaitLog("declarative_config_encryption_strict", "off")
 	dp.SetFlag("--declarative-config-encryption-strict", "off")
 	dp.SetFlag("--encryption-keys", writeFile(t, filepath.Join(c.Folder, "keys.yaml"), c.DP("keys", "generate")))
-	cp.Stop() // nothing comes anew: what is there is migrated
+	cp.Stop()     // nothing comes anew: what is there is migrated
+	for range 8 { // at any moment of that, and before and after
+		dp.Launch()
+		time.Sleep(rand.N(120 * time.Millisecond))
+		dp.Kill()
+	}
 	dp.Start()
 	configured.serves(t, dp)
 	harness.Eventually(t, "nothing in clear", func() string {
