@@ -27,7 +27,16 @@ func TestVaultTokenInAFileIsReplaced(t *testing.T) {
 		}
 	}
 	cp := c.ControlPlane("cp", flags...)
-	cp.Start()
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	cp.Start() // before the agent
+	holding(t, cp, "missing", "")
+	warned(t, cp, "keyring_vault_token_file: "+file+" cannot be read")
+	if said, err := cp.Command("doctor"); err == nil || !strings.Contains(said, "let "+file+" hold a token that lives") {
+		t.Errorf("doctor = %s, %v", said, err)
+	}
+	write(old)
 	holding(t, cp, "ready", first, first)
 	cp.Admin().Do(201, http.MethodPost, "/consumers", harness.Document{"username": "bob"})
 

@@ -10,7 +10,10 @@ import (
 	"sync/atomic"
 
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/secretfile"
 )
+
+const maxKeyFile = 1 << 20
 
 // Node is the certificate that a node shows to upstreams where neither service nor upstream entity has one (client_ssl). It
 // is read from files, again whenever they change: [Pools.Run] looks.
@@ -49,7 +52,7 @@ func (n *Node) reload() (changed bool, err error) {
 	if err != nil {
 		return false, n.refuse(fault.New(fault.Invalid, op, "client_ssl_cert", err))
 	}
-	key, err := os.ReadFile(n.key)
+	key, _, err := secretfile.Read(n.key, maxKeyFile)
 	if err != nil {
 		return false, n.refuse(fault.New(fault.Invalid, op, "client_ssl_cert_key", err))
 	}

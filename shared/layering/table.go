@@ -152,7 +152,7 @@ func plan() []room {
 		{"dataplane/healthcheck", nil},
 		{"dataplane/dns", nil},
 		{"dataplane/balancer", []string{"dataplane/dns", "dataplane/exchange", "dataplane/healthcheck"}},
-		{"dataplane/upstream", []string{"dataplane/exchange", "dataplane/http1/...", "dataplane/http2", "shared/nowait", "shared/serverchain"}},
+		{"dataplane/upstream", []string{"dataplane/exchange", "dataplane/http1/...", "dataplane/http2", "shared/nowait", "shared/secretfile", "shared/serverchain"}},
 		{"dataplane/table", []string{"dataplane/balancer", "dataplane/exchange", "dataplane/plugin", "dataplane/upstream"}},
 		{"dataplane/compile", []string{
 			"dataplane/balancer", "dataplane/exchange", "dataplane/healthcheck", "dataplane/kvm", "dataplane/plugin", "dataplane/table", "dataplane/upstream",

@@ -185,6 +185,6 @@ func readFile(path string) ([]byte, error) {
 }
 
 func readSecret(path string) ([]byte, error) {
-	data, _, err := secretfile.Read(path, maxFile) // the doctor tells of its notice
+	data, _, err := secretfile.Read(path, maxFile) // what is not refused is not told of
 	return data, err
 }

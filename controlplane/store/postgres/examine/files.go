@@ -56,7 +56,7 @@ func (f *files) settings(context.Context) finding.Result {
 		return finding.Bad(err.Error(), "mend that setting as it says")
 	}
 	if o.PasswordFile != "" {
-		data, _, err := secretfile.Read(o.PasswordFile, 1<<20)
+		data, _, err := secretfile.Read(o.PasswordFile, 1<<20) // the settings tell of its notice
 		clear(data)
 		if open, ok := errors.AsType[*secretfile.OpenError](err); ok {
 			return finding.Bad("pg_password_file: "+err.Error(), open.Mend())
