@@ -207,3 +207,36 @@ func TestCrowd(t *testing.T) {
 		t.Errorf("%d guests are left", n)
 	}
 }
+
+// BenchmarkWake is what waking costs beside a goroutine that waits itself: parking, the lot's word and a new goroutine.
+func BenchmarkWake(b *testing.B) {
+	one := make([]byte, 1)
+	b.Run("parked", func(b *testing.B) {
+		var lot parking.Lot
+		g, other := arrive(b), arrive(b)
+		park(b, &lot, other) // the lot is not empty in between
+		defer lot.Wake(&other.Place)
+		for b.Loop() {
+			park(b, &lot, g)
+			_, _ = g.client.Write(one)
+			<-g.woken
+			_, _ = g.nc.Read(one)
+		}
+	})
+	b.Run("waiting", func(b *testing.B) {
+		g := arrive(b)
+		go func() {
+			in := make([]byte, 1)
+			for {
+				if _, err := g.nc.Read(in); err != nil {
+					return
+				}
+				g.woken <- struct{}{}
+			}
+		}()
+		for b.Loop() {
+			_, _ = g.client.Write(one)
+			<-g.woken
+		}
+	})
+}
