@@ -12,9 +12,10 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/secretfile"
+	"github.com/keepgate/keepgate/shared/vaultrule"
 )
 
-const maxToken = 16 << 10
+const maxToken = 16 << 10 // of a file that holds one
 
 // Session is a client with a token. Wipe it when it is done with.
 type Session struct {
@@ -34,16 +35,11 @@ type Token struct {
 func (c *Client) WithToken(token secret.Bytes) (*Session, error) {
 	var copied []byte
 	token.Reveal(func(data []byte) { copied = bytes.Clone(bytes.TrimSpace(data)) })
-	if !isToken(copied) {
+	if !vaultrule.IsToken(copied) {
 		clear(copied)
 		return nil, fault.New(fault.Invalid, "vaultclient.WithToken", "token", &Failure{StepLogin, "no token: it is empty, too long, or has signs that no token has", nil})
 	}
 	return &Session{client: c, token: secret.Take(copied)}, nil
-}
-
-// isToken keeps what would break a header out of it.
-func isToken(data []byte) bool {
-	return len(data) > 0 && len(data) <= maxToken && !bytes.ContainsFunc(data, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // Kubernetes logs in with the token of a service account, which is read from its file now: Kubernetes replaces it under
@@ -73,7 +69,7 @@ func (c *Client) Kubernetes(ctx context.Context, mount, role, file string) (*Ses
 	if err := c.ask(ctx, r, &answer); err != nil {
 		return nil, err
 	}
-	if !isToken(answer.Auth.Token) {
+	if !vaultrule.IsToken(answer.Auth.Token) {
 		clear(answer.Auth.Token)
 		return nil, fault.New(fault.Corrupt, op, r.subject, &Failure{StepLogin, "the answer to the login holds no token", nil})
 	}
@@ -85,7 +81,7 @@ func readToken(file string) (secret.Bytes, error) {
 	if err != nil {
 		return secret.Bytes{}, errors.New(reason(err))
 	}
-	if token := bytes.TrimSpace(data); isToken(token) {
+	if token := bytes.TrimSpace(data); vaultrule.IsToken(token) {
 		return secret.Take(token), nil
 	}
 	clear(data)

@@ -3,6 +3,7 @@
 package vaultrule
 
 import (
+	"bytes"
 	"net"
 	"strconv"
 	"strings"
@@ -143,9 +144,20 @@ func Namespace(name string) string {
 	return ""
 }
 
-// token checks what logs in: text that is no reference is the token itself.
+// maxToken is what a header may well hold.
+const maxToken = 16 << 10
+
+// IsToken says whether Vault may have made a token: what would break a header is none.
+func IsToken(data []byte) bool {
+	return len(data) > 0 && len(data) <= maxToken && !bytes.ContainsFunc(data, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// token checks what logs in: text that is no reference is the token itself. Blanks around it do not count.
 func token(text string) string {
 	if !secretref.Meant(text) {
+		if text != "" && !IsToken(bytes.TrimSpace([]byte(text))) {
+			return "no token: it is empty, too long, or has signs that no token has"
+		}
 		return ""
 	}
 	switch r, err := secretref.Parse(text); {
