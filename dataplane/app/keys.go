@@ -12,6 +12,7 @@ import (
 	"github.com/keepgate/keepgate/shared/localkeys"
 	"github.com/keepgate/keepgate/shared/localkeys/scopedkeys"
 	"github.com/keepgate/keepgate/shared/mtls"
+	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/settings/dpsettings"
 )
 
@@ -34,7 +35,8 @@ type scoped struct {
 	warnings []string
 	changes  uint64
 	refusals uint64
-	over     bool // this node was shut out; guarded by mu
+	over     bool   // this node was shut out; guarded by mu
+	ownKey   ownKey // guarded by mu
 }
 
 // openKeys reads the keys that the settings lead to. A node does not start with some of them: what it would write meanwhile
@@ -44,8 +46,13 @@ func openKeys(s dpsettings.DataPlane, source *mtls.Source, others []string, log 
 	if err != nil {
 		return nil, err
 	}
+	root, err := source.DeriveKey(storeKeyLabel, 32)
+	if err != nil {
+		return nil, err
+	}
 	identity := source.Identity()
 	k := &scoped{
+		ownKey:  ownKey{roots: []secret.Bytes{root}},
 		sources: edgekeys.SourcesOf(s.Keys), opener: edgekeys.NewOpener(s), asked: make(chan struct{}, 1),
 		who: scopedkeys.Who{Organisation: identity.Organisation, Environment: identity.Environment}, pending: true,
 	}
@@ -176,8 +183,12 @@ func (p *plane) forgetKeys() {
 	}
 	k.mu.Lock()
 	k.over = true
+	roots := k.ownKey.roots
 	k.mu.Unlock()
 	k.changing.Lock()
 	defer k.changing.Unlock()
 	k.Wipe()
+	for _, root := range roots {
+		root.Wipe()
+	}
 }

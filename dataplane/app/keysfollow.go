@@ -20,7 +20,11 @@ func (p *plane) keyed() []lifecycle.Part {
 	if p.keys == nil {
 		return nil
 	}
-	return []lifecycle.Part{{Name: "scoped keys", Run: p.followKeys}}
+	parts := []lifecycle.Part{{Name: "scoped keys", Run: p.followKeys}}
+	if !p.belonging.joined {
+		parts = append(parts, lifecycle.Part{Name: "keys of the node's own", Run: p.followOwn})
+	}
+	return parts
 }
 
 // askKeys has files of keys looked at now. It does not wait for that.
