@@ -13,7 +13,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/admin/proxycache"
 	"github.com/keepgate/keepgate/controlplane/admin/reencryption"
 	"github.com/keepgate/keepgate/controlplane/health"
-	"github.com/keepgate/keepgate/controlplane/publish"
+	"github.com/keepgate/keepgate/controlplane/publish/epoch"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/memguard"
@@ -117,13 +117,13 @@ func (p *plane) configuration() map[string]any {
 }
 
 // acceptRestore tells data planes that the database's history began anew.
-func (p *plane) acceptRestore(ctx context.Context) (epoch uint64, err error) {
-	epoch, err = publish.RaiseEpoch(ctx, p.store)
+func (p *plane) acceptRestore(ctx context.Context) (raised uint64, err error) {
+	raised, err = epoch.Raise(ctx, p.store)
 	if err == nil {
 		p.publisher.Reload()
 		p.peers.hint(topicHistory)
 	}
-	return epoch, err
+	return raised, err
 }
 
 // logLevel is the log's level by Kong's names.

@@ -96,7 +96,7 @@ type gatekeeper struct {
 // shared: one certificate stands for all of them.
 func (g gatekeeper) shared() bool { return g.source.Mode() == trust.Shared }
 
-// Admit implements publish.Gatekeeper.
+// Admit implements stream.Gatekeeper.
 func (g gatekeeper) Admit(ctx context.Context, cs tls.ConnectionState, who identity.Identity) error {
 	if g.shared() {
 		return nil
@@ -104,7 +104,7 @@ func (g gatekeeper) Admit(ctx context.Context, cs tls.ConnectionState, who ident
 	return g.registry.Admit(ctx, cs, who)
 }
 
-// Watch implements publish.Gatekeeper.
+// Watch implements stream.Gatekeeper.
 func (g gatekeeper) Watch(ctx context.Context, cs tls.ConnectionState, who identity.Identity) error {
 	if g.shared() {
 		<-ctx.Done()
@@ -113,7 +113,7 @@ func (g gatekeeper) Watch(ctx context.Context, cs tls.ConnectionState, who ident
 	return g.registry.Watch(ctx, cs, who)
 }
 
-// Orders implements publish.Gatekeeper.
+// Orders implements stream.Gatekeeper.
 func (g gatekeeper) Orders(cs tls.ConnectionState, who identity.Identity, trustSequence uint64) ([]*syncv1.Command, <-chan struct{}) {
 	if g.authorities == nil {
 		return nil, nil

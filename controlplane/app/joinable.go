@@ -9,7 +9,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/doctor"
 	"github.com/keepgate/keepgate/controlplane/doctor/finding"
-	"github.com/keepgate/keepgate/controlplane/publish"
+	"github.com/keepgate/keepgate/controlplane/publish/wire"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/process"
@@ -107,7 +107,7 @@ func (p *plane) knock(ctx context.Context, source *mtls.Source) error {
 		return err
 	}
 	return doctor.Knock(ctx, doctor.Door{
-		Address: p.links.listens[0].Addr().String(), Source: source, Root: root, Environment: publish.DefaultEnvironment, Certify: p.authorities.Certify,
+		Address: p.links.listens[0].Addr().String(), Source: source, Root: root, Environment: wire.DefaultEnvironment, Certify: p.authorities.Certify,
 	})
 }
 

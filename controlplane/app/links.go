@@ -11,7 +11,7 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/enrol"
 	"github.com/keepgate/keepgate/controlplane/kmsservice"
-	"github.com/keepgate/keepgate/controlplane/publish"
+	"github.com/keepgate/keepgate/controlplane/publish/stream"
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	wrapv1 "github.com/keepgate/keepgate/proto/keepgate/wrap/v1"
@@ -27,7 +27,7 @@ import (
 type links struct {
 	source  *mtls.Source
 	listens []net.Listener
-	server  *publish.Server
+	server  *stream.Server
 	wrap    wrapv1.WrapServiceServer
 	log     *slog.Logger
 
@@ -48,7 +48,7 @@ func newLinks(ctx context.Context, p *plane) (*links, error) {
 		return nil, nil
 	}
 	l := &links{source: source, log: p.log, enrolments: p.enrolments}
-	l.server = publish.NewServer(p.publisher, p.fleet, source, publish.ServerOptions{
+	l.server = stream.New(p.publisher, p.fleet, source, stream.Options{
 		Name: p.hostname, Version: version.Text, Log: p.log, Gatekeeper: gatekeeper{source, p.registry, p.authorities},
 	})
 	l.wrap = kmsservice.New(p.keks, source, p.log)

@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/keepgate/keepgate/controlplane/publish/versions"
+	"github.com/keepgate/keepgate/controlplane/publish/wire"
 	"github.com/keepgate/keepgate/controlplane/record"
-	"github.com/keepgate/keepgate/shared/configset"
 )
 
 // filled is a loaded control plane with n services.
@@ -48,42 +49,17 @@ func BenchmarkOneChangeIn(b *testing.B) {
 				changed.Body = fmt.Appendf(nil, `{"name":"s%d","host":"other-%d.example","port":8080,"protocol":"http","created_at":1,"updated_at":%d}`, i%size, i, i)
 				_, err = e.store.Apply(ctx, record.Batch{Changes: []record.Change{{Row: changed, Expect: stored.Generation}}})
 				e.must(err)
-				before, _ := e.publisher.environments.of(DefaultEnvironment).newest()
+				before, _ := e.publisher.environments.Of(wire.DefaultEnvironment).Newest()
 				b.StartTimer()
 				batch, err := e.store.History(ctx, e.publisher.Seen(), historyLimit)
 				e.must(err)
 				e.must(e.publisher.advance(ctx, batch))
-				after, _ := e.publisher.environments.of(DefaultEnvironment).newest()
-				chunks, err := after.deltaFrom(before)
+				after, _ := e.publisher.environments.Of(wire.DefaultEnvironment).Newest()
+				chunks, err := after.DeltaFrom(before)
 				e.must(err)
 				bytes += len(chunks[0].GetChunk().Payload)
 			}
 			b.ReportMetric(float64(bytes)/float64(b.N), "payload-B/op")
-		})
-	}
-}
-
-// BenchmarkEncodeOne leaves the database out: the tree, the difference and the chunk.
-func BenchmarkEncodeOne(b *testing.B) {
-	for _, size := range []int{10_000, 100_000} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			set := configset.Of(func(yield func(configset.Entry) bool) {
-				for i := range size {
-					if !yield(configset.Entry{Kind: "services", ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i), Body: make([]byte, 120)}) {
-						return
-					}
-				}
-			})
-			p := newPacker()
-			before := &version{set: set, packer: p}
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				after := &version{set: before.set.Put(configset.Entry{Kind: "services", ID: "00000000-0000-4000-8000-000000000007", Body: fmt.Append(nil, i)}), packer: p}
-				if _, err := after.deltaFrom(before); err != nil {
-					b.Fatal(err)
-				}
-				before = after
-			}
 		})
 	}
 }
@@ -98,9 +74,11 @@ func BenchmarkLoadAndEncode100k(b *testing.B) {
 	})
 	b.Run("encode", func(b *testing.B) {
 		b.ReportAllocs()
-		bytes, v := 0, e.caughtUp()
-		for b.Loop() {
-			chunks, err := (&version{set: v.set, packer: v.packer}).snapshotTo()
+		bytes, v, again := 0, e.caughtUp(), versions.New().Of("again")
+		for number := uint64(0); b.Loop(); number++ {
+			next := &versions.Version{Number: number, Set: v.Set}
+			again.Set(next)
+			chunks, err := next.Snapshot()
 			e.must(err)
 			bytes = 0
 			for _, c := range chunks {
@@ -126,17 +104,17 @@ func BenchmarkTagChangeIn(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
 				b.StopTimer()
 				e.update("routes", "moving", fmt.Sprintf(`{"tags":[%q]}`, []string{"prod", "staging"}[i%2]))
-				before := map[string]*version{}
+				before := map[string]*versions.Version{}
 				for _, name := range e.publisher.Environments() {
-					before[name], _ = e.publisher.environments.of(name).newest()
+					before[name], _ = e.publisher.environments.Of(name).Newest()
 				}
 				b.StartTimer()
 				batch, err := e.store.History(ctx, e.publisher.Seen(), historyLimit)
 				e.must(err)
 				e.must(e.publisher.advance(ctx, batch))
 				for name, from := range before {
-					to, _ := e.publisher.environments.of(name).newest()
-					chunks, err := to.deltaFrom(from)
+					to, _ := e.publisher.environments.Of(name).Newest()
+					chunks, err := to.DeltaFrom(from)
 					e.must(err)
 					bytes += len(chunks[0].GetChunk().Payload)
 				}

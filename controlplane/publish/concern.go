@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/keepgate/keepgate/controlplane/publish/selection"
+	"github.com/keepgate/keepgate/controlplane/publish/wire"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/configset"
 )
@@ -16,7 +17,7 @@ const searchBack = 256
 // bare reports whether a configuration holds nothing but what every one holds.
 func bare(set configset.Set) bool {
 	for e := range set.All() {
-		if e.Kind != tableFingerprintKeys {
+		if e.Kind != wire.FingerprintKeys {
 			return false
 		}
 	}
@@ -39,14 +40,14 @@ type concern struct {
 // concernOf reads a stretch of history, oldest first. That a revision concerned an environment has to follow from
 // the history alone, which says no more of rows than where they stand: nodes that did not see them as they were must
 // come to the same number.
-func (w *wire) concernOf(e *selection.Environment, revisions []record.Revision) (c concern) {
+func concernOf(w *wire.Wire, e *selection.Environment, revisions []record.Revision) (c concern) {
 	for i := len(revisions) - 1; i >= 0; i-- {
 		moved, wrote := false, false
 		for _, ref := range revisions[i].Refs {
-			if w.concerns(ref) || ref.Table == tableWorkspaces && ref.Deleted {
+			if w.Concerns(ref) || ref.Table == tableWorkspaces && ref.Deleted {
 				c.number = max(c.number, revisions[i].Number)
 			}
-			if w.travels(ref.Table) && e.Covers(ref.Workspace) {
+			if w.Travels(ref.Table) && e.Covers(ref.Workspace) {
 				c.number = max(c.number, revisions[i].Number)
 				moved, wrote = true, wrote || !ref.Deleted
 			}
@@ -62,7 +63,7 @@ func (w *wire) concernOf(e *selection.Environment, revisions []record.Revision) 
 // number notes for every environment what a stretch of history meant for it.
 func (p *Publisher) number(batch []record.Revision) {
 	for i, one := range p.state.shown {
-		c := p.state.wire.concernOf(&p.state.wire.environments[i].selects, batch)
+		c := concernOf(p.state.wire, &p.state.wire.Environments[i].Selects, batch)
 		if one.number = max(one.number, c.number); c.moved {
 			one.deleted = c.deleted
 		}
@@ -94,7 +95,7 @@ func (p *Publisher) newestConcerns(ctx context.Context, s *state, head uint64) e
 		for i := range found {
 			c := concern{number: at, moved: true}
 			if !trimmed {
-				c = s.wire.concernOf(&s.wire.environments[i].selects, revisions)
+				c = concernOf(s.wire, &s.wire.Environments[i].Selects, revisions)
 			}
 			if f := &found[i]; !done(i) {
 				f.number, f.moved, f.deleted = max(f.number, c.number), c.moved, c.deleted

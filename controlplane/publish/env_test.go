@@ -11,18 +11,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/changefeed"
 	"github.com/keepgate/keepgate/controlplane/encryption"
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
+	"github.com/keepgate/keepgate/controlplane/publish/versions"
+	"github.com/keepgate/keepgate/controlplane/publish/wire"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
-	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/aead"
 	"github.com/keepgate/keepgate/shared/configset"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -225,13 +223,13 @@ func (e *env) sql(statement string, arguments ...any) {
 }
 
 // caughtUp waits until the publisher shows all that is committed, and returns what data planes are offered.
-func (e *env) caughtUp() *version {
+func (e *env) caughtUp() *versions.Version {
 	e.t.Helper()
-	var v *version
+	var v *versions.Version
 	e.eventually("the publisher shows the newest revision", func() bool {
 		head, err := e.store.Head(e.t.Context())
 		e.must(err)
-		v, _ = e.publisher.environments.of(DefaultEnvironment).newest()
+		v, _ = e.publisher.environments.Of(wire.DefaultEnvironment).Newest()
 		return v != nil && e.publisher.Seen() == head
 	})
 	return v
@@ -255,32 +253,4 @@ func count(set configset.Set, kind string) (n int) {
 		}
 	}
 	return n
-}
-
-// unpack returns all that the chunks carry, as a data plane reads it, and the bytes themselves.
-func unpack(t testing.TB, chunks []*syncv1.StreamResponse) (all *syncv1.Entries, plain []byte) {
-	t.Helper()
-	all = &syncv1.Entries{}
-	decoder, err := zstd.NewReader(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer decoder.Close()
-	for i, message := range chunks {
-		chunk := message.GetChunk()
-		if int(chunk.Number) != i || chunk.Last != (i == len(chunks)-1) {
-			t.Fatalf("chunk %d of %d has number %d, last %v", i, len(chunks), chunk.Number, chunk.Last)
-		}
-		from := len(plain)
-		if plain, err = decoder.DecodeAll(chunk.Payload, plain); err != nil {
-			t.Fatal(err)
-		}
-		var entries syncv1.Entries
-		if err := proto.Unmarshal(plain[from:], &entries); err != nil {
-			t.Fatal(err)
-		}
-		all.Puts = append(all.Puts, entries.Puts...)
-		all.Deletes = append(all.Deletes, entries.Deletes...)
-	}
-	return all, plain
 }

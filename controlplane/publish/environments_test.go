@@ -12,7 +12,11 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/controlplane/fleet"
+	"github.com/keepgate/keepgate/controlplane/publish/facts"
 	"github.com/keepgate/keepgate/controlplane/publish/selection"
+	"github.com/keepgate/keepgate/controlplane/publish/versions"
+	"github.com/keepgate/keepgate/controlplane/publish/wire"
 	"github.com/keepgate/keepgate/controlplane/record"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/configset"
@@ -26,14 +30,14 @@ func (e *env) environment(body string) {
 }
 
 // of is the newest version of an environment.
-func (e *env) of(environment string) *version {
+func (e *env) of(environment string) *versions.Version {
 	e.t.Helper()
 	e.caughtUp()
-	found := e.publisher.environments.of(environment)
+	found := e.publisher.environments.Of(environment)
 	if found == nil {
 		e.t.Fatalf("there is no environment %q", environment)
 	}
-	v, _ := found.newest()
+	v, _ := found.Newest()
 	return v
 }
 
@@ -47,11 +51,11 @@ func TestRulesKnowWhatTravels(t *testing.T) {
 	}, selection.CredentialTables()...)
 	checked := map[string]bool{}
 	for _, name := range testSchema().Plugins() {
-		if table := checks(name); table != "" {
+		if table := facts.Checks(name); table != "" {
 			checked[table] = true
 		}
 		known, _ := testSchema().Plugin(name)
-		if known.Config.Descriptor().Fields().ByName("anonymous") != nil && checks(name) == "" {
+		if known.Config.Descriptor().Fields().ByName("anonymous") != nil && facts.Checks(name) == "" {
 			t.Errorf("plugin %s tells consumers apart, and no credentials are known that it checks", name)
 		}
 	}
@@ -173,25 +177,25 @@ func TestNodesAgreeOnEveryEnvironment(t *testing.T) {
 						t.Fatalf("environments (-whole +followed):\n%s", diff)
 					}
 					for _, name := range whole.Environments() {
-						want, _ := whole.environments.of(name).newest()
-						at := fmt.Sprint(name, " ", want.number)
-						if before, known := contents[at]; known && before != want.set.Hash() {
+						want, _ := whole.environments.Of(name).Newest()
+						at := fmt.Sprint(name, " ", want.Number)
+						if before, known := contents[at]; known && before != want.Set.Hash() {
 							t.Fatalf("version %s has two contents", at)
 						}
-						contents[at] = want.set.Hash()
-						got, _ := n.publisher.environments.of(name).newest()
-						if !want.same(got) {
+						contents[at] = want.Set.Hash()
+						got, _ := n.publisher.environments.Of(name).Newest()
+						if !want.Same(got) {
 							t.Fatalf("%s: reading the whole leads to version %d, following to %d; same content: %v, emptied: %v and %v",
-								name, want.number, got.number, want.set.Hash() == got.set.Hash(), want.emptied, got.emptied)
+								name, want.Number, got.Number, want.Set.Hash() == got.Set.Hash(), want.Emptied, got.Emptied)
 						}
-						theirs, err := got.snapshotTo()
+						theirs, err := got.Snapshot()
 						l.must(err)
-						mine, err := want.snapshotTo()
+						mine, err := want.Snapshot()
 						l.must(err)
 						if diff := cmp.Diff(mine, theirs, protocmp.Transform()); diff != "" {
 							t.Fatalf("%s: nodes send other bytes:\n%s", name, diff)
 						}
-						refersToWhatIsThere(t, l.env, name, want.set)
+						refersToWhatIsThere(t, l.env, name, want.Set)
 					}
 				}
 			}
@@ -213,8 +217,8 @@ func refersToWhatIsThere(t *testing.T, e *env, name string, set configset.Set) {
 			id := row.Foreign[f.Field.Name]
 			switch {
 			case id == "":
-			case f.Table == tableEnvironments:
-				of, err := e.catalog.Get(t.Context(), catalog.Address{Table: tableEnvironments, Key: id})
+			case f.Table == "environments":
+				of, err := e.catalog.Get(t.Context(), catalog.Address{Table: "environments", Key: id})
 				e.must(err)
 				if is := of.(*configv1.Environment).GetName(); is != name {
 					t.Errorf("%s/%s is for environment %s, and %s holds it", entry.Kind, entry.ID, is, name)
@@ -234,21 +238,21 @@ func TestAnEnvironmentThatSelectsNothingMeansIt(t *testing.T) {
 	e := newEnv(t)
 	e.environment(`{"name":"prod","select_tags":["prod"]}`)
 	e.run()
-	if v := e.of("prod"); !bare(v.set) || v.emptied {
+	if v := e.of("prod"); !bare(v.Set) || v.Emptied {
 		t.Error("in a new database an empty environment says that it means it")
 	}
 	e.insert("services", `{"name":"s","host":"h","tags":["prod"]}`)
-	if v := e.of("prod"); bare(v.set) || v.emptied {
+	if v := e.of("prod"); bare(v.Set) || v.Emptied {
 		t.Error("an environment with a service is called empty")
 	}
 	e.update("services", "s", `{"tags":["staging"]}`)
 	v := e.of("prod")
-	if !bare(v.set) || !v.emptied || e.of(DefaultEnvironment).emptied {
+	if !bare(v.Set) || !v.Emptied || e.of(wire.DefaultEnvironment).Emptied {
 		t.Error("an environment whose last service went to others does not say that it means it")
 	}
 	e.again()
 	e.run()
-	if again := e.of("prod"); !again.same(v) {
+	if again := e.of("prod"); !again.Same(v) {
 		t.Error("a restart says something else")
 	}
 }
@@ -261,27 +265,31 @@ func TestAnEnvironmentRemembersItsOwnVersionsAlone(t *testing.T) {
 	e.insert("services", `{"name":"s","host":"h","tags":["prod"]}`)
 	e.run()
 	before := e.of("prod")
-	remembered := len(e.publisher.environments.of("prod").order)
+	remembers := func() uint64 {
+		lag, _ := e.publisher.Lag("prod", fleet.Held{})
+		return lag.Versions
+	}
+	remembered := remembers()
 	for i := range 5 {
 		e.insert("services", fmt.Sprintf(`{"name":"other%d","host":"h","tags":["staging"]}`, i))
 	}
 	after := e.of("prod")
-	if after.set.Hash() != before.set.Hash() || len(e.publisher.environments.of("prod").order) != remembered {
+	if after.Set.Hash() != before.Set.Hash() || remembers() != remembered {
 		t.Error("it has other content, or remembers versions that are none of its own")
 	}
-	if !after.content(before.position()) {
+	if !after.Holds(before.Position()) {
 		t.Error("who holds the version before would be sent something")
 	}
 	e.update("services", "other0", `{"tags":["prod"]}`)
 	other := e.of("prod")
 	e.update("environments", "prod", `{"select_tags":["staging"]}`)
-	if selected := e.of("prod"); selected.number <= other.number || other.number <= after.number || selected.set.Hash() == other.set.Hash() {
-		t.Errorf("versions %d, %d and %d of contents that differ", after.number, other.number, selected.number)
+	if selected := e.of("prod"); selected.Number <= other.Number || other.Number <= after.Number || selected.Set.Hash() == other.Set.Hash() {
+		t.Errorf("versions %d, %d and %d of contents that differ", after.Number, other.Number, selected.Number)
 	}
 	e.environment(`{"name":"sales","workspaces":[]}`)
 	e.insert("services", `{"name":"last","host":"h"}`)
-	if sales, standard := e.of("sales"), e.of(DefaultEnvironment); sales.number >= standard.number {
-		t.Errorf("an entity of another workspace makes version %d of %d", sales.number, standard.number)
+	if sales, standard := e.of("sales"), e.of(wire.DefaultEnvironment); sales.Number >= standard.Number {
+		t.Errorf("an entity of another workspace makes version %d of %d", sales.Number, standard.Number)
 	}
 }
 
@@ -295,10 +303,10 @@ func TestARowThatCannotBeReadStaysWhereItWas(t *testing.T) {
 	e.insert("upstreams", `{"name":"up"}`)
 	e.run()
 	before := e.of("prod")
-	if count(before.set, "upstreams") != 1 {
+	if count(before.Set, "upstreams") != 1 {
 		t.Fatal("the upstream of its service is not there")
 	}
-	row, err := e.store.Get(t.Context(), "services", e.ws, id(e, before.set, "services"))
+	row, err := e.store.Get(t.Context(), "services", e.ws, id(e, before.Set, "services"))
 	e.must(err)
 	row.Body = []byte(`{"host":7}`)
 	_, err = e.store.Apply(t.Context(), record.Batch{Changes: []record.Change{{Row: row, Expect: row.Generation}}})
@@ -306,10 +314,10 @@ func TestARowThatCannotBeReadStaysWhereItWas(t *testing.T) {
 	e.feed.Wake()
 	e.eventually("the row is kept", func() bool { return e.publisher.Kept().Rows == 1 })
 	v := e.of("prod")
-	if entry, found := v.set.Get("services", row.ID); !found || !entry.Kept || count(v.set, "upstreams") != 1 {
-		t.Errorf("the row is there: %v, kept: %v, with its upstream: %v", found, entry.Kept, count(v.set, "upstreams") == 1)
+	if entry, found := v.Set.Get("services", row.ID); !found || !entry.Kept || count(v.Set, "upstreams") != 1 {
+		t.Errorf("the row is there: %v, kept: %v, with its upstream: %v", found, entry.Kept, count(v.Set, "upstreams") == 1)
 	}
-	if count(e.of("staging").set, "services") != 0 {
+	if count(e.of("staging").Set, "services") != 0 {
 		t.Error("another environment gets a row that cannot be read")
 	}
 	row.Generation, row.Tags = row.Generation+1, []string{"staging"} // tags stand beside what cannot be read
@@ -319,6 +327,6 @@ func TestARowThatCannotBeReadStaysWhereItWas(t *testing.T) {
 	e.must(err)
 	e.feed.Wake()
 	e.eventually("it moves with its tags", func() bool {
-		return count(e.of("staging").set, "services") == 1 && count(e.of("prod").set, "services") == 0
+		return count(e.of("staging").Set, "services") == 1 && count(e.of("prod").Set, "services") == 0
 	})
 }

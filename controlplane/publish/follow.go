@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/keepgate/keepgate/controlplane/publish/epoch"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
 )
@@ -94,10 +95,10 @@ func (p *Publisher) read(ctx context.Context, refs []record.Ref) error {
 	w := p.state.wire
 	readings := make([]reading, 0, len(refs))
 	for _, ref := range refs {
-		if w.concerns(ref) {
+		if w.Concerns(ref) {
 			return reread(ref.Table + "/" + ref.ID + " changes what every entry comes to")
 		}
-		if ref.Table != tableWorkspaces && !w.travels(ref.Table) {
+		if ref.Table != tableWorkspaces && !w.Travels(ref.Table) {
 			continue
 		}
 		row, err := p.store.Get(ctx, ref.Table, ref.Workspace, ref.ID)
@@ -105,7 +106,7 @@ func (p *Publisher) read(ctx context.Context, refs []record.Ref) error {
 		switch {
 		case err != nil && !gone:
 			return fmt.Errorf("reading %s/%s: %w", ref.Table, ref.ID, err)
-		case ref.Table == tableWorkspaces && (gone || w.incomplete):
+		case ref.Table == tableWorkspaces && (gone || w.Incomplete):
 			return reread("environments have other workspaces")
 		case ref.Table == tableWorkspaces:
 		case gone:
@@ -125,7 +126,7 @@ func (p *Publisher) read(ctx context.Context, refs []record.Ref) error {
 // open reads one row that travels.
 func (p *Publisher) open(ctx context.Context, row record.Row) reading {
 	ref := refOf(row)
-	form, facts, err := p.state.wire.form(ctx, row, p.state.facts(ref))
+	form, facts, err := p.state.wire.Form(ctx, row, p.state.facts(ref))
 	switch {
 	case ctx.Err() != nil:
 	case err == nil:
@@ -155,12 +156,12 @@ func latest(batch []record.Revision, also ...record.Ref) []record.Ref {
 	return refs
 }
 
-// ahead reports whether a data plane holds what the database never gave out, which takes an operator to
+// Ahead reports whether a data plane holds what the database never gave out, which takes an operator to
 // explain. A node that only reads behind another is not such a case.
-func (p *Publisher) ahead(ctx context.Context, epoch, number uint64) (bool, error) {
-	known, err := readEpoch(ctx, p.store)
-	if err != nil || epoch != known {
-		return epoch > known, err
+func (p *Publisher) Ahead(ctx context.Context, life, number uint64) (bool, error) {
+	known, err := epoch.Read(ctx, p.store)
+	if err != nil || life != known {
+		return life > known, err
 	}
 	head, err := p.store.Head(ctx)
 	return number > head, err

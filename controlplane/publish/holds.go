@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/keepgate/keepgate/controlplane/publish/selection"
+	"github.com/keepgate/keepgate/controlplane/publish/wire"
 )
 
 // Holding is an entity that an environment holds, and why.
@@ -24,7 +25,7 @@ func (p *Publisher) Holds(environment, kind string) ([]Holding, error) {
 	if _, _, err := p.find("publish.Holds", environment); err != nil {
 		return nil, err
 	}
-	s, at := p.state, slices.IndexFunc(p.state.wire.environments, func(e *keys) bool { return e.selects.Name == environment })
+	s, at := p.state, slices.IndexFunc(p.state.wire.Environments, func(e *wire.Environment) bool { return e.Selects.Name == environment })
 	var list []Holding
 	for _, row := range s.selection.Rows(at, kind) {
 		list = append(list, Holding{row.Table, row.ID, row.Workspace, row.Name, s.selection.Why(at, selection.Ref{Table: row.Table, ID: row.ID})})

@@ -2,11 +2,11 @@ package publish
 
 import (
 	"context"
-	"encoding/hex"
 	"slices"
 
 	"github.com/keepgate/keepgate/controlplane/fleet"
-	"github.com/keepgate/keepgate/shared/configset"
+	"github.com/keepgate/keepgate/controlplane/publish/versions"
+	"github.com/keepgate/keepgate/controlplane/publish/wire"
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
@@ -26,7 +26,8 @@ func (p *Publisher) FingerprintKey(ctx context.Context, environment string) (Key
 	if err != nil {
 		return KeyChange{}, err
 	}
-	change := KeyChange{ID: e.current.entry.ID, Previous: e.previous.entry.ID}
+	var change KeyChange
+	change.ID, change.Previous = e.Key()
 	if change.Previous == "" {
 		return change, nil
 	}
@@ -39,12 +40,12 @@ func (p *Publisher) FingerprintKey(ctx context.Context, environment string) (Key
 }
 
 // find returns an environment. The caller holds mu.
-func (p *Publisher) find(op, name string) (*keys, *environment, error) {
+func (p *Publisher) find(op, name string) (*wire.Environment, *versions.Environment, error) {
 	if p.state == nil {
 		return nil, nil, fault.Newf(fault.Unavailable, op, "environment/"+name, "the configuration was not read yet")
 	}
-	for i, e := range p.state.wire.environments {
-		if e.selects.Name == name {
+	for i, e := range p.state.wire.Environments {
+		if e.Selects.Name == name {
 			return e, p.state.shown[i].environment, nil
 		}
 	}
@@ -54,12 +55,12 @@ func (p *Publisher) find(op, name string) (*keys, *environment, error) {
 // waiting names the data planes of an environment that do not hold a fingerprint key. Those that hold nothing wait for
 // nothing: what they get first has it. Those that go on with the last form of something which the node that they are
 // linked to cannot open are waited for too: it may be fingerprints under the previous key alone.
-func waiting(nodes []fleet.Status, name string, environment *environment, key string) (names []string) {
+func waiting(nodes []fleet.Status, name string, environment *versions.Environment, key string) (names []string) {
 	for _, node := range nodes {
 		if node.Environment != name || node.Held.Hash == "" {
 			continue
 		}
-		if (node.Kept.Entries > 0 || !environment.gave(node.Held, key)) && !slices.Contains(names, node.Name) {
+		if (node.Kept.Entries > 0 || !gave(environment, node.Held, key)) && !slices.Contains(names, node.Name) {
 			names = append(names, node.Name)
 		}
 	}
@@ -67,18 +68,12 @@ func waiting(nodes []fleet.Status, name string, environment *environment, key st
 }
 
 // gave reports whether a configuration that a data plane holds has a fingerprint key.
-func (e *environment) gave(h fleet.Held, key string) bool {
-	sum, err := hex.DecodeString(h.Hash)
-	if err != nil || len(sum) != len(configset.Hash{}) {
+func gave(e *versions.Environment, h fleet.Held, key string) bool {
+	v := e.Known(h)
+	if v == nil {
 		return false
 	}
-	e.mu.Lock()
-	v := e.known[configset.Hash(sum)]
-	e.mu.Unlock()
-	if v == nil || v.epoch != h.Epoch {
-		return false
-	}
-	entry, found := v.set.Get(tableFingerprintKeys, key)
+	entry, found := v.Set.Get(wire.FingerprintKeys, key)
 	return found && !entry.Kept
 }
 
@@ -88,21 +83,21 @@ func (p *Publisher) endKeyChanges(ctx context.Context) {
 	if p.stuck.tables[tableKeyauth] > 0 {
 		return
 	}
-	for _, e := range p.state.wire.environments {
-		if e.previous.entry.ID == "" || e.locked != nil {
+	for _, e := range p.state.wire.Environments {
+		if _, previous := e.Key(); previous == "" || e.Locked != nil {
 			continue
 		}
-		change, err := p.FingerprintKey(ctx, e.selects.Name)
+		change, err := p.FingerprintKey(ctx, e.Selects.Name)
 		if err == nil && len(change.Waiting) > 0 {
 			continue
 		}
 		if err == nil {
-			err = p.catalog.DropPreviousFingerprintKey(ctx, e.selects.Name, change.Previous)
+			err = p.catalog.DropPreviousFingerprintKey(ctx, e.Selects.Name, change.Previous)
 		}
 		if err != nil {
-			p.log.Warn("the previous fingerprint key of an environment stays for now", "environment", e.selects.Name, "error", err)
+			p.log.Warn("the previous fingerprint key of an environment stays for now", "environment", e.Selects.Name, "error", err)
 			continue
 		}
-		p.log.Info("every data plane has the new fingerprint key; the previous one was dropped", "environment", e.selects.Name, "key", change.ID)
+		p.log.Info("every data plane has the new fingerprint key; the previous one was dropped", "environment", e.Selects.Name, "key", change.ID)
 	}
 }

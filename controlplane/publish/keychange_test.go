@@ -7,6 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/keepgate/keepgate/controlplane/fleet"
+	"github.com/keepgate/keepgate/controlplane/publish/versions"
+	"github.com/keepgate/keepgate/controlplane/publish/wire"
 	"github.com/keepgate/keepgate/shared/configset"
 )
 
@@ -14,13 +16,13 @@ import (
 // what its control plane node cannot open.
 func TestWhoWaitsForAFingerprintKey(t *testing.T) {
 	t.Parallel()
-	e, held := newEnvironment(), map[string]fleet.Held{"nothing": {}}
+	e, held := versions.New().Of("prod"), map[string]fleet.Held{"nothing": {}}
 	var set configset.Set
 	for number, id := range []string{"", "old", "new"} {
 		if id != "" {
-			set = set.Put(configset.Entry{Kind: tableFingerprintKeys, ID: id, Body: []byte{1}})
+			set = set.Put(configset.Entry{Kind: wire.FingerprintKeys, ID: id, Body: []byte{1}})
 		}
-		e.set(&version{epoch: 1, number: uint64(number + 1), set: set})
+		e.Set(&versions.Version{Epoch: 1, Number: uint64(number + 1), Set: set})
 		hash := set.Hash()
 		held[id] = fleet.Held{Epoch: 1, Version: uint64(number + 1), Hash: hex.EncodeToString(hash[:])}
 	}

@@ -7,7 +7,10 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/keepgate/keepgate/controlplane/publish/epoch"
 	"github.com/keepgate/keepgate/controlplane/publish/selection"
+	"github.com/keepgate/keepgate/controlplane/publish/versions"
+	"github.com/keepgate/keepgate/controlplane/publish/wire"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/configset"
 	"github.com/keepgate/keepgate/shared/fault"
@@ -19,7 +22,7 @@ func (p *Publisher) load(ctx context.Context) error {
 	if err := p.catalog.Start(ctx); err != nil {
 		p.log.Warn("what every database has could not be made", "error", err) // what there is can be published all the same
 	}
-	epoch, err := readEpoch(ctx, p.store)
+	life, err := epoch.Read(ctx, p.store)
 	if err != nil {
 		return err
 	}
@@ -27,7 +30,7 @@ func (p *Publisher) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w, lost, err := newWire(ctx, p.catalog, p.schema, rows)
+	w, lost, err := wire.New(ctx, p.catalog, p.schema, rows)
 	if err != nil {
 		return err
 	}
@@ -41,15 +44,15 @@ func (p *Publisher) load(ctx context.Context) error {
 	if err := p.newestConcerns(ctx, s, revision); err != nil {
 		return err
 	}
-	names := make([]string, len(w.environments))
-	for i, e := range w.environments {
-		names[i] = e.selects.Name
+	names := make([]string, len(w.Environments))
+	for i, e := range w.Environments {
+		names[i] = e.Selects.Name
 	}
-	for i, one := range p.environments.settle(names, lost) {
+	for i, one := range p.environments.Settle(names, lost) {
 		s.shown[i].environment = one
 	}
 	p.mu.Lock()
-	p.state, p.epoch = s, epoch
+	p.state, p.epoch = s, life
 	p.mu.Unlock()
 	p.publish(revision)
 	return nil
@@ -76,18 +79,18 @@ func (p *Publisher) readAll(ctx context.Context) (revision uint64, rows []record
 const openAtOnce = 512
 
 // form makes the sets of all rows that travel.
-func (p *Publisher) form(ctx context.Context, w *wire, rows []record.Row) *state {
+func (p *Publisher) form(ctx context.Context, w *wire.Wire, rows []record.Row) *state {
 	readings := p.openAll(ctx, w, rows)
 	p.stuck = newStuck()
 	var why error
-	for _, e := range w.environments {
-		if e.locked != nil && e.row.ID != "" {
-			p.stuck.add(e.row, causeOf(e.locked))
-			why = e.locked
+	for _, e := range w.Environments {
+		if e.Locked != nil && e.Row.ID != "" {
+			p.stuck.add(e.Row, causeOf(e.Locked))
+			why = e.Locked
 		}
 	}
-	s := &state{wire: w, forms: make(map[selection.Ref]*form, len(readings))}
-	facts, selects := make([]*selection.Row, 0, len(readings)), make([]selection.Environment, len(w.environments))
+	s := &state{wire: w, forms: make(map[selection.Ref]*wire.Form, len(readings))}
+	facts, selects := make([]*selection.Row, 0, len(readings)), make([]selection.Environment, len(w.Environments))
 	for i := range readings {
 		r := &readings[i]
 		if r.form == nil {
@@ -104,19 +107,19 @@ func (p *Publisher) form(ctx context.Context, w *wire, rows []record.Row) *state
 		p.log.Error("rows do not open; data planes keep the form that they have of them", "rows", kept.Rows, "keys", kept.Keys,
 			"one_subject", fault.SubjectOf(why), "one_error", why)
 	}
-	for i, e := range w.environments {
-		selects[i] = e.selects
+	for i, e := range w.Environments {
+		selects[i] = e.Selects
 	}
-	s.selection = selection.New(selects, w.home)
+	s.selection = selection.New(selects, w.Home)
 	s.selection.Update(facts, nil)
-	for i, e := range w.environments {
+	for i, e := range w.Environments {
 		s.shown = append(s.shown, &shown{set: configset.Of(func(yield func(configset.Entry) bool) {
 			for j := range facts {
-				if s.selection.Held(i, facts[j].Ref) && !yield(s.forms[facts[j].Ref].in(i)) {
+				if s.selection.Held(i, facts[j].Ref) && !yield(s.forms[facts[j].Ref].In(i)) {
 					return
 				}
 			}
-			for _, entry := range e.entries(false) {
+			for _, entry := range e.Entries(false) {
 				if !yield(entry) {
 					return
 				}
@@ -127,7 +130,7 @@ func (p *Publisher) form(ctx context.Context, w *wire, rows []record.Row) *state
 }
 
 // openAll opens the rows that travel; others have no form.
-func (p *Publisher) openAll(ctx context.Context, w *wire, rows []record.Row) []reading {
+func (p *Publisher) openAll(ctx context.Context, w *wire.Wire, rows []record.Row) []reading {
 	all := make([]reading, len(rows))
 	parts := make(chan int)
 	var workers sync.WaitGroup
@@ -135,12 +138,12 @@ func (p *Publisher) openAll(ctx context.Context, w *wire, rows []record.Row) []r
 		workers.Go(func() {
 			for from := range parts {
 				for i := from; i < min(from+openAtOnce, len(rows)); i++ {
-					if !w.travels(rows[i].Table) {
+					if !w.Travels(rows[i].Table) {
 						continue
 					}
 					r := &all[i]
 					r.ref = refOf(rows[i])
-					r.form, r.facts, r.err = w.form(ctx, rows[i], p.state.facts(r.ref))
+					r.form, r.facts, r.err = w.Form(ctx, rows[i], p.state.facts(r.ref))
 				}
 			}
 		})
@@ -159,13 +162,13 @@ func (p *Publisher) publish(revision uint64) {
 	for i, one := range p.state.shown {
 		set := one.set
 		if p.stuck.tables[tableKeyauth] > 0 { // some of these may have been made under a key that was lost
-			for _, entry := range p.state.wire.environments[i].entries(true) {
+			for _, entry := range p.state.wire.Environments[i].Entries(true) {
 				if _, there := set.Get(entry.Kind, entry.ID); !there {
 					set = set.Put(entry)
 				}
 			}
 		}
-		one.environment.set(&version{epoch: p.epoch, number: one.number, set: set, emptied: p.emptied(one, set), packer: p.packer})
+		one.environment.Set(&versions.Version{Epoch: p.epoch, Number: one.number, Set: set, Emptied: p.emptied(one, set)})
 	}
 	p.seen.Store(revision)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/keepgate/keepgate/controlplane/publish/epoch"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/fault"
 )
@@ -23,24 +24,24 @@ func (p *Publisher) lookAround(ctx context.Context, idle bool) error {
 		return nil
 	}
 	p.looked = time.Now()
-	epoch, err := readEpoch(ctx, p.store)
+	life, err := epoch.Read(ctx, p.store)
 	if err != nil {
 		return nil // the database is away; following says so
 	}
-	if epoch != p.epoch {
+	if life != p.epoch {
 		return reread("the epoch was raised")
 	}
 	retry := time.Since(p.tried) >= tryEvery
 	if retry {
 		p.tried = p.looked
 	}
-	if p.state.wire.locked() {
+	if p.state.wire.Locked() {
 		if retry {
 			if err := p.catalog.Start(ctx); err != nil {
 				p.log.Warn("what every database has could not be made", "error", err)
 			}
 		}
-		if p.state.wire.opens(ctx, p.store) {
+		if p.state.wire.Opens(ctx, p.store) {
 			return reread("an environment's fingerprint key opens again")
 		}
 	}
@@ -60,7 +61,7 @@ func (p *Publisher) heal(ctx context.Context, retry bool) error {
 		}
 		tries := 0
 		for ref := range rows { // another order each time
-			if p.state.wire.concerns(ref) {
+			if p.state.wire.Concerns(ref) {
 				continue // that is looked at by itself
 			}
 			if tries++; cause == "" && tries > tryAtOnce {
@@ -73,7 +74,7 @@ func (p *Publisher) heal(ctx context.Context, retry bool) error {
 			if err != nil {
 				return nil // the database is away
 			}
-			form, facts, err := p.state.wire.form(ctx, row, p.state.facts(ref))
+			form, facts, err := p.state.wire.Form(ctx, row, p.state.facts(ref))
 			if err != nil && cause != "" && causeOf(err) == cause {
 				break // the key is still missing, for all of them
 			}

@@ -8,6 +8,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/keepgate/keepgate/controlplane/publish/versions/versionstest"
+	"github.com/keepgate/keepgate/controlplane/publish/wire"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/configset"
 )
@@ -23,7 +25,7 @@ func mapped(t *testing.T) (e *env, ids map[string]string) {
 	e.must(err)
 	ids["http-log"] = plugin.(*configv1.Plugin).GetId()
 	for scope, body := range map[string]string{
-		"organisation": "", "prod": `,"environment":{"name":"prod"}`, DefaultEnvironment: `,"environment":{"name":"default"}`,
+		"organisation": "", "prod": `,"environment":{"name":"prod"}`, wire.DefaultEnvironment: `,"environment":{"name":"default"}`,
 		"service": `,"service":{"name":"s"}`, "route": `,"route":{"name":"r"}`, "plugin": fmt.Sprintf(`,"plugin":{"id":%q}`, ids["http-log"]),
 	} {
 		m, err := e.catalog.Insert(t.Context(), e.at("key_value_maps", ""), e.doc(`{"name":"m"`+body+`}`))
@@ -60,7 +62,7 @@ func wantValues(t *testing.T, e *env, what, environment string, want ...string) 
 	for i := range want {
 		want[i] = "CANARY " + want[i]
 	}
-	if got := values(t, e.of(environment).set); !slices.Equal(got, want) {
+	if got := values(t, e.of(environment).Set); !slices.Equal(got, want) {
 		t.Errorf("%s: %s gets %q, not %q", what, environment, got, want)
 	}
 }
@@ -71,7 +73,7 @@ func TestMapsTravelWhereTheyAreReferredTo(t *testing.T) {
 	e, ids := mapped(t)
 	e.run()
 	wantValues(t, e, "nothing refers", "prod")
-	wantValues(t, e, "nothing refers", DefaultEnvironment)
+	wantValues(t, e, "nothing refers", wire.DefaultEnvironment)
 	if bytes.Contains(plainOf(t, e, "prod"), []byte("CANARY")) {
 		t.Error("a value is sent without need")
 	}
@@ -80,7 +82,7 @@ func TestMapsTravelWhereTheyAreReferredTo(t *testing.T) {
 	} {
 		e.update("plugins", ids["http-log"], `{"config":`+config+`}`)
 		wantValues(t, e, config, "prod", "organisation", "plugin", "prod", "route", "service")
-		wantValues(t, e, config, DefaultEnvironment, "default", "organisation", "plugin", "route", "service")
+		wantValues(t, e, config, wire.DefaultEnvironment, "default", "organisation", "plugin", "route", "service")
 	}
 	e.update("plugins", ids["http-log"], `{"config":{"http_endpoint":"http://log.test/"}}`)
 	wantValues(t, e, "no longer", "prod")
@@ -90,14 +92,14 @@ func TestMapsTravelWhereTheyAreReferredTo(t *testing.T) {
 	wantValues(t, e, "without the service", "prod") // and so without any route
 	e.update("services", "s", `{"tags":["prod"]}`)
 	e.delete("environments", "prod")
-	wantValues(t, e, "without prod", DefaultEnvironment, "default", "organisation", "route", "service")
+	wantValues(t, e, "without prod", wire.DefaultEnvironment, "default", "organisation", "route", "service")
 }
 
 func plainOf(t *testing.T, e *env, environment string) []byte {
 	t.Helper()
-	chunks, err := e.of(environment).snapshotTo()
+	chunks, err := e.of(environment).Snapshot()
 	e.must(err)
-	_, plain := unpack(t, chunks)
+	_, plain := versionstest.Unpack(t, chunks)
 	return plain
 }
 
@@ -108,13 +110,13 @@ func TestMapsOfAPluginThatDoesNotOpen(t *testing.T) {
 	e, ids := mapped(t)
 	e.update("plugins", ids["http-log"], `{"config":{"http_endpoint":"{kvm://m/k}"}}`) // sealed, as any endpoint
 	e.run()
-	before := e.of("prod").set
+	before := e.of("prod").Set
 	key := e.rotate()
 	e.stop()
 	e.keys.set(func(l *losing) { l.missing[key] = true })
 	e.again() // nothing is known from before
 	e.run()
-	after := e.of("prod").set
+	after := e.of("prod").Set
 	if got := values(t, after); !slices.Equal(got, slices.Repeat([]string{"kept k"}, 5)) {
 		t.Errorf("without the key prod gets %q", got)
 	}
@@ -126,7 +128,7 @@ func TestMapsOfAPluginThatDoesNotOpen(t *testing.T) {
 	e.keys.set(func(l *losing) { clear(l.missing) })
 	e.feed.Wake()
 	e.eventually("the rows open again", func() bool { return e.publisher.Kept().Rows == 0 })
-	if healed := e.of("prod").set; healed.Hash() != before.Hash() {
+	if healed := e.of("prod").Set; healed.Hash() != before.Hash() {
 		t.Error("prod gets something else than before the key was missing")
 	}
 }
@@ -142,7 +144,7 @@ func TestVaultsTravelWhereTheyAreReferredTo(t *testing.T) {
 	e.run()
 	held := func(what string, want int) {
 		t.Helper()
-		if got := count(e.of("prod").set, "vaults"); got != want {
+		if got := count(e.of("prod").Set, "vaults"); got != want {
 			t.Errorf("%s: prod holds %d vaults, not %d", what, got, want)
 		}
 	}

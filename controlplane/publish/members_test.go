@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/keepgate/keepgate/controlplane/publish/versions/versionstest"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	schemav1 "github.com/keepgate/keepgate/proto/keepgate/schema/v1"
 	"github.com/keepgate/keepgate/shared/plugins"
@@ -24,9 +25,9 @@ func TestGroupsAndTokenSecretsTravel(t *testing.T) {
 	e.insertBelow("consumers", "bob", "acls", `{"group":"staff"}`)
 	e.run()
 	first := e.caughtUp()
-	snapshot, err := first.snapshotTo()
+	snapshot, err := first.Snapshot()
 	e.must(err)
-	all, _ := unpack(t, snapshot)
+	all, _ := versionstest.Unpack(t, snapshot)
 	s := schema.New(plugins.All())
 	classes := map[string]schemav1.DataClass{}
 	for _, entry := range all.Puts {
@@ -43,7 +44,7 @@ func TestGroupsAndTokenSecretsTravel(t *testing.T) {
 		case "consumer_group_consumers":
 			var m configv1.ConsumerGroupMember
 			e.must(proto.Unmarshal(entry.Body, &m))
-			if m.GetConsumer().GetId() != id(e, first.set, "consumers") || m.GetConsumerGroup().GetId() != id(e, first.set, "consumer_groups") {
+			if m.GetConsumer().GetId() != id(e, first.Set, "consumers") || m.GetConsumerGroup().GetId() != id(e, first.Set, "consumer_groups") {
 				t.Error("the member is of others")
 			}
 		default:
@@ -64,9 +65,9 @@ func TestGroupsAndTokenSecretsTravel(t *testing.T) {
 	}
 	e.delete("consumers", "bob")
 	second := e.caughtUp()
-	delta, err := second.deltaFrom(first)
+	delta, err := second.DeltaFrom(first)
 	e.must(err)
-	changed, _ := unpack(t, delta)
+	changed, _ := versionstest.Unpack(t, delta)
 	gone := map[string]bool{}
 	for _, entry := range changed.Deletes {
 		gone[entry.Kind] = true

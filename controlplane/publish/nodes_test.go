@@ -14,6 +14,9 @@ import (
 
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/changefeed"
+	"github.com/keepgate/keepgate/controlplane/publish/epoch"
+	"github.com/keepgate/keepgate/controlplane/publish/versions"
+	"github.com/keepgate/keepgate/controlplane/publish/wire"
 	"github.com/keepgate/keepgate/shared/configset"
 )
 
@@ -33,13 +36,13 @@ func (e *env) neighbour(poll time.Duration) *neighbour {
 	parts.Go(func() { _ = p.publisher.Run(ctx) })
 	parts.Go(func() {
 		for ctx.Err() == nil {
-			v, changed := p.publisher.environments.of(DefaultEnvironment).newest()
+			v, changed := p.publisher.environments.Of(wire.DefaultEnvironment).Newest()
 			if v != nil {
 				p.mu.Lock()
-				if before, known := p.versions[v.number]; known && before != v.set.Hash() {
-					e.t.Errorf("version %d has two contents on one node", v.number)
+				if before, known := p.versions[v.Number]; known && before != v.Set.Hash() {
+					e.t.Errorf("version %d has two contents on one node", v.Number)
 				}
-				p.versions[v.number] = v.set.Hash()
+				p.versions[v.Number] = v.Set.Hash()
 				p.mu.Unlock()
 			}
 			select {
@@ -52,13 +55,13 @@ func (e *env) neighbour(poll time.Duration) *neighbour {
 	return p
 }
 
-func (p *neighbour) caughtUp(e *env) *version {
+func (p *neighbour) caughtUp(e *env) *versions.Version {
 	e.t.Helper()
-	var v *version
+	var v *versions.Version
 	e.eventually("another node's publisher shows the newest revision", func() bool {
 		head, err := e.store.Head(e.t.Context())
 		e.must(err)
-		v, _ = p.publisher.environments.of(DefaultEnvironment).newest()
+		v, _ = p.publisher.environments.Of(wire.DefaultEnvironment).Newest()
 		return v != nil && p.publisher.Seen() == head
 	})
 	return v
@@ -93,14 +96,14 @@ func TestNodesPublishTheSameVersions(t *testing.T) {
 	x, y := a.caughtUp(e), b.caughtUp(e)
 	e.run() // reads the whole
 	z := e.caughtUp()
-	for _, other := range []*version{y, z} {
-		if x.epoch != other.epoch || x.number != other.number || x.set.Hash() != other.set.Hash() || x.emptied != other.emptied {
+	for _, other := range []*versions.Version{y, z} {
+		if x.Epoch != other.Epoch || x.Number != other.Number || x.Set.Hash() != other.Set.Hash() || x.Emptied != other.Emptied {
 			t.Fatalf("nodes end at epoch %d version %d and epoch %d version %d, equal content: %v",
-				x.epoch, x.number, other.epoch, other.number, x.set.Hash() == other.set.Hash())
+				x.Epoch, x.Number, other.Epoch, other.Number, x.Set.Hash() == other.Set.Hash())
 		}
-		mine, err := x.snapshotTo()
+		mine, err := x.Snapshot()
 		e.must(err)
-		theirs, err := other.snapshotTo()
+		theirs, err := other.Snapshot()
 		e.must(err)
 		if diff := cmp.Diff(mine, theirs, protocmp.Transform()); diff != "" {
 			t.Errorf("nodes send other bytes:\n%s", diff)
@@ -130,10 +133,10 @@ func TestAVersionIsTheNewestRevisionThatConcernsDataPlanes(t *testing.T) {
 	same := func(when string) uint64 {
 		t.Helper()
 		loaded, followed := e.neighbour(time.Hour).caughtUp(e), other.caughtUp(e)
-		if loaded.number != followed.number || loaded.set.Hash() != followed.set.Hash() {
-			t.Errorf("%s: one node has version %d, the other %d, equal content: %v", when, loaded.number, followed.number, loaded.set.Hash() == followed.set.Hash())
+		if loaded.Number != followed.Number || loaded.Set.Hash() != followed.Set.Hash() {
+			t.Errorf("%s: one node has version %d, the other %d, equal content: %v", when, loaded.Number, followed.Number, loaded.Set.Hash() == followed.Set.Hash())
 		}
-		return loaded.number
+		return loaded.Number
 	}
 	fresh := same("a new database")
 	e.insert("consumers", `{"username":"bob"}`)
@@ -155,8 +158,8 @@ func TestAVersionIsTheNewestRevisionThatConcernsDataPlanes(t *testing.T) {
 	head, err := e.store.Head(t.Context())
 	e.must(err)
 	e.must(e.store.Trim(t.Context(), head))
-	if loaded, followed := e.neighbour(time.Hour).caughtUp(e), other.caughtUp(e); loaded.number != head-1 || loaded.set.Hash() != followed.set.Hash() {
-		t.Errorf("version %d after a trim to revision %d", loaded.number, head)
+	if loaded, followed := e.neighbour(time.Hour).caughtUp(e), other.caughtUp(e); loaded.Number != head-1 || loaded.Set.Hash() != followed.Set.Hash() {
+		t.Errorf("version %d after a trim to revision %d", loaded.Number, head)
 	}
 }
 
@@ -166,11 +169,11 @@ func TestARaisedEpochReachesTheOtherNodes(t *testing.T) {
 	polls, hinted := e.neighbour(5*time.Millisecond), e.neighbour(time.Hour)
 	polls.caughtUp(e)
 	hinted.caughtUp(e)
-	epoch, err := RaiseEpoch(t.Context(), e.store) // by the Admin API of a third node
+	epoch, err := epoch.Raise(t.Context(), e.store) // by the Admin API of a third node
 	e.must(err)
-	e.eventually("the epoch shows at the next poll", func() bool { return polls.caughtUp(e).epoch == epoch })
+	e.eventually("the epoch shows at the next poll", func() bool { return polls.caughtUp(e).Epoch == epoch })
 	hinted.feed.Wake() // its next poll is an hour away
-	e.eventually("the epoch shows at the hint", func() bool { return hinted.caughtUp(e).epoch == epoch })
+	e.eventually("the epoch shows at the hint", func() bool { return hinted.caughtUp(e).Epoch == epoch })
 	hinted.publisher.Reload()
 	e.eventually("it reads everything again when asked", func() bool { return !hinted.publisher.asked.Load() })
 }
@@ -186,13 +189,13 @@ func TestNodesWithDifferentKeysAgreeInTheEnd(t *testing.T) {
 	key := e.rotate()
 	e.keys.set(func(l *losing) { l.missing[key] = true })
 	e.run()
-	if v := e.caughtUp(); v.number != full.number || v.set.Hash() == full.set.Hash() || e.publisher.Kept().Keys[key] == 0 {
-		t.Fatalf("without a key it publishes version %d of %d, kept %+v", v.number, full.number, e.publisher.Kept())
+	if v := e.caughtUp(); v.Number != full.Number || v.Set.Hash() == full.Set.Hash() || e.publisher.Kept().Keys[key] == 0 {
+		t.Fatalf("without a key it publishes version %d of %d, kept %+v", v.Number, full.Number, e.publisher.Kept())
 	}
 	e.keys.set(func(l *losing) { delete(l.missing, key) })
 	e.feed.Wake()
-	e.eventually("it publishes the same as the other", func() bool { return e.caughtUp().set.Hash() == full.set.Hash() })
-	if v := e.caughtUp(); v.number != full.number {
-		t.Errorf("version %d, the other node's is %d", v.number, full.number)
+	e.eventually("it publishes the same as the other", func() bool { return e.caughtUp().Set.Hash() == full.Set.Hash() })
+	if v := e.caughtUp(); v.Number != full.Number {
+		t.Errorf("version %d, the other node's is %d", v.Number, full.Number)
 	}
 }

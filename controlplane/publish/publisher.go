@@ -1,13 +1,10 @@
-// Package publish sends each data plane the configuration of its environment: version, delta, snapshot, and the
-// stream server.
+// Package publish keeps the newest configuration of every environment: it follows the database and shows what it reads.
 //
 // A [Publisher] reads the database once and then follows the changefeed, for all environments together, so that a change
 // costs what it changes: one row read, opened and encoded, one path of a tree (shared/configset) renewed in each
-// environment that holds it, one delta encoded once for all data planes of an environment. Which environment holds what
-// publish/selection says. A version shows whole transactions only.
-//
-// Data planes get the least secret that does their job: keys of key-auth as fingerprints under the
-// environment's own key, passwords as the hashes they are stored as, fields of the control plane not at all.
+// environment that holds it, one delta encoded once for all data planes of an environment. A version shows whole
+// transactions only. Which environment holds what says publish/selection, by what publish/facts reads; in which form publish/wire;
+// what leads a data plane there publish/versions; publish/stream sends it.
 //
 // # Rows that do not open
 //
@@ -51,16 +48,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/keepgate/keepgate/controlplane/fleet"
+	"github.com/keepgate/keepgate/controlplane/publish/epoch"
+	"github.com/keepgate/keepgate/controlplane/publish/versions"
+	"github.com/keepgate/keepgate/controlplane/publish/wire"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/configset"
 	"github.com/keepgate/keepgate/shared/schema"
 )
-
-// DefaultEnvironment is the environment that exists without being made.
-const DefaultEnvironment = "default"
 
 // Pauses between two attempts to read everything.
 const (
@@ -70,7 +65,7 @@ const (
 
 // Store is what the publisher reads; record.Store says what its methods promise.
 type Store interface {
-	Meta
+	epoch.Meta
 	Snapshot(ctx context.Context, read func(revision uint64, rows iter.Seq2[record.Row, error]) error) error
 	Get(ctx context.Context, table, workspace, id string) (record.Row, error)
 	History(ctx context.Context, after uint64, limit int) ([]record.Revision, error)
@@ -83,13 +78,11 @@ type Feed interface {
 	Wake()
 }
 
-// Catalog opens the secrets of a stored row.
+// Catalog opens the secrets of a stored row, and makes what is missing.
 type Catalog interface {
+	wire.Catalog
 	// Start makes what every database has, the default environment among it, as far as the keyring allows now.
 	Start(ctx context.Context) error
-	// Open returns what can be read also where a secret does not open: fault.Unavailable with the subject "key/<id>"
-	// while the key is missing.
-	Open(ctx context.Context, row record.Row) (proto.Message, error)
 	// DropPreviousFingerprintKey ends the change of an environment's fingerprint key.
 	DropPreviousFingerprintKey(ctx context.Context, environment, id string) error
 }
@@ -107,8 +100,7 @@ type Publisher struct {
 	nodes        Nodes
 	schema       *schema.Schema
 	log          *slog.Logger
-	environments *environments
-	packer       *packer
+	environments *versions.Environments
 	seen         atomic.Uint64        // revision that the environments show
 	kept         atomic.Pointer[Kept] // what of it does not open
 	asked        atomic.Bool          // to read everything again
@@ -127,7 +119,7 @@ type Publisher struct {
 func New(store Store, feed Feed, catalog Catalog, nodes Nodes, entities *schema.Schema, log *slog.Logger) *Publisher {
 	return &Publisher{
 		store: store, feed: feed, catalog: catalog, nodes: nodes, schema: entities, log: log,
-		environments: newEnvironments(), packer: newPacker(), stuck: newStuck(),
+		environments: versions.New(), stuck: newStuck(),
 	}
 }
 
@@ -135,20 +127,23 @@ func New(store Store, feed Feed, catalog Catalog, nodes Nodes, entities *schema.
 func (p *Publisher) Seen() uint64 { return p.seen.Load() }
 
 // Environments returns the names of all environments; none before the database was read.
-func (p *Publisher) Environments() []string { return p.environments.names() }
+func (p *Publisher) Environments() []string { return p.environments.Names() }
 
 // Current returns epoch, version and hash of what an environment's data planes should hold, and false before
 // the database was read or for an unknown environment.
 func (p *Publisher) Current(environment string) (epoch, number uint64, hash configset.Hash, ok bool) {
-	if !slices.Contains(p.environments.names(), environment) {
+	if !slices.Contains(p.environments.Names(), environment) {
 		return 0, 0, configset.Hash{}, false
 	}
-	v, _ := p.environments.of(environment).newest()
+	v, _ := p.environments.Of(environment).Newest()
 	if v == nil {
 		return 0, 0, configset.Hash{}, false
 	}
-	return v.epoch, v.number, v.set.Hash(), true
+	return v.Epoch, v.Number, v.Set.Hash(), true
 }
+
+// Environment returns what the data planes of an environment should hold, nil when there is none of that name.
+func (p *Publisher) Environment(name string) *versions.Environment { return p.environments.Of(name) }
 
 // Reload has Run read everything again, the epoch too.
 func (p *Publisher) Reload() {

@@ -9,6 +9,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/keepgate/keepgate/controlplane/publish/versions/versionstest"
+	"github.com/keepgate/keepgate/controlplane/publish/wire"
 	"github.com/keepgate/keepgate/controlplane/record"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/configset"
@@ -24,28 +26,28 @@ func TestAChangeTravelsAsItself(t *testing.T) {
 	}
 	e.run()
 	before := e.caughtUp()
-	if before.set.Len() != 51 || count(before.set, "services") != 50 {
-		t.Fatalf("%d entries, %d services", before.set.Len(), count(before.set, "services"))
+	if before.Set.Len() != 51 || count(before.Set, "services") != 50 {
+		t.Fatalf("%d entries, %d services", before.Set.Len(), count(before.Set, "services"))
 	}
-	snapshot, err := before.snapshotTo()
+	snapshot, err := before.Snapshot()
 	e.must(err)
-	if all, _ := unpack(t, snapshot); len(all.Puts) != 51 || len(all.Deletes) != 0 {
+	if all, _ := versionstest.Unpack(t, snapshot); len(all.Puts) != 51 || len(all.Deletes) != 0 {
 		t.Errorf("the snapshot carries %d and deletes %d", len(all.Puts), len(all.Deletes))
 	}
 
 	e.update("services", "s7", `{"host":"other.example"}`)
 	e.delete("services", "s8")
 	after := e.caughtUp()
-	chunks, err := after.deltaFrom(before)
+	chunks, err := after.DeltaFrom(before)
 	e.must(err)
-	all, _ := unpack(t, chunks)
+	all, _ := versionstest.Unpack(t, chunks)
 	if len(all.Puts) != 1 || len(all.Deletes) != 1 || !bytes.Contains(all.Puts[0].Body, []byte("other.example")) {
 		t.Errorf("the delta carries %d puts and %d deletes, want the one and the other", len(all.Puts), len(all.Deletes))
 	}
-	if head := chunks[0].GetChunk(); !before.is(head.Base) || !after.is(head.Target) || head.ExplicitEmpty {
+	if head := chunks[0].GetChunk(); !before.Is(head.Base) || !after.Is(head.Target) || head.ExplicitEmpty {
 		t.Errorf("the delta says it leads from %v to %v", head.Base, head.Target)
 	}
-	again, err := after.deltaFrom(before)
+	again, err := after.DeltaFrom(before)
 	e.must(err)
 	if again[0] != chunks[0] {
 		t.Error("a second data plane has the change encoded again")
@@ -54,32 +56,8 @@ func TestAChangeTravelsAsItself(t *testing.T) {
 	e.again()
 	e.run()
 	loaded := e.caughtUp()
-	if loaded.set.Hash() != after.set.Hash() || loaded.epoch != after.epoch || loaded.number != after.number {
+	if loaded.Set.Hash() != after.Set.Hash() || loaded.Epoch != after.Epoch || loaded.Number != after.Number {
 		t.Error("reading everything and following lead to different configurations")
-	}
-}
-
-func TestALargeUpdateGoesInChunks(t *testing.T) {
-	t.Parallel()
-	set, deletes := configset.Set{}, []configset.Ref{}
-	for i := range 3000 {
-		set = set.Put(configset.Entry{Kind: "routes", ID: fmt.Sprint(i), Body: bytes.Repeat([]byte{byte(i)}, 700)})
-		deletes = append(deletes, configset.Ref{Kind: "routes", ID: strings.Repeat(fmt.Sprint(i), 70)})
-	}
-	v := &version{number: 1, set: set, packer: newPacker()}
-	chunks, err := v.snapshotTo()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if all, plain := unpack(t, chunks); len(all.Puts) != 3000 || len(chunks) < len(plain)/chunkBytes {
-		t.Errorf("%d entries in %d chunks", len(all.Puts), len(chunks))
-	}
-	gone, err := v.packer.encode(chunks[0].GetChunk(), func(func(configset.Entry) bool) {}, deletes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if all, _ := unpack(t, gone); len(all.Deletes) != 3000 || len(gone) < 2 {
-		t.Errorf("%d deletes in %d chunks", len(all.Deletes), len(gone))
 	}
 }
 
@@ -93,15 +71,15 @@ func TestOnlyWhatAGateNeedsLeaves(t *testing.T) {
 	e.run()
 	first := e.caughtUp()
 	e.insertBelow("consumers", "bob", "keyauth_credentials", `{"key":"CANARY-second-key"}`)
-	e.update("basicauth_credentials", id(e, first.set, "basicauth_credentials"), `{"password":"CANARY-other-password"}`)
+	e.update("basicauth_credentials", id(e, first.Set, "basicauth_credentials"), `{"password":"CANARY-other-password"}`)
 	second := e.caughtUp()
 
-	snapshot, err := second.snapshotTo()
+	snapshot, err := second.Snapshot()
 	e.must(err)
-	delta, err := second.deltaFrom(first)
+	delta, err := second.DeltaFrom(first)
 	e.must(err)
-	all, plain := unpack(t, snapshot)
-	changed, more := unpack(t, delta)
+	all, plain := versionstest.Unpack(t, snapshot)
+	changed, more := versionstest.Unpack(t, delta)
 	for what, sent := range map[string][]byte{"snapshot": plain, "delta": more} {
 		for _, leak := range []string{"CANARY", "$ke$", "workspaces", "environments", e.key} {
 			if bytes.Contains(sent, []byte(leak)) {
@@ -115,7 +93,7 @@ func TestOnlyWhatAGateNeedsLeaves(t *testing.T) {
 	var key configv1.FingerprintKey
 	wanted := map[string]bool{}
 	for _, entry := range all.Puts {
-		if entry.Kind == tableFingerprintKeys {
+		if entry.Kind == wire.FingerprintKeys {
 			e.must(proto.Unmarshal(entry.Body, &key))
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/keepgate/keepgate/controlplane/catalog"
+	"github.com/keepgate/keepgate/controlplane/publish/epoch"
+	"github.com/keepgate/keepgate/controlplane/publish/wire"
 	"github.com/keepgate/keepgate/controlplane/record"
 )
 
@@ -22,29 +24,29 @@ func TestWhenFollowingIsNotEnoughEverythingIsReadAgain(t *testing.T) {
 	e.must(err)
 	e.must(e.store.Trim(t.Context(), head))
 	e.run() // begins with a load; history is followed from there
-	if v := e.caughtUp(); count(v.set, "services") != 6 {
-		t.Errorf("%d services after the history was trimmed", count(v.set, "services"))
+	if v := e.caughtUp(); count(v.Set, "services") != 6 {
+		t.Errorf("%d services after the history was trimmed", count(v.Set, "services"))
 	}
 	// A restored backup: the same database at an earlier revision.
 	e.sql("DELETE FROM services WHERE name = 'c4'")
 	e.sql("DELETE FROM changes WHERE revision >= ?", head)
 	e.sql("UPDATE revision SET number = ?", head-1)
 	e.eventually("the rewound database shows", func() bool {
-		v, _ := e.publisher.environments.of(DefaultEnvironment).newest()
-		return e.publisher.Seen() == head-1 && v.number == head-1 && count(v.set, "services") == 5
+		v, _ := e.publisher.environments.Of(wire.DefaultEnvironment).Newest()
+		return e.publisher.Seen() == head-1 && v.Number == head-1 && count(v.Set, "services") == 5
 	})
-	ahead, err := e.publisher.ahead(t.Context(), start.epoch, head)
+	ahead, err := e.publisher.Ahead(t.Context(), start.Epoch, head)
 	if err != nil || !ahead {
 		t.Errorf("ahead = %v, %v: version %d was never given out by this database", ahead, err, head)
 	}
-	if ahead, _ = e.publisher.ahead(t.Context(), start.epoch, head-1); ahead {
+	if ahead, _ = e.publisher.Ahead(t.Context(), start.Epoch, head-1); ahead {
 		t.Error("a data plane that holds the newest revision is called ahead")
 	}
-	epoch, err := RaiseEpoch(t.Context(), e.store)
+	epoch, err := epoch.Raise(t.Context(), e.store)
 	e.must(err)
 	e.eventually("the raised epoch shows", func() bool {
-		v, _ := e.publisher.environments.of(DefaultEnvironment).newest()
-		return v.epoch == epoch && epoch > start.epoch
+		v, _ := e.publisher.environments.Of(wire.DefaultEnvironment).Newest()
+		return v.Epoch == epoch && epoch > start.Epoch
 	})
 }
 
@@ -65,8 +67,8 @@ func TestManyRowsAtOnceAreReadAtOnce(t *testing.T) {
 	}
 	_, err := e.store.Apply(t.Context(), batch)
 	e.must(err)
-	if v := e.caughtUp(); count(v.set, "services") != manyRows+200 {
-		t.Errorf("%d services", count(v.set, "services"))
+	if v := e.caughtUp(); count(v.Set, "services") != manyRows+200 {
+		t.Errorf("%d services", count(v.Set, "services"))
 	}
 }
 
@@ -74,36 +76,36 @@ func TestAnEmptyConfigurationSaysWhetherItIsMeant(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	e.run()
-	if v := e.caughtUp(); !bare(v.set) || v.emptied {
+	if v := e.caughtUp(); !bare(v.Set) || v.Emptied {
 		t.Error("a new database says that its emptiness is meant")
 	}
 	e.insert("services", `{"name":"bob","host":"h"}`)
 	full := e.caughtUp()
 	e.delete("services", "bob")
 	v := e.caughtUp()
-	delta, err := v.deltaFrom(full)
+	delta, err := v.DeltaFrom(full)
 	e.must(err)
-	snapshot, err := v.snapshotTo()
+	snapshot, err := v.Snapshot()
 	e.must(err)
-	if !bare(v.set) || !delta[0].GetChunk().ExplicitEmpty || !snapshot[0].GetChunk().ExplicitEmpty {
+	if !bare(v.Set) || !delta[0].GetChunk().ExplicitEmpty || !snapshot[0].GetChunk().ExplicitEmpty {
 		t.Error("the deletion of the last entity does not say that it is meant")
 	}
 	_, err = e.catalog.Insert(t.Context(), catalog.Address{Table: "workspaces"}, e.doc(`{"name":"other"}`)) // concerns no data plane
 	e.must(err)
 	e.again()
 	e.run()
-	if v = e.caughtUp(); !v.emptied {
+	if v = e.caughtUp(); !v.Emptied {
 		t.Error("a restart forgets that the emptiness is meant")
 	}
 	e.insert("services", `{"name":"bob","host":"h"}`)
-	if v = e.caughtUp(); bare(v.set) || v.emptied {
+	if v = e.caughtUp(); bare(v.Set) || v.Emptied {
 		t.Error("a configuration with an entity claims to be empty")
 	}
 	e.stop()
 	e.sql("DELETE FROM services")
 	e.again()
 	e.run()
-	if v = e.caughtUp(); !bare(v.set) || v.emptied {
+	if v = e.caughtUp(); !bare(v.Set) || v.Emptied {
 		t.Error("a database that was emptied with SQL says that it is meant")
 	}
 }

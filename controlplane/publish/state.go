@@ -2,22 +2,31 @@ package publish
 
 import (
 	"github.com/keepgate/keepgate/controlplane/publish/selection"
+	"github.com/keepgate/keepgate/controlplane/publish/versions"
+	"github.com/keepgate/keepgate/controlplane/publish/wire"
 	"github.com/keepgate/keepgate/controlplane/record"
 	"github.com/keepgate/keepgate/shared/configset"
 )
 
+const (
+	tableWorkspaces = "workspaces"
+	tableServices   = "services"
+	tableRoutes     = "routes"
+	tableKeyauth    = "keyauth_credentials"
+)
+
 // state is all that was read of the database, and what each environment holds of it.
 type state struct {
-	wire      *wire
+	wire      *wire.Wire
 	selection *selection.Selection
-	forms     map[selection.Ref]*form // of all rows that travel, held or not: who holds them may change without them
-	roots     int                     // services and routes among them
-	shown     []*shown                // by environment, as in wire
+	forms     map[selection.Ref]*wire.Form // of all rows that travel, held or not: who holds them may change without them
+	roots     int                          // services and routes among them
+	shown     []*shown                     // by environment, as in wire
 }
 
 // shown is what an environment's data planes are to hold.
 type shown struct {
-	environment *environment
+	environment *versions.Environment
 	set         configset.Set // without names of lost keys
 	number      uint64        // newest revision that concerned it
 	deleted     bool          // it, or the newest that moved its entities, only deleted
@@ -27,7 +36,7 @@ type shown struct {
 type reading struct {
 	ref   record.Ref
 	gone  bool
-	form  *form
+	form  *wire.Form
 	facts *selection.Row
 	err   error // it does not open
 }
@@ -60,7 +69,7 @@ func (p *Publisher) take(readings []reading) {
 	for _, flip := range s.selection.Update(puts, deletes) {
 		to := s.shown[flip.Environment]
 		if flip.Held {
-			to.set = to.set.Put(s.forms[flip.Ref].in(flip.Environment))
+			to.set = to.set.Put(s.forms[flip.Ref].In(flip.Environment))
 		} else {
 			to.set = to.set.Delete(flip.Ref.Table, flip.Ref.ID)
 		}
@@ -68,14 +77,14 @@ func (p *Publisher) take(readings []reading) {
 	for _, r := range puts {
 		for e, to := range s.shown {
 			if s.selection.Held(e, r.Ref) {
-				to.set = to.set.Put(s.forms[r.Ref].in(e))
+				to.set = to.set.Put(s.forms[r.Ref].In(e))
 			}
 		}
 	}
 }
 
 // keep remembers the form of a row; nil when it is gone.
-func (s *state) keep(at selection.Ref, f *form) {
+func (s *state) keep(at selection.Ref, f *wire.Form) {
 	before := s.forms[at]
 	if at.Table == tableServices || at.Table == tableRoutes {
 		switch {
@@ -90,4 +99,8 @@ func (s *state) keep(at selection.Ref, f *form) {
 		return
 	}
 	s.forms[at] = f
+}
+
+func refOf(row record.Row) record.Ref {
+	return record.Ref{Table: row.Table, Workspace: row.Workspace, ID: row.ID}
 }

@@ -29,7 +29,7 @@ func TestEntriesSayTheirWorkspace(t *testing.T) {
 	e.caughtUp()
 	insert("after")
 	found := map[string]int{}
-	for entry := range e.caughtUp().set.All() {
+	for entry := range e.caughtUp().Set.All() {
 		placed := &syncv1.Placed{}
 		e.must(proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(entry.Body, placed))
 		found[entry.Kind+" "+placed.GetWorkspace()]++

@@ -20,6 +20,8 @@ import (
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/local"
 	"github.com/keepgate/keepgate/controlplane/publish"
+	"github.com/keepgate/keepgate/controlplane/publish/stream"
+	"github.com/keepgate/keepgate/controlplane/publish/wire"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
 	"github.com/keepgate/keepgate/e2e/ports"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
@@ -64,7 +66,7 @@ type controlPlane struct {
 	feed      *changefeed.Feed
 	publisher *publish.Publisher
 
-	gatekeeper publish.Gatekeeper
+	gatekeeper stream.Gatekeeper
 	fleet      *fleet.Fleet
 	workspace  string
 	wire       *wiretap
@@ -233,7 +235,7 @@ func (cp *controlPlane) link(log *slog.Logger) {
 	listen, err := net.Listen("tcp", cp.address)
 	cp.must(err)
 	server := grpc.NewServer(grpc.Creds(grpccreds.Server(cp.source, log, identity.DataPlane)), grpc.StreamInterceptor(cp.wire.intercept))
-	syncv1.RegisterSyncServiceServer(server, publish.NewServer(cp.publisher, cp.fleet, cp.source, publish.ServerOptions{
+	syncv1.RegisterSyncServiceServer(server, stream.New(cp.publisher, cp.fleet, cp.source, stream.Options{
 		Name: "cp", Version: "test", Gatekeeper: cp.gatekeeper, Heartbeat: cp.heartbeat, StorageRetry: cp.retry, Patience: cp.patience, Log: log,
 	}))
 	ended := make(chan struct{})
@@ -269,7 +271,7 @@ func (cp *controlPlane) remove(table, key string) {
 // caughtUp waits until the publisher shows all that is committed.
 func (cp *controlPlane) caughtUp() (epoch, version uint64, hash [32]byte) {
 	cp.t.Helper()
-	return cp.caughtUpIn(publish.DefaultEnvironment)
+	return cp.caughtUpIn(wire.DefaultEnvironment)
 }
 
 func (cp *controlPlane) caughtUpIn(environment string) (epoch, version uint64, hash [32]byte) {

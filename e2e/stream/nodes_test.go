@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/controlplane/fleet"
-	"github.com/keepgate/keepgate/controlplane/publish"
+	"github.com/keepgate/keepgate/controlplane/publish/epoch"
 )
 
 // between starts a data plane that may link to either of two nodes, and waits until it is linked to one of them.
@@ -81,9 +81,9 @@ func TestAnAcceptedRestoreReachesDataPlanesOfOtherNodes(t *testing.T) {
 	a.service("bob")
 	b := a.another(nil)
 	dp := b.linked("edge-1")
-	epoch, err := publish.RaiseEpoch(t.Context(), a.store)
+	raised, err := epoch.Raise(t.Context(), a.store)
 	a.must(err)
 	a.publisher.Reload()
-	eventually(t, "the data plane of the other node is in the new epoch", func() bool { return dp.state().Epoch == epoch })
+	eventually(t, "the data plane of the other node is in the new epoch", func() bool { return dp.state().Epoch == raised })
 	b.holds(dp)
 }

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keepgate/keepgate/controlplane/fleet"
-	"github.com/keepgate/keepgate/controlplane/publish"
+	"github.com/keepgate/keepgate/controlplane/publish/epoch"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 )
 
@@ -218,7 +218,7 @@ func TestARestoredDatabase(t *testing.T) {
 	if dp.state().Set.Hash() != newest.Set.Hash() || cp.status(dp).SyncStatus != fleet.Ahead {
 		t.Fatal("the data plane stepped back unasked")
 	}
-	if _, err := publish.RaiseEpoch(t.Context(), cp.store); err != nil {
+	if _, err := epoch.Raise(t.Context(), cp.store); err != nil {
 		t.Fatal(err)
 	}
 	cp.publisher.Reload()

@@ -103,10 +103,18 @@ func plan() []room {
 		}},
 		{"controlplane/keks", []string{"controlplane/audit", "controlplane/catalog", "controlplane/record", "shared/aead", "shared/schema"}},
 		{"controlplane/publish/selection", nil},
-		{"controlplane/publish", []string{
-			"controlplane/catalog", "controlplane/changefeed", "controlplane/fleet", "controlplane/publish/selection", "controlplane/record",
-			"shared/configset", "shared/mtls/grpccreds", "shared/mtls/identity", "shared/schema", "shared/secretref", "shared/verifier",
+		{"controlplane/publish/epoch", nil},
+		{"controlplane/publish/facts", []string{"controlplane/publish/selection", "controlplane/record", "shared/schema", "shared/secretref"}},
+		{"controlplane/publish/wire", []string{
+			"controlplane/catalog", "controlplane/publish/facts", "controlplane/publish/selection", "controlplane/record", "shared/configset", "shared/schema", "shared/verifier",
 		}},
+		{"controlplane/publish/versions/versionstest", nil},
+		{"controlplane/publish/versions", []string{"controlplane/fleet", "shared/configset"}},
+		{"controlplane/publish", []string{
+			"controlplane/fleet", "controlplane/publish/epoch", "controlplane/publish/selection", "controlplane/publish/versions", "controlplane/publish/wire",
+			"controlplane/record", "shared/configset", "shared/schema",
+		}},
+		{"controlplane/publish/stream", []string{"controlplane/fleet", "controlplane/publish/versions", "shared/mtls/grpccreds", "shared/mtls/identity"}},
 		{"controlplane/kmsservice", []string{"controlplane/keks", "shared/mtls/grpccreds", "shared/mtls/identity"}},
 		{"controlplane/kmsplugin/...", []string{
 			"controlplane/doctor/*", "controlplane/kmsplugin/...", "shared/aead", "shared/durable", "shared/kmsclient", "shared/memguard", "shared/mtls", "shared/mtls/...", "shared/nowait", "shared/process",

@@ -1,4 +1,4 @@
-package publish
+package stream
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/keepgate/keepgate/controlplane/fleet"
+	"github.com/keepgate/keepgate/controlplane/publish/versions"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
@@ -24,7 +25,7 @@ const (
 // receive, so that neither a slow peer nor a large snapshot delays heartbeats, verdicts or the end.
 type link struct {
 	server      *Server
-	environment *environment
+	environment *versions.Environment
 	session     *fleet.Session
 	who         identity.Identity
 
@@ -49,13 +50,13 @@ type link struct {
 
 // flight is an update that is being sent or judged.
 type flight struct {
-	version *version
+	version *versions.Version
 	whole   bool // a snapshot from its first chunk: nothing better can be sent
 }
 
 // refusal is a version that the data plane did not take.
 type refusal struct {
-	version *version
+	version *versions.Version
 	again   time.Time // when to try it once more; zero: never
 }
 
@@ -115,8 +116,8 @@ func (l *link) run(ctx context.Context, c conversation) error {
 	defer silence.Stop()
 	l.orders = l.order()
 	for {
-		newest, changed := l.environment.newest()
-		if l.environment.ended() {
+		newest, changed := l.environment.Newest()
+		if l.environment.Ended() {
 			return errNoEnvironment(l.who)
 		}
 		if err := l.offer(ctx, newest); err != nil {
@@ -168,11 +169,11 @@ func (l *link) sent() {
 }
 
 // offer begins to send the newest version if the data plane should have it and no other update is in flight.
-func (l *link) offer(ctx context.Context, newest *version) error {
+func (l *link) offer(ctx context.Context, newest *versions.Version) error {
 	if newest == nil || l.flying != nil || l.declines(newest) {
 		return nil
 	}
-	if !l.whole && newest.content(l.held) {
+	if !l.whole && newest.Holds(l.held) {
 		if !l.settled {
 			l.settled, l.isAhead, l.since = true, false, time.Time{}
 			l.session.Holds(heldOf(l.held))
@@ -192,7 +193,7 @@ func (l *link) offer(ctx context.Context, newest *version) error {
 }
 
 // declines reports whether the data plane refused v and nothing speaks for asking again.
-func (l *link) declines(v *version) bool {
+func (l *link) declines(v *versions.Version) bool {
 	if l.refused == nil || l.refused.version != v {
 		return false
 	}
@@ -206,8 +207,8 @@ func (l *link) declines(v *version) bool {
 // ahead reports whether the data plane holds something later than newest: it has it from another node that has read
 // further, and this one has nothing for it until it has caught up. When after a while the database itself has still
 // given out less, an operator must say what happened.
-func (l *link) ahead(ctx context.Context, newest *version) bool {
-	if l.held == nil || l.held.Epoch < newest.epoch || l.held.Epoch == newest.epoch && l.held.Version <= newest.number {
+func (l *link) ahead(ctx context.Context, newest *versions.Version) bool {
+	if l.held == nil || l.held.Epoch < newest.Epoch || l.held.Epoch == newest.Epoch && l.held.Version <= newest.Number {
 		return false
 	}
 	now := time.Now()
@@ -220,12 +221,12 @@ func (l *link) ahead(ctx context.Context, newest *version) bool {
 	l.since = now // the next question to the database comes after as long again
 	ctx, cancel := context.WithTimeout(ctx, headTimeout)
 	defer cancel()
-	ahead, err := l.server.publisher.ahead(ctx, l.held.Epoch, l.held.Version)
+	ahead, err := l.server.publisher.Ahead(ctx, l.held.Epoch, l.held.Version)
 	if err == nil && ahead {
 		l.isAhead = true
 		l.server.options.Log.Error("a data plane holds a newer configuration than the database; if the database was restored, "+
 			"run: keepgate-cp fleet accept-restore", "data_plane", l.who.String(), "holds_epoch", l.held.Epoch,
-			"holds_version", l.held.Version, "database_epoch", newest.epoch, "database_version", l.server.publisher.Seen())
+			"holds_version", l.held.Version, "database_epoch", newest.Epoch, "database_version", l.server.publisher.Seen())
 		l.session.IsAhead()
 	}
 	return true
@@ -233,13 +234,13 @@ func (l *link) ahead(ctx context.Context, newest *version) bool {
 
 // update returns what leads the data plane to v: a delta from what it holds where that is remembered, the rest
 // of a snapshot that it has the beginning of, else a whole snapshot.
-func (l *link) update(v *version) (chunks []*syncv1.StreamResponse, whole bool, err error) {
-	if base := l.environment.held(l.held); base != nil && base.epoch == v.epoch && !l.whole {
-		chunks, err = v.deltaFrom(base)
+func (l *link) update(v *versions.Version) (chunks []*syncv1.StreamResponse, whole bool, err error) {
+	if base := l.environment.Held(l.held); base != nil && base.Epoch == v.Epoch && !l.whole {
+		chunks, err = v.DeltaFrom(base)
 		return chunks, false, err
 	}
-	chunks, err = v.snapshotTo()
-	if done := l.partial.GetChunks(); !l.whole && done > 0 && int(done) < len(chunks) && v.is(l.partial.GetTarget()) {
+	chunks, err = v.Snapshot()
+	if done := l.partial.GetChunks(); !l.whole && done > 0 && int(done) < len(chunks) && v.Is(l.partial.GetTarget()) {
 		return chunks[done:], false, err
 	}
 	return chunks, true, err

@@ -1,4 +1,4 @@
-package publish
+package stream
 
 import (
 	"context"

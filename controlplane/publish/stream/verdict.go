@@ -1,4 +1,4 @@
-package publish
+package stream
 
 import (
 	"time"
@@ -40,12 +40,12 @@ func (l *link) trusts(sequence uint64) {
 }
 
 func (l *link) acked(a *syncv1.Ack) {
-	if l.flying == nil || !l.flying.version.is(a.Position) {
+	if l.flying == nil || !l.flying.version.Is(a.Position) {
 		l.server.options.Log.Warn("a data plane acknowledges what it was not sent", "data_plane", l.who.String(),
 			"version", a.Position.GetVersion())
 		return
 	}
-	l.held = l.flying.version.position()
+	l.held = l.flying.version.Position()
 	l.flying, l.chunks, l.refused, l.settled = nil, nil, nil, true
 	l.session.Acked(heldOf(l.held), quarantinedOf(a.Quarantined), keptOf(a.Kept))
 }
@@ -53,7 +53,7 @@ func (l *link) acked(a *syncv1.Ack) {
 // nacked notes a refusal. What did not fit or could not be read is followed by a whole snapshot once, a full
 // disk is asked again after a while, and anything else waits for another version.
 func (l *link) nacked(n *syncv1.Nack) {
-	if l.flying == nil || n.Position != nil && !l.flying.version.is(n.Position) {
+	if l.flying == nil || n.Position != nil && !l.flying.version.Is(n.Position) {
 		return // of an update that is settled already
 	}
 	sent := l.flying
@@ -69,7 +69,7 @@ func (l *link) nacked(n *syncv1.Nack) {
 		}
 	}
 	l.server.options.Log.Warn("a data plane refused an update and goes on with what it has", "data_plane", l.who.String(),
-		"version", sent.version.number, "reason", n.Reason, "detail", cut(n.Detail), "snapshot_follows", l.whole)
+		"version", sent.version.Number, "reason", n.Reason, "detail", cut(n.Detail), "snapshot_follows", l.whole)
 	l.session.Nacked(n.Reason.String() + ": " + cut(n.Detail))
 }
 

@@ -1,4 +1,6 @@
-package publish
+// Package epoch tells two lives of a database apart, so that data planes take a configuration which is older than the one they hold
+// where that is meant.
+package epoch
 
 import (
 	"context"
@@ -9,8 +11,8 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
-// metaEpoch names the number that tells two lives of a database apart.
-const metaEpoch = "epoch"
+// name is what the database calls the number.
+const name = "epoch"
 
 // Meta is the named values of a database.
 type Meta interface {
@@ -18,15 +20,15 @@ type Meta interface {
 	SwapMeta(ctx context.Context, name string, old *string, value string) error
 }
 
-// readEpoch returns the database's epoch; the first reader of a new database sets it. It begins at the clock,
+// Read returns the database's epoch; the first reader of a new database sets it. It begins at the clock,
 // so that data planes of a database that was thrown away take the new one's configuration.
-func readEpoch(ctx context.Context, store Meta) (uint64, error) {
-	text, found, err := store.Meta(ctx, metaEpoch)
+func Read(ctx context.Context, store Meta) (uint64, error) {
+	text, found, err := store.Meta(ctx, name)
 	if err == nil && !found {
 		text = strconv.FormatInt(time.Now().Unix(), 10)
-		err = store.SwapMeta(ctx, metaEpoch, nil, text)
+		err = store.SwapMeta(ctx, name, nil, text)
 		if fault.KindOf(err) == fault.Conflict { // another node was faster
-			text, _, err = store.Meta(ctx, metaEpoch)
+			text, _, err = store.Meta(ctx, name)
 		}
 	}
 	if err != nil {
@@ -39,10 +41,10 @@ func readEpoch(ctx context.Context, store Meta) (uint64, error) {
 	return epoch, nil
 }
 
-// RaiseEpoch tells data planes that the database's history began anew, as after a restore: they then take a
+// Raise tells data planes that the database's history began anew, as after a restore: they then take a
 // configuration that is older than the one they hold. Running publishers notice within seconds.
-func RaiseEpoch(ctx context.Context, store Meta) (uint64, error) {
-	text, found, err := store.Meta(ctx, metaEpoch)
+func Raise(ctx context.Context, store Meta) (uint64, error) {
+	text, found, err := store.Meta(ctx, name)
 	if err != nil {
 		return 0, fmt.Errorf("reading the epoch: %w", err)
 	}
@@ -55,5 +57,5 @@ func RaiseEpoch(ctx context.Context, store Meta) (uint64, error) {
 		}
 		next, old = max(next, held+1), &text
 	}
-	return next, store.SwapMeta(ctx, metaEpoch, old, strconv.FormatUint(next, 10))
+	return next, store.SwapMeta(ctx, name, old, strconv.FormatUint(next, 10))
 }

@@ -1,4 +1,7 @@
-package publish
+// Package facts reads off a row what counts for which environment holds it: names, tags, what it refers to and what it needs.
+//
+// What counts is in clear, so that rows which do not open are selected as ever; only what they refer to by their values may be sealed.
+package facts
 
 import (
 	"cmp"
@@ -12,34 +15,35 @@ import (
 	"github.com/keepgate/keepgate/controlplane/publish/selection"
 	"github.com/keepgate/keepgate/controlplane/record"
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
+	"github.com/keepgate/keepgate/shared/schema"
 )
 
-// checks returns the table of the credentials that a plugin checks, "" where it checks none.
-func checks(plugin string) string {
+// Checks returns the table of the credentials that a plugin checks, "" where it checks none.
+func Checks(plugin string) string {
 	switch plugin {
 	case "basic-auth":
 		return "basicauth_credentials"
 	case "jwt":
 		return "jwt_secrets"
 	case "key-auth":
-		return tableKeyauth
+		return "keyauth_credentials"
 	case "mtls-auth":
 		return "mtls_auth_credentials"
 	}
 	return ""
 }
 
-// facts is what counts of a row for who holds it. All of it is in clear, so that rows which do not open are selected as
+// Of returns what counts of a row for who holds it. All of it is in clear, so that rows which do not open are selected as
 // ever. entity is nil where the row cannot be read at all: then what it was known to be before counts on, beside what
 // stands in the row's columns. What refers to others by values that do not open is marked as such by who knows.
-func (w *wire) facts(row record.Row, entity proto.Message, before *selection.Row) *selection.Row {
+func Of(entities *schema.Schema, row record.Row, entity proto.Message, before *selection.Row) *selection.Row {
 	facts := &selection.Row{Ref: selection.Ref{Table: row.Table, ID: row.ID}, Workspace: row.Workspace, Tags: slices.Clone(row.Tags)}
-	if known, ok := w.schema.Entity(row.Table); ok {
+	if known, ok := entities.Entity(row.Table); ok {
 		for _, f := range known.Foreign {
 			id := row.Foreign[f.Field.Name]
 			switch {
 			case id == "":
-			case f.Table == tableEnvironments: // does not travel itself
+			case f.Table == "environments": // does not travel itself
 				facts.Environment = id
 			default:
 				facts.Parents = append(facts.Parents, selection.Ref{Table: f.Table, ID: id})
@@ -61,7 +65,7 @@ func (w *wire) facts(row record.Row, entity proto.Message, before *selection.Row
 		facts.Name, facts.Names, facts.TLS = m.GetName(), namesOf(m), overTLS(m.GetProtocols().GetValues())
 	case *configv1.Plugin:
 		facts.Name = m.GetName()
-		w.needsOf(m, facts)
+		needsOf(entities, m, facts)
 	case *configv1.Consumer:
 		facts.Name = m.GetUsername()
 	case *configv1.ConsumerGroup:
@@ -122,8 +126,8 @@ func overTLS(protocols []string) bool {
 
 // needsOf reads what a plugin's configuration calls for. Only what it refers to by its values may be encrypted; a plugin that this program does not know
 // calls for nothing.
-func (w *wire) needsOf(m *configv1.Plugin, facts *selection.Row) {
-	known, ok := w.schema.Plugin(m.GetName())
+func needsOf(entities *schema.Schema, m *configv1.Plugin, facts *selection.Row) {
+	known, ok := entities.Plugin(m.GetName())
 	if !ok {
 		return
 	}
@@ -140,7 +144,7 @@ func (w *wire) needsOf(m *configv1.Plugin, facts *selection.Row) {
 	if m.Enabled != nil && !m.GetEnabled() {
 		return
 	}
-	facts.Checks = checks(m.GetName())
+	facts.Checks = Checks(m.GetName())
 	if d := config.Descriptor().Fields().ByName("consumer_by"); d != nil {
 		skip := config.Descriptor().Fields().ByName("skip_consumer_lookup")
 		facts.Finds = (skip == nil || !config.Get(skip).Bool()) && (!config.Has(d) || len(listIn(config, "consumer_by")) > 0)

@@ -1,4 +1,4 @@
-package publish
+package wire
 
 import (
 	"cmp"
@@ -21,15 +21,23 @@ import (
 	"github.com/keepgate/keepgate/shared/verifier"
 )
 
-// keys is an environment as the database has it: what it selects, and the keys that its data planes are given.
-type keys struct {
-	selects selection.Environment
-	row     record.Ref // no ID: there is none yet
+// DefaultEnvironment is the environment that exists without being made.
+const DefaultEnvironment = "default"
+
+// Environment is an environment as the database has it: what it selects, and the keys that its data planes are given.
+type Environment struct {
+	Selects selection.Environment
+	Row     record.Ref // no ID: there is none yet
+	Locked  error      // why one of its keys does not open
 
 	current  fingerprintKey
 	previous fingerprintKey // while data planes change over to current; no entry.ID else
 	former   []string       // names of keys before them that were lost
-	locked   error          // why one of them does not open
+}
+
+// Key names the fingerprint key, and the one before it while data planes change over, else "".
+func (e *Environment) Key() (current, previous string) {
+	return e.current.entry.ID, e.previous.entry.ID
 }
 
 // fingerprintKey is a key under which API keys leave as fingerprints.
@@ -38,17 +46,17 @@ type fingerprintKey struct {
 	printer *verifier.Fingerprinter // of key-auth keys; nil: it does not open
 }
 
-// newWire finds the environments among the rows and opens their keys. A key that does not open is no error; environments
+// New finds the environments among the rows and opens their keys. A key that does not open is no error; environments
 // that cannot be read at all are named in lost.
-func newWire(ctx context.Context, from Catalog, entities *schema.Schema, rows []record.Row) (w *wire, lost []string, err error) {
-	w = &wire{catalog: from, schema: entities}
+func New(ctx context.Context, from Catalog, entities *schema.Schema, rows []record.Row) (w *Wire, lost []string, err error) {
+	w = &Wire{catalog: from, schema: entities}
 	workspaces, standard := map[string]string{}, false
 	for _, row := range rows {
 		if row.Table == tableWorkspaces {
 			workspaces[row.Unique["name"]] = row.ID
 		}
 	}
-	w.home = workspaces[catalog.DefaultName]
+	w.Home = workspaces[catalog.DefaultName]
 	for _, row := range rows {
 		if row.Table != tableEnvironments {
 			continue
@@ -65,22 +73,22 @@ func newWire(ctx context.Context, from Catalog, entities *schema.Schema, rows []
 			return nil, nil, err
 		}
 		w.selectFor(e, environment, workspaces)
-		w.environments = append(w.environments, e)
+		w.Environments = append(w.Environments, e)
 	}
 	if !standard {
-		w.environments = append(w.environments, &keys{
-			selects: selection.Environment{Name: DefaultEnvironment},
-			locked:  fault.Newf(fault.Unavailable, "publish", "environment/"+DefaultEnvironment, "there is no such environment yet"),
+		w.Environments = append(w.Environments, &Environment{
+			Selects: selection.Environment{Name: DefaultEnvironment},
+			Locked:  fault.Newf(fault.Unavailable, "publish", "environment/"+DefaultEnvironment, "there is no such environment yet"),
 		})
 	}
-	slices.SortFunc(w.environments, func(a, b *keys) int { return strings.Compare(a.selects.Name, b.selects.Name) })
+	slices.SortFunc(w.Environments, func(a, b *Environment) int { return strings.Compare(a.Selects.Name, b.Selects.Name) })
 	return w, lost, nil
 }
 
 // keysOf reads the keys of an environment, which did not open for the reason given, if any.
-func keysOf(environment *configv1.Environment, row record.Row, why error) (e *keys, err error) {
-	e = &keys{row: refOf(row), locked: why, former: environment.GetFormerFingerprintKeyIds().GetValues()}
-	e.selects.ID = row.ID
+func keysOf(environment *configv1.Environment, row record.Row, why error) (e *Environment, err error) {
+	e = &Environment{Row: record.Ref{Table: row.Table, Workspace: row.Workspace, ID: row.ID}, Locked: why, former: environment.GetFormerFingerprintKeyIds().GetValues()}
+	e.Selects.ID = row.ID
 	e.current, err = fingerprintKeyOf(cmp.Or(environment.GetFingerprintKeyId(), environment.GetId()), environment.GetFingerprintKey())
 	if err == nil && environment.GetPreviousFingerprintKeyId() != "" {
 		e.previous, err = fingerprintKeyOf(environment.GetPreviousFingerprintKeyId(), environment.GetPreviousFingerprintKey())
@@ -88,14 +96,14 @@ func keysOf(environment *configv1.Environment, row record.Row, why error) (e *ke
 	if err != nil {
 		return nil, fmt.Errorf("the fingerprint key of environment %q: %w", environment.GetName(), err)
 	}
-	if e.locked == nil && e.current.printer == nil {
-		e.locked = fault.Newf(fault.Unavailable, "publish", "environment/"+environment.GetName(), "it has no fingerprint key")
+	if e.Locked == nil && e.current.printer == nil {
+		e.Locked = fault.Newf(fault.Unavailable, "publish", "environment/"+environment.GetName(), "it has no fingerprint key")
 	}
 	return e, nil
 }
 
 func fingerprintKeyOf(id, text string) (fingerprintKey, error) {
-	k := fingerprintKey{entry: configset.Entry{Kind: tableFingerprintKeys, ID: id, Kept: text == ""}}
+	k := fingerprintKey{entry: configset.Entry{Kind: FingerprintKeys, ID: id, Kept: text == ""}}
 	if text == "" {
 		return k, nil
 	}
@@ -112,25 +120,25 @@ func fingerprintKeyOf(id, text string) (fingerprintKey, error) {
 }
 
 // selectFor reads what an environment selects.
-func (w *wire) selectFor(e *keys, environment *configv1.Environment, workspaces map[string]string) {
-	e.selects.Name = environment.GetName()
+func (w *Wire) selectFor(e *Environment, environment *configv1.Environment, workspaces map[string]string) {
+	e.Selects.Name = environment.GetName()
 	if environment.Workspaces != nil {
-		e.selects.Workspaces = []string{}
+		e.Selects.Workspaces = []string{}
 		for _, name := range environment.GetWorkspaces().GetValues() {
 			if id, found := workspaces[name]; found {
-				e.selects.Workspaces = append(e.selects.Workspaces, id)
+				e.Selects.Workspaces = append(e.Selects.Workspaces, id)
 			} else {
-				w.incomplete = true
+				w.Incomplete = true
 			}
 		}
 	}
 	if environment.SelectTags != nil {
-		e.selects.Tags = append([]string{}, environment.GetSelectTags().GetValues()...)
+		e.Selects.Tags = append([]string{}, environment.GetSelectTags().GetValues()...)
 	}
 }
 
-// entries are those that no row stands for. Names of lost keys are among them as long as they may be needed.
-func (e *keys) entries(former bool) (list []configset.Entry) {
+// Entries are those that no row stands for. Names of lost keys are among them as long as they may be needed.
+func (e *Environment) Entries(former bool) (list []configset.Entry) {
 	for _, k := range [...]fingerprintKey{e.current, e.previous} {
 		if k.entry.ID != "" {
 			list = append(list, k.entry)
@@ -138,22 +146,27 @@ func (e *keys) entries(former bool) (list []configset.Entry) {
 	}
 	if former {
 		for _, id := range e.former {
-			list = append(list, configset.Entry{Kind: tableFingerprintKeys, ID: id, Kept: true})
+			list = append(list, configset.Entry{Kind: FingerprintKeys, ID: id, Kept: true})
 		}
 	}
 	return list
 }
 
-// concerns reports whether a changed row changes what all others come to.
-func (w *wire) concerns(ref record.Ref) bool { return ref.Table == tableEnvironments }
+// Concerns reports whether a changed row changes what all others come to.
+func (w *Wire) Concerns(ref record.Ref) bool { return ref.Table == tableEnvironments }
 
-// opens reports whether a key that did not open does by now.
-func (w *wire) opens(ctx context.Context, store Store) bool {
-	for _, e := range w.environments {
-		if e.locked == nil || e.row.ID == "" { // a revision tells when it is made
+// Rows gives one row; record.Store says what its method promises.
+type Rows interface {
+	Get(ctx context.Context, table, workspace, id string) (record.Row, error)
+}
+
+// Opens reports whether a key that did not open does by now.
+func (w *Wire) Opens(ctx context.Context, store Rows) bool {
+	for _, e := range w.Environments {
+		if e.Locked == nil || e.Row.ID == "" { // a revision tells when it is made
 			continue
 		}
-		row, err := store.Get(ctx, e.row.Table, e.row.Workspace, e.row.ID)
+		row, err := store.Get(ctx, e.Row.Table, e.Row.Workspace, e.Row.ID)
 		if err != nil {
 			return false
 		}
@@ -164,7 +177,7 @@ func (w *wire) opens(ctx context.Context, store Store) bool {
 	return false
 }
 
-// locked reports whether some environment's key does not open.
-func (w *wire) locked() bool {
-	return slices.ContainsFunc(w.environments, func(e *keys) bool { return e.locked != nil })
+// Locked reports whether some environment's key does not open.
+func (w *Wire) Locked() bool {
+	return slices.ContainsFunc(w.Environments, func(e *Environment) bool { return e.Locked != nil })
 }

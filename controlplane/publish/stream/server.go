@@ -1,4 +1,5 @@
-package publish
+// Package stream serves a data plane: it is sent what is newer than what it holds, and gives its verdict.
+package stream
 
 import (
 	"context"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/keepgate/keepgate/controlplane/fleet"
+	"github.com/keepgate/keepgate/controlplane/publish/versions"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
 	"github.com/keepgate/keepgate/shared/mtls/identity"
@@ -36,17 +38,27 @@ type Guard interface {
 	Watch(ctx context.Context, cs tls.ConnectionState, allow ...identity.Role) error
 }
 
+// Publisher has what data planes should hold.
+type Publisher interface {
+	// Environment returns an environment, nil when there is none of that name.
+	Environment(name string) *versions.Environment
+	// Ahead reports whether the database never gave out a version.
+	Ahead(ctx context.Context, epoch, number uint64) (bool, error)
+	// Seen returns the newest revision that was read.
+	Seen() uint64
+}
+
 // Server is the control plane's end of the stream.
 type Server struct {
 	syncv1.UnimplementedSyncServiceServer
-	publisher *Publisher
+	publisher Publisher
 	fleet     *fleet.Fleet
 	guard     Guard
-	options   ServerOptions
+	options   Options
 }
 
-// ServerOptions tunes a Server. Name and Version are shown to data planes.
-type ServerOptions struct {
+// Options tunes a Server. Name and Version are shown to data planes.
+type Options struct {
 	Name, Version string
 	Heartbeat     time.Duration // default Heartbeat
 	StorageRetry  time.Duration // before an update is sent again to a node whose disk failed; default 1 min
@@ -55,8 +67,8 @@ type ServerOptions struct {
 	Log           *slog.Logger  // default: discard
 }
 
-// NewServer makes a Server over a publisher and starts nothing.
-func NewServer(publisher *Publisher, nodes *fleet.Fleet, guard Guard, options ServerOptions) *Server {
+// New makes a Server over a publisher and starts nothing.
+func New(publisher Publisher, nodes *fleet.Fleet, guard Guard, options Options) *Server {
 	if options.Heartbeat <= 0 {
 		options.Heartbeat = Heartbeat
 	}
@@ -91,7 +103,7 @@ func (s *Server) Stream(stream syncv1.SyncService_StreamServer) error {
 		s.options.Log.Warn("a data plane was refused", "data_plane", who.String(), "why", err)
 		return outcome(ctx, stream, shutOut(ctx, c, err))
 	}
-	environment := s.publisher.environments.of(who.Environment)
+	environment := s.publisher.Environment(who.Environment)
 	if environment == nil {
 		s.options.Log.Warn("a data plane of an unknown environment was refused", "data_plane", who.String(), "environment", who.Environment)
 		return errNoEnvironment(who)

@@ -1,13 +1,11 @@
-package publish
+package facts
 
 import (
 	"slices"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/keepgate/keepgate/controlplane/publish/selection"
-	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/secretref"
 )
 
@@ -62,24 +60,7 @@ func eachText(m protoreflect.Message, visit func(string)) {
 	}
 }
 
-// refers says whether rows of a table may refer to maps or vaults: as long as one does not open, nobody knows to which.
-func refers(table string) bool {
+// Refers says whether rows of a table may refer to maps or vaults: as long as one does not open, nobody knows to which.
+func Refers(table string) bool {
 	return table == "plugins" || table == "certificates" || table == "vaults"
-}
-
-// withoutSecrets is what a data plane that never held the entity needs of it to refuse what it protects, or what it would
-// be asked for: of a plugin, where it stands; of an entry, which it is. Without any other entity nothing is open that should
-// not be.
-func withoutSecrets(entity proto.Message) proto.Message {
-	switch m := entity.(type) {
-	case *configv1.Plugin:
-		m.Config = nil
-		return m
-	case *configv1.KeyValueEntry:
-		m.Value = nil
-		return m
-	case *configv1.KeyValueMap:
-		return m
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-package publish
+package versions
 
 import (
 	"fmt"
@@ -21,14 +21,14 @@ type update struct {
 	chunks func() ([]*syncv1.StreamResponse, error)
 }
 
-// snapshotTo returns the chunks of a snapshot of v, encoded at the first call.
-func (v *version) snapshotTo() ([]*syncv1.StreamResponse, error) {
+// Snapshot returns the chunks of a snapshot of v, encoded at the first call.
+func (v *Version) Snapshot() ([]*syncv1.StreamResponse, error) {
 	v.mu.Lock()
 	u := v.snapshot
 	if u == nil {
-		head := &syncv1.Chunk{Kind: syncv1.UpdateKind_UPDATE_KIND_SNAPSHOT, Target: v.position(), ExplicitEmpty: v.emptied}
+		head := &syncv1.Chunk{Kind: syncv1.UpdateKind_UPDATE_KIND_SNAPSHOT, Target: v.Position(), ExplicitEmpty: v.Emptied}
 		u = &update{sync.OnceValues(func() ([]*syncv1.StreamResponse, error) {
-			return v.packer.encode(head, v.set.All(), nil)
+			return v.packer.encode(head, v.Set.All(), nil)
 		})}
 		if !v.past {
 			v.snapshot = u
@@ -38,17 +38,17 @@ func (v *version) snapshotTo() ([]*syncv1.StreamResponse, error) {
 	return u.chunks() // not under the lock: who needs a delta does not wait for it
 }
 
-// deltaFrom returns the chunks that lead from base to v, encoded at the first call for each base.
-func (v *version) deltaFrom(base *version) ([]*syncv1.StreamResponse, error) {
-	hash := base.set.Hash()
+// DeltaFrom returns the chunks that lead from base to v, encoded at the first call for each base.
+func (v *Version) DeltaFrom(base *Version) ([]*syncv1.StreamResponse, error) {
+	hash := base.Set.Hash()
 	v.mu.Lock()
 	u := v.deltas[hash]
 	if u == nil {
 		head := &syncv1.Chunk{
-			Kind: syncv1.UpdateKind_UPDATE_KIND_DELTA, Base: base.position(), Target: v.position(), ExplicitEmpty: v.emptied,
+			Kind: syncv1.UpdateKind_UPDATE_KIND_DELTA, Base: base.Position(), Target: v.Position(), ExplicitEmpty: v.Emptied,
 		}
 		u = &update{sync.OnceValues(func() ([]*syncv1.StreamResponse, error) {
-			delta := configset.Diff(base.set, v.set)
+			delta := configset.Diff(base.Set, v.Set)
 			return v.packer.encode(head, slices.Values(delta.Puts), delta.Deletes)
 		})}
 		if v.deltas == nil {
@@ -63,7 +63,7 @@ func (v *version) deltaFrom(base *version) ([]*syncv1.StreamResponse, error) {
 }
 
 // forget drops the encoded updates that lead to a version which nobody new is sent.
-func (v *version) forget() {
+func (v *Version) forget() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.past, v.snapshot, v.deltas = true, nil, nil

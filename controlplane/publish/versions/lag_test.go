@@ -1,4 +1,4 @@
-package publish
+package versions
 
 import (
 	"encoding/hex"
@@ -16,8 +16,8 @@ import (
 func TestLag(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		e := newEnvironment()
-		if _, ok := e.lag(fleet.Held{}, time.Now()); ok {
+		e := New().Of("prod")
+		if _, ok := e.Lag(fleet.Held{}, time.Now()); ok {
 			t.Error("it is known before the database was read")
 		}
 		var set configset.Set
@@ -25,14 +25,14 @@ func TestLag(t *testing.T) {
 		show := func(number uint64) {
 			set = set.Put(configset.Entry{Kind: "services", ID: fmt.Sprint(number), Body: []byte{1}})
 			hash := set.Hash()
-			e.set(&version{epoch: 1, number: number, set: set})
+			e.Set(&Version{Epoch: 1, Number: number, Set: set})
 			held = append(held, fleet.Held{Epoch: 1, Version: number, Hash: hex.EncodeToString(hash[:])})
 			time.Sleep(10 * time.Second)
 		}
 		show(3)
 		show(5)
 		show(9)
-		e.set(&version{epoch: 1, number: 11, set: set}) // under another number: it is the same
+		e.Set(&Version{Epoch: 1, Number: 11, Set: set}) // under another number: it is the same
 		held = append(held, fleet.Held{Epoch: 1, Version: 11, Hash: held[2].Hash})
 		for name, test := range map[string]struct {
 			held fleet.Held
@@ -49,16 +49,16 @@ func TestLag(t *testing.T) {
 			"later than this node has read":    {fleet.Held{Epoch: 1, Version: 12, Hash: "00"}, fleet.Lag{}, false},
 			"of an epoch that is not here yet": {fleet.Held{Epoch: 2, Version: 1, Hash: "00"}, fleet.Lag{}, false},
 		} {
-			got, ok := e.lag(test.held, time.Now())
+			got, ok := e.Lag(test.held, time.Now())
 			if diff := cmp.Diff(test.want, got); ok != test.ok || ok && diff != "" {
 				t.Errorf("%s: %t (-want +got):\n%s", name, ok, diff)
 			}
 		}
 		for number := range uint64(2 * kept) {
 			set = set.Put(configset.Entry{Kind: "services", ID: "many", Body: fmt.Append(nil, number)})
-			e.set(&version{epoch: 1, number: 20 + number, set: set})
+			e.Set(&Version{Epoch: 1, Number: 20 + number, Set: set})
 		}
-		if got, _ := e.lag(held[3], time.Now()); !got.AtLeast || got.Versions != kept+1 {
+		if got, _ := e.Lag(held[3], time.Now()); !got.AtLeast || got.Versions != kept+1 {
 			t.Errorf("after it was forgotten: %+v", got)
 		}
 	})
