@@ -52,7 +52,7 @@ worker_processes 1;
 %s
 pid nginx.pid;
 error_log error.log warn;
-events { worker_connections 8192; }
+events { worker_connections 16384; }
 http {
   keepalive_requests 1000000000;
   keepalive_timeout 300s;

@@ -117,7 +117,8 @@ backend calls
 
 const haproxyFrame = `global
   nbthread 1
-  maxconn 8192
+  no strict-limits
+  maxconn 16384
 defaults
   mode http
   timeout connect 5s
