@@ -16,6 +16,7 @@ const (
 	memoryShare  = 100              // and so many times what the last one took: 1 % of a core at most
 	memoryLeast  = 12 << 20         // less is not worth it,
 	memoryOfLive = 5                // nor less than this part of what lives
+	memoryStack  = 16 << 10         // a goroutine's stack is hardly larger, taken over many
 )
 
 // heap is how the heap stands.
@@ -24,15 +25,18 @@ type heap struct {
 	live        uint64 // bytes that the last one found in use
 	objects     uint64 // bytes of objects, those with them that nobody uses any more
 	free        uint64 // bytes that hold none and were not given back
+	stacks      uint64 // bytes of goroutines' stacks, those with them whose goroutines have ended since the last collection
+	goroutines  uint64
 }
 
 func readHeap() (h heap) {
 	samples := []metrics.Sample{
 		{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/heap/live:bytes"},
 		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/memory/classes/heap/stacks:bytes"}, {Name: "/sched/goroutines:goroutines"},
 	}
 	metrics.Read(samples)
-	for i, to := range []*uint64{&h.collections, &h.live, &h.objects, &h.free} {
+	for i, to := range []*uint64{&h.collections, &h.live, &h.objects, &h.free, &h.stacks, &h.goroutines} {
 		if samples[i].Value.Kind() == metrics.KindUint64 {
 			*to = samples[i].Value.Uint64()
 		}
@@ -50,7 +54,8 @@ type leftovers struct {
 func (l *leftovers) due(now time.Time, h heap) bool {
 	quiet := h.collections == l.seen
 	l.seen = h.collections
-	gain := h.free + h.objects - min(h.objects, h.live)
+	living := h.goroutines * memoryStack
+	gain := h.free + h.objects - min(h.objects, h.live) + h.stacks - min(h.stacks, living)
 	return quiet && !now.Before(l.next) && gain >= max(memoryLeast, h.live/memoryOfLive)
 }
 

@@ -17,15 +17,17 @@ func TestLeftovers(t *testing.T) {
 		heap   heap
 		want   bool
 	}{
-		"much is free":                  {leftovers{seen: 7}, heap{7, 50 * mib, 50 * mib, 40 * mib}, true},
-		"much is garbage":               {leftovers{seen: 7}, heap{7, 50 * mib, 90 * mib, 0}, true},
-		"some of both":                  {leftovers{seen: 7}, heap{7, 50 * mib, 58 * mib, 8 * mib}, true},
-		"a collection since":            {leftovers{seen: 6}, heap{7, 50 * mib, 50 * mib, 40 * mib}, false},
-		"too soon":                      {leftovers{seen: 7, next: now.Add(1)}, heap{7, 50 * mib, 50 * mib, 40 * mib}, false},
-		"soon enough":                   {leftovers{seen: 7, next: now}, heap{7, 50 * mib, 50 * mib, 40 * mib}, true},
-		"little":                        {leftovers{seen: 7}, heap{7, 8 * mib, 12 * mib, 4 * mib}, false},
-		"little beside what lives":      {leftovers{seen: 7}, heap{7, 500 * mib, 520 * mib, 20 * mib}, false},
-		"less objects than were living": {leftovers{seen: 7}, heap{7, 50 * mib, 20 * mib, 4 * mib}, false},
+		"much is free":                  {leftovers{seen: 7}, heap{7, 50 * mib, 50 * mib, 40 * mib, mib, 90}, true},
+		"much is garbage":               {leftovers{seen: 7}, heap{7, 50 * mib, 90 * mib, 0, mib, 90}, true},
+		"some of both":                  {leftovers{seen: 7}, heap{7, 50 * mib, 58 * mib, 8 * mib, mib, 90}, true},
+		"stacks of those that ended":    {leftovers{seen: 7}, heap{7, 50 * mib, 50 * mib, 0, 40 * mib, 90}, true},
+		"stacks of those that are here": {leftovers{seen: 7}, heap{7, 50 * mib, 50 * mib, 0, 40 * mib, 9000}, false},
+		"a collection since":            {leftovers{seen: 6}, heap{7, 50 * mib, 50 * mib, 40 * mib, mib, 90}, false},
+		"too soon":                      {leftovers{seen: 7, next: now.Add(1)}, heap{7, 50 * mib, 50 * mib, 40 * mib, mib, 90}, false},
+		"soon enough":                   {leftovers{seen: 7, next: now}, heap{7, 50 * mib, 50 * mib, 40 * mib, mib, 90}, true},
+		"little":                        {leftovers{seen: 7}, heap{7, 8 * mib, 12 * mib, 4 * mib, mib, 90}, false},
+		"little beside what lives":      {leftovers{seen: 7}, heap{7, 500 * mib, 520 * mib, 20 * mib, mib, 90}, false},
+		"less objects than were living": {leftovers{seen: 7}, heap{7, 50 * mib, 20 * mib, 4 * mib, mib, 90}, false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -42,7 +44,7 @@ func TestLeftovers(t *testing.T) {
 	t.Run("after one", func(t *testing.T) {
 		t.Parallel()
 		var l leftovers
-		much := heap{9, 50 * mib, 50 * mib, 40 * mib}
+		much := heap{9, 50 * mib, 50 * mib, 40 * mib, mib, 90}
 		l.done(now, time.Second, much)
 		if l.due(now.Add(99*time.Second), much) || !l.due(now.Add(100*time.Second), much) {
 			t.Errorf("the next is %v", l.next)
