@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/keepgate/keepgate/shared/durable"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
@@ -136,15 +137,15 @@ func (a *Authority) write(now time.Time, former *x509.RevocationList, root crypt
 		if roots, err = a.rootList(now, root, revoked); err != nil {
 			return err
 		}
-		if err := replace(filepath.Join(a.dir, rootFile), 0o644, encode("CERTIFICATE", a.root.Raw)); err != nil {
+		if err := durable.WriteFile(filepath.Join(a.dir, rootFile), 0o644, encode("CERTIFICATE", a.root.Raw)); err != nil {
 			return err
 		}
 	}
-	if err := replace(filepath.Join(a.dir, caFile), 0o644, encode("CERTIFICATE", a.cert.Raw)); err != nil {
+	if err := durable.WriteFile(filepath.Join(a.dir, caFile), 0o644, encode("CERTIFICATE", a.cert.Raw)); err != nil {
 		return err
 	}
 	if a.root != nil {
-		if err := replace(filepath.Join(a.dir, chainFile), 0o644, append(encode("CERTIFICATE", a.cert.Raw), encode("CERTIFICATE", a.root.Raw)...)); err != nil {
+		if err := durable.WriteFile(filepath.Join(a.dir, chainFile), 0o644, append(encode("CERTIFICATE", a.cert.Raw), encode("CERTIFICATE", a.root.Raw)...)); err != nil {
 			return err
 		}
 	}
@@ -156,7 +157,7 @@ func (a *Authority) write(now time.Time, former *x509.RevocationList, root crypt
 	if err != nil {
 		return err
 	}
-	if err := replace(filepath.Join(a.dir, indexFile), fs.FileMode(0o600), data); err != nil {
+	if err := durable.WriteFile(filepath.Join(a.dir, indexFile), fs.FileMode(0o600), data); err != nil {
 		return err
 	}
 	return a.writeCRL(former, roots, now)

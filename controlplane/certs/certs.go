@@ -38,6 +38,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/keepgate/keepgate/shared/durable"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/privatekey"
@@ -152,10 +153,10 @@ func create(dir, organisation string, options Options) (*Authority, error) {
 		err = a.vouch(options.after)
 	}
 	if err == nil && a.root != nil {
-		err = replace(filepath.Join(dir, chainFile), 0o644, append(encode("CERTIFICATE", a.cert.Raw), encode("CERTIFICATE", a.root.Raw)...))
+		err = durable.WriteFile(filepath.Join(dir, chainFile), 0o644, append(encode("CERTIFICATE", a.cert.Raw), encode("CERTIFICATE", a.root.Raw)...))
 	}
 	if err == nil {
-		err = replace(filepath.Join(dir, caFile), 0o644, encode("CERTIFICATE", a.cert.Raw))
+		err = durable.WriteFile(filepath.Join(dir, caFile), 0o644, encode("CERTIFICATE", a.cert.Raw))
 	}
 	if err != nil {
 		return nil, fault.New(fault.Internal, op, dir, err)

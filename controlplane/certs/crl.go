@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/keepgate/keepgate/shared/durable"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
@@ -75,7 +76,7 @@ func (a *Authority) writeCRL(former *x509.RevocationList, roots []byte, now time
 	if err != nil {
 		return fmt.Errorf("signing the CRL: %w", err)
 	}
-	return replace(filepath.Join(a.dir, crlFile), 0o644, append(encode("X509 CRL", der), roots...))
+	return durable.WriteFile(filepath.Join(a.dir, crlFile), 0o644, append(encode("X509 CRL", der), roots...))
 }
 
 // WriteCRL writes the CRL anew, so that it need not be renewed for another while.

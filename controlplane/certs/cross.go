@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/keepgate/keepgate/shared/durable"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
@@ -57,7 +58,7 @@ func (a *Authority) vouch(former *Authority) error {
 	if err != nil {
 		return err
 	}
-	return replace(filepath.Join(a.dir, crossFile), 0o644, issued.CertPEM)
+	return durable.WriteFile(filepath.Join(a.dir, crossFile), 0o644, issued.CertPEM)
 }
 
 // crossName names the authority whose key has a digest.

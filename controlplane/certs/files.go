@@ -6,25 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 
-	"github.com/keepgate/keepgate/shared/durable"
 	"github.com/keepgate/keepgate/shared/fault"
 )
 
 const maxFile = 64 << 20
-
-// replace writes a file so that it survives power loss.
-func replace(path string, mode fs.FileMode, data []byte) error {
-	return durable.Replace(path, mode, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
-}
 
 // lockFolder keeps two commands from giving the CRL the same number. The lock ends with the process.
 func lockFolder(dir string) (*os.File, error) {

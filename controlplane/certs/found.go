@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/keepgate/keepgate/shared/durable"
 	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
@@ -34,10 +35,10 @@ func (a *Authority) found(options Options, now time.Time) (err error) {
 	if err != nil {
 		return fmt.Errorf("signing the root's CRL: %w", err)
 	}
-	if err := replace(filepath.Join(a.dir, crlFile), 0o644, encode("X509 CRL", list)); err != nil {
+	if err := durable.WriteFile(filepath.Join(a.dir, crlFile), 0o644, encode("X509 CRL", list)); err != nil {
 		return err
 	}
-	return replace(filepath.Join(a.dir, rootFile), 0o644, encode("CERTIFICATE", root.Raw))
+	return durable.WriteFile(filepath.Join(a.dir, rootFile), 0o644, encode("CERTIFICATE", root.Raw))
 }
 
 // authority makes one CA below another, or a root.
@@ -65,6 +66,6 @@ func (a *Authority) authority(file, name string, valid time.Duration, now time.T
 	if err != nil {
 		return nil, nil, err
 	}
-	keyPEM.Reveal(func(data []byte) { err = replace(filepath.Join(a.dir, file), 0o600, data) })
+	keyPEM.Reveal(func(data []byte) { err = durable.WriteFile(filepath.Join(a.dir, file), 0o600, data) })
 	return cert, key, err
 }

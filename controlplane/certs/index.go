@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/keepgate/keepgate/shared/durable"
 	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
@@ -152,7 +153,7 @@ func (a *Authority) save(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := replace(filepath.Join(a.dir, indexFile), 0o600, data); err != nil {
+	if err := durable.WriteFile(filepath.Join(a.dir, indexFile), 0o600, data); err != nil {
 		return err
 	}
 	return a.writeCRL(former, roots, now)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/keepgate/keepgate/shared/durable"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls"
 )
@@ -53,9 +54,9 @@ func own(dir string, files mtls.Files, spec Spec) (made string, err error) {
 		return "", err
 	}
 	defer issued.KeyPEM.Wipe()
-	issued.KeyPEM.Reveal(func(key []byte) { err = replace(files.Key, 0o600, key) })
+	issued.KeyPEM.Reveal(func(key []byte) { err = durable.WriteFile(files.Key, 0o600, key) })
 	if err != nil {
 		return "", fmt.Errorf("writing the key: %w", err)
 	}
-	return made, replace(files.Cert, 0o644, issued.CertPEM)
+	return made, durable.WriteFile(files.Cert, 0o644, issued.CertPEM)
 }

@@ -16,6 +16,7 @@ import (
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	"github.com/keepgate/keepgate/shared/enrolment"
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/secret"
@@ -138,7 +139,7 @@ func ask(ctx context.Context, wish Wish, request []byte) (string, *enrolment.Ans
 	message := &enrolv1.JoinRequest{Request: request, Name: wish.Name, Hostname: wish.Hostname, Version: wish.Version}
 	var failures []error
 	for round := range rounds {
-		if round > 0 && !sleep(ctx, wish.Pause/2+rand.N(wish.Pause)) {
+		if round > 0 && !lifecycle.Pause(ctx, wish.Pause/2+rand.N(wish.Pause)) {
 			break
 		}
 		nodes, patience := slices.Clone(wish.Nodes), false
@@ -183,15 +184,4 @@ func Remedy(err error) string {
 		return "; name a node of the control plane by --control-plane, as cp.example:8005 (its cluster_listen)"
 	}
 	return ""
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

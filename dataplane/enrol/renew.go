@@ -10,6 +10,7 @@ import (
 	"time"
 
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
+	"github.com/keepgate/keepgate/shared/lifecycle"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/telemetry"
@@ -50,7 +51,7 @@ func (m *Member) Run(ctx context.Context, asker Asker) error {
 			return ctx.Err()
 		case reason = <-m.orders:
 			timer.Stop()
-			if !sleep(ctx, rand.N(m.options.Spread)) { // the same order went to many
+			if !lifecycle.Pause(ctx, rand.N(m.options.Spread)) { // the same order went to many
 				return ctx.Err()
 			}
 		case <-timer.C:

@@ -24,6 +24,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/apply"
 	enrolv1 "github.com/keepgate/keepgate/proto/keepgate/enrol/v1"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
+	"github.com/keepgate/keepgate/shared/lifecycle"
 )
 
 // maxMessageBytes bounds one message from the control plane; its chunks are far smaller.
@@ -200,7 +201,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 		}
 		u.options.Log.Warn("no link to the control plane; serving what this node holds", "control_plane", at.Address,
 			"error", err, "next", untried[0].Address, "retry_in", wait.Round(time.Millisecond))
-		if !sleep(ctx, wait) {
+		if !lifecycle.Pause(ctx, wait) {
 			return ctx.Err()
 		}
 	}
@@ -211,17 +212,6 @@ func (u *Uplink) shuffled(without string) []Endpoint {
 	list := slices.DeleteFunc(slices.Clone(u.endpoints), func(e Endpoint) bool { return e.Address == without })
 	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	return list
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
 
 var (

@@ -1,6 +1,9 @@
 package declarative
 
-import "github.com/keepgate/keepgate/shared/schema"
+import (
+	"github.com/keepgate/keepgate/shared/schema"
+	"github.com/keepgate/keepgate/shared/spelling"
+)
 
 // names lists what may stand in an entity of a file.
 func (p *parser) names(e *schema.Entity) []string {
@@ -42,40 +45,11 @@ func (p *parser) unknown(key string) string {
 	return "unknown field" + suggest(key, names)
 }
 
-// suggest names the word that was probably meant: at most a third of its letters differ.
+// suggest names the word that was probably meant.
 func suggest(word string, known []string) string {
-	best, least := "", len(word)/3+1
-	for _, candidate := range known {
-		if d := distance(word, candidate); d < least {
-			best, least = candidate, d
-		}
-	}
-	if best == "" || len(word) > 64 {
+	best := spelling.Nearest(word, known)
+	if best == "" {
 		return ""
 	}
 	return "; did you mean '" + best + "'?"
-}
-
-// distance is the Levenshtein distance.
-func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return len(a) + len(b)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -242,3 +242,22 @@ func TestAnUnsettledLogDoesNotOpen(t *testing.T) {
 		}
 	}
 }
+
+func TestWriteFileAndAbsent(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := durable.Absent(path); err != nil {
+		t.Error(err)
+	}
+	for _, text := range []string{"one", "another"} {
+		if err := durable.WriteFile(path, 0o640, []byte(text)); err != nil || content(t, path) != text {
+			t.Errorf("WriteFile = %v, holds %q", err, content(t, path))
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := durable.Absent(filepath.Dir(path)+"/none", path); err == nil || err.Error() != path+" is there already: nothing was changed" {
+		t.Errorf("Absent = %v", err)
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/keepgate/keepgate/shared/fault"
@@ -26,6 +27,27 @@ import (
 // the directory (the last step) a loss of power may bring back the old content.
 func Replace(path string, mode fs.FileMode, write func(io.Writer) error) error {
 	return ReplaceOn(Disk{}, path, mode, write)
+}
+
+// WriteFile is Replace with data.
+func WriteFile(path string, mode fs.FileMode, data []byte) error {
+	return Replace(path, mode, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// Absent refuses to overwrite anything: it fails where one of the paths leads to something.
+func Absent(paths ...string) error {
+	for _, path := range paths {
+		switch _, err := os.Lstat(path); {
+		case err == nil:
+			return fmt.Errorf("%s is there already: nothing was changed", path)
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+	}
+	return nil
 }
 
 // ReplaceOn is Replace on another file system than the real one.

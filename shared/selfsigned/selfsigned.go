@@ -15,7 +15,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/big"
 	"net"
@@ -46,21 +45,14 @@ func Load(dir, name string) (cert tls.Certificate, made bool, err error) {
 		return tls.Certificate{}, false, err
 	}
 	// The key first: a certificate without its key would be taken for a broken pair.
-	if err := place(keyPath, 0o600, keyPEM); err != nil {
+	if err := durable.WriteFile(keyPath, 0o600, keyPEM); err != nil {
 		return tls.Certificate{}, false, err
 	}
-	if err := place(certPath, 0o644, certPEM); err != nil {
+	if err := durable.WriteFile(certPath, 0o644, certPEM); err != nil {
 		return tls.Certificate{}, false, err
 	}
 	cert, err = tls.X509KeyPair(certPEM, keyPEM)
 	return cert, true, err
-}
-
-func place(path string, mode fs.FileMode, data []byte) error {
-	return durable.Replace(path, mode, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
 }
 
 func generate() (certPEM, keyPEM []byte, err error) {

@@ -38,35 +38,3 @@ func (f *Faults) Error() string {
 
 // Unwrap makes fault.KindOf answer Invalid.
 func (f *Faults) Unwrap() error { return fault.New(fault.Invalid, "settings.Load", "", nil) }
-
-// nearest returns the candidate that is fewest edits away from name, if it is near enough to be meant.
-func nearest(name string, candidates []string) (best string) {
-	least := max(1, len(name)/3) + 1
-	for _, candidate := range candidates {
-		if n := edits(name, candidate); n < least {
-			best, least = candidate, n
-		}
-	}
-	return best
-}
-
-// edits counts the insertions, deletions and substitutions that turn a into b (Levenshtein distance).
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/keepgate/keepgate/shared/settings/conffile"
+	"github.com/keepgate/keepgate/shared/spelling"
 )
 
 const (
@@ -72,7 +73,7 @@ func (l *loader) take(s *source, name, text string) {
 		l.warn("%s has no meaning here and is ignored (%s)", s.show(name), s.origin(name))
 	default:
 		remedy := "take it out, or see --help for the settings there are"
-		if near := nearest(name, l.allNames()); near != "" {
+		if near := spelling.Nearest(name, l.allNames()); near != "" {
 			remedy = "did you mean " + s.show(near) + "?"
 		}
 		l.fault(name, s.origin(name), s.show(name)+" is no setting", remedy)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/controlplane/certs"
+	"github.com/keepgate/keepgate/shared/durable"
 )
 
 func authorityCommand(dir *string) *cobra.Command {
@@ -95,7 +96,7 @@ func selfSignedCommand(dir *string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			at := func(name string) string { return filepath.Join(*dir, name) }
 			valid, err := validity(days)
-			err = errors.Join(err, absent(at("server.crt"), at("server.key"), at("client.crt"), at("client.key")))
+			err = errors.Join(err, durable.Absent(at("server.crt"), at("server.key"), at("client.crt"), at("client.key")))
 			if err != nil {
 				return err
 			}

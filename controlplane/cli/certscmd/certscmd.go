@@ -7,8 +7,6 @@ package certscmd
 import (
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -103,26 +101,6 @@ func withAuthority(dir string, use func(*certs.Authority) error) (err error) {
 	return use(authority)
 }
 
-// absent refuses to overwrite anything.
-func absent(paths ...string) error {
-	for _, path := range paths {
-		switch _, err := os.Lstat(path); {
-		case err == nil:
-			return fmt.Errorf("%s is there already: nothing was changed", path)
-		case !errors.Is(err, fs.ErrNotExist):
-			return err
-		}
-	}
-	return nil
-}
-
-func write(path string, mode fs.FileMode, data []byte) error {
-	return durable.Replace(path, mode, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
-}
-
 // deliver writes a certificate, and its key when it was made here.
 func deliver(cmd *cobra.Command, issued certs.Issued, certPath, keyPath string) error {
 	if err := os.MkdirAll(filepath.Dir(certPath), 0o700); err != nil {
@@ -130,13 +108,13 @@ func deliver(cmd *cobra.Command, issued certs.Issued, certPath, keyPath string) 
 	}
 	if issued.KeyPEM.Len() > 0 {
 		var err error
-		issued.KeyPEM.Reveal(func(data []byte) { err = write(keyPath, 0o600, data) })
+		issued.KeyPEM.Reveal(func(data []byte) { err = durable.WriteFile(keyPath, 0o600, data) })
 		if err != nil {
 			return err
 		}
 		say(cmd, "private key   %s", keyPath)
 	}
-	if err := write(certPath, 0o644, issued.CertPEM); err != nil {
+	if err := durable.WriteFile(certPath, 0o644, issued.CertPEM); err != nil {
 		return err
 	}
 	say(cmd, "certificate   %s", certPath)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/controlplane/certs"
+	"github.com/keepgate/keepgate/shared/durable"
 )
 
 const hybridLong = `Make the one certificate and key that all nodes have with cluster_mtls = shared, as Kong's hybrid mode has by default.
@@ -71,11 +72,11 @@ func sharedPair(cmd *cobra.Command, certPath, keyPath string, days int) error {
 	if err != nil {
 		return err
 	}
-	keyPEM.Reveal(func(data []byte) { err = write(keyPath, 0o600, data) })
+	keyPEM.Reveal(func(data []byte) { err = durable.WriteFile(keyPath, 0o600, data) })
 	if err != nil {
 		return err
 	}
-	if err := write(certPath, 0o644, certPEM); err != nil {
+	if err := durable.WriteFile(certPath, 0o644, certPEM); err != nil {
 		return err
 	}
 	say(cmd, "Successfully generated certificate/key pairs, they have been written to: '%s' and '%s'.", certPath, keyPath)

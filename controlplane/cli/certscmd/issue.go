@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/controlplane/certs"
+	"github.com/keepgate/keepgate/shared/durable"
 	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
 
@@ -51,7 +52,7 @@ func initCommand(dir *string) *cobra.Command {
 			}
 			options.Valid = valid
 			certPath, keyPath := filepath.Join(*dir, controlPlaneName+".crt"), filepath.Join(*dir, controlPlaneName+".key")
-			if err := absent(certPath, keyPath); withCP && err != nil {
+			if err := durable.Absent(certPath, keyPath); withCP && err != nil {
 				return err
 			}
 			authority, err := initialised(cmd, *dir, organisation, after, options)
@@ -165,7 +166,7 @@ func places(dir, out string, spec certs.Spec, authority *certs.Authority) (certP
 		out = dir
 	}
 	certPath, keyPath = filepath.Join(out, spec.Name+".crt"), filepath.Join(out, spec.Name+".key")
-	if err := absent(certPath, keyPath); err != nil {
+	if err := durable.Absent(certPath, keyPath); err != nil {
 		return "", "", fmt.Errorf("%w; to certify the same key for another while: keepgate-cp certs renew %s; for a new pair name another folder by --out", err, certPath)
 	}
 	return certPath, keyPath, nil
@@ -200,7 +201,7 @@ func signCommand(dir *string) *cobra.Command {
 					if certPath, _, err = places(*dir, "", spec, authority); err != nil {
 						return err
 					}
-				} else if err := absent(certPath); err != nil {
+				} else if err := durable.Absent(certPath); err != nil {
 					return err
 				}
 				issued, err := authority.Sign(request, spec)

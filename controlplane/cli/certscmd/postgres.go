@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/controlplane/certs"
+	"github.com/keepgate/keepgate/shared/durable"
 )
 
 // postgresCommand makes all that a PostgreSQL server and its client need to believe each other.
@@ -26,11 +27,11 @@ func postgresCommand(dir *string) *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			at := func(name string) string { return filepath.Join(*dir, name) }
-			if err := absent(at("server.crt"), at("server.key"), at("client.crt"), at("client.key")); err != nil {
+			if err := durable.Absent(at("server.crt"), at("server.key"), at("client.crt"), at("client.key")); err != nil {
 				return fmt.Errorf("%w; for another server or role of this CA: keepgate-cp certs issue NAME --role server (or client) --dir %s", err, *dir)
 			}
 			authority, err := certs.Open(*dir)
-			if absent(certs.PathsIn(*dir).CA) == nil {
+			if durable.Absent(certs.PathsIn(*dir).CA) == nil {
 				options := certs.Options{Intermediate: intermediate, Valid: 10 * 365 * day}
 				authority, err = certs.Create(*dir, "default", options)
 			}

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/controlplane/certs"
+	"github.com/keepgate/keepgate/shared/durable"
 )
 
 func renewCommand(dir *string) *cobra.Command {
@@ -27,7 +28,7 @@ func renewCommand(dir *string) *cobra.Command {
 			}
 			path := args[0]
 			if out != "" {
-				if err := absent(out); err != nil {
+				if err := durable.Absent(out); err != nil {
 					return err
 				}
 				path = out

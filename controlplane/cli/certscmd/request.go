@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepgate/keepgate/controlplane/certs"
+	"github.com/keepgate/keepgate/shared/durable"
 	"github.com/keepgate/keepgate/shared/mtls/identity"
 	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
@@ -37,21 +38,21 @@ func requestCommand() *cobra.Command {
 func request(cmd *cobra.Command, name, out, keyPath string) error {
 	path := filepath.Join(out, name+".csr")
 	made := filepath.Join(out, name+".key")
-	if err := absent(path); err != nil {
+	if err := durable.Absent(path); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(out, 0o700); err != nil {
 		return err
 	}
 	if keyPath == "" {
-		if err := absent(made); err != nil {
+		if err := durable.Absent(made); err != nil {
 			return err
 		}
 		_, encoded, err := privatekey.New()
 		if err != nil {
 			return err
 		}
-		encoded.Reveal(func(data []byte) { err = write(made, 0o600, data) })
+		encoded.Reveal(func(data []byte) { err = durable.WriteFile(made, 0o600, data) })
 		if err != nil {
 			return err
 		}
@@ -65,7 +66,7 @@ func request(cmd *cobra.Command, name, out, keyPath string) error {
 	if err != nil {
 		return err
 	}
-	if err := write(path, 0o644, encoded); err != nil {
+	if err := durable.WriteFile(path, 0o644, encoded); err != nil {
 		return err
 	}
 	digest, err := certs.KeySHA256(key.Public())

@@ -86,10 +86,7 @@ func parseMark(data []byte, name string) (Key, error) {
 func (m MarkFile) Save(name string, key Key) error {
 	data, err := json.Marshal(noted{markVersion, name, key.ID, key.Generation, key.CreatedAt.Unix()})
 	if err == nil {
-		err = durable.Replace(m.Path, 0o600, func(w io.Writer) error {
-			_, err := w.Write(append(data, '\n'))
-			return err
-		})
+		err = durable.WriteFile(m.Path, 0o600, append(data, '\n'))
 	}
 	if err != nil {
 		return fault.New(fault.Unavailable, "kek.Save", m.Path, err)

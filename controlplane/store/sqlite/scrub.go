@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/lifecycle"
 )
 
 const (
@@ -53,8 +54,8 @@ func (s *Store) scrub(ctx context.Context) error {
 		if !errors.Is(err, errWaited) || patience >= writersLast {
 			return fmt.Errorf("building the file anew: %w", err)
 		}
-		if err := rest(ctx, rebuildPause); err != nil {
-			return err
+		if !lifecycle.Pause(ctx, rebuildPause) {
+			return ctx.Err()
 		}
 	}
 	conn, err := s.writer.Conn(ctx)
@@ -66,18 +67,9 @@ func (s *Store) scrub(ctx context.Context) error {
 		if err := fold(ctx, conn, s.timeout); !errors.Is(err, errBusy) {
 			return err
 		}
-		if err := rest(ctx, foldPause); err != nil { // SQLite tells no one when a reader leaves
-			return err
+		if !lifecycle.Pause(ctx, foldPause) { // SQLite tells no one when a reader leaves
+			return ctx.Err()
 		}
-	}
-}
-
-func rest(ctx context.Context, pause time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(pause):
-		return nil
 	}
 }
 
@@ -109,7 +101,7 @@ func (s *Store) rebuild(ctx context.Context, patience time.Duration) error {
 // wanted waits until somebody has waited for the connection that writes for so long, more of them than before.
 func (s *Store) wanted(ctx context.Context, before int64, patience time.Duration) bool {
 	var since time.Time
-	for rest(ctx, watchInterval) == nil {
+	for lifecycle.Pause(ctx, watchInterval) {
 		switch {
 		case s.writer.Stats().WaitCount <= before:
 		case since.IsZero():

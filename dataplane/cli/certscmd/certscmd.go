@@ -9,10 +9,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,7 +65,7 @@ func request(cmd *cobra.Command, dir, name, keyPath string) error {
 		return fmt.Errorf("--name %q: 1 to %d characters are allowed", name, maxName)
 	}
 	requestPath := filepath.Join(dir, requestName)
-	if err := absent(requestPath); err != nil {
+	if err := durable.Absent(requestPath); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -82,7 +79,7 @@ func request(cmd *cobra.Command, dir, name, keyPath string) error {
 	if err != nil {
 		return err
 	}
-	if err := write(requestPath, 0o644, encoded); err != nil {
+	if err := durable.WriteFile(requestPath, 0o644, encoded); err != nil {
 		return err
 	}
 	public, err := x509.MarshalPKIXPublicKey(key.Public())
@@ -117,31 +114,13 @@ func keyFor(dir, given string) (crypto.Signer, string, error) {
 		return key, given, err
 	}
 	path := filepath.Join(dir, keyName)
-	if err := absent(path); err != nil {
+	if err := durable.Absent(path); err != nil {
 		return nil, "", fmt.Errorf("%w; to renew the certificate of that key: --key %s", err, path)
 	}
 	key, encoded, err := privatekey.New()
 	if err != nil {
 		return nil, "", err
 	}
-	encoded.Reveal(func(data []byte) { err = write(path, 0o600, data) })
+	encoded.Reveal(func(data []byte) { err = durable.WriteFile(path, 0o600, data) })
 	return key, path, err
-}
-
-// absent refuses to overwrite anything: a lost key would make the local store unreadable.
-func absent(path string) error {
-	switch _, err := os.Lstat(path); {
-	case err == nil:
-		return fmt.Errorf("%s is there already: nothing was changed", path)
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	return nil
-}
-
-func write(path string, mode fs.FileMode, data []byte) error {
-	return durable.Replace(path, mode, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
 }
