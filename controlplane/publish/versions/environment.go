@@ -5,10 +5,10 @@
 package versions
 
 import (
+	"encoding/hex"
 	"sync"
 	"time"
 
-	"encoding/hex"
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/configset"
