@@ -140,6 +140,9 @@ func (p prover) Check(about string, message, said []byte) error {
 	return err
 }
 
+// Changed implements keyring.Judge.
+func (p prover) Changed() <-chan struct{} { return p.source.Changed() }
+
 // Stale says that a proof counts, and that the certificate behind it has expired since.
 func (p prover) Stale(about string, message, said []byte) bool {
 	_, err := p.source.Proven(about, message, said, proof.Now, identity.ControlPlane)

@@ -36,4 +36,4 @@ func ParseHead(text string) (sequence uint64, active string, at int64, err error
 }
 
 // Pass does once what Run does at every poll.
-func (r *Ring) Pass(ctx context.Context) error { return r.pass(ctx) }
+func (r *Ring) Pass(ctx context.Context) error { return r.pass(ctx, false) }

@@ -37,6 +37,12 @@ type Renewer interface {
 	Stale(context string, message, proof []byte) bool
 }
 
+// Judge is a Prover who may think otherwise of a proof than before, as when an authority is believed no more: what this node knows and nobody
+// else would believe is to be proven anew before this node is gone.
+type Judge interface {
+	Changed() <-chan struct{} // closed when it may; ask for it before Check
+}
+
 // head is the stored form, frozen by testdata/head.golden:
 //
 //	{"sequence":7,"active":"LaW1urRQ","at":1790000000000,"proof":"<base64>"}

@@ -1,8 +1,11 @@
 package keyring_test
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/keepgate/keepgate/controlplane/keyring"
 	"github.com/keepgate/keepgate/controlplane/keyring/keyringtest"
@@ -242,6 +245,34 @@ func TestRevokedAndExpiredSigners(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who believes a signer no more proves anew at once what that one wrote, and not when a minute is over: another node may start before that, and
+// it believes nobody else.
+func TestWhatIsBelievedNoMoreIsProvenAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &keyringtest.Store{}
+		w := newTown(t, store, 2, keyring.Options{})
+		w.settle()
+		w.signers[1].changed = make(chan struct{})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- w.nodes[1].Run(ctx) }()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if signature := store.Stored().Keys[0].Signature; !strings.HasPrefix(string(signature), "node 0:") {
+			t.Fatalf("proven by %q", signature)
+		}
+		w.signers[0].mark(w.signers[0].revoked, "node 0")
+		w.signers[1].tell()
+		synctest.Wait()
+		if signature := store.Stored().Keys[0].Signature; !strings.HasPrefix(string(signature), "node 1:") {
+			t.Errorf("not proven anew: %q", signature)
+		}
+		stop()
+		<-ended
+	})
 }
 
 func TestANodeWhoseOwnProofIsRefusedWritesNothing(t *testing.T) {

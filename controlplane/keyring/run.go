@@ -30,16 +30,19 @@ func (r *Ring) Run(ctx context.Context) error {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	last := ""
+	last, judged := "", judging(r.prover)
 	for {
+		recheck := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-r.wake:
 		case <-timer.C:
+		case <-judged:
+			recheck, judged = true, judging(r.prover)
 		}
 		text := ""
-		if err := r.pass(ctx); err != nil && ctx.Err() == nil {
+		if err := r.pass(ctx, recheck); err != nil && ctx.Err() == nil {
 			text = err.Error()
 		}
 		if text != last && text != "" {
@@ -50,10 +53,18 @@ func (r *Ring) Run(ctx context.Context) error {
 	}
 }
 
-func (r *Ring) pass(ctx context.Context) error {
+// judging is closed when proofs may be judged otherwise; nil: they never are.
+func judging(prover Prover) <-chan struct{} {
+	if judge, ok := prover.(Judge); ok {
+		return judge.Changed()
+	}
+	return nil
+}
+
+func (r *Ring) pass(ctx context.Context, recheck bool) error {
 	r.mu.Lock()
 	defer r.unlock()
-	if time.Since(r.rechecked) >= recheckEvery {
+	if recheck || time.Since(r.rechecked) >= recheckEvery {
 		r.recheck()
 	}
 	before := r.Held()

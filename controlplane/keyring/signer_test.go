@@ -16,6 +16,7 @@ type signer struct {
 	mu      *sync.Mutex
 	revoked map[string]bool // guarded by mu
 	expired map[string]bool // guarded by mu
+	changed chan struct{}   // guarded by mu; nil: nobody is told
 }
 
 // signers make provers that believe each other.
@@ -23,7 +24,7 @@ func signers(list ...string) []*signer {
 	var all []*signer
 	mu, revoked, expired := &sync.Mutex{}, map[string]bool{}, map[string]bool{}
 	for _, name := range list {
-		all = append(all, &signer{name, mu, revoked, expired})
+		all = append(all, &signer{name: name, mu: mu, revoked: revoked, expired: expired})
 	}
 	return all
 }
@@ -32,6 +33,21 @@ func (s *signer) mark(set map[string]bool, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	set[name] = true
+}
+
+// Changed implements keyring.Judge.
+func (s *signer) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+// tell makes s judge anew.
+func (s *signer) tell() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.changed)
+	s.changed = make(chan struct{})
 }
 
 func (s *signer) Prove(about string, message []byte) ([]byte, error) {
