@@ -179,7 +179,7 @@ func TestPrivateKeyThatOthersRead(t *testing.T) {
 	t.Parallel()
 	c := harness.New(t)
 	private, public := recoveryPair(t)
-	for _, mode := range []os.FileMode{0o644, 0o640} {
+	for _, mode := range []os.FileMode{0o644, 0o604} {
 		if err := os.Chmod(private, mode); err != nil {
 			t.Fatal(err)
 		}
