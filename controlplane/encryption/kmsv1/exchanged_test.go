@@ -71,13 +71,26 @@ func TestAPluginThatIsExchangedBehindItsSocket(t *testing.T) {
 		t.Errorf("%d proofs for 20 values over one connection", n-before)
 	}
 
+	met := func() { // a call on the connection before may break
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); p.Check(t.Context()) != nil; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("no plugin answers")
+			}
+		}
+	}
 	plugin.Restart()
+	met()
 	wantWrites(t, p, true)
 
 	plugin.Kill()
 	if err := os.Rename(stranger.Socket(), plugin.Socket()); err != nil {
 		t.Fatal(err)
 	}
+	if text, err := p.Seal(home, "x"); err == nil {
+		t.Errorf("the first value after that is written: %s", text)
+	}
+	met()
 	wantWrites(t, p, false)
 	if !errors.Is(p.Proven(), kmsv1.ErrForeign) {
 		t.Errorf("by another plugin behind the socket: Proven = %v", p.Proven())
@@ -89,7 +102,7 @@ func TestAPluginThatIsExchangedBehindItsSocket(t *testing.T) {
 	}
 	stranger.Kill()
 	plugin.Start()
-	_ = p.Check(t.Context()) // somebody asks now and then how it is
+	met() // somebody asks now and then how it is
 	for deadline := time.Now().Add(30 * time.Second); p.Proven() != nil; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the plugin is back: Proven = %v", p.Proven())
