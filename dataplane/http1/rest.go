@@ -28,6 +28,9 @@ func (c *conn) firstBytes() bool {
 		if err == nil || c.state.Load() != stateSent || !isTimeout(err) {
 			return err == nil
 		}
+		if c.in.Len() > 0 {
+			return true // a record held the first byte alone: a request has begun
+		}
 		if c.resting = c.srv.rest(c); c.resting {
 			return false
 		}

@@ -182,6 +182,34 @@ func TestRestKeeps(t *testing.T) {
 	}
 }
 
+// A record that holds but the first byte of a request has begun it: the connection rests no more.
+func TestRestBegun(t *testing.T) {
+	t.Parallel()
+	proxy := http1test.NewProxy(t, http1test.NewOrigin(t).Addr)
+	proxy.Local = func(ex *exchange.Exchange) bool {
+		ex.Answer(200, "text/plain", []byte(ex.Request.Method))
+		return true
+	}
+	engine := http1.New(proxy, http1.Options{RestAfter: time.Millisecond, HeadTimeout: 5 * time.Second})
+	c, ended := over(t, engine, true)
+	for range 3 {
+		resting(t, engine)
+		c.Send(get[:1])
+		time.Sleep(100 * time.Millisecond) // sweeps go by
+		c.Send(get[1:])
+		if _, body := c.Response("GET"); body != "GET" {
+			t.Fatalf("the method was %q", body)
+		}
+	}
+	resting(t, engine)
+	c.Send(get[:1])
+	if resp, _ := c.Response("GET"); resp.StatusCode != 408 {
+		t.Errorf("a request that does not go on: %d", resp.StatusCode)
+	}
+	c.Closed()
+	ended()
+}
+
 // Bytes that begin no record are no sign of life: the deadline of the silence stays, however often they wake the connection.
 func TestRestTrickle(t *testing.T) {
 	t.Parallel()
