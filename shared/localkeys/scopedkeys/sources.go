@@ -114,5 +114,8 @@ func reason(err error) error {
 	if failed, ok := errors.AsType[*fs.PathError](err); ok {
 		return failed.Err
 	}
+	if open, ok := errors.AsType[*secretfile.OpenError](err); ok {
+		return fmt.Errorf("it is open to others (mode %04o): %s", open.Mode, open.Mend())
+	}
 	return err
 }
