@@ -181,7 +181,7 @@ func report(cmd *cobra.Command, s dpsettings.DataPlane, a arguments, r enrol.Res
 	does, verb := "Start it", "run"
 	place := process.Place{Prefix: absolute(s.Process.Prefix), Name: "keepgate-dp"}
 	if status, err := process.Look(place); err == nil && status.Running {
-		does, verb = "It runs, and goes on as what it was. Restart it", "restart"
+		does, verb = "It runs, and goes on as what it was. Restart it, with whatever other settings it has (--conf, flags)", "restart"
 	}
 	_, err := fmt.Fprintf(out, "\n%s:\n  keepgate-dp %s %s\n", does, verb, line)
 	return err

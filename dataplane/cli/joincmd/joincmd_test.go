@@ -159,7 +159,7 @@ func TestAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	said, err := join("--again")
-	if err != nil || !strings.Contains(said, "Restart it:\n  keepgate-dp restart --prefix "+prefix) {
+	if err != nil || !strings.Contains(said, "Restart it, with whatever other settings it has (--conf, flags):\n  keepgate-dp restart --prefix "+prefix) {
 		t.Errorf("%s %v", said, err)
 	}
 	if err := instance.Release(); err != nil {
