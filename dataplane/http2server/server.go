@@ -33,7 +33,7 @@ type Server struct {
 	armed bool        // guarded by mu
 	slow  bool        // guarded by mu: the timer was set while all rested
 	turn  int         // guarded by mu: sweeps since those that rest were looked at
-	swept []*conn     // memory for the list of a sweep; guarded by mu, and the sweep's that is under way
+	swept []*conn     // guarded by mu: memory for the list of a sweep; nil while one has it
 	quiet sync.Cond   // on mu: count became 0
 }
 

@@ -35,6 +35,7 @@ func (s *Server) arm() {
 func (s *Server) sweep() {
 	s.mu.Lock()
 	list := s.awake.appendTo(s.swept[:0])
+	s.swept = nil // a sweep that takes long is no reason for the next one to wait
 	if s.turn++; s.turn >= restTurns || len(list) == 0 {
 		s.turn = 0
 		list = s.rest.appendTo(list)
