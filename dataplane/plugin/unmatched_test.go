@@ -2,6 +2,7 @@ package plugin_test
 
 import (
 	"bytes"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,7 +21,8 @@ import (
 func TestRequestsWithoutARoute(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	g := plugintest.New(t, filelog.New(folder, nil), cors.Kind{}, keyauth.Kind{})
+	logs := filelog.New(folder, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	g := plugintest.New(t, logs, cors.Kind{}, keyauth.Kind{})
 	const shop = "services: [{name: shop, url: '{{origin}}', routes: [{name: r, paths: [/r]}]}]\n"
 	g.Configure(shop + `
 plugins:
@@ -49,7 +51,7 @@ plugins:
 			if n := bytes.Count(text, []byte{'\n'}); n == want {
 				return string(text)
 			} else if time.Now().After(until) {
-				t.Fatalf("%d records in %s, want %d: %v", n, name, want, err)
+				t.Fatalf("%d records in %s, want %d; %d were dropped, %v; at hand are:\n%s", n, name, want, logs.Dropped(), err, text)
 			}
 		}
 	}
