@@ -134,11 +134,7 @@ func (h holdings) Rewrap(key string, former []string) error {
 	if err != nil {
 		return err
 	}
-	ring, err := localkeys.New(current, older...)
-	if err != nil {
-		return err
-	}
-	return h.p.rewrap(ring)
+	return h.p.rewrap(func() (*localkeys.Ring, error) { return localkeys.New(current, older...) })
 }
 
 // Erase implements [enrol.Holdings].

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -85,6 +86,9 @@ func (p *plane) take(choice *scopedkeys.Choice) error {
 	k := p.keys
 	k.changing.Lock()
 	defer k.changing.Unlock()
+	if k.isOver() {
+		return errKeysOver
+	}
 	undo := k.Change(choice)
 	if err := p.remember(); err != nil {
 		undo()
@@ -163,16 +167,32 @@ func (p *plane) left() (values, inClear uint64, err error) {
 }
 
 // rewrap puts another key of the node's own in the place of the one before: what is remembered is sealed by it too.
-func (p *plane) rewrap(own *localkeys.Ring) error {
+// What it comes of is not wiped meanwhile.
+func (p *plane) rewrap(derive func() (*localkeys.Ring, error)) error {
 	k := p.keys
 	k.changing.Lock()
 	defer k.changing.Unlock()
+	if k.isOver() {
+		return errKeysOver
+	}
+	own, err := derive()
+	if err != nil {
+		return err
+	}
 	k.Renew(own)
 	if err := p.remember(); err != nil {
 		return err
 	}
 	p.rekey()
 	return p.applier.Rewrite()
+}
+
+var errKeysOver = errors.New("this node was shut out, and has forgotten its keys")
+
+func (k *scoped) isOver() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.over
 }
 
 // forgetKeys ends the following of keys, and wipes what this process holds of them.

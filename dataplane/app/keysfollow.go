@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -75,12 +76,14 @@ func (p *plane) lookAtKeys(ctx context.Context, asked bool) (good bool) {
 	var err error
 	if hash == inForce {
 		k.changing.Lock()
-		err = p.rewrite()
+		if err = errKeysOver; !k.isOver() {
+			err = p.rewrite()
+		}
 		k.changing.Unlock()
 	} else {
 		err = p.takeAnew(ctx, hash)
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || errors.Is(err, errKeysOver) {
 		return true
 	}
 	p.settleKeys(hash, err, asked)

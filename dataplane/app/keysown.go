@@ -53,14 +53,18 @@ func (p *plane) sealByOwn(source *mtls.Source) error {
 	}
 	roots, pending := k.ownKey.roots, k.ownKey.pending
 	k.mu.Unlock()
+	if known || over {
+		root.Wipe()
+	}
 	if over || !pending {
 		return nil
 	}
-	ring, err := localkeys.New(roots[0], roots[1:]...) // what cluster_cert_key_previous opened was written again at the start
-	if err != nil {
-		return err
+	// What cluster_cert_key_previous opened was written again at the start.
+	err = p.rewrap(func() (*localkeys.Ring, error) { return localkeys.New(roots[0], roots[1:]...) })
+	if err == errKeysOver {
+		return nil
 	}
-	if err := p.rewrap(ring); err != nil {
+	if err != nil {
 		return err
 	}
 	k.mu.Lock()

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/keepgate/keepgate/dataplane/apply"
 	"github.com/keepgate/keepgate/dataplane/enrol"
 	"github.com/keepgate/keepgate/dataplane/localstore"
+	"github.com/keepgate/keepgate/shared/localkeys"
 	"github.com/keepgate/keepgate/shared/mtls"
 	"github.com/keepgate/keepgate/shared/mtls/mtlstest"
 	"github.com/keepgate/keepgate/shared/mtls/privatekey"
@@ -110,4 +112,30 @@ func mustRoot(t *testing.T, key string) secret.Bytes {
 		t.Fatal(err)
 	}
 	return root
+}
+
+// A node that was shut out seals nothing by keys that were wiped.
+func TestNoKeysAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	ca, log := mtlstest.NewCA(t, "ca"), &lines{}
+	p := appointed(t, t.TempDir(), ca.Files(t, ca.Issue(t, mtlstest.Leaf{})), log)
+	p.applier.Start(apply.State{})
+	give(t, p, 1)
+	p.forgetKeys()
+	derive := func() (*localkeys.Ring, error) {
+		t.Error("a key is derived from what was wiped")
+		return nil, errors.New("no key")
+	}
+	if err := p.rewrap(derive); !errors.Is(err, errKeysOver) {
+		t.Errorf("another key of its own: %v", err)
+	}
+	if err := p.take(nil); !errors.Is(err, errKeysOver) {
+		t.Errorf("other scoped keys: %v", err)
+	}
+	if err := p.sealByOwn(p.belonging.source); err != nil {
+		t.Errorf("the key of its certificate: %v", err)
+	}
+	if err := p.store.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
