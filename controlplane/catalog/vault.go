@@ -25,12 +25,13 @@ func checkVault(m proto.Message, defaults bool) *Problem {
 		return nil
 	}
 	c := v.GetConfig()
-	for _, one := range vaultrule.Elsewhere(vaultrule.Vault{Kind: v.GetName(), Token: c.GetToken(), Kubernetes: c.GetAuthMethod() == "kubernetes"}) {
-		field := "name"
-		if one.Field != "" {
-			field = "config." + one.Field
-		}
-		return problemOf(schema.FieldViolation(field, one.Message))
+	faults := vaultrule.Elsewhere(vaultrule.Vault{Kind: v.GetName(), Token: c.GetToken(), Kubernetes: c.GetAuthMethod() == "kubernetes"})
+	if len(faults) == 0 {
+		return nil
 	}
-	return nil
+	field := "name"
+	if faults[0].Field != "" {
+		field = "config." + faults[0].Field
+	}
+	return problemOf(schema.FieldViolation(field, faults[0].Message))
 }

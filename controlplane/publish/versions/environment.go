@@ -15,7 +15,7 @@ import (
 )
 
 // kept is how many earlier versions an environment remembers, to send a delta to a data plane that holds one
-// Of them. They share their nodes, so that remembering one costs about what its change cost.
+// of them. They share their nodes, so that remembering one costs about what its change cost.
 const kept = 1024
 
 // Version is what an environment's data planes hold at one revision. Encoded updates are kept with the version
