@@ -56,7 +56,7 @@ func postgresAt(key string, pg cpsettings.Postgres) (postgres.Config, error) {
 	config := postgres.Config{
 		User: pg.User, Database: pg.Name, Schema: pg.Schema, Timeout: pg.Timeout, PoolSize: pg.PoolSize, Idle: pg.Idle,
 		Server: dial.Options{
-			Hosts: hosts, Target: dial.Target(pg.Target), Password: pg.Password, PasswordFile: pg.PasswordFile,
+			Hosts: hosts, Target: dial.Target(pg.Target), Password: pg.Password, PasswordFile: pg.PasswordFile, PasswordSource: pg.PasswordSource,
 			TLS: pg.SSL, Optional: !pg.SSLRequired.Or(true), Verify: pg.SSLVerify.Or(true), MinVersion: leastTLS(pg.SSLVersion),
 			Trusted: pg.Trusted, Depth: pg.VerifyDepth, Cert: pg.SSLCert, Key: pg.SSLKey, CRL: pg.SSLCRL,
 		},
@@ -74,7 +74,7 @@ func replica(pg cpsettings.Postgres, ro cpsettings.Replica) (*postgres.Config, e
 	pg.User, pg.Name, pg.Schema = cmp.Or(ro.User, pg.User), cmp.Or(ro.Name, pg.Name), cmp.Or(ro.Schema, pg.Schema)
 	pg.SSLVersion, pg.SSL = cmp.Or(ro.SSLVersion, pg.SSLVersion), ro.SSL.Or(pg.SSL)
 	if ro.Password.Len() > 0 {
-		pg.Password, pg.PasswordFile = ro.Password, ro.PasswordFile
+		pg.Password, pg.PasswordFile, pg.PasswordSource = ro.Password, ro.PasswordFile, ro.PasswordSource
 	}
 	if ro.SSLRequired.Given() {
 		pg.SSLRequired = ro.SSLRequired

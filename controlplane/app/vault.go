@@ -17,6 +17,6 @@ func vaultKeeper(s cpsettings.ControlPlane) (*vault.Keeper, error) {
 	}
 	return vault.New(vault.Options{
 		Server: vaultclient.Options{Address: k.VaultHost, CAFile: k.VaultTrustedCert}, Mount: k.VaultMount, Path: k.VaultPath,
-		Auth: k.VaultAuthMethod, Token: k.VaultToken, TokenFile: k.VaultTokenFile, KubeRole: k.VaultKubeRole, KubeTokenFile: k.VaultKubeTokenFile, Poll: k.VaultPoll,
+		Auth: k.VaultAuthMethod, Token: k.VaultToken, TokenFile: k.VaultTokenFile, TokenSource: k.VaultTokenSource, KubeRole: k.VaultKubeRole, KubeTokenFile: k.VaultKubeTokenFile, Poll: k.VaultPoll,
 	})
 }

@@ -1,7 +1,6 @@
 package keyring
 
 import (
-	"bytes"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
@@ -80,7 +79,7 @@ func wipeAndUnlock(material secret.Bytes) {
 
 // copied returns a copy, which the caller wipes; outside locked memory, of which there is little.
 func (h *held) copied() (material secret.Bytes) {
-	h.material.Reveal(func(data []byte) { material = secret.Take(bytes.Clone(data)) })
+	material = h.material.Clone()
 	return material
 }
 

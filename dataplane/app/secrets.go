@@ -4,31 +4,17 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/keepgate/keepgate/dataplane/secrets"
 	"github.com/keepgate/keepgate/dataplane/status"
-	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/lifecycle"
-	"github.com/keepgate/keepgate/shared/settings/dpsettings"
 )
-
-// checkReferences refuses what no reference could ever lead to.
-func checkReferences(s dpsettings.References) error {
-	if strings.ContainsAny(s.Host, "/@?# ") {
-		return fault.Newf(fault.Invalid, "app.Run", "vault_hcv_host", "it is no host alone, as vault.example.com: the rest of the address is vault_hcv_protocol and vault_hcv_port")
-	}
-	if strings.HasPrefix(s.EnvPrefix, "KEEPGATE_") || strings.HasPrefix(s.EnvPrefix, "KONG_") {
-		return fault.Newf(fault.Invalid, "app.Run", "vault_env_prefix", "variables that begin with %q configure this program, and no reference leads to them: take another beginning, as GATE_", s.EnvPrefix)
-	}
-	return nil
-}
 
 // refer makes what finds out where references lead.
 func (p *plane) refer(roots *x509.CertPool) error {
 	s := p.settings.References
-	if err := checkReferences(s); err != nil {
+	if err := s.Check(); err != nil {
 		return err
 	}
 	p.secrets = secrets.New(secrets.Options{

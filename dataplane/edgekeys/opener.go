@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -108,25 +106,16 @@ func (o *Opener) transit(ctx context.Context, use func(context.Context, *vaultcl
 	if err != nil {
 		return err
 	}
-	client, err := vaultclient.New(vaultclient.Options{
-		Address: o.vault.Protocol + "://" + net.JoinHostPort(o.vault.Host, strconv.Itoa(o.vault.Port)), Roots: roots, Namespace: o.vault.Namespace,
-	})
+	client, err := o.vault.Client(roots)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	session, err := o.login(ctx, client)
+	session, err := o.vault.Login(ctx, client)
 	if err != nil {
 		return err
 	}
 	err = use(ctx, session)
 	_ = session.Close(ctx) // its time to live ends it too
 	return err
-}
-
-func (o *Opener) login(ctx context.Context, client *vaultclient.Client) (*vaultclient.Session, error) {
-	if o.vault.AuthMethod == "kubernetes" {
-		return client.Kubernetes(ctx, o.vault.KubeAuthPath, o.vault.KubeRole, o.vault.KubeTokenFile)
-	}
-	return client.WithToken(o.vault.Token)
 }

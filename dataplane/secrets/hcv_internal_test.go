@@ -15,6 +15,7 @@ import (
 
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/secretref"
 	"github.com/keepgate/keepgate/shared/vaultclient/vaulttest"
 )
 
@@ -45,6 +46,25 @@ func at(t *testing.T, s *vaulttest.Server) Options {
 		o.Roots.AppendCertsFromPEM(pem)
 	}
 	return o
+}
+
+func parsed(t *testing.T, text string) secretref.Reference {
+	t.Helper()
+	r, err := secretref.Parse(text)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return r
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // asks is one compilation of a workspace that refers to texts.
@@ -147,40 +167,6 @@ func TestServiceAccounts(t *testing.T) {
 	if left := server.Tokens(); left != 0 {
 		t.Errorf("%d logins are left behind", left)
 	}
-}
-
-func TestTokensAreRenewed(t *testing.T) {
-	t.Parallel()
-	server := vaulttest.Start(t)
-	server.Put("app", map[string]string{"k": "v"})
-	server.Policy("app", `path "secret/data/app" { capabilities = ["read"] }`)
-	o := at(t, server)
-	o.HCV.Token = secret.Take([]byte(server.Token(time.Hour, "default", "app")))
-	s := New(o)
-	same(t, asks(t, s, home, none, "{vault://hcv/app/k}"), "v")
-	h := s.vaults[place{home, kindHCV}].backend.(*hcv)
-	if left := time.Until(h.renewal); left < 29*time.Minute || left > 30*time.Minute {
-		t.Errorf("the token is renewed in %v", left)
-	}
-	server.Advance(40 * time.Minute)
-	h.renewal = time.Now()
-	for range 2 {
-		if value := got(t, h, "{vault://hcv/app/k}"); value != "v" {
-			t.Errorf("read %q", value)
-		}
-		server.Advance(40 * time.Minute)
-		h.renewal = time.Now()
-	}
-	renewed := 0
-	for _, r := range server.Requests() {
-		if r.Path == "auth/token/renew-self" && r.Status == 200 {
-			renewed++
-		}
-	}
-	if renewed != 2 {
-		t.Errorf("renewed %d times", renewed)
-	}
-	h.Close()
 }
 
 // changes waits for a change.

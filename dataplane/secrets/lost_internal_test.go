@@ -9,6 +9,7 @@ import (
 
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/secretbackend"
 )
 
 // A vault that cannot be asked any more, as one whose token was taken out of it, is not asked, and what was known of it is not
@@ -19,7 +20,7 @@ func TestAVaultThatLosesItsBackend(t *testing.T) {
 		w := newWorld(t, "{vault://box/a}")
 		w.box.values["a"] = "1"
 		open := w.opener
-		w.opener = func(at place, is spec) (Backend, string) {
+		w.opener = func(at place, is spec) (secretbackend.Backend, string) {
 			if is.fault != "" {
 				return nil, is.fault
 			}
@@ -53,7 +54,7 @@ func TestNoValueOutlivesItsTime(t *testing.T) {
 		}
 		w.start()
 		w.compile()
-		w.box.change(func() { w.box.err = failed(fault.Unavailable, "away") })
+		w.box.change(func() { w.box.err = failed(fault.Unavailable) })
 		pass(11*time.Minute + time.Second) // ttl and resurrect_ttl
 		if got := w.compile(); strings.Contains(" "+got+" ", " v ") {
 			t.Errorf("%d of 200 values are still used", strings.Count(" "+got+" ", " v "))
@@ -106,7 +107,7 @@ func TestWorkspacesDoNotHoldEachOtherUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		mute := &box{hangs: true}
-		w.opener = func(at place, _ spec) (Backend, string) {
+		w.opener = func(at place, _ spec) (secretbackend.Backend, string) {
 			if at.workspace == home {
 				return w.box, ""
 			}

@@ -7,26 +7,27 @@ import (
 	"strings"
 
 	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/secretbackend"
 	"github.com/keepgate/keepgate/shared/secretref"
 	"github.com/keepgate/keepgate/shared/vaultclient"
 )
 
 // open makes the backend of a spec.
-func (s *Secrets) open(at place, v spec) (Backend, string) {
+func (s *Secrets) open(at place, v spec) (secretbackend.Backend, string) {
 	if v.fault != "" {
 		return nil, v.fault
 	}
 	switch v.kind {
 	case kindEnv:
-		return env{v.prefix, s.options.Environ}, ""
+		return secretbackend.Variables(v.prefix, s.options.Environ), ""
 	case kindFile:
-		f := files{folder: s.options.Folder}
+		var below []string
 		for part := range strings.SplitSeq(strings.Trim(v.prefix, "/"), "/") {
 			if part != "" {
-				f.below = append(f.below, part)
+				below = append(below, part)
 			}
 		}
-		return f, ""
+		return secretbackend.Files(s.options.Folder, below), ""
 	}
 	options := vaultclient.Options{
 		Address: v.protocol + "://" + net.JoinHostPort(v.host, v.port), Namespace: v.namespace, Roots: s.options.Roots, Attempts: 1,
@@ -40,10 +41,9 @@ func (s *Secrets) open(at place, v spec) (Backend, string) {
 		err = vaultclient.CheckPath(v.mount)
 	}
 	if err != nil {
-		return nil, "its address or mount cannot be used: " + failureOf(err)
+		return nil, "its address or mount cannot be used: " + secretbackend.FailureOf(err)
 	}
-	h := &hcv{client: client, mount: v.mount, v2: v.v2}
-	h.login = func(ctx context.Context) (*vaultclient.Session, error) {
+	login := func(ctx context.Context) (*vaultclient.Session, error) {
 		if v.kubernetes {
 			return client.Kubernetes(ctx, v.authPath, v.role, s.options.HCV.KubeTokenFile)
 		}
@@ -54,7 +54,7 @@ func (s *Secrets) open(at place, v spec) (Backend, string) {
 		defer token.Wipe()
 		return client.WithToken(token)
 	}
-	return h, ""
+	return secretbackend.Vault(client, v.mount, v.v2, login), ""
 }
 
 // token is what a vault logs in with: it is the caller's to wipe. What it refers to is read now.
@@ -64,7 +64,7 @@ func (s *Secrets) token(ctx context.Context, workspace string, a access) (secret
 	}
 	switch {
 	case a.nodes:
-		return secret.Take(copied(s.options.HCV.Token)), nil
+		return s.options.HCV.Token.Clone(), nil
 	case !secretref.Meant(a.token):
 		return secret.Take([]byte(a.token)), nil
 	}
@@ -80,7 +80,7 @@ func (s *Secrets) token(ctx context.Context, workspace string, a access) (secret
 	}
 	found, err := v.backend.Read(ctx, r.Secret, r.Version, []string{r.Field})
 	if err != nil {
-		return secret.Bytes{}, fail("the vault's token: "+coarse(err), err)
+		return secret.Bytes{}, fail("the vault's token: "+secretbackend.Coarse(err), err)
 	}
 	if f := found[r.Field]; f.Fault != "" {
 		return secret.Bytes{}, fail("the vault's token: "+f.Fault, errors.New(f.Fault))

@@ -3,22 +3,12 @@ package secrets
 import (
 	"errors"
 	"net/netip"
-	"strings"
 
-	"github.com/keepgate/keepgate/shared/vaultclient"
+	"github.com/keepgate/keepgate/shared/secretbackend"
 )
 
 // listed says whether a host is one of vault_hosts.
-func (o Options) listed(host string) bool {
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	for _, one := range o.Hosts {
-		one = strings.ToLower(one)
-		if below, wild := strings.CutPrefix(one, "*"); wild && strings.HasPrefix(below, ".") && strings.HasSuffix(host, below) && len(host) > len(below) || one == host {
-			return true
-		}
-	}
-	return false
-}
+func (o Options) listed(host string) bool { return secretbackend.Listed(o.Hosts, host) }
 
 // errNear: references must not make this node ask itself, its neighbours on the link, or the cloud for its own credentials.
 var errNear = errors.New("the vault's host leads to this machine, to its link or to a service of the cloud: name it in vault_hosts if that is meant")
@@ -51,12 +41,4 @@ func embedded(to netip.Addr) netip.Addr {
 		return netip.AddrFrom4([4]byte(b[2:6]))
 	}
 	return netip.Addr{}
-}
-
-// failureOf is the text of a failure of the client.
-func failureOf(err error) string {
-	if f, ok := errors.AsType[*vaultclient.Failure](err); ok {
-		return f.Text
-	}
-	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/secretbackend"
 	"github.com/keepgate/keepgate/shared/vaultclient"
 )
 
@@ -107,7 +108,7 @@ func (s *Secrets) fetch(d *document, v *vault, names []string) {
 }
 
 // take notes the answer to a question. Called with mu held.
-func (s *Secrets) take(d *document, v *vault, names []string, found map[string]Field, err error, now time.Time) {
+func (s *Secrets) take(d *document, v *vault, names []string, found map[string]secretbackend.Field, err error, now time.Time) {
 	if d.dropped || v != d.vault || s.over {
 		for _, one := range found {
 			one.Value.Wipe()
@@ -119,7 +120,7 @@ func (s *Secrets) take(d *document, v *vault, names []string, found map[string]F
 	case err == nil:
 		d.take(found, names, now)
 	case fault.KindOf(err) == fault.NotFound:
-		d.lose(names, coarse(err), now)
+		d.lose(names, secretbackend.Coarse(err), now)
 	default:
 		d.fail(names, err, now)
 	}
@@ -129,7 +130,7 @@ func (s *Secrets) take(d *document, v *vault, names []string, found map[string]F
 }
 
 // take takes values.
-func (d *document) take(found map[string]Field, names []string, now time.Time) {
+func (d *document) take(found map[string]secretbackend.Field, names []string, now time.Time) {
 	d.fetched, d.failing, d.fails = now, false, 0
 	missing := false
 	for _, name := range names {
@@ -144,7 +145,7 @@ func (d *document) take(found map[string]Field, names []string, now time.Time) {
 			missing = true
 			why := got.Fault
 			if why == "" {
-				why = noMember
+				why = secretbackend.NoMember
 			}
 			one.lose(why)
 		}
@@ -174,7 +175,7 @@ func (d *document) fail(names []string, err error, now time.Time) {
 	d.failing = true
 	for _, name := range names {
 		if one := d.fields[name]; one != nil && !one.have {
-			one.lose(coarse(err))
+			one.lose(secretbackend.Coarse(err))
 		}
 	}
 	if !concernsAll(err) {
@@ -198,7 +199,7 @@ func (s *Secrets) note(v *vault, err error, now time.Time) {
 		v.lastSuccess, v.fault = now, ""
 	default:
 		v.failures++
-		v.fault = detailed(err)
+		v.fault = secretbackend.Detailed(err)
 	}
 	if answered || !concernsAll(err) {
 		v.fails, v.notBefore = 0, time.Time{}

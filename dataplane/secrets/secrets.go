@@ -1,5 +1,5 @@
 // Package secrets finds what {vault://…} references lead to on this node: in environment variables, in files, in HashiCorp Vault
-// and OpenBao. Another place joins as one more [Backend].
+// and OpenBao. Another place joins as one more [secretbackend.Backend].
 //
 // Nobody waits for a vault but [Secrets.Settle], which has a bounded time for all that a compilation needs. What is known is in memory,
 // as long as the configuration refers to it, and nowhere else: after a restart it is asked for again. [Secrets.Run] asks again when
@@ -36,6 +36,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/secretbackend"
 )
 
 // home is the workspace of those who run the gateway.
@@ -73,8 +74,8 @@ type Secrets struct {
 	options  Options
 	changed  chan struct{}
 	wake     chan struct{}
-	progress chan struct{}                       // for Settle
-	opener   func(place, spec) (Backend, string) // open, but in tests
+	progress chan struct{}                                     // for Settle
+	opener   func(place, spec) (secretbackend.Backend, string) // open, but in tests
 	base     context.Context
 	cancel   context.CancelFunc
 	fetching sync.WaitGroup

@@ -90,7 +90,7 @@ func TestAbsentSecretsAreTakenForAbsent(t *testing.T) {
 
 func TestAValueOutlivesItsVaultForATime(t *testing.T) {
 	t.Parallel()
-	for name, err := range map[string]error{"away": failed(fault.Unavailable, "away"), "denies": failed(fault.Denied, "denied"), "talks nonsense": failed(fault.Corrupt, "nonsense")} {
+	for name, err := range map[string]error{"away": failed(fault.Unavailable), "denies": failed(fault.Denied), "talks nonsense": failed(fault.Corrupt)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestACompilationWaitsForABoundedTime(t *testing.T) {
 		}
 		w.want("1 2")
 		w.uses = append(w.uses, "{vault://box/c}")
-		w.box.change(func() { w.box.err = failed(fault.Unavailable, "away") })
+		w.box.change(func() { w.box.err = failed(fault.Unavailable) })
 		began = time.Now()
 		w.want("1 2 !it cannot be read now")
 		w.uses = append(w.uses, "{vault://box/d}")
@@ -173,7 +173,7 @@ func TestADeadVaultIsLeftAlone(t *testing.T) {
 		if w.box.most != questionsVault {
 			t.Errorf("%d questions at once, want %d", w.box.most, questionsVault)
 		}
-		w.box.change(func() { w.box.err = failed(fault.Unavailable, "away") })
+		w.box.change(func() { w.box.err = failed(fault.Unavailable) })
 		pass(2 * time.Minute)
 		w.box.questions()
 		pass(10 * time.Minute)
@@ -237,7 +237,7 @@ func TestAVaultThatIsConfiguredAnew(t *testing.T) {
 			t.Error("it was not asked for by the new token")
 		}
 		w.want("2")
-		w.box.change(func() { w.box.err = failed(fault.Unavailable, "away") })
+		w.box.change(func() { w.box.err = failed(fault.Unavailable) })
 		w.config.Ttl, w.config.ResurrectTtl = new(30.0), new(60.0)
 		w.want("2")
 		w.config.Host = new("elsewhere.test")

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
+	"github.com/keepgate/keepgate/shared/secretbackend"
 	"github.com/keepgate/keepgate/shared/vaultrule"
 )
 
@@ -26,7 +27,7 @@ type place struct{ workspace, name string }
 type vault struct {
 	at      place
 	spec    spec
-	backend Backend // nil when it cannot be asked
+	backend secretbackend.Backend // nil when it cannot be asked
 
 	refused     map[string]bool // references that lead to no backend, in this round
 	fails       int             // failures in a row that concern all of it
@@ -138,7 +139,7 @@ func (s *spec) env(o Options, prefix string) {
 	if o.EnvPrefix == "" {
 		s.fault = "vault_env_prefix of this node is empty, so that no variable can be referred to"
 	}
-	s.prefix = o.EnvPrefix + upper(prefix)
+	s.prefix = o.EnvPrefix + secretbackend.Upper(prefix)
 }
 
 func (s *spec) files(o Options, workspace, prefix string) {

@@ -13,6 +13,7 @@ import (
 	configv1 "github.com/keepgate/keepgate/proto/keepgate/config/v1"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/secretbackend"
 	"github.com/keepgate/keepgate/shared/secretref"
 )
 
@@ -28,7 +29,7 @@ type box struct {
 	given  []secret.Bytes
 }
 
-func (b *box) Read(ctx context.Context, name string, version int, fields []string) (map[string]Field, error) {
+func (b *box) Read(ctx context.Context, name string, version int, fields []string) (map[string]secretbackend.Field, error) {
 	b.mu.Lock()
 	b.asked = append(b.asked, fmt.Sprint(name, "#", version))
 	b.inside++
@@ -43,23 +44,26 @@ func (b *box) Read(ctx context.Context, name string, version int, fields []strin
 	defer b.mu.Unlock()
 	b.inside--
 	if ctx.Err() != nil {
-		return nil, failed(fault.Unavailable, "no answer in time")
+		return nil, failed(fault.Unavailable)
 	}
 	if b.err != nil {
 		return nil, b.err
 	}
-	found := map[string]Field{}
+	found := map[string]secretbackend.Field{}
 	for _, one := range fields {
 		if value, ok := b.values[strings.TrimSuffix(name+"/"+one, "/")]; ok {
-			found[one] = Field{Value: secret.Take([]byte(value))}
+			found[one] = secretbackend.Field{Value: secret.Take([]byte(value))}
 			b.given = append(b.given, found[one].Value)
 		}
 	}
 	if len(found) == 0 {
-		return nil, failed(fault.NotFound, "nothing")
+		return nil, failed(fault.NotFound)
 	}
 	return found, nil
 }
+
+// failed is how a backend fails.
+func failed(kind fault.Kind) error { return fault.Newf(kind, "box.Read", "secret", "it failed") }
 
 func (*box) Close() {}
 
@@ -89,7 +93,7 @@ type world struct {
 func newWorld(t *testing.T, uses ...string) *world {
 	w := &world{t: t, box: &box{values: map[string]string{}}, uses: uses, config: &configv1.VaultConfig{Host: new("v.test"), Token: new("t")}}
 	w.Secrets = New(Options{Negative: 10 * time.Second, Resurrect: 10 * time.Minute, HCV: HCV{TTL: time.Minute}})
-	w.opener = func(at place, _ spec) (Backend, string) {
+	w.opener = func(at place, _ spec) (secretbackend.Backend, string) {
 		if isKind(at.name) {
 			return nil, "not in this test"
 		}

@@ -55,9 +55,15 @@ type invocation[S any] struct {
 	kill    bool
 }
 
-// load reads the settings anew, so that bad ones stop a command before it touches a process.
-func (i *invocation[S]) load() (Place, *settings.Loaded, error) {
-	loaded, err := i.flags.Load()
+// load reads the settings anew, with all that they refer to, so that bad ones stop a command before it touches a process.
+func (i *invocation[S]) load(ctx context.Context) (Place, *settings.Loaded, error) {
+	return i.placed(i.flags.Load(ctx))
+}
+
+// read is load for commands that need no secret: they work while a vault does not.
+func (i *invocation[S]) read() (Place, *settings.Loaded, error) { return i.placed(i.flags.Read()) }
+
+func (i *invocation[S]) placed(loaded *settings.Loaded, err error) (Place, *settings.Loaded, error) {
 	if err != nil {
 		return Place{}, nil, err
 	}
@@ -83,7 +89,7 @@ func (p Program[S]) run(i *invocation[S]) *cobra.Command {
 		command.Long = "Run in the foreground until SIGTERM or SIGINT; SIGHUP reloads.\n\n" + help
 	}
 	command.RunE = func(command *cobra.Command, _ []string) error {
-		place, loaded, err := i.load()
+		place, loaded, err := i.load(command.Context())
 		if err != nil {
 			return err
 		}
@@ -94,7 +100,7 @@ func (p Program[S]) run(i *invocation[S]) *cobra.Command {
 			return err
 		}
 		in := *i.into // before anything reads the settings again
-		instance.reread = i.flags.Load
+		instance.reread = i.flags.Read
 		ctx, stop := signal.NotifyContext(command.Context(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
 		context.AfterFunc(ctx, stop) // a second signal ends the process at once

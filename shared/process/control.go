@@ -15,7 +15,7 @@ func (p Program[S]) start(i *invocation[S]) *cobra.Command {
 	command := &cobra.Command{Use: "start", Short: "run behind the shell and wait until it runs; say so when it is not ready then"}
 	i.timeoutFlag(command, time.Minute, "how long it may take until it runs")
 	command.RunE = func(command *cobra.Command, _ []string) error {
-		place, _, err := i.load()
+		place, _, err := i.read()
 		if err != nil {
 			return err
 		}
@@ -80,7 +80,7 @@ func (p Program[S]) stop(i *invocation[S]) *cobra.Command {
 	command := &cobra.Command{Use: "stop", Short: "end the running program and wait until it has ended"}
 	i.endFlags(command)
 	command.RunE = func(command *cobra.Command, _ []string) error {
-		if _, _, err := i.load(); err != nil {
+		if _, _, err := i.read(); err != nil {
 			if p.Prefix(*i.into) == "" {
 				return err
 			}
@@ -110,7 +110,7 @@ func (p Program[S]) restart(i *invocation[S]) *cobra.Command {
 	command := &cobra.Command{Use: "restart", Short: "stop, if it runs, and start"}
 	i.endFlags(command)
 	command.RunE = func(command *cobra.Command, _ []string) error {
-		place, _, err := i.load()
+		place, _, err := i.load(command.Context())
 		if err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func (p Program[S]) restart(i *invocation[S]) *cobra.Command {
 func (p Program[S]) reload(i *invocation[S]) *cobra.Command {
 	command := &cobra.Command{Use: "reload", Short: "read certificates and keys again, and settings that can change while running"}
 	command.RunE = func(command *cobra.Command, _ []string) error {
-		place, _, err := i.load()
+		place, _, err := i.read()
 		if err != nil {
 			return err
 		}

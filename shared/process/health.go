@@ -14,7 +14,7 @@ func (p Program[S]) health(i *invocation[S]) *cobra.Command {
 	command := &cobra.Command{Use: "health", Short: "say whether it runs and is ready; fails unless both"}
 	i.timeoutFlag(command, 5*time.Second, "how long an answer may take")
 	command.RunE = func(command *cobra.Command, _ []string) error {
-		place, _, err := i.load()
+		place, _, err := i.read()
 		if err != nil {
 			return err
 		}
@@ -43,7 +43,7 @@ func (p Program[S]) health(i *invocation[S]) *cobra.Command {
 func (p Program[S]) check(i *invocation[S]) *cobra.Command {
 	command := &cobra.Command{Use: "check", Short: "check the settings and print those in effect, without secrets"}
 	command.RunE = func(command *cobra.Command, _ []string) error {
-		_, loaded, err := i.load()
+		_, loaded, err := i.load(command.Context())
 		if err != nil {
 			return err
 		}

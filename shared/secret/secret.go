@@ -7,6 +7,7 @@
 package secret
 
 import (
+	"bytes"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -45,6 +46,12 @@ func (b Bytes) Equal(other Bytes) (equal bool) {
 		other.Reveal(func(others []byte) { equal = subtle.ConstantTimeCompare(data, others) == 1 })
 	})
 	return equal
+}
+
+// Clone returns a copy, which is wiped apart.
+func (b Bytes) Clone() (copied Bytes) {
+	b.Reveal(func(data []byte) { copied = Take(bytes.Clone(data)) })
+	return copied
 }
 
 // Wipe overwrites the bytes with zeros, as far as this process still holds just this copy.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/secretfile"
+	"github.com/keepgate/keepgate/shared/secretref"
 )
 
 // maxSecretFile bounds what <key>_file reads: whatever is larger is no password.
@@ -53,8 +54,8 @@ func (l *loader) write(f *field, one given) (problem, remedy string) {
 	if f.kind == kindSecret {
 		return l.writeSecret(f, one)
 	}
-	if strings.HasPrefix(one.text, "{vault://") {
-		return f.key + " is a vault reference, which settings do not resolve", "give the value, or let what starts the process fetch it"
+	if secretref.Meant(one.text) {
+		return f.key + " is a reference, which only secrets can be", "give the value"
 	}
 	switch f.kind {
 	case kindText:
@@ -227,8 +228,8 @@ func (f *field) bounds() string {
 }
 
 func (l *loader) writeSecret(f *field, one given) (problem, remedy string) {
-	if strings.HasPrefix(one.text, "{vault://") {
-		return f.key + " is a vault reference, which settings do not resolve", "give the value in a file with " + f.fileKey()
+	if secretref.Meant(one.text) {
+		return l.writeReference(f, one)
 	}
 	if one.name != f.fileKey() {
 		f.value.Set(reflect.ValueOf(secret.Take([]byte(one.text))))
@@ -284,6 +285,9 @@ func isFile(path string) bool {
 func (f *field) show() string {
 	switch value := f.value.Interface().(type) {
 	case secret.Bytes:
+		if f.reference.Scheme != "" {
+			return f.reference.String()
+		}
 		if value.Len() == 0 {
 			return ""
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/secretref"
 )
 
 // kind is how a field's text is read. Its text names it in help and in the reference.
@@ -25,21 +26,24 @@ const (
 
 // field is one setting as its struct declares it.
 type field struct {
-	key      string
-	aliases  []string // Kong's names for it
-	kind     kind
-	fallback string // the default's text
-	oneOf    []string
-	min, max string
-	unit     string
-	path     string
-	clear    bool // of listeners: what is served there speaks no TLS
-	help     string
-	section  string
-	value    reflect.Value
-	fileInto reflect.Value // of a secret: where the path of its file goes; may be invalid
-	mayName  bool          // of a secret: its text may be the path of a file that holds it
-	late     bool          // of a secret: its file may be written after the start, since whoever uses it reads it
+	key        string
+	aliases    []string // Kong's names for it
+	kind       kind
+	fallback   string // the default's text
+	oneOf      []string
+	min, max   string
+	unit       string
+	path       string
+	clear      bool // of listeners: what is served there speaks no TLS
+	help       string
+	section    string
+	value      reflect.Value
+	fileInto   reflect.Value       // of a secret: where the path of its file goes; may be invalid
+	mayName    bool                // of a secret: its text may be the path of a file that holds it
+	literal    bool                // of a secret: it cannot be a reference
+	sourceInto reflect.Value       // of a secret: where the [Source] of a reference's next values goes; may be invalid
+	reference  secretref.Reference // what it is, where it is one
+	late       bool                // of a secret: its file may be written after the start, since whoever uses it reads it
 }
 
 // fieldsOf walks the struct. Its errors are mistakes in the struct, so only tests see them.
@@ -106,7 +110,10 @@ func walk(structure reflect.Value, section string) (fields []*field, err error) 
 		if name := tag.Get("file"); name != "" {
 			f.fileInto = structure.FieldByName(name)
 		}
-		f.mayName, f.late = tag.Get("names") == "file", tag.Get("late") == "true"
+		if name := tag.Get("source"); name != "" {
+			f.sourceInto = structure.FieldByName(name)
+		}
+		f.mayName, f.late, f.literal = tag.Get("names") == "file", tag.Get("late") == "true", tag.Get("literal") == "true"
 		if f.path == "prefix" && f.kind != kindText {
 			return nil, fmt.Errorf("%s: only a text can be a path below the prefix", key)
 		}

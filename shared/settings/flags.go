@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"context"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -45,8 +46,17 @@ func Bind(command *cobra.Command, into any) (*Flags, error) {
 	return f, nil
 }
 
-// Load reads the settings from the flags, the environment and the settings file into the bound struct.
-func (f *Flags) Load() (*Loaded, error) {
+// Load reads the settings from the flags, the environment and the settings file into the bound struct, and looks up what they refer to.
+func (f *Flags) Load(ctx context.Context) (*Loaded, error) {
+	loaded, err := f.Read()
+	if err != nil {
+		return nil, err
+	}
+	return loaded, fetch(ctx, f.into, loaded)
+}
+
+// Read is Load without looking anything up: secrets that are references stay empty.
+func (f *Flags) Read() (*Loaded, error) {
 	sources := Sources{File: f.file, Search: DefaultSearch(), Environ: os.Environ(), Flags: map[string]string{}}
 	for key, text := range f.given {
 		if f.command.Flags().Changed(flagName(key)) {

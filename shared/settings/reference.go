@@ -14,7 +14,8 @@ func Help(into any) (string, error) {
 	var text strings.Builder
 	text.WriteString(`Settings, each as a line "key = value" of the settings file, as a variable KEEPGATE_<KEY>, or as a flag
 --<key> with dashes for underscores. Flags are stronger than variables, variables than the file. KONG_<KEY>
-variables and a kong.conf are read too. Secrets are best kept in a file of their own: <key>_file.
+variables and a kong.conf are read too. Secrets are best kept in a file of their own, <key>_file, or in a
+vault: {vault://env/…}, {vault://file/…} or {vault://hcv/…} (vault_*).
 `)
 	section := "-"
 	for _, f := range fields {
@@ -45,7 +46,11 @@ func Markdown(into any) (string, error) {
 			fallback = "`" + f.fallback + "`"
 		}
 		if f.kind == kindSecret {
-			help += " Best given as a file: `" + f.fileKey() + "`."
+			help += " Best given as a file: `" + f.fileKey() + "`"
+			if !f.literal {
+				help += ", or as a [reference](secret-references.md#settings)"
+			}
+			help += "."
 		}
 		if len(f.aliases) > 0 {
 			help += " Also read as `" + strings.Join(f.aliases, "`, `") + "`."

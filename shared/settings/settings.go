@@ -16,6 +16,8 @@
 //	clear    "true" refuses ssl: nothing that listens there speaks TLS
 //	help     what it does, in a sentence or two
 //	file     of a secret: the field that takes its file's path, of key "-", so that it can be read again
+//	source   of a secret: the field, a [Source] of key "-", that gives the next values of what it refers to
+//	literal  "true": of a secret, it cannot be a reference
 //
 // A field is a string, bool (on, off, true, false), int, int64, time.Duration, []string (by commas), a
 // [secret.Bytes] (which <key>_file reads from a file), or reads itself as those of package values do.
@@ -26,7 +28,8 @@
 // kong.conf: names that Kong knows and Keepgate has no use for are warned about and do not stop, unless they
 // promise a protection that would then be missing. All that is
 // wrong is reported at once. Nothing here opens sockets, makes folders, or checks that a file exists, but
-// for the secrets that it reads.
+// for the secrets that it reads. A secret that is a reference, {vault://…}, has no value until the struct,
+// a [Fetcher], has fetched it.
 package settings
 
 import (
@@ -50,7 +53,7 @@ func DefaultSearch() []string { return []string{"/etc/keepgate/keepgate.conf", "
 // Setting is one setting in effect.
 type Setting struct {
 	Key    string
-	Value  string // "[secret]" for secrets that are set
+	Value  string // "[secret]" for secrets that are set; of one that is a reference, that
 	Origin string // "default", "--pg-port", "KEEPGATE_PG_PORT", "keepgate.conf:12"
 }
 
@@ -59,6 +62,8 @@ type Loaded struct {
 	File     string    // the file that was read, or ""
 	Settings []Setting // in the order of the struct
 	Warnings []string  // whole sentences
+
+	references []Reference
 }
 
 // Load fills into, a pointer to a struct, from the sources. Its error is a [*Faults] that lists all there is
@@ -77,7 +82,7 @@ func Load(into any, sources Sources) (*Loaded, error) {
 	l.readFile(sources)
 	l.readEnvironment(sources.Environ)
 	l.readFlags(sources.Flags)
-	loaded := &Loaded{File: l.file, Settings: l.decode(), Warnings: l.warnings}
+	loaded := &Loaded{File: l.file, Settings: l.decode(), Warnings: l.warnings, references: l.references}
 	if len(l.faults) > 0 {
 		return nil, &Faults{List: l.faults}
 	}

@@ -149,7 +149,10 @@ func TestRefused(t *testing.T) {
 		"duration that overflows":     {settings.Sources{Environ: []string{"KEEPGATE_PG_TIMEOUT=999999999999d"}}, "pg_timeout is not a duration"},
 		"not a number as duration":    {settings.Sources{Environ: []string{"KEEPGATE_PG_TIMEOUT=NaN"}}, "pg_timeout is not a duration"},
 		"a key instead of a path":     {settings.Sources{Flags: map[string]string{"ssl_trusted_certificate": "-----BEGIN PRIVATE KEY-----"}}, "instead of a path"},
-		"a vault reference":           {settings.Sources{Environ: []string{"KONG_PG_PASSWORD={vault://env/x}"}}, "vault reference"},
+		"a reference to nothing":      {settings.Sources{Environ: []string{"KONG_PG_PASSWORD={vault://env}"}}, "pg_password: the reference names no secret"},
+		"a reference to a map":        {settings.Sources{Environ: []string{"KONG_PG_PASSWORD={kvm://map/key}"}}, "pg_password refers to a key-value map"},
+		"a reference as a file":       {settings.Sources{Environ: []string{"KEEPGATE_PG_PASSWORD_FILE={vault://env/x}"}}, "give it as pg_password"},
+		"a reference for no secret":   {settings.Sources{Environ: []string{"KONG_PG_HOST={vault://env/x}"}}, "pg_host is a reference, which only secrets can be"},
 		"two names for one thing":     {settings.Sources{Environ: []string{"KONG_LUA_SSL_TRUSTED_CERTIFICATE=a", "KONG_SSL_TRUSTED_CERTIFICATE=b"}}, "mean the same setting"},
 		"secret and its file":         {settings.Sources{Environ: []string{"KEEPGATE_PG_PASSWORD=a", "KEEPGATE_PG_PASSWORD_FILE=/b"}}, "mean the same setting"},
 		"secret file that is gone":    {settings.Sources{Environ: []string{"KEEPGATE_PG_PASSWORD_FILE=/no/such/file"}}, "no readable file"},
@@ -212,7 +215,7 @@ func TestFilesOfSecretsThatAreNotUsable(t *testing.T) {
 		loaded, err := settings.Load(&into, settings.Sources{Environ: []string{"KEEPGATE_KEYRING_VAULT_TOKEN_FILE=" + path}})
 		if err != nil || len(loaded.Warnings) != 1 || !strings.Contains(loaded.Warnings[0], "keyring_vault_token_file cannot be used (") ||
 			!strings.Contains(loaded.Warnings[0], want[1]) || into.Token.Len() > 0 || into.Path != path {
-			t.Errorf("keyring_vault_token_file: Load = %v, %q", err, loaded)
+			t.Errorf("keyring_vault_token_file: Load = %v, %q", err, loaded.Warnings)
 		}
 	}
 	var into sample
@@ -314,7 +317,7 @@ func TestFlags(t *testing.T) {
 	if err := command.Execute(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := flags.Load(); err != nil {
+	if _, err := flags.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if into.Host != "flag" || into.Port != 7 || into.Process.Prefix != "/pre" {

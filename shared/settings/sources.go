@@ -29,12 +29,13 @@ type given struct {
 
 // loader carries one load from its sources to the struct.
 type loader struct {
-	fields   []*field
-	byName   map[string]*field
-	given    map[string]given // by the field's key
-	file     string
-	faults   []Fault
-	warnings []string
+	fields     []*field
+	byName     map[string]*field
+	given      map[string]given // by the field's key
+	file       string
+	faults     []Fault
+	warnings   []string
+	references []Reference
 }
 
 func (l *loader) fault(key, origin, problem, remedy string) {

@@ -55,7 +55,7 @@ func bind(command *cobra.Command, open Open, readOnly bool, do action) error {
 	}
 	command.SilenceUsage = true
 	command.RunE = func(command *cobra.Command, args []string) (err error) {
-		loaded, err := flags.Load()
+		loaded, err := flags.Load(command.Context())
 		if err != nil {
 			return err
 		}

@@ -55,7 +55,7 @@ func checkCommand() (*cobra.Command, error) {
 	var s cpsettings.ControlPlane
 	flags, bindErr := settings.Bind(cmd, &s)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if _, err := flags.Load(); err != nil {
+		if _, err := flags.Read(); err != nil {
 			return err
 		}
 		path := s.Keyring.ProviderConfig

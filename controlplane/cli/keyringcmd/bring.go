@@ -123,7 +123,7 @@ func rehearseCommand(rehearse Rehearse) (*cobra.Command, error) {
 		return nil, err
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if _, err := flags.Load(); err != nil {
+		if _, err := flags.Load(cmd.Context()); err != nil {
 			return err
 		}
 		private, err := input(cmd, *file)

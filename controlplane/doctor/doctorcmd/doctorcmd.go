@@ -33,7 +33,7 @@ The exit status is 1 when something is wrong, else 0.`,
 		return nil, err
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		loaded, err := flags.Load()
+		loaded, err := flags.Load(cmd.Context())
 		if err != nil {
 			return err
 		}

@@ -43,7 +43,8 @@ type Options struct {
 	Mount, Path   string
 	Auth          string // AuthToken or AuthKubernetes
 	Token         secret.Bytes
-	TokenFile     string // read for each login, instead of Token
+	TokenFile     string                       // read for each login, instead of Token
+	TokenSource   func() (secret.Bytes, error) // unless nil, the newest Token that is known
 	KubeRole      string
 	KubeTokenFile string
 	Poll          time.Duration // 0: only at the start and when it is asked for

@@ -77,7 +77,7 @@ func Command() (*cobra.Command, error) {
 	set.StringVar(&a.proxy, "proxy", "", "reach the control plane through this proxy, http://host:port or https://host:port")
 	set.BoolVar(&a.again, "again", false, "replace an enrolment that is still alive")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if _, err := flags.Load(); err != nil {
+		if _, err := flags.Load(cmd.Context()); err != nil {
 			return err
 		}
 		return join(cmd, s, a)

@@ -44,7 +44,7 @@ func explainCommand() (*cobra.Command, error) {
 	}
 	flags, err := settings.Bind(cmd, &s)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if _, err := flags.Load(); err != nil {
+		if _, err := flags.Load(cmd.Context()); err != nil {
 			return err
 		}
 		return explain(cmd.Context(), cmd.OutOrStdout(), s, strings.Join(args, ""))

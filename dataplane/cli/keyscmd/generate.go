@@ -48,7 +48,7 @@ func generateCommand() (*cobra.Command, error) {
 	set.StringVar(&w.org, "org", "", "print them as this organisation's, in place of defaults")
 	set.StringVar(&w.env, "env", "", "print those of the environment as this one's, in place of defaults")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if _, err := flags.Load(); err != nil {
+		if _, err := flags.Load(cmd.Context()); err != nil {
 			return err
 		}
 		return generate(cmd.Context(), cmd.OutOrStdout(), s, w)

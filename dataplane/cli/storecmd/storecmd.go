@@ -40,7 +40,7 @@ func Command() (*cobra.Command, error) {
 	status.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	status.Flags().BoolVar(&check, "check", false, "fail when anything is in clear")
 	status.RunE = func(cmd *cobra.Command, _ []string) error {
-		if _, err := flags.Load(); err != nil {
+		if _, err := flags.Read(); err != nil {
 			return err
 		}
 		return show(cmd.OutOrStdout(), s.Store.Folder, asJSON, check)

@@ -3,11 +3,14 @@
 package cpsettings
 
 import (
+	"context"
+	"crypto/x509"
 	"time"
 
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/settings"
 	"github.com/keepgate/keepgate/shared/settings/values"
+	"github.com/keepgate/keepgate/shared/settings/vaults"
 )
 
 // ControlPlane is every setting of keepgate-cp.
@@ -20,8 +23,16 @@ type ControlPlane struct {
 	Peers    Peers            `section:"Control plane nodes"`
 	Audit    Audit            `section:"Audit"`
 	License  License          `section:"License"`
+	Vaults   vaults.Settings  `section:"Secret references"`
 
 	StatusListen values.Listen `key:"status_listen" default:"127.0.0.1:8100" clear:"true" help:"Where health, readiness and metrics are served."`
+}
+
+// Fetch implements [settings.Fetcher].
+func (s *ControlPlane) Fetch(ctx context.Context, loaded *settings.Loaded) error {
+	return s.Vaults.Fetch(ctx, loaded, func() (*x509.CertPool, error) {
+		return values.Roots("ssl_trusted_certificate", s.Database.Postgres.Trusted)
+	})
 }
 
 // Database is where the configuration is kept.
@@ -75,21 +86,22 @@ type Keyring struct {
 	BlobPath          string       `key:"keyring_blob_path" path:"file" help:"For tests: a file in which the keys are kept, encrypted to keyring_public_key, and found again at a start with keyring_private_key."`
 	RecoveryPublicKey string       `key:"keyring_recovery_public_key" help:"An RSA public key or certificate (PEM file, PEM text, or that in base64) that the keys are encrypted to, so that its private key can bring them back."`
 
-	VaultHost             string        `key:"keyring_vault_host" help:"Where HashiCorp Vault or OpenBao is, for strategy vault: https://host:port."`
-	VaultMount            string        `key:"keyring_vault_mount" default:"secret" help:"The mount of the key-value store, version 2."`
-	VaultPath             string        `key:"keyring_vault_path" help:"The path of the secret whose versions are the keys: each with the fields id and key."`
-	VaultAuthMethod       string        `key:"keyring_vault_auth_method" default:"token" oneof:"token|kubernetes" help:"How to log in: with keyring_vault_token, or with the token of a Kubernetes service account."`
-	VaultToken            secret.Bytes  `key:"keyring_vault_token" file:"VaultTokenFile" late:"true" help:"The token for auth method token. It needs read and list on the path, and nothing else. Its file is read again for every login, and may be written after the start."`
-	VaultTokenFile        string        `key:"-"`
-	VaultKubeRole         string        `key:"keyring_vault_kube_role" default:"default" help:"The role to log in as with auth method kubernetes."`
-	VaultKubeTokenFile    string        `key:"keyring_vault_kube_api_token_file" default:"/run/secrets/kubernetes.io/serviceaccount/token" path:"file" help:"The file that holds the service account's token; it is read for every login."`
-	VaultTrustedCert      string        `key:"keyring_vault_ssl_trusted_certificate" path:"file" help:"A PEM file of the authorities that Vault's certificate is verified against. Empty means those of the system."`
-	VaultPoll             time.Duration `key:"keyring_vault_poll" default:"0s" unit:"s" min:"0s" help:"How often to look for new versions in Vault, with jitter. 0 means at the start and when POST /keyring/vault/sync asks for it."`
-	KMSEndpoint           string        `key:"keyring_kms_endpoint" help:"The socket of the Kubernetes KMS plugin that wraps the keys, for strategy kms: unix:///path or unix:///@abstract."`
-	KMSAPIVersion         string        `key:"keyring_kms_api_version" default:"v2" oneof:"v2|v1" help:"Which KMS API the plugin speaks. v1 needs feature_gates = KMSv1=true."`
-	KMSTimeout            time.Duration `key:"keyring_kms_timeout" default:"3s" unit:"s" min:"100ms" help:"How long one call of the plugin may take."`
-	ProviderConfig        string        `key:"encryption_provider_config" path:"file" help:"A Kubernetes EncryptionConfiguration file: which providers encrypt which tables, and in which order. Empty means the keyring alone, where it is enabled."`
-	ProviderConfigReload  bool          `key:"encryption_provider_config_automatic_reload" default:"off" help:"Look at encryption_provider_config every minute and take what has changed once its providers are healthy."`
-	FeatureGates          string        `key:"feature_gates" help:"What Kubernetes keeps behind a gate, as it writes them: KMSv1=true lets providers use the deprecated KMS v1 API."`
-	AllowUnboundProviders bool          `key:"allow_unbound_providers" default:"off" help:"Let aescbc and secretbox write. Their values are bound to no place: one copied to another row opens there. They are always read."`
+	VaultHost             string          `key:"keyring_vault_host" help:"Where HashiCorp Vault or OpenBao is, for strategy vault: https://host:port."`
+	VaultMount            string          `key:"keyring_vault_mount" default:"secret" help:"The mount of the key-value store, version 2."`
+	VaultPath             string          `key:"keyring_vault_path" help:"The path of the secret whose versions are the keys: each with the fields id and key."`
+	VaultAuthMethod       string          `key:"keyring_vault_auth_method" default:"token" oneof:"token|kubernetes" help:"How to log in: with keyring_vault_token, or with the token of a Kubernetes service account."`
+	VaultToken            secret.Bytes    `key:"keyring_vault_token" file:"VaultTokenFile" source:"VaultTokenSource" late:"true" help:"The token for auth method token. It needs read and list on the path, and nothing else. Its file is read again for every login, and may be written after the start."`
+	VaultTokenFile        string          `key:"-"`
+	VaultTokenSource      settings.Source `key:"-"`
+	VaultKubeRole         string          `key:"keyring_vault_kube_role" default:"default" help:"The role to log in as with auth method kubernetes."`
+	VaultKubeTokenFile    string          `key:"keyring_vault_kube_api_token_file" default:"/run/secrets/kubernetes.io/serviceaccount/token" path:"file" help:"The file that holds the service account's token; it is read for every login."`
+	VaultTrustedCert      string          `key:"keyring_vault_ssl_trusted_certificate" path:"file" help:"A PEM file of the authorities that Vault's certificate is verified against. Empty means those of the system."`
+	VaultPoll             time.Duration   `key:"keyring_vault_poll" default:"0s" unit:"s" min:"0s" help:"How often to look for new versions in Vault, with jitter. 0 means at the start and when POST /keyring/vault/sync asks for it."`
+	KMSEndpoint           string          `key:"keyring_kms_endpoint" help:"The socket of the Kubernetes KMS plugin that wraps the keys, for strategy kms: unix:///path or unix:///@abstract."`
+	KMSAPIVersion         string          `key:"keyring_kms_api_version" default:"v2" oneof:"v2|v1" help:"Which KMS API the plugin speaks. v1 needs feature_gates = KMSv1=true."`
+	KMSTimeout            time.Duration   `key:"keyring_kms_timeout" default:"3s" unit:"s" min:"100ms" help:"How long one call of the plugin may take."`
+	ProviderConfig        string          `key:"encryption_provider_config" path:"file" help:"A Kubernetes EncryptionConfiguration file: which providers encrypt which tables, and in which order. Empty means the keyring alone, where it is enabled."`
+	ProviderConfigReload  bool            `key:"encryption_provider_config_automatic_reload" default:"off" help:"Look at encryption_provider_config every minute and take what has changed once its providers are healthy."`
+	FeatureGates          string          `key:"feature_gates" help:"What Kubernetes keeps behind a gate, as it writes them: KMSv1=true lets providers use the deprecated KMS v1 API."`
+	AllowUnboundProviders bool            `key:"allow_unbound_providers" default:"off" help:"Let aescbc and secretbox write. Their values are bound to no place: one copied to another row opens there. They are always read."`
 }

@@ -3,6 +3,7 @@
 package dpsettings
 
 import (
+	"context"
 	"time"
 
 	"github.com/keepgate/keepgate/shared/secret"
@@ -25,12 +26,17 @@ type DataPlane struct {
 	StatusListen values.Listen `key:"status_listen" default:"127.0.0.1:8007" clear:"true" help:"Where health, readiness and metrics are served."`
 }
 
+// Fetch implements [settings.Fetcher].
+func (s *DataPlane) Fetch(ctx context.Context, loaded *settings.Loaded) error {
+	return s.References.Fetch(ctx, loaded, s.Upstream.Roots)
+}
+
 // Upstream is the side that services see.
 type Upstream struct {
 	KeepalivePoolSize    int           `key:"upstream_keepalive_pool_size" default:"512" min:"0" help:"How many idle connections are kept to each upstream."`
 	KeepaliveMaxRequests int           `key:"upstream_keepalive_max_requests" default:"10000" min:"0" help:"After how many requests a connection is closed; 0 never."`
 	KeepaliveIdleTimeout time.Duration `key:"upstream_keepalive_idle_timeout" default:"60s" unit:"s" min:"0s" help:"How long an idle connection is kept."`
-	Trusted              []string      `key:"ssl_trusted_certificate" kong:"lua_ssl_trusted_certificate" default:"system" help:"The authorities that upstream certificates are verified against where a service names none: files, and the word system."`
+	Trusted              []string      `key:"ssl_trusted_certificate" kong:"lua_ssl_trusted_certificate" default:"system" help:"The authorities that upstream certificates are verified against where a service names none: files, certificates as PEM or base64 of PEM, and the word system."`
 	VerifyDepth          int           `key:"ssl_verify_depth" kong:"lua_ssl_verify_depth" default:"1" min:"0" max:"100" help:"How many intermediate certificates a chain may have."`
 	ClientSSL            bool          `key:"client_ssl" default:"off" help:"Show a certificate of this node to upstreams that ask for one and whose service and upstream entity have none of their own."`
 	ClientSSLCert        string        `key:"client_ssl_cert" path:"file" help:"The certificate of client_ssl, intermediates behind it (PEM file); another one is used from the next handshake on."`

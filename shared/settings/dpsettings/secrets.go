@@ -5,6 +5,7 @@ import (
 
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/settings/values"
+	"github.com/keepgate/keepgate/shared/settings/vaults"
 )
 
 // Keys are the scoped keys: what the local store and the cache are sealed by beside, or instead of, keys derived from the
@@ -28,27 +29,13 @@ type Keys struct {
 	Lease        time.Duration `key:"secrets_lease" default:"0s" unit:"s" min:"0s" help:"For how long secrets are used without a link to the control plane; then they are locked and what needs one answers 503 until there is a link. 0 means for ever."`
 }
 
-// References are where {vault://…} references on this node lead.
+// References are where {vault://…} references on this node lead, and how long what they lead to is known.
 type References struct {
-	EnvPrefix string        `key:"vault_env_prefix" help:"Only environment variables that begin with it can be referred to; empty means none can."`
-	Folder    string        `key:"vault_file_folder" path:"file" help:"Only files below this folder can be referred to; empty means none can."`
-	TTL       time.Duration `key:"vault_ttl" default:"5s" unit:"s" min:"1s" help:"How often variables and files that are referred to are read again."`
-
-	Protocol      string        `key:"vault_hcv_protocol" default:"https" oneof:"http|https" help:"How HashiCorp Vault or OpenBao is reached."`
-	Host          string        `key:"vault_hcv_host" help:"Its host; empty where there is none but those of vault entities."`
-	Port          int           `key:"vault_hcv_port" default:"8200" min:"1" max:"65535" help:"Its port."`
-	Namespace     string        `key:"vault_hcv_namespace" help:"Its namespace."`
-	Mount         string        `key:"vault_hcv_mount" default:"secret" help:"The mount of its key-value store."`
-	KV            string        `key:"vault_hcv_kv" default:"v1" oneof:"v1|v2" help:"The version of its key-value store."`
-	AuthMethod    string        `key:"vault_hcv_auth_method" default:"token" oneof:"token|kubernetes" help:"How to log in."`
-	Token         secret.Bytes  `key:"vault_hcv_token" help:"The token for auth method token."`
-	KubeRole      string        `key:"vault_hcv_kube_role" default:"default" help:"The role to log in as with auth method kubernetes."`
-	KubeAuthPath  string        `key:"vault_hcv_kube_auth_path" default:"kubernetes" help:"Where that auth method is mounted."`
-	KubeTokenFile string        `key:"vault_hcv_kube_api_token_file" default:"/run/secrets/kubernetes.io/serviceaccount/token" path:"file" help:"The file that holds the service account's token; it is read for every login. Vault entities with auth method kubernetes use it too."`
-	HCVTTL        time.Duration `key:"vault_hcv_ttl" default:"60s" unit:"s" min:"1s" help:"How long a value is used before it is asked for again."`
-	NegativeTTL   time.Duration `key:"vault_hcv_neg_ttl" default:"10s" unit:"s" min:"0s" help:"How long a secret that is not there is taken for absent."`
-	ResurrectTTL  time.Duration `key:"vault_hcv_resurrect_ttl" default:"24h" unit:"s" min:"0s" help:"How long a value goes on being used while it cannot be asked for; 0 means for ever."`
-	Hosts         []string      `key:"vault_hosts" help:"The hosts that vault entities may name, as vault.example or *.vault.example; empty means any that do not lead to this machine, its link or where a cloud gives out credentials."`
+	vaults.Settings
+	TTL          time.Duration `key:"vault_ttl" default:"5s" unit:"s" min:"1s" help:"How often variables and files that are referred to are read again."`
+	HCVTTL       time.Duration `key:"vault_hcv_ttl" default:"60s" unit:"s" min:"1s" help:"How long a value is used before it is asked for again."`
+	NegativeTTL  time.Duration `key:"vault_hcv_neg_ttl" default:"10s" unit:"s" min:"0s" help:"How long a secret that is not there is taken for absent."`
+	ResurrectTTL time.Duration `key:"vault_hcv_resurrect_ttl" default:"24h" unit:"s" min:"0s" help:"How long a value goes on being used while it cannot be asked for; 0 means for ever."`
 }
 
 // Cache is where the plugin proxy-cache keeps responses.

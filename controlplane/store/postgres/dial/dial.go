@@ -48,6 +48,8 @@ type Options struct {
 
 	Password     secret.Bytes
 	PasswordFile string // read for each connection, instead of Password
+	// PasswordSource, unless nil, has the newest Password that is known. An error beside it is told of and stops nothing.
+	PasswordSource func() (secret.Bytes, error)
 
 	TLS        bool
 	Optional   bool     // go in clear where the server offers no TLS

@@ -14,6 +14,7 @@ import (
 	"github.com/keepgate/keepgate/shared/crl"
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/secretfile"
+	"github.com/keepgate/keepgate/shared/serverchain"
 )
 
 const (
@@ -48,13 +49,16 @@ type keys struct {
 
 // load reads everything again. An error beside material says why the files are not usable now; what was read before goes on.
 func (k *keys) load() (*material, error) {
-	read, err := k.again()
-	k.tell(err)
-	return read, err
+	read, stale, err := k.options.read(k.network)
+	kept, err := k.keep(read, err)
+	if err != nil {
+		stale = err
+	}
+	k.tell(stale)
+	return kept, err
 }
 
-func (k *keys) again() (*material, error) {
-	read, err := k.options.read(k.network)
+func (k *keys) keep(read *material, err error) (*material, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.looked = time.Now()
@@ -85,9 +89,9 @@ func (k *keys) generation() uint64 {
 	return current.number
 }
 
-// read reads the files.
-func (o Options) read(network bool) (*material, error) {
-	m := &material{password: o.Password}
+// read reads the files. stale says why the password may not be the newest.
+func (o Options) read(network bool) (m *material, stale, err error) {
+	m = &material{password: o.Password}
 	sum := sha256.New()
 	note := func(data []byte, err error) ([]byte, error) {
 		fmt.Fprintf(sum, "%d:", len(data))
@@ -97,17 +101,21 @@ func (o Options) read(network bool) (*material, error) {
 	if o.PasswordFile != "" {
 		data, err := note(readSecret(o.PasswordFile))
 		if err != nil {
-			return nil, fmt.Errorf("pg_password_file: %w", err)
+			return nil, nil, fmt.Errorf("pg_password_file: %w", err)
 		}
 		m.password = secret.Take(bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r")))
 	}
+	if o.PasswordSource != nil {
+		m.password, stale = o.PasswordSource()
+		m.password.Reveal(func(data []byte) { _, _ = note(data, nil) })
+	}
 	if o.TLS && network {
 		if err := m.secure(o, note); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	sum.Sum(m.sum[:0])
-	return m, nil
+	return m, stale, nil
 }
 
 // secure reads what TLS needs.
@@ -160,7 +168,7 @@ func (o Options) check() error {
 		}
 	}
 	for _, from := range o.Trusted {
-		text := inlinePEM(from)
+		text := serverchain.InlinePEM(from)
 		switch {
 		case bytes.Contains(text, []byte("PRIVATE KEY-----")):
 			return errors.New("ssl_trusted_certificate holds a private key: take it away from where it stands")

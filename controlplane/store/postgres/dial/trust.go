@@ -3,12 +3,10 @@ package dial
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/keepgate/keepgate/shared/serverchain"
 )
@@ -45,7 +43,7 @@ func (o Options) authorities(note func([]byte, error) ([]byte, error)) (t Trust,
 		if from == system {
 			continue
 		}
-		text, where := inlinePEM(from), "the text"
+		text, where := serverchain.InlinePEM(from), "the text"
 		if text == nil {
 			where = from
 			if text, err = note(readFile(from)); err != nil {
@@ -80,18 +78,6 @@ func (t *Trust) add(text []byte, where string) error {
 	}
 	if !found {
 		return fmt.Errorf("there is no certificate in %s", where)
-	}
-	return nil
-}
-
-// inlinePEM is the PEM that a text is, as it is or in base64; nil for a path.
-func inlinePEM(text string) []byte {
-	const begin = "-----BEGIN "
-	if strings.Contains(text, begin) {
-		return []byte(text)
-	}
-	if decoded, err := base64.StdEncoding.DecodeString(text); err == nil && bytes.Contains(decoded, []byte(begin)) {
-		return decoded
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package secrets
+package secretbackend
 
 import (
 	"maps"
@@ -46,7 +46,7 @@ func TestVariables(t *testing.T) {
 	b := env{"GATE_", look}
 	for text, want := range map[string]string{
 		"{vault://env/key}": "k", "{vault://env/Key}": "k", "{vault://env/db-url/host}": "h", "{vault://env/db_url/port}": "5432", "{vault://env/db-url/tls}": "true",
-		"{vault://env/db-url/text}": "ü", "{vault://env/db-url/none}": "!" + noMember, "{vault://env/db-url/other}": "!" + noMember,
+		"{vault://env/db-url/text}": "ü", "{vault://env/db-url/none}": "!" + NoMember, "{vault://env/db-url/other}": "!" + NoMember,
 		"{vault://env/db-url/list}": "!" + noText, "{vault://env/db-url/empty}": "!" + emptyValue, "{vault://env/not-json/a}": "!the secret is no JSON object",
 		"{vault://env/key/a}": "!the secret is no JSON object", "{vault://env/empty}": "!" + emptyValue, "{vault://env/binary}": "!" + noText, "{vault://env/long}": "!" + tooLong,
 		"{vault://env/none}": "!" + fault.NotFound.String(), "{vault://env/secret}": "!" + fault.NotFound.String(), "{vault://env/key#1}": "!" + fault.Invalid.String(),
@@ -111,7 +111,7 @@ func TestFiles(t *testing.T) {
 		"{vault://file/key}": "k", "{vault://file/windows}": "k", "{vault://file/two}": "k\n", "{vault://file/return}": "k\r", "{vault://file/a%20b}": "spaced",
 		"{vault://file/empty}": "!" + fault.Corrupt.String(), "{vault://file/break}": "!" + fault.Corrupt.String(), "{vault://file/binary}": "!" + noText,
 		"{vault://file/largest}": strings.Repeat("x", maxValue), "{vault://file/long}": denied, "{vault://file/key#1}": "!" + fault.Invalid.String(),
-		"{vault://file/db/url}": `{"host":"h"}`, "{vault://file/db/url/host}": "h", "{vault://file/db/json/host}": "!" + noMember, "{vault://file/db/none}": "!" + noMember,
+		"{vault://file/db/url}": `{"host":"h"}`, "{vault://file/db/url/host}": "h", "{vault://file/db/json/host}": "!" + NoMember, "{vault://file/db/none}": "!" + NoMember,
 		"{vault://file/db}": "!it is a folder: a file of it has to be named", "{vault://file/none}": absent, "{vault://file/none/none/}": absent, "{vault://file/none/none/x}": absent,
 		"{vault://file/db/..%2Fkey}": "!it is a folder: a file of it has to be named", "{vault://file/db/..}": denied,
 		"{vault://file/inside}": "k", "{vault://file/relative}": denied, "{vault://file/absolute}": denied, "{vault://file/absolute-inside}": denied,

@@ -1,8 +1,9 @@
-package secrets
+package secretbackend
 
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +26,12 @@ type hcv struct {
 	closed  bool
 
 	renewing sync.Mutex
+}
+
+// Vault reads a key-value store of HashiCorp Vault or OpenBao, of version 2 or 1, by the sessions that login makes. It logs in when it is
+// first asked, renews its token, and closes the client when it is closed.
+func Vault(client *vaultclient.Client, mount string, v2 bool, login func(ctx context.Context) (*vaultclient.Session, error)) Backend {
+	return &hcv{client: client, mount: mount, v2: v2, login: login}
 }
 
 const (
@@ -53,7 +60,7 @@ func (h *hcv) Read(ctx context.Context, name string, version int, fields []strin
 		if dead {
 			h.end(ctx, session)
 			if again {
-				return nil, fault.New(fault.Denied, "secrets.Read", "vault", &vaultclient.Failure{Step: vaultclient.StepLogin, Text: "the server does not know the token, or it has expired"})
+				return nil, fault.New(fault.Denied, "secretbackend.Read", "vault", &vaultclient.Failure{Step: vaultclient.StepLogin, Text: "the server does not know the token, or it has expired"})
 			}
 			continue
 		}
@@ -180,7 +187,7 @@ func pick(found vaultclient.Secret, fields []string) map[string]Field {
 			picked[name] = member(raw)
 			clear(raw)
 		default:
-			picked[name] = Field{Fault: noMember}
+			picked[name] = Field{Fault: NoMember}
 		}
 	}
 	return picked
@@ -191,9 +198,9 @@ func copied(b secret.Bytes) (data []byte) {
 	return data
 }
 
-// coarse says what an error of a vault means without a word of the server's and without where it is: whoever chose the
+// Coarse says what an error of a vault means without a word of the server's and without where it is: whoever chose the
 // address could else explore the network by it.
-func coarse(err error) string {
+func Coarse(err error) string {
 	if fault.KindOf(err) == fault.Corrupt {
 		return "the answer cannot be used"
 	}
@@ -220,12 +227,20 @@ func coarse(err error) string {
 	return "the answer cannot be used"
 }
 
-// detailed says for operators of this node what an error of a vault means. What the server said may name secrets.
-func detailed(err error) string {
+// Detailed says, for the operators of this node, what an error of a vault means. What the server said may name secrets.
+func Detailed(err error) string {
 	text := fault.Text(err)
-	if f := failureOf(err); f != "" {
+	if f := FailureOf(err); f != "" {
 		text = f
 	}
 	text, _, _ = strings.Cut(text, " (it says: ")
 	return text
+}
+
+// FailureOf is the text of a failure of the client, "" where err is none.
+func FailureOf(err error) string {
+	if f, ok := errors.AsType[*vaultclient.Failure](err); ok {
+		return f.Text
+	}
+	return ""
 }

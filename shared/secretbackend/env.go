@@ -1,4 +1,4 @@
-package secrets
+package secretbackend
 
 import (
 	"context"
@@ -9,9 +9,13 @@ import (
 
 // env reads environment variables.
 type env struct {
-	prefix string // this node's, then the vault's; never empty
+	prefix string
 	look   func(string) (string, bool)
 }
+
+// Variables reads the environment variables that begin with a prefix, which is not empty. What configures Keepgate's own programs is
+// never given. look is as [os.LookupEnv].
+func Variables(prefix string, look func(string) (string, bool)) Backend { return env{prefix, look} }
 
 // variable is the name of the variable of a secret: upper case, with an underscore for a dash.
 func (e env) variable(name string) (string, bool) {
@@ -20,11 +24,12 @@ func (e env) variable(name string) (string, bool) {
 			return "", false
 		}
 	}
-	variable := e.prefix + upper(name)
+	variable := e.prefix + Upper(name)
 	return variable, name != "" && !strings.HasPrefix(variable, "KEEPGATE_") && !strings.HasPrefix(variable, "KONG_")
 }
 
-func upper(name string) string { return strings.ReplaceAll(strings.ToUpper(name), "-", "_") }
+// Upper is a name, or the beginning of one, as it stands in variables.
+func Upper(name string) string { return strings.ReplaceAll(strings.ToUpper(name), "-", "_") }
 
 // Read implements [Backend].
 func (e env) Read(_ context.Context, name string, version int, fields []string) (map[string]Field, error) {

@@ -1,4 +1,4 @@
-package secrets
+package secretbackend
 
 import (
 	"bytes"
@@ -16,8 +16,12 @@ import (
 // files reads the files below a folder. Symbolic links lead to others of them and not out of it.
 type files struct {
 	folder string
-	below  []string // folders in it, each of which links do not lead out of either
+	below  []string
 }
+
+// Files reads the files below a folder, or below a folder within it that each of below leads one further to; links lead out of none
+// of them.
+func Files(folder string, below []string) Backend { return files{folder: folder, below: below} }
 
 // Read implements [Backend]. Of a secret that is a folder, as where Kubernetes mounts one, the fields are its files.
 func (f files) Read(_ context.Context, name string, version int, fields []string) (map[string]Field, error) {
@@ -69,7 +73,7 @@ func folder(root *os.Root, name string, fields []string) (map[string]Field, erro
 		data, err := read(root, name+"/"+one)
 		switch {
 		case fault.KindOf(err) == fault.NotFound:
-			found[one] = Field{Fault: noMember}
+			found[one] = Field{Fault: NoMember}
 		case err != nil:
 			return nil, err
 		default:

@@ -1,4 +1,6 @@
-package secrets
+// Package secretbackend reads secrets where they are kept: in environment variables, in files, in HashiCorp Vault and OpenBao. Another
+// place joins as one more [Backend]. It keeps nothing that it has read, and who may read what is for its callers to decide.
+package secretbackend
 
 import (
 	"bytes"
@@ -13,7 +15,7 @@ import (
 // Backend reads secrets where they are kept. It is safe for concurrent use.
 type Backend interface {
 	// Read returns fields of one secret, all as they were at one moment; the field "" is the whole of it. version 0 is the newest.
-	// fault.NotFound says that there is no such secret: then a value that was known is dropped. After any other error it is kept.
+	// fault.NotFound says that there is no such secret; any other error leaves open what it is.
 	Read(ctx context.Context, secret string, version int, fields []string) (map[string]Field, error)
 	// Close ends what the backend has begun, within a few seconds.
 	Close()
@@ -30,7 +32,7 @@ const maxValue = 512 << 10
 
 // The faults of fields.
 const (
-	noMember   = "the secret has no such member"
+	NoMember   = "the secret has no such member"
 	noText     = "it is no text"
 	emptyValue = "it is empty"
 	tooLong    = "it is too long"
@@ -84,7 +86,7 @@ func member(raw json.RawMessage) Field {
 	var text string
 	switch {
 	case len(raw) == 0 || raw[0] == 'n':
-		return Field{Fault: noMember}
+		return Field{Fault: NoMember}
 	case raw[0] == '"' && json.Unmarshal(raw, &text) == nil:
 		return field([]byte(text))
 	case raw[0] == '{' || raw[0] == '[' || raw[0] == '"':
@@ -95,5 +97,5 @@ func member(raw json.RawMessage) Field {
 
 // failed makes the error of a backend.
 func failed(kind fault.Kind, format string, args ...any) error {
-	return fault.Newf(kind, "secrets.Read", "secret", format, args...)
+	return fault.Newf(kind, "secretbackend.Read", "secret", format, args...)
 }

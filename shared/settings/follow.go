@@ -1,0 +1,86 @@
+package settings
+
+import (
+	"bytes"
+	"context"
+	"reflect"
+
+	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/secretref"
+)
+
+// Reference is a secret setting that says where its value is kept.
+type Reference struct {
+	Key, Origin string
+	To          secretref.Reference
+	field       *field
+}
+
+// Source gives the newest value that is known of a secret, at once. An error beside it says why a newer one could not be had.
+type Source func() (secret.Bytes, error)
+
+// Fetcher is a settings struct that knows where references lead. Fetch gives every one of [Loaded.References] its value; its error is
+// a [*Faults].
+type Fetcher interface {
+	Fetch(ctx context.Context, loaded *Loaded) error
+}
+
+// References are the settings that wait for their values.
+func (l *Loaded) References() []Reference { return l.references }
+
+// Wrong says why a value cannot be the setting's; "" when it can.
+func (r Reference) Wrong(value secret.Bytes) (why string) {
+	value.Reveal(func(data []byte) {
+		if r.field.mayName && !bytes.Contains(data, []byte("-----BEGIN")) { // what could be a path would be read
+			why = "it is no PEM text"
+		}
+	})
+	return why
+}
+
+// Give takes the setting's value, and what gives its next ones.
+func (r Reference) Give(value secret.Bytes, next Source) {
+	r.field.value.Set(reflect.ValueOf(value))
+	if r.field.sourceInto.IsValid() {
+		r.field.sourceInto.Set(reflect.ValueOf(next))
+	}
+}
+
+// writeReference notes that a secret is a reference.
+func (l *loader) writeReference(f *field, one given) (problem, remedy string) {
+	const form = "{vault://<env, file or hcv>/<secret>/<member>}"
+	inFile := "give the value in a file with " + f.fileKey()
+	if one.name == f.fileKey() {
+		return one.name + " is a reference, where the path of a file belongs", "give it as " + f.key
+	}
+	if f.literal {
+		return f.key + " is a reference, but it is what references are looked up with", inFile
+	}
+	to, err := secretref.Parse(one.text)
+	switch {
+	case err != nil:
+		return f.key + ": " + err.Error(), "write " + form + ", or " + inFile
+	case to.Scheme != secretref.Vault:
+		return f.key + " refers to a key-value map, which settings cannot", "write " + form + ", or " + inFile
+	}
+	if to.TTL != 0 || to.NegativeTTL != 0 || to.ResurrectTTL != 0 {
+		l.warn("%s: the times of a reference count in entities alone", f.key)
+		to.TTL, to.NegativeTTL, to.ResurrectTTL = 0, 0, 0
+	}
+	f.reference = to
+	l.references = append(l.references, Reference{f.key, one.origin, to, f})
+	return "", ""
+}
+
+// fetch gives references their values. Where nobody can, they are faults: an empty secret would be taken for none.
+func fetch(ctx context.Context, into any, loaded *Loaded) error {
+	if len(loaded.references) == 0 {
+		return nil
+	}
+	fetcher, can := into.(Fetcher)
+	if !can {
+		return fault.Newf(fault.Internal, "settings.Load", loaded.references[0].Key, "nothing here looks references up")
+	}
+	return fetcher.Fetch(ctx, loaded)
+}
