@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 
@@ -45,6 +46,19 @@ func (s Settings) Check() error {
 		return fault.Newf(fault.Invalid, "vaults.Check", "vault_env_prefix", "variables that begin with %q configure this program, and no reference leads to them: take another beginning, as GATE_", s.EnvPrefix)
 	}
 	return nil
+}
+
+// CheckFolder says why no file can be referred to as things are. A start does not ask: the folder may be mounted later, and each
+// reference says the same.
+func (s Settings) CheckFolder() error {
+	if s.Folder == "" {
+		return nil
+	}
+	root, err := os.OpenRoot(s.Folder)
+	if err != nil {
+		return fault.New(fault.Invalid, "vaults.CheckFolder", "vault_file_folder", err)
+	}
+	return root.Close()
 }
 
 // Client reaches the server of vault_hcv_host. roots are the authorities of its certificate; nil means the system's.
