@@ -26,6 +26,7 @@ func (p Program[S]) Root(short, long string) (*cobra.Command, error) {
 func Execute(root *cobra.Command, err error) int {
 	memguard.Protect() // before settings and keys are read, which commands do too
 	if err == nil {
+		give(root, os.Args[1:])
 		err = root.Execute()
 	}
 	if err == nil {

@@ -7,6 +7,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// On is what the flag of a setting that is on or off stands for when it has no value, as --keyring-enabled.
+const On = "on"
+
 // Flags are the command-line flags of a settings struct: -c and -p, and one flag for every setting, as
 // --pg-host for pg_host. There is none for a secret, since every user of a machine can read the arguments
 // of its processes; there is one for the secret's file.
@@ -37,6 +40,9 @@ func Bind(command *cobra.Command, into any) (*Flags, error) {
 			short = "p"
 		}
 		f.given[key] = set.StringP(flagName(key), short, "", one.help)
+		if one.kind == kindBoolean {
+			set.Lookup(flagName(key)).NoOptDefVal = On
+		}
 		if key != "prefix" && key != "log_level" {
 			if err := set.MarkHidden(flagName(key)); err != nil {
 				return nil, err

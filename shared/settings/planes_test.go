@@ -102,7 +102,7 @@ func TestReferencePage(t *testing.T) {
 	page.WriteString("# Settings\n\n" +
 		"This page is written by `make generate` from the declarations in `shared/settings`.\n\n" +
 		"A setting is a line `key = value` of the settings file, a variable `KEEPGATE_<KEY>`, or a flag `--<key>` with dashes\n" +
-		"for underscores. Flags are stronger than `KEEPGATE_*` variables, those than `KONG_*` variables, those than the file\n" +
+		"for underscores; one alone means on, where that is a value. Flags are stronger than `KEEPGATE_*` variables, those than `KONG_*` variables, those than the file\n" +
 		"(`-c`, else `/etc/keepgate/keepgate.conf`, `/etc/keepgate.conf`; a file whose name begins with `kong` is read as Kong's).\n" +
 		"An empty value counts as not given. Unknown keys stop the start; keys that only Kong has a use for warn,\n" +
 		"unless they ask for a protection that this version does not have: those stop it too.\n" +
