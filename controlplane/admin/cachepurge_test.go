@@ -91,6 +91,26 @@ func TestManyPurgesBecomeAWiderOne(t *testing.T) {
 	}
 }
 
+func TestAPurgeOfNothingSaysWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	id, key := e.cachePlugin(), strings.Repeat("a1", 32)
+	if made := e.do("POST", "/plugins", "application/json", `{"name":"cors","instance_name":"another"}`); made.status != 201 {
+		t.Fatal(made)
+	}
+	for path, want := range map[string]string{
+		"/proxy-cache/short":                   "it is 64 hexadecimal digits",
+		"/proxy-cache/" + id + "/caches/short": "it is 64 hexadecimal digits",
+		"/proxy-cache/nobody/caches/" + key:    `no plugin with the id or instance_name \"nobody\"`,
+		"/proxy-cache/another/caches":          `\"another\" keeps no responses: it is cors`,
+		"/nowhere/proxy-cache":                 "nowhere",
+	} {
+		if a := e.do("DELETE", path, "", ""); a.status != 404 || !strings.Contains(a.text, want) {
+			t.Errorf("DELETE %s: %d %s", path, a.status, a.text)
+		}
+	}
+}
+
 // A purge says that something happened: no file holds it, and none takes it away.
 func TestPurgesAreNotDeclared(t *testing.T) {
 	t.Parallel()

@@ -52,7 +52,7 @@ func (a *API) Mount(t *rest.Table) {
 	t.Handle("GET", below+"/{cache_key}", elsewhere)
 	t.Handle("DELETE", below+"/{cache_key}", func(r *rest.Request) (rest.Answer, error) {
 		if r.Param(1) == "" {
-			return rest.Answer{}, rest.NotFound()
+			return rest.Answer{}, notKey()
 		}
 		return a.purge(r, r.Param(0), r.Param(1))
 	})
@@ -70,7 +70,7 @@ func (a *API) purge(r *rest.Request, of, key string) (rest.Answer, error) {
 		return rest.Answer{}, err
 	}
 	if key != "" && (len(key) != keySize || strings.Trim(key, "0123456789abcdef") != "") {
-		return rest.Answer{}, rest.NotFound()
+		return rest.Answer{}, notKey()
 	}
 	wanted := mark{key: key}
 	if of != "" {
@@ -85,17 +85,23 @@ func (a *API) purge(r *rest.Request, of, key string) (rest.Answer, error) {
 	return rest.NoContent(), nil
 }
 
+// notKey says what a key is. The status is the one of a response that is not there, as in Kong.
+func notKey() error {
+	return rest.Refuse(http.StatusNotFound, "no kept response has such a key: it is %d hexadecimal digits in lower case, as the header X-Cache-Key of the response says", keySize)
+}
+
 // plugin finds the plugin's id.
 func (a *API) plugin(ctx context.Context, workspace, key string) (id string, err error) {
 	m, err := a.catalog.Get(ctx, catalog.Address{Table: "plugins", Workspace: workspace, Key: key})
 	if fault.KindOf(err) == fault.NotFound {
-		return "", rest.NotFound()
+		return "", rest.Refuse(http.StatusNotFound, "the workspace has no plugin with the id or instance_name %q", key)
 	}
 	if err != nil {
 		return "", err
 	}
-	if found, ok := m.(*configv1.Plugin); ok && found.GetName() == plugin {
-		return found.GetId(), nil
+	found, ok := m.(*configv1.Plugin)
+	if !ok || found.GetName() != plugin {
+		return "", rest.Refuse(http.StatusNotFound, "the plugin %q keeps no responses: it is %s", key, found.GetName())
 	}
-	return "", rest.NotFound()
+	return found.GetId(), nil
 }
