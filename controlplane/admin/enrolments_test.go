@@ -134,6 +134,7 @@ func TestRevokingOverTheAPI(t *testing.T) {
 		"edge-8":        {`{"environment":"prod","unseen":true,"reason":"a\nb"}`, 400, "one line"},
 		"edge-9":        {`{"environment":"prod","unseen":true}`, 200, `"state":"revoked"`},
 		"prod%2Fedge-2": {`{"environment":"test"}`, 400, "not in the environment"},
+		"test%2Fedge-2": {`{}`, 404, "the environment test never had a data plane of this name, but there is one in: prod; name prod/edge-2, or say environment=prod (--environment)"},
 		"edge-2":        {`{"reasn":"x"}`, 400, "unknown field"},
 	} {
 		if a := e.post("/clustering/data-planes/"+path+"/revoke", want.body); a.status != want.status || !strings.Contains(a.text, want.says) {

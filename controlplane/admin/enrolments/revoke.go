@@ -71,10 +71,14 @@ func which(named, environment string, ids map[string][]string, known map[string]
 		}
 		environment, named = at, name
 	}
-	var matches []string
+	var matches, elsewhere []string
 	for _, key := range slices.Sorted(maps.Keys(known)) {
-		if at, name := split(key); name == named && (environment == "" || environment == at) {
+		switch at, name := split(key); {
+		case name != named:
+		case environment == "" || environment == at:
 			matches = append(matches, key)
+		default:
+			elsewhere = append(elsewhere, at)
 		}
 	}
 	switch {
@@ -84,6 +88,9 @@ func which(named, environment string, ids map[string][]string, known map[string]
 		return "", several("name", matches)
 	case environment != "" && unseen:
 		return nodes.Key(environment, named), nil
+	case len(elsewhere) > 0:
+		return "", rest.Refuse(http.StatusNotFound, "the environment %s never had a data plane of this name, but there is one in: %s; name %s, or say environment=%s (--environment). "+
+			"To shut out one of %[1]s that never linked, say unseen=true (--unseen)", environment, strings.Join(elsewhere, ", "), nodes.Key(elsewhere[0], named), elsewhere[0])
 	}
 	return "", rest.Refuse(http.StatusNotFound, "no data plane of this name was ever seen or certified; look at keepgate-cp fleet list. "+
 		"To shut out one that never linked, say environment and unseen=true (--unseen)")
