@@ -251,6 +251,15 @@ func (c *conn) sever() {
 	_ = c.nc.SetDeadline(time.Unix(1, 0))
 }
 
+// cutOff ends the connection from another goroutine, without a word: those of TLS could wait for the client.
+func (c *conn) cutOff() {
+	under := c.nc
+	if t, ok := under.(*tls.Conn); ok {
+		under = t.NetConn()
+	}
+	_ = under.Close()
+}
+
 // write writes all of p.
 func (c *conn) write(p []byte, now int64) error {
 	if c.within != 0 {

@@ -127,13 +127,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// closeIdle leaves closing to others: that of a socket waits for who reads it just then and may be about to want mu, that of TLS for a
+// client that takes nothing.
 func (s *Server) closeIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
 		for _, idle := range []int32{stateIdle, stateDozing, stateSent} {
 			if c.state.CompareAndSwap(idle, stateClosing) {
-				_ = c.nc.Close()
+				go c.nc.Close()
 			}
 		}
 	}
@@ -149,7 +151,7 @@ func (s *Server) closeAll() {
 		if c.inside.Load() {
 			c.sever()
 		} else {
-			_ = c.nc.Close()
+			c.cutOff()
 		}
 	}
 }
