@@ -75,6 +75,8 @@ func customRule(name string) (rule, bool) {
 		return noLua(), true
 	case "http_log":
 		return httpLog(), true
+	case "proxy_cache":
+		return proxyCache(), true
 	case "vault_config":
 		return vaultConfig(), true
 	case "kvm_lookup_source":

@@ -227,3 +227,19 @@ func httpLog() rule {
 		return ""
 	}}
 }
+
+// proxyCache wants media types: an entry that is none would match no response, and nobody would see why nothing is kept.
+func proxyCache() rule {
+	return rule{config: func(tree map[string]any) string {
+		types, _ := tree["content_type"].([]any)
+		for _, one := range types {
+			text, _ := one.(string)
+			whole, _, _ := strings.Cut(text, ";")
+			kind, sub, _ := strings.Cut(strings.Trim(whole, " \t"), "/")
+			if (kind != "*" || sub != "") && (!reserved.Name(kind) || !reserved.Name(sub)) {
+				return "content_type: '" + text + "' is no media type, as text/plain or text/*; */* stands for any"
+			}
+		}
+		return ""
+	}}
+}

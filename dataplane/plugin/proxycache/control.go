@@ -139,6 +139,9 @@ type media struct{ kind, sub, parameters string }
 func parseMedia(text string) media {
 	whole, parameters, _ := strings.Cut(text, ";")
 	kind, sub, _ := strings.Cut(strings.ToLower(strings.Trim(whole, " \t")), "/")
+	if kind == "*" && sub == "" {
+		sub = "*" // as in Kong
+	}
 	var kept []string
 	for one := range strings.SplitSeq(parameters, ";") {
 		name, value, _ := strings.Cut(one, "=")

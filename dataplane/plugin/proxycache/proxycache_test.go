@@ -95,6 +95,7 @@ func TestResponses(t *testing.T) {
 		"a type with parameters":  {headers: []string{"Content-Type", "text/plain; charset=utf-8"}, want: "Bypass Bypass"},
 		"those parameters":        {config: `{content_type: ["text/plain;charset=UTF-8"]}`, headers: []string{"Content-Type", "Text/Plain; charset=utf-8"}, want: "Miss Hit"},
 		"any type":                {config: `{content_type: ["*/*"]}`, headers: []string{"Content-Type", "image/png"}, want: "Miss Hit"},
+		"any type, alone":         {config: `{content_type: ["*"]}`, headers: []string{"Content-Type", "image/png"}, want: "Miss Hit"},
 		"any subtype":             {config: `{content_type: ["text/*"]}`, headers: []string{"Content-Type", "image/png"}, want: "Bypass Bypass"},
 		"events":                  {config: `{content_type: ["*/*"]}`, headers: []string{"Content-Type", "text/event-stream"}, want: "Bypass Bypass"},
 		"an error":                {headers: []string{"Content-Type", "text/plain"}, status: 500, want: "Bypass Bypass"},

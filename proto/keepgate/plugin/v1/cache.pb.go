@@ -28,7 +28,7 @@ type ProxyCache struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ResponseCode  *v1.IntegerArray       `protobuf:"bytes,1,opt,name=response_code,json=responseCode,proto3" json:"response_code,omitempty"`
 	RequestMethod *v1.StringArray        `protobuf:"bytes,2,opt,name=request_method,json=requestMethod,proto3" json:"request_method,omitempty"`
-	// Media types with their parameters; "*" stands for any type or subtype.
+	// Media types with their parameters; "*" stands for any type or subtype, alone for both.
 	ContentType *v1.StringArray `protobuf:"bytes,3,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
 	// Seconds.
 	CacheTtl *int64 `protobuf:"varint,4,opt,name=cache_ttl,json=cacheTtl,proto3,oneof" json:"cache_ttl,omitempty"`
@@ -270,7 +270,7 @@ var File_keepgate_plugin_v1_cache_proto protoreflect.FileDescriptor
 
 const file_keepgate_plugin_v1_cache_proto_rawDesc = "" +
 	"\n" +
-	"\x1ekeepgate/plugin/v1/cache.proto\x12\x12keepgate.plugin.v1\x1a\x1fkeepgate/config/v1/values.proto\x1a\x1fkeepgate/schema/v1/schema.proto\"\xbc\b\n" +
+	"\x1ekeepgate/plugin/v1/cache.proto\x12\x12keepgate.plugin.v1\x1a\x1fkeepgate/config/v1/values.proto\x1a\x1fkeepgate/schema/v1/schema.proto\"\xcd\b\n" +
 	"\n" +
 	"ProxyCache\x12u\n" +
 	"\rresponse_code\x18\x01 \x01(\v2 .keepgate.config.v1.IntegerArrayB.\xaa\xbb\x18*\b\x01:\r[200,301,404]X\x01\xba\x01\x14j\x12\t\x00\x00\x00\x00\x00\x00Y@\x11\x00\x00\x00\x00\x00 \x8c@R\fresponseCode\x12~\n" +
@@ -286,7 +286,7 @@ const file_keepgate_plugin_v1_cache_proto_rawDesc = "" +
 	"\x11vary_query_params\x18\n" +
 	" \x01(\v2\x1f.keepgate.config.v1.StringArrayB\t\xaa\xbb\x18\x05\xba\x01\x02X\x01R\x0fvaryQueryParams\x12M\n" +
 	"\fvary_headers\x18\v \x01(\v2\x1f.keepgate.config.v1.StringArrayB\t\xaa\xbb\x18\x05\xba\x01\x02X\x01R\vvaryHeaders\x12S\n" +
-	"\x10response_headers\x18\f \x01(\v2 .keepgate.plugin.v1.CacheHeadersB\x06\xaa\xbb\x18\x02\b\x01R\x0fresponseHeaders:4»\x180\n" +
+	"\x10response_headers\x18\f \x01(\v2 .keepgate.plugin.v1.CacheHeadersB\x06\xaa\xbb\x18\x02\b\x01R\x0fresponseHeaders:E\xba\xbb\x18\r2\vproxy_cache»\x180\n" +
 	"\vproxy-cache\x10d\x1a\x053.8.1\"\x04grpc\"\x05grpcs\"\x04http\"\x05httpsB\f\n" +
 	"\n" +
 	"_cache_ttlB\v\n" +

@@ -1,0 +1,31 @@
+package schema_test
+
+import (
+	"testing"
+
+	"github.com/keepgate/keepgate/shared/schema"
+)
+
+// What would match nothing is refused, not kept silently.
+func TestProxyCacheWantsWhatCanMatch(t *testing.T) {
+	t.Parallel()
+	s := newSchema()
+	const noMedia = " is no media type, as text/plain or text/*; */* stands for any)"
+	for config, message := range map[string]string{
+		`"content_type":["text/plain","application/json; charset=utf-8"," Text/Plain ;a=b","*","*/*","text/*","*/json"]`: "",
+		`"content_type":[]`:                       "",
+		`"content_type":["text/plain","json"]`:    "schema violation (config: content_type: 'json'" + noMedia,
+		`"content_type":["text/"]`:                "schema violation (config: content_type: 'text/'" + noMedia,
+		`"content_type":["/plain"]`:               "schema violation (config: content_type: '/plain'" + noMedia,
+		`"content_type":["text/plain,text/html"]`: "schema violation (config: content_type: 'text/plain,text/html'" + noMedia,
+		`"content_type":["*; q=1"]`:               "",
+	} {
+		t.Run(config, func(t *testing.T) {
+			t.Parallel()
+			doc := parseJSON(t, `{"name":"proxy-cache","config":{"strategy":"memory",`+config+`}}`)
+			if _, err := s.Build(entity(t, s, "plugins"), nil, doc, schema.Insert, nil); (err == nil) != (message == "") || err != nil && err.Error() != message {
+				t.Errorf("error = %v, want %q", err, message)
+			}
+		})
+	}
+}
