@@ -120,10 +120,14 @@ func (h *hcv) begin(ctx context.Context) (err error) {
 	return nil
 }
 
-// renewalOf is when a token is renewed that would end: after half of its time.
+// renewalOf is when a token is renewed that would end: after half of its life, or of what is left of one that is not known. Who logs in
+// for a moment, again and again, renews it too.
 func renewalOf(token vaultclient.Token) time.Time {
 	if !token.Renewable || token.TTL <= 0 {
 		return time.Time{}
+	}
+	if token.Life > 0 {
+		return time.Now().Add(token.TTL - token.Life/2)
 	}
 	return time.Now().Add(token.TTL / 2)
 }

@@ -27,6 +27,7 @@ type Session struct {
 // Token is what the server says of a token.
 type Token struct {
 	TTL       time.Duration // 0: it does not expire
+	Life      time.Duration // the TTL that it was made with; 0: not known
 	Renewable bool
 	Policies  []string
 }
@@ -93,12 +94,14 @@ func (s *Session) Lookup(ctx context.Context) (Token, error) {
 	var answer struct {
 		Data struct {
 			TTL       int64
+			Life      int64 `json:"creation_ttl"`
 			Renewable bool
 			Policies  []string
 		}
 	}
 	err := s.client.ask(ctx, s.self("vaultclient.Lookup", http.MethodGet, "lookup-self"), &answer)
-	return Token{time.Duration(answer.Data.TTL) * time.Second, answer.Data.Renewable, answer.Data.Policies}, err
+	d := answer.Data
+	return Token{time.Duration(d.TTL) * time.Second, time.Duration(d.Life) * time.Second, d.Renewable, d.Policies}, err
 }
 
 // Renew lets the token live on as long as its role allows. Policy "default" permits it.
@@ -113,7 +116,7 @@ func (s *Session) Renew(ctx context.Context) (Token, error) {
 	r := s.self("vaultclient.Renew", http.MethodPost, "renew-self")
 	r.body = []byte("{}")
 	err := s.client.ask(ctx, r, &answer)
-	return Token{time.Duration(answer.Auth.Seconds) * time.Second, answer.Auth.Renewable, answer.Auth.Policies}, err
+	return Token{TTL: time.Duration(answer.Auth.Seconds) * time.Second, Renewable: answer.Auth.Renewable, Policies: answer.Auth.Policies}, err
 }
 
 // Close forgets the token. One that this session's login made is revoked, so that logins leave none behind.
