@@ -110,10 +110,14 @@ func (f *field) writeText(text string) (problem, remedy string) {
 		return problem, "write it to a file and give the file's path"
 	}
 	if isPrivateKey(text) {
-		return f.key + " holds a private key", "take it away from where it stands; only its public half belongs here"
+		return f.holdsPrivateKey()
 	}
 	f.value.SetString(text)
 	return "", ""
+}
+
+func (f *field) holdsPrivateKey() (problem, remedy string) {
+	return f.key + " holds a private key", "take it away from where it stands; only its public half belongs here"
 }
 
 // isPrivateKey recognises one in PEM, and in base64 of PEM, before it is shown as the setting's value.
@@ -197,6 +201,9 @@ func (f *field) writeList(text string) (problem, remedy string) {
 		}
 		if problem := f.notPath(word); problem != "" {
 			return problem, "write it to a file and give the file's path"
+		}
+		if isPrivateKey(word) {
+			return f.holdsPrivateKey()
 		}
 		if problem := f.notOneOf(word); problem != "" {
 			return problem, "write some of these words, separated by commas"

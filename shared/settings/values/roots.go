@@ -2,9 +2,11 @@ package values
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/serverchain"
@@ -33,7 +35,7 @@ func Roots(key string, list []string) (*x509.CertPool, error) {
 		text, where := serverchain.InlinePEM(one), "a text of it"
 		if text == nil {
 			var err error
-			if text, err = os.ReadFile(one); err != nil {
+			if text, err = readRoots(one); err != nil {
 				return nil, fmt.Errorf("%s: %w", key, err)
 			}
 			where = one
@@ -43,4 +45,13 @@ func Roots(key string, list []string) (*x509.CertPool, error) {
 		}
 	}
 	return pool, nil
+}
+
+// readRoots reads a file of authorities. What was meant as text, and is cut short or mistyped, is no path to be told.
+func readRoots(path string) ([]byte, error) {
+	const begin, beginBase64 = "-----", "LS0tLS1CRUdJT"
+	if strings.HasPrefix(path, begin) || strings.HasPrefix(path, beginBase64) {
+		return nil, errors.New("a text of it is neither PEM nor base64 of PEM")
+	}
+	return os.ReadFile(path)
 }
