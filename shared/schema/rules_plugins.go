@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	stdpem "encoding/pem"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -206,7 +207,7 @@ func noLua() rule {
 	}}
 }
 
-// httpLog wants an endpoint that can be reached and headers that do not contradict what is written anyway.
+// httpLog wants an endpoint that can be reached and headers that can be sent and do not contradict what is written anyway.
 func httpLog() rule {
 	return rule{config: func(tree map[string]any) string {
 		if endpoint, _ := tree["http_endpoint"].(string); !isReference(endpoint) {
@@ -216,7 +217,11 @@ func httpLog() rule {
 			}
 		}
 		headers, _ := tree["headers"].(map[string]any)
-		for name := range headers {
+		for _, name := range slices.Sorted(maps.Keys(headers)) {
+			value, _ := headers[name].(string)
+			if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7F }) {
+				return "the value of the header '" + name + "' holds a control character, which no request can carry"
+			}
 			if slices.Contains([]string{"host", "content-type", "content-length"}, strings.ToLower(name)) {
 				return "cannot contain '" + name + "' header"
 			}
@@ -228,7 +233,8 @@ func httpLog() rule {
 	}}
 }
 
-// proxyCache wants media types: an entry that is none would match no response, and nobody would see why nothing is kept.
+// proxyCache wants media types, since an entry that is none would match no response and nobody would see why nothing is kept, and
+// names of headers that a gate can read.
 func proxyCache() rule {
 	return rule{config: func(tree map[string]any) string {
 		types, _ := tree["content_type"].([]any)
@@ -238,6 +244,12 @@ func proxyCache() rule {
 			kind, sub, _ := strings.Cut(strings.Trim(whole, " \t"), "/")
 			if (kind != "*" || sub != "") && (!reserved.Name(kind) || !reserved.Name(sub)) {
 				return "content_type: '" + text + "' is no media type, as text/plain or text/*; */* stands for any"
+			}
+		}
+		headers, _ := tree["vary_headers"].([]any)
+		for _, one := range headers {
+			if name, _ := one.(string); !reserved.Name(name) {
+				return "vary_headers: '" + name + "' is not the name of a header"
 			}
 		}
 		return ""
