@@ -41,7 +41,7 @@ func read(files Files) (c contents, err error) {
 		return c, fmt.Errorf("certificate: %w", err)
 	}
 	if c.key, c.notice, err = privatekey.ReadPEM(files.Key); err != nil {
-		return c, fmt.Errorf("private key: %w", err)
+		return c, err
 	}
 	if files.CA == "" { // nobody needs one under a shared certificate
 		return c, nil

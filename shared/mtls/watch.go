@@ -88,10 +88,10 @@ func (s *Source) load(now time.Time) error {
 	const op = "mtls.Reload"
 	subject := "certificate/" + s.files.Cert
 	found, err := read(s.files)
+	defer clear(found.key) // after an error too: it may be another file's
 	if err != nil {
 		return invalid(op, subject, err)
 	}
-	defer clear(found.key)
 	old := s.current.Load()
 	if old != nil && old.papers.digest == found.digest() {
 		return nil

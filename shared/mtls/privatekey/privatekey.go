@@ -14,7 +14,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/secret"
@@ -32,7 +31,7 @@ func ReadPEM(path string) (data []byte, notice string, err error) {
 	if notice != "" {
 		notice = "private key " + notice
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		err = fmt.Errorf("private key: %w", err)
 	}
 	return data, notice, err
@@ -54,7 +53,7 @@ func New() (crypto.Signer, secret.Bytes, error) {
 
 // Read reads the private key in a file, by [secretfile]'s rule.
 func Read(path string) (crypto.Signer, error) {
-	const op = "mtls.ReadKey"
+	const op = "privatekey.Read"
 	data, _, err := ReadPEM(path)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, op, path, err)
@@ -80,7 +79,7 @@ func DeriveFile(path, label string, n int) (secret.Bytes, error) {
 	}
 	derived, err := Derive(key, label, n)
 	if err != nil {
-		return secret.Bytes{}, fault.New(fault.Invalid, "mtls.DeriveKeyFile", path, err)
+		return secret.Bytes{}, fault.New(fault.Invalid, "privatekey.DeriveFile", path, err)
 	}
 	return derived, nil
 }
