@@ -95,7 +95,7 @@ func member(raw json.RawMessage) Field {
 	return field(bytes.Clone(raw))
 }
 
-// failed makes the error of a backend.
+// failed makes the error of a backend. Which secret it is about its caller knows, and tells or does not.
 func failed(kind fault.Kind, format string, args ...any) error {
-	return fault.Newf(kind, "secretbackend.Read", "secret", format, args...)
+	return fault.Newf(kind, "secretbackend.Read", "", format, args...)
 }

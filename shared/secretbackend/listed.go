@@ -6,7 +6,7 @@ import "strings"
 func Listed(list []string, host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	for _, one := range list {
-		one = strings.ToLower(one)
+		one = strings.ToLower(strings.TrimSuffix(one, "."))
 		if below, wild := strings.CutPrefix(one, "*"); wild && strings.HasPrefix(below, ".") && strings.HasSuffix(host, below) && len(host) > len(below) || one == host {
 			return true
 		}

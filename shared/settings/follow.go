@@ -20,8 +20,8 @@ type Reference struct {
 // Source gives the newest value that is known of a secret, at once. An error beside it says why a newer one could not be had.
 type Source func() (secret.Bytes, error)
 
-// Fetcher is a settings struct that knows where references lead. Fetch gives every one of [Loaded.References] its value; its error is
-// a [*Faults].
+// Fetcher is a settings struct that knows where references lead. Fetch gives every one of [Loaded.References] its value, or none of them
+// one; its error is of kind fault.Invalid.
 type Fetcher interface {
 	Fetch(ctx context.Context, loaded *Loaded) error
 }
@@ -51,11 +51,11 @@ func (r Reference) Give(value secret.Bytes, next Source) {
 func (l *loader) writeReference(f *field, one given) (problem, remedy string) {
 	const form = "{vault://<env, file or hcv>/<secret>/<member>}"
 	inFile := "give the value in a file with " + f.fileKey()
-	if one.name == f.fileKey() {
-		return one.name + " is a reference, where the path of a file belongs", "give it as " + f.key
-	}
 	if f.literal {
 		return f.key + " is a reference, but it is what references are looked up with", inFile
+	}
+	if one.name == f.fileKey() {
+		return one.name + " is a reference, where the path of a file belongs", "give it as " + f.key
 	}
 	to, err := secretref.Parse(one.text)
 	switch {

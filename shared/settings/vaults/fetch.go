@@ -3,32 +3,23 @@ package vaults
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"os"
+	"slices"
 	"time"
 
-	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/secretbackend"
 	"github.com/keepgate/keepgate/shared/secretref"
 	"github.com/keepgate/keepgate/shared/settings"
-	"github.com/keepgate/keepgate/shared/vaultclient"
 )
 
 // patience bounds all that a start waits for vaults.
 const patience = 15 * time.Second
 
-// The vaults that settings can refer to.
-const (
-	kindEnv  = "env"
-	kindFile = "file"
-	kindHCV  = "hcv"
-)
-
 // Roots reads the authorities that a vault's certificate is verified against; nil means the system's.
 type Roots func() (*x509.CertPool, error)
 
-// Fetch gives all settings that are references their values, or none of them: then its error is a [*settings.Faults].
+// Fetch gives all settings that are references their values, or none of them: then its error is of kind fault.Invalid.
 // Members of one secret are read at once.
 func (s Settings) Fetch(ctx context.Context, loaded *settings.Loaded, roots Roots) error {
 	if err := s.Check(); err != nil || len(loaded.References()) == 0 {
@@ -58,9 +49,6 @@ func (s Settings) Fetch(ctx context.Context, loaded *settings.Loaded, roots Root
 	}
 	return nil
 }
-
-// problem is why there is no value, and what to do about it.
-type problem struct{ said, remedy string }
 
 // fetching is one look at vaults, each of which is opened once.
 type fetching struct {
@@ -110,7 +98,7 @@ func (f *fetching) value(ctx context.Context, r settings.Reference, all []settin
 	if !known {
 		var members []string
 		for _, other := range all {
-			if documentOf(other.To) == at {
+			if documentOf(other.To) == at && !slices.Contains(members, other.To.Field) {
 				members = append(members, other.To.Field)
 			}
 		}
@@ -132,88 +120,3 @@ func (f *fetching) value(ctx context.Context, r settings.Reference, all []settin
 }
 
 func documentOf(to secretref.Reference) document { return document{to.Place, to.Secret, to.Version} }
-
-func (f *fetching) backend(vault string) (secretbackend.Backend, problem) {
-	if backend, open := f.backends[vault]; open {
-		return backend, problem{}
-	}
-	wrong, known := f.wrong[vault]
-	if known {
-		return nil, wrong
-	}
-	backend, wrong := f.open(vault)
-	if wrong.said != "" {
-		f.wrong[vault] = wrong
-		return nil, wrong
-	}
-	f.backends[vault] = backend
-	return backend, problem{}
-}
-
-func (f *fetching) open(vault string) (secretbackend.Backend, problem) {
-	s := f.settings
-	switch vault {
-	case kindEnv:
-		if s.EnvPrefix == "" {
-			return nil, problem{"vault_env_prefix is empty, so that no variable can be referred to", "set it to what the names of such variables begin with, as GATE_"}
-		}
-		return secretbackend.Variables(s.EnvPrefix, f.look), problem{}
-	case kindFile:
-		if s.Folder == "" {
-			return nil, problem{"vault_file_folder is empty, so that no file can be referred to", "set it to the folder of such files"}
-		}
-		return secretbackend.Files(s.Folder, nil), problem{}
-	case kindHCV:
-		return f.server()
-	}
-	return nil, problem{"it refers to a vault that this node does not have", "settings know env, file and hcv; vaults of the configuration are for its entities"}
-}
-
-func (f *fetching) server() (secretbackend.Backend, problem) {
-	s := f.settings
-	switch {
-	case s.Host == "":
-		return nil, problem{"vault_hcv_host is empty", "set it to where HashiCorp Vault or OpenBao is"}
-	case s.AuthMethod != Kubernetes && s.Token.Len() == 0:
-		return nil, problem{"vault_hcv_token is not set", "set vault_hcv_token_file, or vault_hcv_auth_method = kubernetes"}
-	}
-	roots, err := f.roots()
-	if err != nil {
-		return nil, problem{fault.Text(err), "mend ssl_trusted_certificate"}
-	}
-	if err := vaultclient.CheckPath(s.Mount); err != nil {
-		return nil, problem{"vault_hcv_mount: " + secretbackend.FailureOf(err), "name the mount of the key-value store"}
-	}
-	client, err := s.Client(roots)
-	if err != nil {
-		return nil, problem{"its vault hcv: " + secretbackend.FailureOf(err), "mend vault_hcv_host and vault_hcv_namespace"}
-	}
-	login := func(ctx context.Context) (*vaultclient.Session, error) { return s.Login(ctx, client) }
-	return secretbackend.Vault(client, s.Mount, s.KV == "v2", login), problem{}
-}
-
-// remedy is what to do about the error of a vault.
-func (f *fetching) remedy(vault string, err error) string {
-	if vault != kindHCV {
-		return "mend the reference, or put the secret there"
-	}
-	switch vaultclient.StepOf(err) {
-	case vaultclient.StepLogin:
-		return "mend vault_hcv_token or vault_hcv_auth_method"
-	case vaultclient.StepDNS, vaultclient.StepTCP, vaultclient.StepAddress:
-		return "mend vault_hcv_host and vault_hcv_port, or start again once it answers there"
-	case vaultclient.StepTLS:
-		return "name its authority in ssl_trusted_certificate, and the name of its certificate in vault_hcv_host"
-	case vaultclient.StepServer:
-		return "start again once it answers"
-	}
-	switch {
-	case fault.KindOf(err) == fault.NotFound:
-		return "mend the reference, vault_hcv_mount or vault_hcv_kv, or put the secret there"
-	case fault.KindOf(err) == fault.Denied:
-		return "let the policy of its token read the secret"
-	case errors.Is(err, context.DeadlineExceeded):
-		return "start again once it answers"
-	}
-	return "mend the reference, vault_hcv_mount or vault_hcv_kv"
-}

@@ -26,16 +26,19 @@ type following struct {
 
 // next gives a reference's next values.
 func (s Settings) next(r settings.Reference, value secret.Bytes, roots Roots) settings.Source {
-	f := &following{value: value, looked: time.Now(), ask: func(ctx context.Context) (secret.Bytes, error) {
-		once := newFetching(s, roots)
-		defer once.close()
-		value, wrong := once.value(ctx, r, []settings.Reference{r})
-		if wrong.said != "" {
-			return secret.Bytes{}, errors.New(r.Key + ": " + wrong.said + "; " + wrong.remedy)
-		}
-		return value, nil
-	}}
+	f := &following{value: value, looked: time.Now(), ask: func(ctx context.Context) (secret.Bytes, error) { return s.again(ctx, r, roots) }}
 	return f.newest
+}
+
+// again looks one reference up. The value is the caller's.
+func (s Settings) again(ctx context.Context, r settings.Reference, roots Roots) (secret.Bytes, error) {
+	once := newFetching(s, roots)
+	defer once.close()
+	value, wrong := once.value(ctx, r, []settings.Reference{r})
+	if wrong.said != "" {
+		return secret.Bytes{}, errors.New(r.Key + ": " + wrong.said + "; " + wrong.remedy)
+	}
+	return value, nil
 }
 
 // newest never waits: who opens a connection must not depend on the vault's being quick.
@@ -55,7 +58,11 @@ func (f *following) look() {
 	value, err := f.ask(ctx)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.err = err; err == nil && !value.Equal(f.value) {
+	switch f.err = err; {
+	case err != nil:
+	case value.Equal(f.value):
+		value.Wipe()
+	default:
 		f.value = value // the former one may be in use, and is left to who has it
 	}
 	f.looked, f.asking = time.Now(), false
