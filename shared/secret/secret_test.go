@@ -73,3 +73,21 @@ func TestEqualLenWipe(t *testing.T) {
 		}
 	})
 }
+
+func TestACloneIsWipedApart(t *testing.T) {
+	t.Parallel()
+	data := []byte(canary)
+	value := secret.Take(data)
+	copied, another := value.Clone(), value.Clone()
+	value.Wipe()
+	if !copied.Equal(secret.Take([]byte(canary))) || value.Equal(copied) || bytes.Contains(data, []byte("canary")) {
+		t.Error("wiping a secret wiped its copy, or not itself")
+	}
+	copied.Wipe()
+	if !another.Equal(secret.Take([]byte(canary))) {
+		t.Error("wiping a copy wiped another")
+	}
+	if empty := (secret.Bytes{}).Clone(); empty.Len() != 0 {
+		t.Errorf("a copy of nothing has %d bytes", empty.Len())
+	}
+}

@@ -58,11 +58,14 @@ func TestPrivateKeysAreRefusedUnseen(t *testing.T) {
 		"PEM": key, "base64": encoded, "base64 in lines": encoded[:60] + "\n" + encoded[60:] + "\n", "of RSA": strings.ReplaceAll(key, "PRIVATE", "RSA PRIVATE"),
 	} {
 		var into struct {
-			Recovery string `key:"keyring_recovery_public_key" help:"h"`
+			Recovery string   `key:"keyring_recovery_public_key" help:"h"`
+			Trusted  []string `key:"ssl_trusted_certificate" kong:"lua_ssl_trusted_certificate" help:"h"`
 		}
-		_, err := settings.Load(&into, settings.Sources{Environ: []string{"KONG_KEYRING_RECOVERY_PUBLIC_KEY=" + text}})
-		if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "holds a private key") || strings.Contains(err.Error(), "TUlJ") || strings.Contains(err.Error(), encoded[:40]) {
-			t.Errorf("%s: Load = %v, want it refused without the key", name, err)
+		for _, given := range []string{"KONG_KEYRING_RECOVERY_PUBLIC_KEY=" + text, "KONG_LUA_SSL_TRUSTED_CERTIFICATE=" + text, "KONG_LUA_SSL_TRUSTED_CERTIFICATE=system," + text} {
+			_, err := settings.Load(&into, settings.Sources{Environ: []string{given}})
+			if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "holds a private key") || strings.Contains(err.Error(), "TUlJ") || strings.Contains(err.Error(), encoded[:40]) {
+				t.Errorf("%s: Load = %v, want it refused without the key", name, err)
+			}
 		}
 	}
 }
