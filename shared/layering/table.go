@@ -102,7 +102,7 @@ func plan() []room {
 		{"controlplane/certs", []string{"controlplane/record", "shared/durable", "shared/mtls", "shared/mtls/identity", "shared/mtls/privatekey", "shared/mtls/trust"}},
 		{"controlplane/enrol/...", []string{
 			"controlplane/access", "controlplane/audit", "controlplane/catalog", "controlplane/certs", "controlplane/changefeed", "controlplane/enrol/...", "controlplane/record",
-			"shared/enrolment", "shared/mtls/grpccreds", "shared/mtls/identity", "shared/mtls/privatekey", "shared/schema",
+			"shared/enrolment", "shared/mtls/grpccreds", "shared/mtls/identity", "shared/mtls/privatekey", "shared/mtls/trust", "shared/schema",
 		}},
 		{"controlplane/keks", []string{"controlplane/audit", "controlplane/catalog", "controlplane/record", "shared/aead", "shared/schema"}},
 		{"controlplane/publish/selection", nil},

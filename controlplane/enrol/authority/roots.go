@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/mtls/trust"
 )
 
 const shortestFingerprint = 8 // of those that name an authority by how its fingerprint begins
@@ -80,6 +81,9 @@ func (d *document) keep(list *x509.RevocationList) error {
 		}
 		if list.Number == nil {
 			return fmt.Errorf("the list of what %s has revoked has no number", r.cert.Subject.CommonName)
+		}
+		if err := trust.CheckWhole(list); err != nil { // no node would take it
+			return fmt.Errorf("the list of what %s has revoked: %w", r.cert.Subject.CommonName, err)
 		}
 		if len(list.Raw) > maxListBytes {
 			return fmt.Errorf("the list of what %s has revoked is longer than %d bytes: give it to nodes as a file (cluster_crl)", r.cert.Subject.CommonName, maxListBytes)

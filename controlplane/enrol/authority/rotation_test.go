@@ -1,7 +1,13 @@
 package authority_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"math/big"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +17,7 @@ import (
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/mtls/identity"
+	"github.com/keepgate/keepgate/shared/mtls/privatekey"
 )
 
 func crlOf(t testing.TB, folder string) []*x509.RevocationList {
@@ -254,7 +261,8 @@ func TestTrustRefuses(t *testing.T) {
 	e.must(n.create(t, e.ca, false))
 	leaf, err := e.ca.Issue(certs.Spec{Name: "gw"})
 	e.must(err)
-	foreign := e.open(certs.Create(t.TempDir()+"/ca", "acme", certs.Options{}))
+	folder := t.TempDir() + "/ca"
+	foreign := e.open(certs.Create(folder, "acme", certs.Options{}))
 	other := t.TempDir() + "/other"
 	e.open(certs.Create(other, "acme", certs.Options{}))
 	short := e.open(certs.Create(t.TempDir()+"/short", "acme", certs.Options{Valid: time.Nanosecond}))
@@ -272,6 +280,7 @@ func TestTrustRefuses(t *testing.T) {
 		"one that has ended":        {certificates(short), nil, "expired"},
 		"one without a list":        {certificates(foreign), nil, "--crl"},
 		"one with somebody's list":  {certificates(foreign), crlOf(t, other), "not believed"},
+		"one with a delta list":     {certificates(foreign), []*x509.RevocationList{delta(t, folder, foreign.Certificate())}, "delta CRL"},
 		"a list of nobody believed": {nil, crlOf(t, other), "not believed"},
 	} {
 		wantFault(t, n.Trust(t.Context(), test.authorities, test.lists), fault.Invalid, test.says)
@@ -285,6 +294,38 @@ func TestTrustRefuses(t *testing.T) {
 	if n.Sequence() != sequence {
 		t.Error("what is believed already is a change")
 	}
+}
+
+// delta is a list of what changed since another one, by the authority of a folder.
+func delta(t *testing.T, folder string, ca *x509.Certificate) *x509.RevocationList {
+	t.Helper()
+	keys, err := filepath.Glob(filepath.Join(folder, "*.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range keys {
+		key, err := privatekey.Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if public, ok := key.Public().(*ecdsa.PublicKey); !ok || !public.Equal(ca.PublicKey) {
+			continue
+		}
+		der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+			Number: big.NewInt(1 << 40), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour),
+			ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 27}, Critical: true, Value: []byte{2, 1, 1}}},
+		}, ca, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := x509.ParseRevocationList(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	t.Fatal("no key of the authority is in its folder")
+	return nil
 }
 
 // TestListsSpread: a list that one node's files have reaches the others and the bundle; an older one does not come back.

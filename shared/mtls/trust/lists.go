@@ -65,7 +65,7 @@ func newList(parsed *x509.RevocationList) (*List, error) {
 	if parsed.Number == nil {
 		return nil, fmt.Errorf("by %s: it has no number", identity.Quote(parsed.Issuer.String()))
 	}
-	if err := whole(parsed); err != nil {
+	if err := CheckWhole(parsed); err != nil {
 		return nil, fmt.Errorf("by %s: %w", identity.Quote(parsed.Issuer.String()), err)
 	}
 	signed := *parsed

@@ -13,10 +13,10 @@ var (
 	scopeOfList    = asn1.ObjectIdentifier{2, 5, 29, 28}
 )
 
-// whole refuses a list that is silent about certificates of its CA which were revoked: taken for a whole one it would bring them back,
+// CheckWhole refuses a list that is silent about certificates of its CA which were revoked: taken for a whole one it would bring them back,
 // the more surely since its number is higher than that of the whole one. A list with a critical extension that nobody here knows must
 // not be used at all (RFC 5280 §5.2).
-func whole(list *x509.RevocationList) error {
+func CheckWhole(list *x509.RevocationList) error {
 	for _, extension := range list.Extensions {
 		switch {
 		case extension.Id.Equal(deltaIndicator):
