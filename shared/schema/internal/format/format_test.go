@@ -26,6 +26,7 @@ func TestCheck(t *testing.T) {
 		{schemav1.Format_FORMAT_HOST, "::1", "", ok},
 		{schemav1.Format_FORMAT_HOST, "[::1]", "", ok},
 		{schemav1.Format_FORMAT_HOST, "[::1]:80", "", "must not have a port"},
+		{schemav1.Format_FORMAT_HOST, "https://a.example", "", "must be a host alone, as example.com: what a URL says beside it has fields of its own, as protocol and port"},
 		{schemav1.Format_FORMAT_HOST, "256.1.1.1", "", "invalid value: 256.1.1.1"},
 		{schemav1.Format_FORMAT_HOST, "a..b", "", "invalid value: a..b"},
 		{schemav1.Format_FORMAT_HOST, "a b", "", "invalid value: a b"},

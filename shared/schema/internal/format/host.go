@@ -79,6 +79,9 @@ func kindOf(host string) hostKind {
 }
 
 func plainHost(s string) string {
+	if strings.Contains(s, "://") {
+		return "must be a host alone, as example.com: what a URL says beside it has fields of its own, as protocol and port"
+	}
 	a := parseAddress(s)
 	switch {
 	case a.kind == notHost:
