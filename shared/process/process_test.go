@@ -19,6 +19,7 @@ import (
 
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/process"
+	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/settings"
 )
 
@@ -26,7 +27,8 @@ const name = "sample"
 
 type sample struct {
 	Process settings.Process
-	Mode    string `key:"mode" default:"serve" oneof:"serve|fail|never|stubborn|warn|unfit|differs" help:"How the program behaves."`
+	Mode    string       `key:"mode" default:"serve" oneof:"serve|fail|never|stubborn|warn|unfit|differs" help:"How the program behaves."`
+	Token   secret.Bytes `key:"token" help:"What a reference leads to."`
 }
 
 // TestMain makes the test binary the program too: Start runs its own executable with "run".
@@ -56,6 +58,7 @@ func serve(ctx context.Context, instance *process.Instance, s sample, loaded *se
 		return err
 	}
 	fmt.Println("dumpable:", dumpable)
+	fmt.Println("the token has", s.Token.Len(), "bytes")
 	if err := instance.Ready(); err != nil {
 		return err
 	}
