@@ -30,6 +30,7 @@ func (b *build) check() {
 		}
 		b.checkMember(f)
 	}
+	b.pointToNames()
 	b.checkPlugin()
 	runRules(b, b.entity.rules, b.tree, b.problems)
 }

@@ -43,6 +43,26 @@ func (b *build) resolve(r Resolver) (unresolved problems, err error) {
 	return unresolved, nil
 }
 
+// pointToNames tells of an id that is none which other field may name the row.
+func (b *build) pointToNames() {
+	for _, key := range b.entity.Foreign {
+		problem, _ := b.problems[key.Field.Name].(map[string]any)
+		message, _ := problem["id"].(string)
+		given, _ := b.tree[key.Field.Name].(map[string]any)
+		parent := b.schema.tables[key.Table]
+		if _, isText := given["id"].(string); !isText || message == "" || !parent.named() {
+			continue
+		}
+		problem["id"] = message + "; " + key.Field.Name + "." + parent.EndpointKey + " takes a name"
+	}
+}
+
+// named says whether foreign keys may give the row's name in place of its id.
+func (e *Entity) named() bool {
+	f := e.Field(e.EndpointKey)
+	return f != nil && f.Unique && !f.Encrypted && f.onAPI()
+}
+
 // checkForeign checks a foreign key once names are resolved. Members beside the id are passed over, as Kong does.
 func checkForeign(v any) (any, any) {
 	given, ok := v.(map[string]any)
