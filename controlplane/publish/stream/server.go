@@ -18,6 +18,7 @@ import (
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/publish/versions"
 	syncv1 "github.com/keepgate/keepgate/proto/keepgate/sync/v1"
+	"github.com/keepgate/keepgate/shared/configset"
 	"github.com/keepgate/keepgate/shared/mtls/grpccreds"
 	"github.com/keepgate/keepgate/shared/mtls/identity"
 )
@@ -165,6 +166,9 @@ func helloFrom(ctx context.Context, c conversation) (*syncv1.Hello, error) {
 			return nil, status.Error(codes.InvalidArgument, "node_id must be a UUID")
 		}
 		hello.NodeId = id.String()
+		if held := hello.Held; held != nil && len(held.Hash) != len(configset.Hash{}) { // it is shown, and stored
+			return nil, status.Errorf(codes.InvalidArgument, "held.hash must have %d bytes", len(configset.Hash{}))
+		}
 		return hello, nil
 	}
 }
