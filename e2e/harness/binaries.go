@@ -73,11 +73,11 @@ func Root() (string, error) {
 	}
 }
 
-// run runs a program to its end and returns its standard output.
-func run(program string, args []string) (output string, err error) {
+// run runs a program to its end and returns its standard output. What it has beside the environment's own is env.
+func run(program string, args []string, env ...string) (output string, err error) {
 	var out, notes bytes.Buffer
 	command := exec.Command(program, args...)
-	command.Env = clean(os.Environ())
+	command.Env = append(clean(os.Environ()), env...)
 	command.Stdout, command.Stderr = &out, &notes
 	if err := command.Run(); err != nil {
 		return out.String(), fmt.Errorf("%s %q: %w\n%s%s", filepath.Base(program), args, err, out.String(), notes.String())

@@ -52,11 +52,6 @@ func (cp *ControlPlane) Show(table, id string) string {
 	return cp.cluster.CP(append([]string{"store", "show", table, id}, cp.flags...)...)
 }
 
-// Command runs another command of keepgate-cp with this node's settings.
-func (cp *ControlPlane) Command(args ...string) (output string, err error) {
-	return cp.cluster.TryCP(append(args, cp.flags...)...)
-}
-
 // Admin is a client of its Admin API.
 func (cp *ControlPlane) Admin() *Admin { return &Admin{t: cp.cluster.T, base: "http://" + cp.Listen} }
 

@@ -11,7 +11,6 @@ type KMS struct {
 	Prefix string
 	Socket string
 	Status string
-	flags  []string
 }
 
 // KMS issues a certificate of role kms and makes a plugin with it, and starts nothing. The KEK is what the name has before
@@ -25,21 +24,17 @@ func (c *Cluster) KMS(name string, nodes []*ControlPlane, flags ...string) *KMS 
 	for _, node := range nodes {
 		addresses = append(addresses, node.Cluster)
 	}
-	k.flags = append([]string{
+	args := append([]string{
+		"run",
 		"--prefix", prefix, "--log-level", "info", "--kms-listen", k.Endpoint(), "--status-listen", k.Status,
 		"--cluster-control-plane", strings.Join(addresses, ","),
 		"--cluster-cert", c.Cert(name + ".crt"), "--cluster-cert-key", c.Cert(name + ".key"),
 		"--cluster-ca-cert", c.Cert("ca.crt"), "--cluster-crl", c.Cert("crl.pem"),
 	}, flags...)
 	// Not /status/ready: a plugin whose control plane is away serves all the same.
-	k.Process = c.newProcess(name, c.kms, append([]string{"run"}, k.flags...), "http://"+k.Status+"/livez")
+	k.Process = c.newProcess(name, c.kms, args, "http://"+k.Status+"/livez")
 	return k
 }
 
 // Endpoint is its socket as an encryption configuration names it.
 func (k *KMS) Endpoint() string { return "unix://" + k.Socket }
-
-// Command runs another command of keepgate-kms with this plugin's settings.
-func (k *KMS) Command(args ...string) (output string, err error) {
-	return run(k.program, append(args, k.flags...))
-}

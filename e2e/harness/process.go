@@ -254,5 +254,10 @@ func isClosed(c chan struct{}) bool {
 
 func tail(text string, most int) string { return text[max(0, len(text)-most):] }
 
+// Command runs another command of its program, one of the planes', to its end, with the settings that it has.
+func (p *Process) Command(args ...string) (output string, err error) {
+	return run(p.program, append(args, p.args[1:]...), p.Env...)
+}
+
 // SetFlag gives a flag another value for the next start. The last one counts, so it is added behind the others.
 func (p *Process) SetFlag(name, value string) { p.args = append(p.args, name, value) }
