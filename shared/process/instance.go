@@ -36,8 +36,7 @@ func hold(place Place, reloads chan struct{}) (*Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = errors.Join(file.Truncate(0), os.Remove(place.readyFile()))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := errors.Join(file.Truncate(0), ignoreMissing(os.Remove(place.readyFile()))); err != nil {
 		return nil, fault.New(fault.Internal, "process.Hold", place.subject(), errors.Join(err, file.Close()))
 	}
 	if _, err := file.WriteAt([]byte(own.String()), 0); err != nil {
