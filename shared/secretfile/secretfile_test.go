@@ -54,6 +54,28 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// What root may say who reads it, another owner may not: that one's group is whatever it was born with.
+func TestReadOfSomebodys(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if os.Getuid() == 0 { // else it is somebody's already
+		if err := os.Chown(path, 4711, -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for mode, admitted := range map[fs.FileMode]bool{0o600: true, 0o640: false, 0o440: false, 0o444: false} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, notice, err := secretfile.Read(path, 100); (err == nil) != admitted || notice != "" {
+			t.Errorf("mode %04o: %q, %v", mode, notice, err)
+		}
+	}
+}
+
 // A Secret of Kubernetes is root's, lies in memory, and is reached by way of links. It is mounted to be read alone.
 func TestReadOfAMount(t *testing.T) {
 	t.Parallel()
