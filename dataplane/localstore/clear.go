@@ -68,21 +68,20 @@ func (s *Store) lookForClear() error {
 // discard removes a file that is not needed. What it may hold in clear is overwritten first in a store that is sealed, and so
 // are the wrapped keys of a sealed file: who erases the store later cannot find it any more.
 func (s *Store) discard(name string) {
-	if s.options.Mode != Off && isStored(name) {
-		if mode, ok := modeOf(s.path(name)); !ok || mode == Off {
-			s.destroy(name)
-			return
-		}
-		if err := overwrite(s.options.FS, s.path(name), keysEnd); err != nil {
-			s.options.Log.Warn("the keys of a file that is not needed could not be overwritten before it is removed", "file", name, "error", err)
-		}
+	if s.options.Mode == Off || !isStored(name) {
+		s.options.FS.Remove(s.path(name)) // costs space only, and the next Open tries again
+		return
 	}
-	s.options.FS.Remove(s.path(name)) // costs space only, and the next Open tries again
+	end := keysEnd
+	if mode, ok := modeOf(s.path(name)); !ok || mode == Off {
+		end = wholeFile
+	}
+	s.destroy(name, end)
 }
 
-// destroy overwrites a file and removes it. It is called as what was left unfinished first: without its header it would pass
-// for a damaged file, which is kept, if this were cut short.
-func (s *Store) destroy(name string) {
+// destroy overwrites a file up to its end and removes it. It is called as what was left unfinished first: without its header it would
+// pass for a damaged file, which is kept, or for a standby, if this were cut short.
+func (s *Store) destroy(name string, end func(path string) (int64, error)) {
 	if !strings.HasSuffix(name, durable.TemporarySuffix) {
 		gone := name + durable.TemporarySuffix
 		if err := s.options.FS.Rename(s.path(name), s.path(gone)); errors.Is(err, fs.ErrNotExist) {
@@ -94,7 +93,7 @@ func (s *Store) destroy(name string) {
 			s.options.Log.Warn("a file that is to be destroyed may be taken for a damaged one after a loss of power now", "file", name, "error", err)
 		}
 	}
-	if err := overwrite(s.options.FS, s.path(name), wholeFile); err != nil {
+	if err := overwrite(s.options.FS, s.path(name), end); err != nil {
 		s.options.Log.Warn("a file could not be overwritten before it is removed", "file", name, "error", err)
 	}
 	if err := s.options.FS.Remove(s.path(name)); err != nil {

@@ -66,7 +66,7 @@ func (s *Store) hold() error {
 		return err
 	}
 	for _, name := range aside { // they are remembered with the others now
-		s.destroy(name)
+		s.destroy(name, wholeFile)
 	}
 	return nil
 }
@@ -108,7 +108,7 @@ func (s *Store) remember(list []Remembered) error {
 		if !exists(path) {
 			return nil
 		}
-		s.destroy(keysName)
+		s.destroy(keysName, wholeFile)
 		if err := s.options.FS.SyncDir(s.dir); err != nil {
 			return fault.New(fault.Unavailable, "localstore.Remember", path, err)
 		}
