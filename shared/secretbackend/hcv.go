@@ -111,7 +111,12 @@ func (h *hcv) begin(ctx context.Context) (err error) {
 		return err
 	}
 	token, err := h.session.Lookup(ctx)
-	if err != nil {
+	switch {
+	case fault.KindOf(err) == fault.Unavailable: // no time may be left to find that out once more
+		_ = h.session.Close(ctx) // its time to live ends it too
+		h.session = nil
+		return err
+	case err != nil:
 		token = vaultclient.Token{} // the first question tells what is wrong
 	}
 	h.renewing.Lock()
