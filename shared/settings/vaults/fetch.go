@@ -54,6 +54,7 @@ func (s Settings) Fetch(ctx context.Context, loaded *settings.Loaded, roots Root
 type fetching struct {
 	settings Settings
 	roots    Roots
+	later    string // what is left to do about a vault that does not answer
 	look     func(string) (string, bool)
 	backends map[string]secretbackend.Backend
 	wrong    map[string]problem // of vaults that cannot be asked
@@ -72,7 +73,7 @@ type answer struct {
 }
 
 func newFetching(s Settings, roots Roots) *fetching {
-	return &fetching{s, roots, os.LookupEnv, map[string]secretbackend.Backend{}, map[string]problem{}, map[document]answer{}}
+	return &fetching{s, roots, "start again once it answers", os.LookupEnv, map[string]secretbackend.Backend{}, map[string]problem{}, map[document]answer{}}
 }
 
 // close wipes what was read and is nobody's.

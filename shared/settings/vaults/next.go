@@ -34,6 +34,7 @@ func (s Settings) next(r settings.Reference, value secret.Bytes, roots Roots) se
 func (s Settings) again(ctx context.Context, r settings.Reference, roots Roots) (secret.Bytes, error) {
 	once := newFetching(s, roots)
 	defer once.close()
+	once.later = "wait until it answers"
 	value, wrong := once.value(ctx, r, []settings.Reference{r})
 	if wrong.said != "" {
 		return secret.Bytes{}, errors.New(r.Key + ": " + wrong.said + "; " + wrong.remedy)

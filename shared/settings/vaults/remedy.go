@@ -34,13 +34,13 @@ func (f *fetching) remedyOfServer(err error, kind fault.Kind) string {
 	case step == vaultclient.StepAddress && kind == fault.Denied: // a standby points there
 		return "name the active node in vault_hcv_host, or let vault_hosts name the host that it points to"
 	case step == vaultclient.StepDNS, step == vaultclient.StepTCP:
-		return "mend vault_hcv_host and vault_hcv_port, or start again once it answers there"
+		return "mend vault_hcv_host and vault_hcv_port, or " + f.later + " there"
 	case step == vaultclient.StepTLS:
 		return "name its authority in ssl_trusted_certificate, and the name of its certificate in vault_hcv_host"
 	case kind == fault.Corrupt:
 		return "mend vault_hcv_host, vault_hcv_mount or vault_hcv_kv"
 	case step == vaultclient.StepServer, errors.Is(err, context.DeadlineExceeded):
-		return "start again once it answers"
+		return f.later
 	case kind == fault.NotFound:
 		return form + ", or put the secret there"
 	case kind == fault.Denied:

@@ -106,7 +106,9 @@ func (o Options) read(network bool) (m *material, stale, err error) {
 		m.password = secret.Take(bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r")))
 	}
 	if o.PasswordSource != nil {
-		m.password, stale = o.PasswordSource()
+		if m.password, stale = o.PasswordSource(); stale != nil {
+			stale = fmt.Errorf("going on with what was read before: %w", stale)
+		}
 		m.password.Reveal(func(data []byte) { _, _ = note(data, nil) })
 	}
 	if o.TLS && network {
