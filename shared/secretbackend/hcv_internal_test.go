@@ -80,3 +80,49 @@ func TestWhoeverIsDeniedIsToldApartFromADeadToken(t *testing.T) {
 		t.Errorf("by a token that is over: %v (%s)", err, Coarse(err))
 	}
 }
+
+// A token that is looked at again and again, each time for a moment, is renewed in the second half of its life.
+func TestWhenTokensAreRenewed(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		token vaultclient.Token
+		in    time.Duration
+	}{
+		"new":                         {vaultclient.Token{TTL: time.Hour, Life: time.Hour, Renewable: true}, 30 * time.Minute},
+		"later":                       {vaultclient.Token{TTL: 40 * time.Minute, Life: time.Hour, Renewable: true}, 10 * time.Minute},
+		"in the second half":          {vaultclient.Token{TTL: 20 * time.Minute, Life: time.Hour, Renewable: true}, -10 * time.Minute},
+		"of a life that is not known": {vaultclient.Token{TTL: 20 * time.Minute, Renewable: true}, 10 * time.Minute},
+	} {
+		if in := time.Until(renewalOf(test.token)); (test.in - in).Abs() > time.Minute {
+			t.Errorf("%s: renewed in %v, want %v", name, in, test.in)
+		}
+	}
+	for _, never := range []vaultclient.Token{{}, {Renewable: true}, {TTL: time.Hour, Life: time.Hour}} {
+		if at := renewalOf(never); !at.IsZero() {
+			t.Errorf("%+v is renewed at %v", never, at)
+		}
+	}
+}
+
+// Whoever has waited for a server in vain is told so, and does not wait once more with what is left of the time.
+func TestAServerThatDoesNotAnswerIsNotAskedOnceMore(t *testing.T) {
+	t.Parallel()
+	server := vaulttest.Start(t)
+	server.Put("app", map[string]string{"k": "v"})
+	h := at(t, server, server.Root)
+	server.Fault(vaulttest.Fault{Path: "auth/token/lookup-self", Status: 500, Times: 1})
+	if _, err := h.Read(t.Context(), "app", 0, []string{"k"}); fault.KindOf(err) != fault.Unavailable || Detailed(err) != "the server answers 500" {
+		t.Errorf("Read = %v", err)
+	}
+	if asked := server.Requests(); len(asked) != 1 {
+		t.Errorf("it was asked %+v", asked)
+	}
+	if value := got(t, h, "{vault://hcv/app/k}"); value != "v" {
+		t.Errorf("after that it reads %q", value)
+	}
+	h = at(t, server, server.Root)
+	server.Fault(vaulttest.Fault{Path: "auth/token/lookup-self", Status: 400})
+	if value := got(t, h, "{vault://hcv/app/k}"); value != "v" {
+		t.Errorf("where no token may look at itself it reads %q", value)
+	}
+}

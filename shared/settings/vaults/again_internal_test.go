@@ -78,13 +78,15 @@ func TestQuestionsLeaveNoLogin(t *testing.T) {
 	a.server.Put("db", map[string]string{"other": "x"})
 	a.want(t, "", "the secret has no such member; put the value there")
 	a.server.Seal(true)
-	a.want(t, "", "the server is sealed: unseal it; start again once it answers")
+	a.want(t, "", "the server is sealed: unseal it; wait until it answers")
 	a.server.Seal(false)
 	a.server.Delete("db", 3)
 	a.want(t, "", "there is nothing by that name; mend the reference")
 	a.server.Undelete("db", 3)
 	a.server.Put("db", map[string]string{"password": "three"})
 	a.want(t, "three", "")
+	a.server.Down()
+	a.want(t, "", "connection refused; mend vault_hcv_host and vault_hcv_port, or wait until it answers there")
 	if n := a.server.Tokens(); n != 0 {
 		t.Errorf("%d logins are left", n)
 	}
