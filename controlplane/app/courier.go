@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -111,6 +112,9 @@ func privateText(setting []byte) ([]byte, error) {
 	}
 	clear(decoded)
 	data, _, err := secretfile.Read(string(setting), maxPrivateFile)
+	if failed, ok := errors.AsType[*fs.PathError](err); ok { // its path may be a key that was mistyped
+		err = fmt.Errorf("neither PEM, nor base64 of PEM, nor a file that can be read: %w", failed.Err)
+	}
 	return data, err
 }
 
