@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/keepgate/keepgate/shared/settings"
 )
@@ -14,7 +13,7 @@ import (
 // give gives a command line its arguments. "--flag off" becomes "--flag=off" where the flag is a setting that is on or off: such a flag
 // may go without a value, so that cobra would leave off as an argument.
 func give(root *cobra.Command, arguments []string) {
-	tellArguments(root)
+	tellArguments(root, arguments)
 	command, _, err := root.Find(arguments)
 	if err != nil {
 		root.SetArgs(arguments)
@@ -27,7 +26,7 @@ func give(root *cobra.Command, arguments []string) {
 			joined = append(joined, arguments[i:]...)
 			break
 		}
-		if name, long := strings.CutPrefix(one, "--"); long && i+1 < len(arguments) && slices.Contains(words, arguments[i+1]) && isSwitch(command.Flags().Lookup(name)) {
+		if i+1 < len(arguments) && slices.Contains(words, arguments[i+1]) && alone(command, one) == settings.On {
 			i++
 			one += "=" + arguments[i]
 		}
@@ -39,14 +38,20 @@ func give(root *cobra.Command, arguments []string) {
 // words are what such a setting can be given; "" is as good as no flag.
 var words = []string{"on", "off", "true", "false", ""}
 
-// isSwitch knows the flag of a setting that is on or off.
-func isSwitch(flag *pflag.Flag) bool { return flag != nil && flag.NoOptDefVal == settings.On }
+// alone is what an argument stands for that is a flag which may go without a value.
+func alone(command *cobra.Command, argument string) string {
+	name, long := strings.CutPrefix(argument, "--")
+	if flag := command.Flags().Lookup(name); long && flag != nil {
+		return flag.NoOptDefVal
+	}
+	return ""
+}
 
 // tellArguments has commands that take no arguments say so, which cobra would call unknown commands. What they were given is not told:
 // it may be a token.
-func tellArguments(command *cobra.Command) {
+func tellArguments(command *cobra.Command, all []string) {
 	for _, below := range command.Commands() {
-		tellArguments(below)
+		tellArguments(below, all)
 	}
 	asked := command.Args
 	if command.HasSubCommands() || asked == nil {
@@ -58,16 +63,16 @@ func tellArguments(command *cobra.Command) {
 			return err
 		}
 		path := strings.TrimPrefix(command.CommandPath(), command.Root().Name()+" ")
-		return fmt.Errorf("%s takes no arguments, but was given %d beside its flags%s", path, len(given), remedy(command))
+		return fmt.Errorf("%s takes no arguments, but was given %d beside its flags%s", path, len(given), remedy(command, all))
 	}
 }
 
-// remedy is what to do where the argument may have been meant as the value of a flag that takes none apart.
-func remedy(command *cobra.Command) (text string) {
-	command.Flags().Visit(func(flag *pflag.Flag) {
-		if text == "" && flag.NoOptDefVal != "" && flag.Value.String() == flag.NoOptDefVal {
-			text = fmt.Sprintf("; if one is the value of --%s, write --%[1]s=…", flag.Name)
+// remedy is what to do where an argument may have been meant as the value of a flag that takes none apart.
+func remedy(command *cobra.Command, all []string) string {
+	for i, one := range all[:len(all)-1] {
+		if alone(command, one) != "" && !strings.HasPrefix(all[i+1], "-") {
+			return fmt.Sprintf("; if one is the value of %s, write %[1]s=…", one)
 		}
-	})
-	return text
+	}
+	return ""
 }

@@ -82,6 +82,7 @@ func TestArgumentsWhereThereAreNone(t *testing.T) {
 		"no boolean":           {"check --mode b --strict hidden", "check takes no arguments, but was given 1 beside its flags; if one is the value of --strict, write --strict=…"},
 		"no true":              {"group below --json hidden", "group below takes no arguments, but was given 1 beside its flags; if one is the value of --json, write --json=…"},
 		"one that has a value": {"check --strict=off hidden", "check takes no arguments, but was given 1 beside its flags"},
+		"behind another flag":  {"check --strict --mode b hidden", "check takes no arguments, but was given 1 beside its flags"},
 		"too many":             {"one a b", "accepts 1 arg(s), received 2"},
 		"too few":              {"one", "accepts 1 arg(s), received 0"},
 		"no command":           {"group nothing", `unknown command "nothing" for "sample group"`},
