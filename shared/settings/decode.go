@@ -6,8 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -15,12 +13,8 @@ import (
 	"time"
 
 	"github.com/keepgate/keepgate/shared/secret"
-	"github.com/keepgate/keepgate/shared/secretfile"
 	"github.com/keepgate/keepgate/shared/secretref"
 )
-
-// maxSecretFile bounds what <key>_file reads: whatever is larger is no password.
-const maxSecretFile = 64 << 10
 
 // decode writes every field and returns the settings in effect. Paths below the prefix come last, since
 // they need the prefix.
@@ -232,60 +226,6 @@ func (f *field) bounds() string {
 		return ", " + f.max + " or less"
 	}
 	return ""
-}
-
-func (l *loader) writeSecret(f *field, one given) (problem, remedy string) {
-	if secretref.Meant(one.text) {
-		return l.writeReference(f, one)
-	}
-	if one.name != f.fileKey() {
-		f.value.Set(reflect.ValueOf(secret.Take([]byte(one.text))))
-		if l.file != "" && strings.HasPrefix(one.origin, l.file+":") && !(f.mayName && isFile(one.text)) {
-			l.warn("%s stands in the settings file itself (%s); %s = <path> keeps it apart", f.key, one.origin, f.fileKey())
-		}
-		return "", ""
-	}
-	if f.fileInto.IsValid() {
-		path, err := filepath.Abs(one.text)
-		if err != nil {
-			return fmt.Sprintf("%s names no file: '%s'", one.name, one.text), "give an absolute path"
-		}
-		f.fileInto.SetString(path)
-	}
-	data, notice, err := readSecret(one.text)
-	open, others := errors.AsType[*secretfile.OpenError](err)
-	switch {
-	case err != nil && f.late:
-		l.warn("%s cannot be used (%v), and is read again whenever it is needed; write the secret into it, with mode 0600", one.name, err)
-		return "", ""
-	case others:
-		return fmt.Sprintf("%s is open to others (mode %04o): '%s'", one.name, open.Mode, one.text), open.Mend()
-	case errors.Is(err, errEmpty):
-		return fmt.Sprintf("%s is an empty file: '%s'", one.name, one.text), "write the secret into it"
-	case err != nil:
-		return fmt.Sprintf("%s names no readable file of at most %d bytes: '%s'", one.name, maxSecretFile, one.text), "check the path and its permissions"
-	case notice != "":
-		l.warn("%s: %s", one.origin, notice)
-	}
-	f.value.Set(reflect.ValueOf(secret.Take(data)))
-	return "", ""
-}
-
-var errEmpty = errors.New("it is an empty file")
-
-// readSecret reads a file without the end of its line.
-func readSecret(path string) (data []byte, notice string, err error) {
-	data, notice, err = secretfile.Read(path, maxSecretFile)
-	data = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
-	if err == nil && len(data) == 0 {
-		err = errEmpty
-	}
-	return data, notice, err
-}
-
-func isFile(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular()
 }
 
 // show prints the value in effect as it could be written in a file.

@@ -47,7 +47,7 @@ func (r Reference) Give(value secret.Bytes, next Source) {
 	}
 }
 
-// writeReference notes that a secret is a reference.
+// writeReference notes that a secret is a reference. It is for every text that holds something like one.
 func (l *loader) writeReference(f *field, one given) (problem, remedy string) {
 	const form = "{vault://<env, file or hcv>/<secret>/<member>}"
 	inFile := "give the value in a file with " + f.fileKey()
@@ -59,6 +59,8 @@ func (l *loader) writeReference(f *field, one given) (problem, remedy string) {
 	}
 	to, err := secretref.Parse(one.text)
 	switch {
+	case !secretref.Meant(one.text): // in quotes that nobody took away, or in the middle of a URL
+		return f.key + " holds a reference and something else, which would be the secret as it stands", "write " + form + " alone, or " + inFile
 	case err != nil:
 		return f.key + ": " + err.Error(), "write " + form + ", or " + inFile
 	case to.Scheme != secretref.Vault:
