@@ -74,6 +74,8 @@ func TestReferencesWaitForTheirValues(t *testing.T) {
 func TestReferencesRefused(t *testing.T) {
 	t.Parallel()
 	const form = "; write {vault://<env, file or hcv>/<secret>/<member>}, or give the value in a file with pg_password_file"
+	const alone = "pg_password holds a reference and something else, which would be the secret as it stands; " +
+		"write {vault://<env, file or hcv>/<secret>/<member>} alone, or give the value in a file with pg_password_file"
 	for given, want := range map[string]string{
 		"PG_PASSWORD={vault://canary}":                            "the reference names no secret: a slash and its name follow the vault or map" + form,
 		"PG_PASSWORD={vault://hcv/canary/key":                     "the reference does not end with }" + form,
@@ -93,6 +95,12 @@ func TestReferencesRefused(t *testing.T) {
 		"PG_PASSWORD={vault://" + strings.Repeat("canary/", 1500): "a reference has at most 8192 bytes" + form,
 		"PG_PASSWORD={kvm://canary/key}":                          "refers to a key-value map, which settings cannot" + form,
 		"PG_PASSWORD={kvm://canary}":                              "the reference names no secret: a slash and its name follow the vault or map" + form,
+		"PG_PASSWORD= {vault://hcv/canary/key}":                   alone,
+		"PG_PASSWORD=\n{vault://hcv/canary/key}\n":                alone,
+		"PG_PASSWORD='{vault://hcv/canary/key}'":                  alone,
+		`PG_PASSWORD="{vault://hcv/canary/key}"`:                  alone,
+		"PG_PASSWORD=http://u:{vault://hcv/canary/key}@host":      alone,
+		"PG_PASSWORD=canary{kvm://map/key}":                       alone,
 		"PG_PASSWORD_FILE={vault://file/canary}":                  "pg_password_file is a reference, where the path of a file belongs; give it as pg_password",
 		"KEYRING_VAULT_TOKEN_FILE={vault://file/canary}":          "where the path of a file belongs; give it as keyring_vault_token",
 		"KEYRING_PRIVATE_KEY={vault://canary}":                    "or give the value in a file with keyring_private_key_file",
@@ -147,6 +155,22 @@ func TestAnotherReferenceIsAChange(t *testing.T) {
 	} {
 		if diff := cmp.Diff(test.want, load(test.before).Changed(load(test.after))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// Whoever writes a reference into the file of a secret means that somebody follows it.
+func TestFilesOfSecretsHoldNoReference(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"{vault://hcv/canary/key}", "{vault://hcv/canary/key}\n", "  {vault://canary", "u:{kvm://canary/key}"} {
+		for _, key := range []string{"pg_password", "keyring_vault_token", "vault_hcv_token"} {
+			var into secrets
+			path := write(t, "secret", text)
+			_, err := settings.Load(&into, with("KEEPGATE_"+strings.ToUpper(key)+"_FILE="+path))
+			if fault.KindOf(err) != fault.Invalid || strings.Contains(err.Error(), "canary") || into.Password.Len()+into.Late.Len()+into.Token.Len() != 0 ||
+				!strings.HasSuffix(err.Error(), key+"_file names a file that holds a reference, which nobody would follow: '"+path+"'; write the secret itself into it") {
+				t.Errorf("%s: Load of %q = %v", key, text, err)
+			}
 		}
 	}
 }
@@ -274,14 +298,15 @@ func FuzzSecretText(f *testing.F) {
 	const canary = "Canary4711"
 	f.Fuzz(func(t *testing.T, before, after string) {
 		text := before + canary + after
+		refers := secretref.Within([]byte(text))
 		var into secrets
 		loaded, err := settings.Load(&into, with("KEEPGATE_PG_PASSWORD="+text))
 		switch {
 		case err != nil:
-			if !secretref.Meant(text) || strings.Contains(err.Error(), canary) || into.Password.Len() != 0 {
+			if !refers || strings.Contains(err.Error(), canary) || into.Password.Len() != 0 {
 				t.Fatalf("Load of %q = %v", text, err)
 			}
-		case secretref.Meant(text):
+		case refers:
 			if into.Password.Len() != 0 || len(loaded.References()) != 1 {
 				t.Fatalf("%q became the secret itself", text)
 			}
@@ -292,7 +317,7 @@ func FuzzSecretText(f *testing.F) {
 		case reveal(into.Password) != text || len(loaded.References()) != 0:
 			t.Fatalf("%q became another secret", text)
 		}
-		if err == nil && !secretref.Meant(text) && strings.Contains(loaded.Effective(), canary) {
+		if err == nil && !refers && strings.Contains(loaded.Effective(), canary) {
 			t.Fatal("the secret shows")
 		}
 	})
