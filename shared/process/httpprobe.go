@@ -10,14 +10,19 @@ import (
 	"strings"
 )
 
-// HTTPProbe asks a URL; any status but 200 means not ready, and the body says why.
+// HTTPProbe asks a URL; any status but 200 means not ready, and the body says why. The URL is of this machine: no proxy is asked for it,
+// whatever the environment says, and nobody is followed elsewhere.
 func HTTPProbe(url string) Probe {
 	return func(ctx context.Context) error {
+		client := &http.Client{
+			Transport:     &http.Transport{DisableKeepAlives: true},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
 			return err
 		}
-		response, err := http.DefaultClient.Do(request)
+		response, err := client.Do(request)
 		if err != nil {
 			return fmt.Errorf("asking the status port: %w", err)
 		}
