@@ -135,10 +135,10 @@ func TestSettingsLeadToVault(t *testing.T) {
 	v.Policy("settings", `path "secret/data/team/db" { capabilities = ["read"] }`)
 	own, keyring := v.Token(time.Hour, "settings"), v.Token(time.Hour, "reads")
 	v.Put("team/db", map[string]string{"password": first, "keyring-token": keyring})
-	conf := writeFile(t, filepath.Join(c.Folder, "cp.conf"), "pg_password = "+reference+"\nkeyring_vault_token = {vault://hcv/team/db/keyring-token}\n")
+	lines, trust := "pg_password = "+reference+"\nkeyring_vault_token = {vault://hcv/team/db/keyring-token}\n", "ssl_trusted_certificate = "+db.authority+","+v.CAFile+"\n"
+	conf := writeFile(t, filepath.Join(c.Folder, "cp.conf"), lines+trust)
 	cp := c.ControlPlane("cp", append(vaultSettings(t, v, own), "--conf", conf,
 		"--database", "postgres", "--pg-host", "127.0.0.1", "--pg-port", fmt.Sprint(db.Port()), "--pg-user", "gate", "--pg-database", db.database,
-		"--ssl-trusted-certificate", db.authority+","+v.CAFile,
 		"--keyring-strategy", "vault", "--keyring-vault-host", v.URL, "--keyring-vault-path", "team/keys", "--keyring-vault-ssl-trusted-certificate", v.CAFile,
 	)...)
 	var out said
@@ -199,7 +199,9 @@ func TestSettingsLeadToVault(t *testing.T) {
 	db.cut(t)
 	works("with Vault dead")
 	out.does(t, cp, "health", "is running")
+	writeFile(t, conf, lines) // what a reload reads is not in effect
 	out.does(t, cp, "reload", "reloads")
+	cp.AwaitLog("these settings changed and take effect at the next start", "ssl_trusted_certificate")
 	dead := []string{"settings: 2 things to repair", conf + ":1: pg_password: its vault hcv: connecting to", conf + ":2: keyring_vault_token: its vault hcv: connecting to"}
 	for _, command := range []string{"restart", "check", "run", "doctor"} {
 		out.refuses(t, cp, command, dead...)
@@ -208,6 +210,7 @@ func TestSettingsLeadToVault(t *testing.T) {
 	works("after a restart that was refused")
 	v.Up()
 	databaseWarns("")
+	writeFile(t, conf, lines+trust)
 	v.Down()
 	out.does(t, cp, "stop", "keepgate-cp stopped")
 	cp.AwaitEnd()

@@ -4,7 +4,6 @@ package cpsettings
 
 import (
 	"context"
-	"crypto/x509"
 	"time"
 
 	"github.com/keepgate/keepgate/shared/secret"
@@ -30,9 +29,7 @@ type ControlPlane struct {
 
 // Fetch implements [settings.Fetcher].
 func (s *ControlPlane) Fetch(ctx context.Context, loaded *settings.Loaded) error {
-	return s.Vaults.Fetch(ctx, loaded, func() (*x509.CertPool, error) {
-		return values.Roots("ssl_trusted_certificate", s.Database.Postgres.Trusted)
-	})
+	return s.Vaults.Fetch(ctx, loaded, s.Database.Postgres.Roots)
 }
 
 // Database is where the configuration is kept.

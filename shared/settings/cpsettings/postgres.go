@@ -1,6 +1,7 @@
 package cpsettings
 
 import (
+	"crypto/x509"
 	"time"
 
 	"github.com/keepgate/keepgate/shared/secret"
@@ -33,6 +34,11 @@ type Postgres struct {
 	SSLCRL      string        `key:"pg_ssl_crl_file" path:"file" help:"Lists of revoked certificates (PEM file or one list in DER, absolute path), one of every authority in the server's chain. An authority without a list, and a list out of date, refuse the server."`
 	Trusted     []string      `key:"ssl_trusted_certificate" kong:"lua_ssl_trusted_certificate" default:"system" help:"The authorities that the database server's certificate is and that of vault_hcv_host are verified against: files by their absolute paths, certificates as PEM or base64 of PEM, and the word system."`
 	VerifyDepth int           `key:"ssl_verify_depth" kong:"lua_ssl_verify_depth" default:"1" min:"0" max:"100" help:"How many intermediate certificates a chain may have."`
+}
+
+// Roots reads the authorities of ssl_trusted_certificate; nil means the system's alone.
+func (p Postgres) Roots() (*x509.CertPool, error) {
+	return values.Roots("ssl_trusted_certificate", p.Trusted)
 }
 
 // Replica is a server that may answer for lists. What is empty is as for the other server.
