@@ -50,6 +50,7 @@ func TestOpenRefuses(t *testing.T) {
 		"key cut short":                  {func(t *testing.T, f *mtls.Files) { write(t, f.Key, block("PRIVATE KEY")) }, "private key"},
 		"certificate of another CA":      {func(t *testing.T, f *mtls.Files) { write(t, f.CA, other.PEM) }, "other"},
 		"leaf as CA":                     {func(t *testing.T, f *mtls.Files) { write(t, f.CA, ca.Issue(t, mtlstest.Leaf{}).CertPEM) }, "is not a CA certificate"},
+		"CA too large":                   {func(t *testing.T, f *mtls.Files) { write(t, f.CA, append(bytes.Clone(ca.PEM), make([]byte, 1<<20)...)) }, "larger than 1048576 bytes"},
 		"CA empty":                       {func(t *testing.T, f *mtls.Files) { write(t, f.CA, nil) }, "no certificate in PEM form"},
 		"CA file that is a CRL":          {func(t *testing.T, f *mtls.Files) { write(t, f.CA, ca.CRL(t, 1, time.Now().Add(time.Hour))) }, "it holds a CRL where certificates are wanted"},
 		"CA file with a key in it":       {func(t *testing.T, f *mtls.Files) { write(t, f.CA, append(ca.PEM, block("PRIVATE KEY")...)) }, "beside certificates"},
@@ -156,7 +157,11 @@ func TestKeyReadableByAGroupOfRoots(t *testing.T) {
 		return
 	}
 	if err != nil || !strings.Contains(strings.Join(source.Status().Notices, "\n"), "readable by group 0 (mode 0640)") {
-		t.Errorf("Open = %v, notices %q", err, source.Status().Notices)
+		t.Fatalf("Open = %v, notices %q", err, source.Status().Notices)
+	}
+	chmod(t, files.Key, 0o600) // what was told to be mended is looked at again
+	if err := source.Reload(); err != nil || strings.Contains(strings.Join(source.Status().Notices, "\n"), "readable by") {
+		t.Errorf("Reload = %v, notices %q", err, source.Status().Notices)
 	}
 }
 
