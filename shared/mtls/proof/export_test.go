@@ -11,3 +11,13 @@ func By(key crypto.PrivateKey, context string, message []byte, certs ...[]byte) 
 	signature, err := signDigest(key, signedDigest(context, chain, message))
 	return appendSignature(chain, signature), err
 }
+
+// Signed is By with somebody's own way to sign a digest.
+func Signed(sign func(digest []byte) ([]byte, error), context string, message []byte, certs ...[]byte) ([]byte, error) {
+	chain, err := encodeChain(certs)
+	if err != nil {
+		return nil, err
+	}
+	signature, err := sign(signedDigest(context, chain, message))
+	return appendSignature(chain, signature), err
+}
