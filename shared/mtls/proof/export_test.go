@@ -21,3 +21,13 @@ func Signed(sign func(digest []byte) ([]byte, error), context string, message []
 	signature, err := sign(signedDigest(context, chain, message))
 	return appendSignature(chain, signature), err
 }
+
+// MaxBelieved is how many chains a Book remembers.
+const MaxBelieved = maxBelieved
+
+// Remembered counts the chains that a Witness need not verify again.
+func Remembered(w *Witness) int {
+	w.book.mu.Lock()
+	defer w.book.mu.Unlock()
+	return len(w.book.chains)
+}

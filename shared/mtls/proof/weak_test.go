@@ -65,3 +65,35 @@ func TestASharedCertificateProvesNothing(t *testing.T) {
 		wantReason(t, err, verdict.BadProof)
 	}
 }
+
+// What is remembered of chains is bounded, and nobody gets a place without having signed.
+func TestMemoryIsBounded(t *testing.T) {
+	t.Parallel()
+	ca := mtlstest.NewCA(t, "cluster")
+	_, files, _ := ca.Source(t, controlPlane())
+	witness, err := mtls.OpenWitness(files.CA, files.CRL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range proof.MaxBelieved + 2 {
+		leaf := ca.Issue(t, mtlstest.Leaf{})
+		key, err := tls.X509KeyPair(leaf.CertPEM, leaf.KeyPEM)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, err := proof.By(key.PrivateKey, "lease", []byte("x"), leaf.Cert.Raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := proof.Remembered(witness)
+		if _, err := witness.Proven("lease", []byte("y"), said, proof.Now, identity.DataPlane); err == nil || proof.Remembered(witness) != before {
+			t.Fatalf("what it did not sign: %v, and %d chains are remembered after %d", err, proof.Remembered(witness), before)
+		}
+		if _, err := witness.Proven("lease", []byte("x"), said, proof.Now, identity.DataPlane); err != nil {
+			t.Fatal(err)
+		}
+		if n := proof.Remembered(witness); n == 0 || n > proof.MaxBelieved {
+			t.Fatalf("%d chains are remembered after %d", n, i+1)
+		}
+	}
+}
