@@ -1,6 +1,7 @@
 package kmsclient_test
 
 import (
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -31,6 +32,32 @@ func TestTheVersionIsAskedOnceItWasAnswered(t *testing.T) {
 	}
 	if calls := p.State().Calls; calls[control.V1Version] != 3 || calls[control.V1Encrypt] != 3 {
 		t.Errorf("calls = %v", calls)
+	}
+}
+
+// Whoever goes by who is at the other end hears of each connection, and of no call.
+func TestEachConnectionIsTold(t *testing.T) {
+	t.Parallel()
+	p := kmsplugin.Start(t, t.TempDir())
+	var told atomic.Uint64
+	one, err := kmsclient.NewV1(kmsclient.Options{Name: "prov", Endpoint: p.Endpoint(), Timeout: patience, Connected: func() { told.Add(1) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { one.Close() })
+	for link := range uint64(2) {
+		if link > 0 {
+			p.Restart()
+		} else if told.Load() != 0 || one.Link() != 0 {
+			t.Errorf("connection %d before the first call, %d told", one.Link(), told.Load())
+		}
+		before := one.Link()
+		for range 3 {
+			_, err = one.Encrypt(t.Context(), newSeed()) // the first may break with the connection before
+		}
+		if err != nil || one.Link() <= before || one.Link() != told.Load() {
+			t.Errorf("%v; connection %d after %d, %d told", err, one.Link(), before, told.Load())
+		}
 	}
 }
 
