@@ -264,6 +264,8 @@ func TestWhatIsBelievedNoMoreIsProvenAtOnce(t *testing.T) {
 		if signature := store.Stored().Keys[0].Signature; !strings.HasPrefix(string(signature), "node 0:") {
 			t.Fatalf("proven by %q", signature)
 		}
+		w.signers[1].tell() // of something else
+		synctest.Wait()
 		w.signers[0].mark(w.signers[0].revoked, "node 0")
 		w.signers[1].tell()
 		synctest.Wait()
