@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,20 +22,21 @@ import (
 // world is what a link knows of: a publisher, and a gatekeeper that does as it is told.
 type world struct {
 	environments *versions.Environments
-	ahead        bool
-	asked        int // how often the database was asked
+	ahead        atomic.Bool
+	asked        atomic.Int64 // how often the database was asked
 
 	mu      sync.Mutex
-	orders  []*syncv1.Command // guarded by mu
-	changed chan struct{}     // guarded by mu
+	orders  []*syncv1.Command            // guarded by mu
+	later   map[uint64][]*syncv1.Command // guarded by mu; by the trust that the data plane holds
+	changed chan struct{}                // guarded by mu
 }
 
 func (w *world) Environment(name string) *versions.Environment { return w.environments.Of(name) }
 func (w *world) Seen() uint64                                  { return 0 }
 
 func (w *world) Ahead(context.Context, uint64, uint64) (bool, error) {
-	w.asked++
-	return w.ahead, nil
+	w.asked.Add(1)
+	return w.ahead.Load(), nil
 }
 
 func (w *world) Admit(context.Context, tls.ConnectionState, identity.Identity) error { return nil }
@@ -44,19 +46,23 @@ func (w *world) Watch(ctx context.Context, _ tls.ConnectionState, _ identity.Ide
 	return ctx.Err()
 }
 
-func (w *world) Orders(tls.ConnectionState, identity.Identity, uint64) ([]*syncv1.Command, <-chan struct{}) {
+func (w *world) Orders(_ tls.ConnectionState, _ identity.Identity, trust uint64) ([]*syncv1.Command, <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.orders, w.changed
+	return append(w.orders[:len(w.orders):len(w.orders)], w.later[trust]...), w.changed
 }
 
 // tell gives an order.
 func (w *world) tell(sequence uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.orders = []*syncv1.Command{{Command: &syncv1.Command_Trust{Trust: &enrolv1.Trust{Sequence: sequence}}}}
+	w.orders = []*syncv1.Command{trustOf(sequence)}
 	close(w.changed)
 	w.changed = make(chan struct{})
+}
+
+func trustOf(sequence uint64) *syncv1.Command {
+	return &syncv1.Command{Command: &syncv1.Command_Trust{Trust: &enrolv1.Trust{Sequence: sequence}}}
 }
 
 // bench is one link, with the test in the data plane's place.
@@ -68,6 +74,7 @@ type bench struct {
 	ended chan error // what the gatekeeper says
 	done  chan error // what run returned
 	set   configset.Set
+	epoch uint64
 }
 
 // on runs a link in a bubble until its test is over. The first message is the welcome.
@@ -79,7 +86,7 @@ func on(t *testing.T, hello *syncv1.Hello, options Options, test func(b *bench))
 		options.Gatekeeper = w
 		server := New(w, fleet.New(nil, fleet.Options{}), nil, options)
 		b := &bench{
-			world: w, t: t, ended: make(chan error, 1), done: make(chan error, 1),
+			world: w, t: t, epoch: 1, ended: make(chan error, 1), done: make(chan error, 1),
 			c: conversation{make(chan *syncv1.StreamResponse), make(chan *syncv1.StreamRequest), make(chan error, 2)},
 		}
 		b.link = &link{
@@ -173,7 +180,7 @@ func (b *bench) show(number uint64, size int) *versions.Version {
 	body := make([]byte, size)
 	rand.Read(body)
 	b.set = b.set.Put(configset.Entry{Kind: "services", ID: fmt.Sprint(number), Body: body})
-	v := &versions.Version{Epoch: 1, Number: number, Set: b.set}
+	v := &versions.Version{Epoch: b.epoch, Number: number, Set: b.set}
 	b.link.environment.Set(v)
 	synctest.Wait()
 	return v

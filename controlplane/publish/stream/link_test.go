@@ -108,6 +108,22 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
+// A database that was restored leads back: what it gives out then fits nothing that came before, whatever it is.
+func TestAnotherLifeBeginsAnew(t *testing.T) {
+	on(t, &syncv1.Hello{}, Options{}, func(b *bench) {
+		first := b.show(5, 10).Position()
+		b.update()
+		b.ack(first)
+		b.epoch = 2
+		second := b.show(3, 10).Position()
+		if chunk := b.update(); chunk.Kind != syncv1.UpdateKind_UPDATE_KIND_SNAPSHOT || chunk.Target.Epoch != 2 {
+			t.Errorf("%v of %v", chunk.Kind, chunk.Target)
+		}
+		b.ack(second)
+		b.quiet(time.Minute)
+	})
+}
+
 // What is urgent goes between the chunks of an update, and heartbeats are for links that are silent else.
 func TestOrdersOvertakeChunks(t *testing.T) {
 	on(t, &syncv1.Hello{}, Options{}, func(b *bench) {
@@ -126,7 +142,13 @@ func TestOrdersOvertakeChunks(t *testing.T) {
 		if chunk := b.next().GetChunk(); chunk.GetNumber() != 1 {
 			t.Errorf("chunk %d goes on", chunk.GetNumber())
 		}
+		b.mu.Lock()
+		b.later = map[uint64][]*syncv1.Command{7: {{Command: &syncv1.Command_Wipe{Wipe: &enrolv1.SignedWipe{}}}}}
+		b.mu.Unlock()
 		b.say(&syncv1.StreamRequest{Message: &syncv1.StreamRequest_Report{Report: &syncv1.Report{TrustSequence: 7, Ready: true}}})
+		if message := b.next(); message.GetCommand().GetWipe() == nil {
+			t.Errorf("%v follows the trust that it holds now, which calls for another order", message)
+		}
 		b.tell(7) // again
 		for range 2 {
 			if message := b.next(); message.GetCommand() != nil {
@@ -171,14 +193,14 @@ func TestAhead(t *testing.T) {
 	on(t, &syncv1.Hello{Held: held}, Options{Patience: time.Minute}, func(b *bench) {
 		b.show(3, 10)
 		b.quiet(50 * time.Second)
-		if b.asked > 0 {
+		if b.asked.Load() > 0 {
 			t.Error("the database is asked at once")
 		}
 		b.quiet(time.Minute)
-		if s := b.link.session.Status(); b.asked == 0 || s.SyncStatus == fleet.Ahead {
-			t.Errorf("asked %d times, %v, of one that another node has read", b.asked, s.SyncStatus)
+		if s := b.link.session.Status(); b.asked.Load() != 1 || s.SyncStatus == fleet.Ahead {
+			t.Errorf("asked %d times within a minute, %v, of one that another node has read", b.asked.Load(), s.SyncStatus)
 		}
-		b.ahead = true
+		b.ahead.Store(true)
 		b.quiet(2 * time.Minute)
 		if s := b.link.session.Status(); s.SyncStatus != fleet.Ahead {
 			t.Errorf("it is %v", s.SyncStatus)
