@@ -9,6 +9,8 @@ import (
 	"github.com/keepgate/keepgate/dataplane/secrets"
 	"github.com/keepgate/keepgate/dataplane/status"
 	"github.com/keepgate/keepgate/shared/lifecycle"
+	"github.com/keepgate/keepgate/shared/secretref"
+	"github.com/keepgate/keepgate/shared/settings"
 )
 
 // refer makes what finds out where references lead.
@@ -18,9 +20,10 @@ func (p *plane) refer(roots *x509.CertPool) error {
 		return err
 	}
 	p.secrets = secrets.New(secrets.Options{
+		Own:       p.own,
 		EnvPrefix: s.EnvPrefix, Folder: s.Folder, TTL: s.TTL, Negative: s.NegativeTTL, Resurrect: s.ResurrectTTL, Hosts: s.Hosts, Roots: roots, Log: p.log,
 		HCV: secrets.HCV{
-			Protocol: s.Protocol, Host: s.Host, Port: s.Port, Namespace: s.Namespace, Mount: s.Mount, KV: s.KV, AuthMethod: s.AuthMethod, Token: s.Token,
+			Protocol: s.Protocol, Host: s.Host, Port: s.Port, Namespace: s.Namespace, Mount: s.Mount, KV: s.KV, AuthMethod: s.AuthMethod, Token: s.Token, TokenFile: s.TokenFile,
 			KubeRole: s.KubeRole, KubeAuthPath: s.KubeAuthPath, KubeTokenFile: s.KubeTokenFile, TTL: s.HCVTTL,
 		},
 	})
@@ -28,6 +31,14 @@ func (p *plane) refer(roots *x509.CertPool) error {
 		return fmt.Errorf("metrics of vaults: %w", err)
 	}
 	return nil
+}
+
+// ownReferences are those of this node's settings.
+func ownReferences(loaded *settings.Loaded) (own []secretref.Reference) {
+	for _, r := range loaded.References() {
+		own = append(own, r.To)
+	}
+	return own
 }
 
 // referred are the parts that follow what references lead to.

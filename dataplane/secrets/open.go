@@ -19,7 +19,7 @@ func (s *Secrets) open(at place, v spec) (secretbackend.Backend, string) {
 	}
 	switch v.kind {
 	case kindEnv:
-		return secretbackend.Variables(v.prefix, s.options.Environ), ""
+		return s.options.guarded(v, secretbackend.Variables(v.prefix, s.options.Environ)), ""
 	case kindFile:
 		var below []string
 		for part := range strings.SplitSeq(strings.Trim(v.prefix, "/"), "/") {
@@ -27,7 +27,7 @@ func (s *Secrets) open(at place, v spec) (secretbackend.Backend, string) {
 				below = append(below, part)
 			}
 		}
-		return secretbackend.Files(s.options.Folder, below), ""
+		return s.options.guarded(v, secretbackend.Files(s.options.Folder, below)), ""
 	}
 	options := vaultclient.Options{
 		Address: v.protocol + "://" + net.JoinHostPort(v.host, v.port), Namespace: v.namespace, Roots: s.options.Roots, Attempts: 1,
@@ -54,7 +54,7 @@ func (s *Secrets) open(at place, v spec) (secretbackend.Backend, string) {
 		defer token.Wipe()
 		return client.WithToken(token)
 	}
-	return secretbackend.Vault(client, v.mount, v.v2, login), ""
+	return s.options.guarded(v, secretbackend.Vault(client, v.mount, v.v2, login)), ""
 }
 
 // token is what a vault logs in with: it is the caller's to wipe. What it refers to is read now.
@@ -63,6 +63,8 @@ func (s *Secrets) token(ctx context.Context, workspace string, a access) (secret
 		return &vaultclient.Failure{Step: vaultclient.StepLogin, Text: text, Err: err}
 	}
 	switch {
+	case a.nodes && s.options.HCV.TokenFile != "":
+		return secretbackend.TokenFile(s.options.HCV.TokenFile)
 	case a.nodes:
 		return s.options.HCV.Token.Clone(), nil
 	case !secretref.Meant(a.token):

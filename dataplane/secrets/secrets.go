@@ -23,6 +23,7 @@
 //     elsewhere brings a token of its own. Its host has to be in vault_hosts, if that names any; if it does not stand there, this
 //     machine, link-local addresses and those where clouds answer with credentials are not connected to.
 //   - A token that is a reference leads to variables or files, by the same rules.
+//   - What this node's own settings refer to is nobody else's, by whichever name: its keys would else be the configuration's.
 //
 // Secrets, their names and what servers say stand in no error that leaves this package.
 package secrets
@@ -37,6 +38,7 @@ import (
 
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/secretbackend"
+	"github.com/keepgate/keepgate/shared/secretref"
 )
 
 // home is the workspace of those who run the gateway.
@@ -47,6 +49,7 @@ type Options struct {
 	EnvPrefix string                      // "": no variable can be referred to
 	Environ   func(string) (string, bool) // default os.LookupEnv
 	Folder    string                      // "": no file can be referred to
+	Own       []secretref.Reference       // of this node's settings: no configuration is told what they lead to
 	TTL       time.Duration               // of variables and files; default 5 s
 	HCV       HCV
 	Negative  time.Duration  // neg_ttl of HashiCorp Vault
@@ -64,6 +67,7 @@ type HCV struct {
 	Namespace, Mount, KV   string
 	AuthMethod             string
 	Token                  secret.Bytes
+	TokenFile              string // unless "", read for each login instead of Token
 	KubeRole, KubeAuthPath string
 	KubeTokenFile          string
 	TTL                    time.Duration

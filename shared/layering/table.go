@@ -65,7 +65,7 @@ func plan() []room {
 		{"shared/kmsclient", []string{"shared/nowait"}},
 		{"shared/vaultclient", []string{"shared/secretfile", "shared/serverchain", "shared/vaultrule"}},
 		{"shared/vaultclient/vaulttest", nil},
-		{"shared/secretbackend", []string{"shared/vaultclient"}},
+		{"shared/secretbackend", []string{"shared/secretfile", "shared/vaultclient"}},
 
 		{"controlplane/record", nil},
 		{"controlplane/doctor/finding", nil},

@@ -17,14 +17,17 @@ type env struct {
 // never given. look is as [os.LookupEnv].
 func Variables(prefix string, look func(string) (string, bool)) Backend { return env{prefix, look} }
 
-// variable is the name of the variable of a secret: upper case, with an underscore for a dash.
+// Variable is the name of the variable of a secret: upper case, with an underscore for a dash.
+func Variable(prefix, name string) string { return prefix + Upper(name) }
+
+// variable is that name, and whether references may lead to it.
 func (e env) variable(name string) (string, bool) {
 	for _, c := range []byte(name) {
 		if c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
 			return "", false
 		}
 	}
-	variable := e.prefix + Upper(name)
+	variable := Variable(e.prefix, name)
 	return variable, name != "" && !strings.HasPrefix(variable, "KEEPGATE_") && !strings.HasPrefix(variable, "KONG_")
 }
 

@@ -60,7 +60,7 @@ func (h *hcv) Read(ctx context.Context, name string, version int, fields []strin
 		if dead {
 			h.end(ctx, session)
 			if again {
-				return nil, fault.New(fault.Denied, "secretbackend.Read", "vault", &vaultclient.Failure{Step: vaultclient.StepLogin, Text: "the server does not know the token, or it has expired"})
+				return nil, fault.New(fault.Denied, "secretbackend.Read", "vault", &vaultclient.Failure{Step: vaultclient.StepLogin, Text: "the server does not know the token, it has expired, or its policies allow neither this nor looking itself up"})
 			}
 			continue
 		}

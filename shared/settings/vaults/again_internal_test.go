@@ -119,5 +119,5 @@ func TestQuestionsRenewTheToken(t *testing.T) {
 		}
 	}
 	a.server.Advance(2 * time.Hour)
-	a.want(t, "", "the server does not know the token, or it has expired; mend vault_hcv_token or vault_hcv_auth_method")
+	a.want(t, "", "the server does not know the token, it has expired, or its policies allow neither this nor looking itself up; mend vault_hcv_token or vault_hcv_auth_method")
 }

@@ -27,11 +27,12 @@ type Settings struct {
 	Mount         string       `key:"vault_hcv_mount" default:"secret" help:"The mount of its key-value store."`
 	KV            string       `key:"vault_hcv_kv" default:"v1" oneof:"v1|v2" help:"The version of its key-value store."`
 	AuthMethod    string       `key:"vault_hcv_auth_method" default:"token" oneof:"token|kubernetes" help:"How to log in."`
-	Token         secret.Bytes `key:"vault_hcv_token" literal:"true" help:"The token for auth method token."`
+	Token         secret.Bytes `key:"vault_hcv_token" literal:"true" file:"TokenFile" help:"The token for auth method token. Its file is read again for every login."`
+	TokenFile     string       `key:"-"`
 	KubeRole      string       `key:"vault_hcv_kube_role" default:"default" help:"The role to log in as with auth method kubernetes."`
 	KubeAuthPath  string       `key:"vault_hcv_kube_auth_path" default:"kubernetes" help:"Where that auth method is mounted."`
 	KubeTokenFile string       `key:"vault_hcv_kube_api_token_file" default:"/run/secrets/kubernetes.io/serviceaccount/token" path:"file" help:"The file that holds the service account's token; it is read for every login. Vault entities with auth method kubernetes use it too, on a data plane."`
-	Hosts         []string     `key:"vault_hosts" help:"The hosts that vault entities may name on a data plane, and those that a standby of vault_hcv_host may point to, as vault.example or *.vault.example; empty means any that do not lead to this machine, its link or where a cloud gives out credentials."`
+	Hosts         []string     `key:"vault_hosts" help:"The hosts that vault entities may name on a data plane, and that a standby of vault_hcv_host may point to, as vault.example or *.vault.example. Empty means any, and for entities any that do not lead to this machine, its link or where a cloud gives out credentials."`
 }
 
 // Kubernetes is the auth method of service accounts.
@@ -63,16 +64,27 @@ func (s Settings) CheckFolder() error {
 
 // Client reaches the server of vault_hcv_host. roots are the authorities of its certificate; nil means the system's.
 func (s Settings) Client(roots *x509.CertPool) (*vaultclient.Client, error) {
-	return vaultclient.New(vaultclient.Options{
+	options := vaultclient.Options{
 		Address: s.Protocol + "://" + net.JoinHostPort(strings.Trim(s.Host, "[]"), strconv.Itoa(s.Port)), Namespace: s.Namespace, Roots: roots,
-		Follows: func(host string) bool { return secretbackend.Listed(s.Hosts, host) },
-	})
+	}
+	if len(s.Hosts) > 0 {
+		options.Follows = func(host string) bool { return secretbackend.Listed(s.Hosts, host) }
+	}
+	return vaultclient.New(options)
 }
 
-// Login makes a session with that server. The token of a service account is read now.
+// Login makes a session with that server. A token that a file holds, and that of a service account, is read now.
 func (s Settings) Login(ctx context.Context, client *vaultclient.Client) (*vaultclient.Session, error) {
 	if s.AuthMethod == Kubernetes {
 		return client.Kubernetes(ctx, s.KubeAuthPath, s.KubeRole, s.KubeTokenFile)
 	}
-	return client.WithToken(s.Token)
+	if s.TokenFile == "" {
+		return client.WithToken(s.Token)
+	}
+	token, err := secretbackend.TokenFile(s.TokenFile)
+	if err != nil {
+		return nil, err
+	}
+	defer token.Wipe()
+	return client.WithToken(token)
 }
