@@ -117,7 +117,7 @@ func plan() []room {
 			"controlplane/fleet", "controlplane/publish/epoch", "controlplane/publish/selection", "controlplane/publish/versions", "controlplane/publish/wire",
 			"controlplane/record", "shared/configset", "shared/schema",
 		}},
-		{"controlplane/publish/stream", []string{"controlplane/fleet", "controlplane/publish/versions", "shared/mtls/grpccreds", "shared/mtls/identity"}},
+		{"controlplane/publish/stream", []string{"controlplane/fleet", "controlplane/publish/versions", "shared/configset", "shared/mtls/grpccreds", "shared/mtls/identity"}},
 		{"controlplane/kmsservice", []string{"controlplane/keks", "shared/mtls/grpccreds", "shared/mtls/identity"}},
 		{"controlplane/kmsplugin/...", []string{
 			"controlplane/doctor/*", "controlplane/kmsplugin/...", "shared/aead", "shared/durable", "shared/kmsclient", "shared/memguard", "shared/mtls", "shared/mtls/...", "shared/nowait", "shared/process",
