@@ -37,7 +37,9 @@ func TestSecretsOfSettingsAreNobodyElses(t *testing.T) {
 	for _, text := range []string{"{vault://env/scoped-kvm}", "{vault://file/mount/kvm}", "{vault://file/keys.json/kvm}", "{vault://hcv/team/keys/kvm}"} {
 		o.Own = append(o.Own, parsed(t, text))
 	}
-	hcv := func(c *configv1.VaultConfig) *configv1.Vault { return &configv1.Vault{Name: new(kindHCV), Prefix: new("mine"), Config: c} }
+	hcv := func(c *configv1.VaultConfig) *configv1.Vault {
+		return &configv1.Vault{Name: new(kindHCV), Prefix: new("mine"), Config: c}
+	}
 	below := func(kind, prefix string) *configv1.Vault {
 		return &configv1.Vault{Name: &kind, Prefix: new("mine"), Config: &configv1.VaultConfig{Prefix: &prefix}}
 	}
@@ -123,7 +125,6 @@ func FuzzPathsOfSecrets(f *testing.F) {
 		}
 	})
 }
-
 
 func link(t *testing.T, to, path string) {
 	t.Helper()
