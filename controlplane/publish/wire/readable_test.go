@@ -23,6 +23,9 @@ func TestWhatIsReadableOfAPluginSaysWhereItStands(t *testing.T) {
 	if back.GetName() != "key-auth" || back.GetRoute().GetId() != "r" || bytes.Contains(body, []byte("CANARY")) {
 		t.Error("it says something else")
 	}
+	if entry := w.readable(&configv1.KeyValueEntry{Id: new("e"), Key: new("where"), Value: new("CANARY")}); !bytes.Contains(entry, []byte("where")) || bytes.Contains(entry, []byte("CANARY")) {
+		t.Error("an entry that does not open tells of its value, or not of its key")
+	}
 	if w.readable(nil) != nil || w.readable(&configv1.KeyauthCredential{Id: new("k")}) != nil {
 		t.Error("something is said of what a data plane needs nothing of")
 	}
