@@ -1,6 +1,7 @@
 package values
 
 import (
+	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -39,6 +40,9 @@ func Roots(key string, list []string) (*x509.CertPool, error) {
 				return nil, fmt.Errorf("%s: %w", key, err)
 			}
 			where = one
+		}
+		if bytes.Contains(text, []byte("PRIVATE KEY-----")) {
+			return nil, fault.Newf(fault.Invalid, "settings.Roots", key, "%s holds a private key: take it away from where it stands", where)
 		}
 		if !pool.AppendCertsFromPEM(text) {
 			return nil, fault.Newf(fault.Invalid, "settings.Roots", key, "%s holds no PEM certificate", where)

@@ -51,6 +51,7 @@ func TestRoots(t *testing.T) {
 		return path
 	}
 	const key = "-----BEGIN PRIVATE KEY-----\nCANARYCANARYCANARYCANARY\n-----END PRIVATE KEY-----\n"
+	const keyed = "ssl_trusted_certificate: a text of it holds a private key"
 	const nothing = "ssl_trusted_certificate: a text of it holds no PEM certificate"
 	tests := map[string]struct {
 		list    []string
@@ -69,11 +70,13 @@ func TestRoots(t *testing.T) {
 		"a file of nothing":     {list: []string{file("canary")}, refused: "/ca.pem holds no PEM certificate"},
 		"no file":               {list: []string{"/no/ca.pem"}, refused: "ssl_trusted_certificate: open /no/ca.pem: no such file or directory"},
 		"a folder":              {list: []string{t.TempDir()}, refused: "is a directory"},
-		"a private key":         {list: []string{key}, refused: nothing},
-		"a private key, base64": {list: []string{inBase64(key)}, refused: nothing},
+		"a private key":         {list: []string{key}, refused: keyed},
+		"a private key, base64": {list: []string{inBase64(key)}, refused: keyed},
 		"base64, cut short":     {list: []string{inBase64(key)[:61]}, refused: "a text of it is neither PEM nor base64 of PEM"},
 		"PEM, mistyped":         {list: []string{"-----BEGIM PRIVATE KEY-----\nCANARY"}, refused: "a text of it is neither PEM nor base64 of PEM"},
-		"one good, one not":     {list: []string{one, key}, refused: nothing},
+		"one good, one not":     {list: []string{one, key}, refused: keyed},
+		"a key behind it":       {list: []string{one + key}, refused: keyed},
+		"a file with a key":     {list: []string{file(key + one)}, refused: "/ca.pem holds a private key"},
 		"no certificate in it":  {list: []string{"-----BEGIN CERTIFICATE-----\nQ0FOQVJZ\n-----END CERTIFICATE-----\n"}, refused: nothing},
 	}
 	for name, test := range tests {
