@@ -48,8 +48,8 @@ func (l *loader) write(f *field, one given) (problem, remedy string) {
 	if f.kind == kindSecret {
 		return l.writeSecret(f, one)
 	}
-	if secretref.Meant(one.text) {
-		return f.key + " is a reference, which only secrets can be", "give the value"
+	if secretref.Within([]byte(one.text)) {
+		return f.key + " holds a reference, which only secrets can", "give the value"
 	}
 	switch f.kind {
 	case kindText:

@@ -106,7 +106,7 @@ func TestReferencesRefused(t *testing.T) {
 		"KEYRING_PRIVATE_KEY={vault://canary}":                    "or give the value in a file with keyring_private_key_file",
 		"VAULT_HCV_TOKEN={vault://env/canary}":                    "it is what references are looked up with; give the value in a file with vault_hcv_token_file",
 		"VAULT_HCV_TOKEN_FILE={vault://env/canary}":               "it is what references are looked up with; give the value in a file with vault_hcv_token_file",
-		"PG_HOST={vault://env/canary}":                            "pg_host is a reference, which only secrets can be; give the value",
+		"PG_HOST={vault://env/canary}":                            "pg_host holds a reference, which only secrets can; give the value",
 	} {
 		var into secrets
 		loaded, err := settings.Load(&into, with("KEEPGATE_"+given))
