@@ -251,13 +251,12 @@ func (c *conn) sever() {
 	_ = c.nc.SetDeadline(time.Unix(1, 0))
 }
 
-// cutOff ends the connection from another goroutine, without a word: those of TLS could wait for the client.
-func (c *conn) cutOff() {
-	under := c.nc
-	if t, ok := under.(*tls.Conn); ok {
-		under = t.NetConn()
+// cutOff ends a connection from another goroutine, without a word: those of TLS could wait for the client.
+func cutOff(nc net.Conn) {
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
 	}
-	_ = under.Close()
+	_ = nc.Close()
 }
 
 // write writes all of p.

@@ -114,6 +114,13 @@ func (r *resting) Wake() {
 	}
 }
 
+// Close ends who rests, unless somebody has woken it. The server is draining: who wakes does nothing but close.
+func (r *resting) Close() error {
+	r.srv.lot.Leave(&r.Place)
+	r.Wake()
+	return nil
+}
+
 // arm has connections looked at. mu is held.
 func (s *Server) arm() {
 	switch {

@@ -2,7 +2,9 @@ package http1
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -120,28 +122,55 @@ func (s *Server) Connections() (open, active int) {
 // stop before.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
-	s.closeIdle()
 	stop := context.AfterFunc(ctx, s.closeAll)
 	defer stop()
+	s.closeIdle()
 	s.await()
 	return ctx.Err()
 }
 
-// closeIdle leaves closing to others: that of a socket waits for who reads it just then and may be about to want mu, that of TLS for a
-// client that takes nothing.
+// closers is how many connections under TLS are closed at a time: each says good-bye, for which it may have to wait.
+const closers = 64
+
+// closeIdle closes without mu: closing a socket waits for who reads it just then and may be about to want mu.
 func (s *Server) closeIdle() {
+	open, secure := s.takeIdle()
+	for range min(closers, len(secure)) {
+		go func() {
+			for one := range secure {
+				_ = one.Close()
+			}
+		}()
+	}
+	for _, one := range open {
+		_ = one.Close()
+	}
+}
+
+// takeIdle sees to it that no request begins on idle connections and returns them, those under TLS apart.
+func (s *Server) takeIdle() (open []io.Closer, secure chan io.Closer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	secure = make(chan io.Closer, len(s.conns)+len(s.resting))
+	defer close(secure)
+	take := func(nc net.Conn, one io.Closer) {
+		if _, ok := nc.(*tls.Conn); ok {
+			secure <- one
+		} else {
+			open = append(open, one)
+		}
+	}
 	for c := range s.conns {
 		for _, idle := range []int32{stateIdle, stateDozing, stateSent} {
 			if c.state.CompareAndSwap(idle, stateClosing) {
-				go c.nc.Close()
+				take(c.nc, c.nc)
 			}
 		}
 	}
 	for r := range s.resting {
-		s.lot.Wake(&r.Place) // each closes itself: under TLS that is a write, which may have to wait
+		take(r.nc, r)
 	}
+	return open, secure
 }
 
 func (s *Server) closeAll() {
@@ -151,8 +180,11 @@ func (s *Server) closeAll() {
 		if c.inside.Load() {
 			c.sever()
 		} else {
-			c.cutOff()
+			cutOff(c.nc)
 		}
+	}
+	for r := range s.resting {
+		cutOff(r.nc)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,4 +87,90 @@ func TestShutdownOfTheDeaf(t *testing.T) {
 		_ = socket.Close()
 	}
 	<-served
+}
+
+// crowd is a socket of many whose clients take nothing any more, once deafened: writes wait until it is closed.
+type crowd struct {
+	*net.TCPConn
+	deafened *atomic.Bool
+	writing  *atomic.Int32
+	closed   chan struct{}
+	once     sync.Once
+}
+
+func (c *crowd) Write(p []byte) (int, error) {
+	if !c.deafened.Load() {
+		return c.TCPConn.Write(p)
+	}
+	c.writing.Add(1)
+	<-c.closed
+	return 0, net.ErrClosed
+}
+
+func (c *crowd) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.TCPConn.Close()
+}
+
+// However many clients are idle, few at a time are told good-bye, and all are cut off when Shutdown's context ends.
+func TestShutdownOfMany(t *testing.T) {
+	t.Parallel()
+	const many, closers = 150, 64
+	for name, restAfter := range map[string]time.Duration{"idle": time.Hour, "resting": time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			engine := http1.New(http1test.NewProxy(t, http1test.NewOrigin(t).Addr), http1.Options{RestAfter: restAfter})
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			var deafened atomic.Bool
+			var writing atomic.Int32
+			var served sync.WaitGroup
+			for range many {
+				served.Go(func() {
+					nc, err := l.Accept()
+					if err == nil {
+						engine.ServeConn(tls.Server(&crowd{TCPConn: nc.(*net.TCPConn), deafened: &deafened, writing: &writing, closed: make(chan struct{})}, tlsConfig()))
+					}
+				})
+				nc, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer nc.Close()
+			}
+			until := func(what string, holds func() bool) {
+				t.Helper()
+				for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+					if time.Now().After(deadline) {
+						t.Fatal(what)
+					}
+				}
+			}
+			until("they do not rest", func() bool { return restAfter == time.Hour || engine.Resting() == many })
+			until("they are not there", func() bool { open, _ := engine.Connections(); return open == many })
+			deafened.Store(true)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			stopped := make(chan error, 1)
+			go func() { stopped <- engine.Shutdown(ctx) }()
+			until("nobody is told", func() bool { return writing.Load() >= closers })
+			time.Sleep(50 * time.Millisecond) // others would be under way by now
+			if n := writing.Load(); n != closers {
+				t.Errorf("%d are told at a time", n)
+			}
+			cancel()
+			select {
+			case err := <-stopped:
+				if err != context.Canceled {
+					t.Error(err)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatal("Shutdown waits for clients that take nothing")
+			}
+			served.Wait()
+		})
+	}
 }

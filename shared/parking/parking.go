@@ -82,6 +82,15 @@ func (l *Lot) Wake(p *Place) {
 	}
 }
 
+// Leave takes away who stands at p, if anybody does, without waking them. Who is being woken already is woken all the same.
+func (l *Lot) Leave(p *Place) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.seat != 0 {
+		l.rise(p.seat)
+	}
+}
+
 // Guests counts who is parked.
 func (l *Lot) Guests() int {
 	l.mu.Lock()

@@ -124,6 +124,24 @@ func TestWakes(t *testing.T) {
 	}
 }
 
+// Who leaves is not woken, be they spoken to, and may come again.
+func TestLeave(t *testing.T) {
+	t.Parallel()
+	var lot parking.Lot
+	g := arrive(t)
+	park(t, &lot, g)
+	lot.Leave(&g.Place)
+	lot.Leave(&g.Place)
+	if n := lot.Guests(); n != 0 {
+		t.Errorf("%d guests are left of none", n)
+	}
+	_, _ = g.client.Write([]byte("x"))
+	lot.Wake(&g.Place)
+	g.sleeps(t)
+	park(t, &lot, g)
+	g.await(t)
+}
+
 // A guest comes again, whether it was spoken to or woken, and the lot was empty in between or not.
 func TestParkAgain(t *testing.T) {
 	t.Parallel()
