@@ -22,6 +22,7 @@ type hcv struct {
 
 	mu      sync.RWMutex // held for reading while the session is used
 	session *vaultclient.Session
+	attempt *attempt  // a login that is under way; nil: none is
 	renewal time.Time // when the token has to be renewed; zero: never; guarded by renewing
 	closed  bool
 
@@ -84,96 +85,24 @@ func (h *hcv) ask(ctx context.Context, session *vaultclient.Session, name string
 	return session.ReadV1(ctx, h.mount, name)
 }
 
-// current returns a session, and what to call when it is not used any more.
-func (h *hcv) current(ctx context.Context) (session *vaultclient.Session, done func(), err error) {
-	for {
-		h.mu.RLock()
-		if h.session != nil {
-			return h.session, h.mu.RUnlock, nil
-		}
-		h.mu.RUnlock()
-		if err := h.begin(ctx); err != nil {
-			return nil, nil, err
-		}
-	}
-}
-
-func (h *hcv) begin(ctx context.Context) (err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return failed(fault.Unavailable, "the vault is not asked any more")
-	}
-	if h.session != nil {
-		return nil
-	}
-	if h.session, err = h.login(ctx); err != nil {
-		return err
-	}
-	token, err := h.session.Lookup(ctx)
-	switch {
-	case fault.KindOf(err) == fault.Unavailable: // no time may be left to find that out once more
-		_ = h.session.Close(ctx) // its time to live ends it too
-		h.session = nil
-		return err
-	case err != nil:
-		token = vaultclient.Token{} // the first question tells what is wrong
-	}
-	h.renewing.Lock()
-	defer h.renewing.Unlock()
-	h.renewal = renewalOf(token)
-	return nil
-}
-
-// renewalOf is when a token is renewed that would end: after half of its life, or of what is left of one that is not known. Who logs in
-// for a moment, again and again, renews it too.
-func renewalOf(token vaultclient.Token) time.Time {
-	if !token.Renewable || token.TTL <= 0 {
-		return time.Time{}
-	}
-	if token.Life > 0 {
-		return time.Now().Add(token.TTL - token.Life/2)
-	}
-	return time.Now().Add(token.TTL / 2)
-}
-
-// renew lets the token live on, when it is time. A token that is not renewed ends some day; then there is a new login.
-func (h *hcv) renew(ctx context.Context, session *vaultclient.Session) {
-	h.renewing.Lock()
-	due := !h.renewal.IsZero() && !time.Now().Before(h.renewal)
-	if due {
-		h.renewal = time.Now().Add(renewAgain) // nobody else meanwhile
-	}
-	h.renewing.Unlock()
-	if !due {
-		return
-	}
-	token, err := session.Renew(ctx)
-	if err != nil {
-		return
-	}
-	h.renewing.Lock()
-	defer h.renewing.Unlock()
-	h.renewal = renewalOf(token)
-}
-
-// end drops a session that is of no use, if it is still the current one.
-func (h *hcv) end(ctx context.Context, session *vaultclient.Session) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.session == session {
-		_ = session.Close(ctx) // its token is dead already
-		h.session = nil
-	}
-}
-
 // Close implements [Backend]. A login that was made here ends.
 func (h *hcv) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
 	h.mu.Lock()
+	h.closed = true
+	under := h.attempt
+	h.mu.Unlock()
+	if under != nil {
+		under.giveUp()
+		select {
+		case <-under.over:
+		case <-ctx.Done():
+		}
+	}
+	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed = true; h.session != nil {
+	if h.session != nil {
 		_ = h.session.Close(ctx) // its time to live ends it too
 		h.session = nil
 	}
