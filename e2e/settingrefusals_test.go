@@ -49,7 +49,7 @@ func TestSettingsThatLeadNowhere(t *testing.T) {
 		},
 		"no such secret": {setting: "{vault://hcv/team/nothing/password}", says: "mend the reference, vault_hcv_mount or vault_hcv_kv, or put the secret there"},
 		"denied by policy": {
-			setting: "{vault://hcv/other/db/password}", says: "let the policy of its token read the secret",
+			setting: "{vault://hcv/other/db/password}", says: "mend vault_hcv_kv or vault_hcv_mount, if the secret lies elsewhere there, or let the policy of its token read it",
 		},
 		"a token that nobody made": {
 			setting: password, flags: []string{"--vault-hcv-token-file", secretFile(t, "hvs.nobody")},

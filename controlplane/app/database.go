@@ -15,6 +15,8 @@ import (
 	"github.com/keepgate/keepgate/controlplane/store/postgres/dial"
 	"github.com/keepgate/keepgate/controlplane/store/sqlite"
 	"github.com/keepgate/keepgate/shared/fault"
+	"github.com/keepgate/keepgate/shared/secret"
+	"github.com/keepgate/keepgate/shared/settings"
 	"github.com/keepgate/keepgate/shared/settings/cpsettings"
 )
 
@@ -56,12 +58,20 @@ func postgresAt(key string, pg cpsettings.Postgres) (postgres.Config, error) {
 	config := postgres.Config{
 		User: pg.User, Database: pg.Name, Schema: pg.Schema, Timeout: pg.Timeout, PoolSize: pg.PoolSize, Idle: pg.Idle,
 		Server: dial.Options{
-			Hosts: hosts, Target: dial.Target(pg.Target), Password: pg.Password, PasswordFile: pg.PasswordFile, PasswordSource: pg.PasswordSource,
+			Hosts: hosts, Target: dial.Target(pg.Target), Password: pg.Password, PasswordFile: pg.PasswordFile, PasswordSource: known(pg.PasswordSource),
 			TLS: pg.SSL, Optional: !pg.SSLRequired.Or(true), Verify: pg.SSLVerify.Or(true), MinVersion: leastTLS(pg.SSLVersion),
 			Trusted: pg.Trusted, Depth: pg.VerifyDepth, Cert: pg.SSLCert, Key: pg.SSLKey, CRL: pg.SSLCRL,
 		},
 	}
 	return config, err
+}
+
+// known is the value that is known of a setting that is a reference; nil of one that is none.
+func known(source settings.Source) func() (secret.Bytes, error) {
+	if source == nil {
+		return nil
+	}
+	return source.Known
 }
 
 // replica is how the standby for lists is reached, or nil.

@@ -15,8 +15,12 @@ func vaultKeeper(s cpsettings.ControlPlane) (*vault.Keeper, error) {
 			return nil, fault.Newf(fault.Invalid, "app.Run", setting, "keyring_strategy = vault keeps the keys in Vault alone: take it out, and back Vault up")
 		}
 	}
-	return vault.New(vault.Options{
+	options := vault.Options{
 		Server: vaultclient.Options{Address: k.VaultHost, CAFile: k.VaultTrustedCert}, Mount: k.VaultMount, Path: k.VaultPath,
-		Auth: k.VaultAuthMethod, Token: k.VaultToken, TokenFile: k.VaultTokenFile, TokenSource: k.VaultTokenSource, KubeRole: k.VaultKubeRole, KubeTokenFile: k.VaultKubeTokenFile, Poll: k.VaultPoll,
-	})
+		Auth: k.VaultAuthMethod, Token: k.VaultToken, TokenFile: k.VaultTokenFile, KubeRole: k.VaultKubeRole, KubeTokenFile: k.VaultKubeTokenFile, Poll: k.VaultPoll,
+	}
+	if k.VaultTokenSource != nil {
+		options.TokenSource = k.VaultTokenSource.Newest
+	}
+	return vault.New(options)
 }

@@ -36,7 +36,6 @@ import (
 	"github.com/keepgate/keepgate/shared/plugins"
 	"github.com/keepgate/keepgate/shared/process"
 	"github.com/keepgate/keepgate/shared/schema"
-	"github.com/keepgate/keepgate/shared/secretref"
 	"github.com/keepgate/keepgate/shared/settings"
 	"github.com/keepgate/keepgate/shared/settings/dpsettings"
 	"github.com/keepgate/keepgate/shared/telemetry"
@@ -46,7 +45,7 @@ import (
 // plane is the data plane once everything is opened.
 type plane struct {
 	settings dpsettings.DataPlane
-	own      []secretref.Reference // of the settings
+	own      secrets.Own
 	log      *slog.Logger
 	nodeID   string
 	keys     *scoped // nil on a node that was shut out
@@ -78,7 +77,7 @@ func Run(ctx context.Context, instance *process.Instance, s dpsettings.DataPlane
 	log := telemetry.NewLogger(os.Stderr, telemetry.Options{Level: level, JSON: s.Process.LogFormat == "json"})
 	loaded.Log(log)
 	memguard.Look().Log(log)
-	p := &plane{settings: s, own: ownReferences(loaded), log: log, tables: table.NewHolder(), disk: enrol.Disk{}}
+	p := &plane{settings: s, own: ownOf(s, loaded), log: log, tables: table.NewHolder(), disk: enrol.Disk{}}
 	if err := p.open(); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 func Check(s dpsettings.DataPlane) error {
 	_, rootsErr := s.Upstream.Roots()
 	source, identityErr := checkIdentity(s.Cluster)
-	return errors.Join(identityErr, rootsErr, checkKeys(s, source), s.References.Check(), s.References.CheckFolder())
+	return errors.Join(identityErr, rootsErr, checkKeys(s, source), s.References.Check())
 }
 
 // checkKeys does without a change what openKeys does. Which keys are this node's shows who it is alone: of one that does not know,

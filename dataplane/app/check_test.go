@@ -31,9 +31,6 @@ func TestCheck(t *testing.T) {
 		}, "encryption_keys_strict refuses it"},
 		"a URL as a host":          {func(s *dpsettings.DataPlane) { s.References.Host = "https://vault.example.com" }, "vault_hcv_host: it is no host alone"},
 		"variables of the program": {func(s *dpsettings.DataPlane) { s.References.EnvPrefix = "KEEPGATE_" }, "vault_env_prefix: "},
-		"no folder of files":       {func(s *dpsettings.DataPlane) { s.References.Folder = "/not/there" }, "vault_file_folder: open /not/there: no such file"},
-		"a file as that folder":    {func(s *dpsettings.DataPlane) { s.References.Folder = node.Cert }, "vault_file_folder: open " + node.Cert + ": not a directory"},
-		"a folder of files":        {func(s *dpsettings.DataPlane) { s.References.Folder = filepath.Dir(node.Cert) }, ""},
 		"without address":          {func(s *dpsettings.DataPlane) { s.Cluster = dpsettings.Cluster{} }, "name at least one node"},
 	} {
 		t.Run(name, func(t *testing.T) {

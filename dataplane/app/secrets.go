@@ -9,8 +9,8 @@ import (
 	"github.com/keepgate/keepgate/dataplane/secrets"
 	"github.com/keepgate/keepgate/dataplane/status"
 	"github.com/keepgate/keepgate/shared/lifecycle"
-	"github.com/keepgate/keepgate/shared/secretref"
 	"github.com/keepgate/keepgate/shared/settings"
+	"github.com/keepgate/keepgate/shared/settings/dpsettings"
 )
 
 // refer makes what finds out where references lead.
@@ -33,12 +33,11 @@ func (p *plane) refer(roots *x509.CertPool) error {
 	return nil
 }
 
-// ownReferences are those of this node's settings.
-func ownReferences(loaded *settings.Loaded) (own []secretref.Reference) {
-	for _, r := range loaded.References() {
-		own = append(own, r.To)
-	}
-	return own
+// ownOf is what this node's settings have secrets from.
+func ownOf(s dpsettings.DataPlane, loaded *settings.Loaded) secrets.Own {
+	references, given := loaded.Private()
+	files, folders := s.Private()
+	return secrets.Own{References: references, Files: append(files, given...), Folders: folders}
 }
 
 // referred are the parts that follow what references lead to.

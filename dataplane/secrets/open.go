@@ -19,7 +19,7 @@ func (s *Secrets) open(at place, v spec) (secretbackend.Backend, string) {
 	}
 	switch v.kind {
 	case kindEnv:
-		return s.options.guarded(v, secretbackend.Variables(v.prefix, s.options.Environ)), ""
+		return s.guarded(v, secretbackend.Variables(v.prefix, s.options.Environ)), ""
 	case kindFile:
 		var below []string
 		for part := range strings.SplitSeq(strings.Trim(v.prefix, "/"), "/") {
@@ -27,7 +27,7 @@ func (s *Secrets) open(at place, v spec) (secretbackend.Backend, string) {
 				below = append(below, part)
 			}
 		}
-		return s.options.guarded(v, secretbackend.Files(s.options.Folder, below)), ""
+		return s.guarded(v, secretbackend.Files(s.options.Folder, below, s.own.look)), ""
 	}
 	options := vaultclient.Options{
 		Address: v.protocol + "://" + net.JoinHostPort(v.host, v.port), Namespace: v.namespace, Roots: s.options.Roots, Attempts: 1,
@@ -54,7 +54,7 @@ func (s *Secrets) open(at place, v spec) (secretbackend.Backend, string) {
 		defer token.Wipe()
 		return client.WithToken(token)
 	}
-	return s.options.guarded(v, secretbackend.Vault(client, v.mount, v.v2, login)), ""
+	return s.guarded(v, secretbackend.Vault(client, v.mount, v.v2, login)), ""
 }
 
 // token is what a vault logs in with: it is the caller's to wipe. What it refers to is read now.

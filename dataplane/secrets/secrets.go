@@ -23,7 +23,8 @@
 //     elsewhere brings a token of its own. Its host has to be in vault_hosts, if that names any; if it does not stand there, this
 //     machine, link-local addresses and those where clouds answer with credentials are not connected to.
 //   - A token that is a reference leads to variables or files, by the same rules.
-//   - What this node's own settings refer to is nobody else's, by whichever name: its keys would else be the configuration's.
+//   - What this node's own settings refer to, and the files that they name, are nobody else's: see [Own].
+//   - With this node's token nothing is read of Vault but key-value stores.
 //
 // Secrets, their names and what servers say stand in no error that leaves this package.
 package secrets
@@ -38,7 +39,6 @@ import (
 
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/secretbackend"
-	"github.com/keepgate/keepgate/shared/secretref"
 )
 
 // home is the workspace of those who run the gateway.
@@ -49,8 +49,8 @@ type Options struct {
 	EnvPrefix string                      // "": no variable can be referred to
 	Environ   func(string) (string, bool) // default os.LookupEnv
 	Folder    string                      // "": no file can be referred to
-	Own       []secretref.Reference       // of this node's settings: no configuration is told what they lead to
-	TTL       time.Duration               // of variables and files; default 5 s
+	Own       Own
+	TTL       time.Duration // of variables and files; default 5 s
 	HCV       HCV
 	Negative  time.Duration  // neg_ttl of HashiCorp Vault
 	Resurrect time.Duration  // resurrect_ttl; 0: for ever
@@ -76,6 +76,7 @@ type HCV struct {
 // Secrets is what references lead to. It is safe for concurrent use; Begin to End are for one caller at a time.
 type Secrets struct {
 	options  Options
+	own      *ownFiles
 	changed  chan struct{}
 	wake     chan struct{}
 	progress chan struct{}                                     // for Settle
@@ -111,7 +112,7 @@ func New(options Options) *Secrets {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Secrets{
-		options: options, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), progress: make(chan struct{}, 1),
+		options: options, own: options.Own.below(options.Folder), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), progress: make(chan struct{}, 1),
 		vaults: map[place]*vault{}, documents: map[key]*document{}, asking: map[string]int{},
 	}
 	s.opener = s.open

@@ -187,9 +187,11 @@ func (s *spec) hcv(o Options, c *configv1.VaultConfig) {
 		s.fault = "config.host: it names none, and vault_hcv_host of this node is empty"
 	case !s.trusted && len(o.Hosts) > 0:
 		s.fault = "config.host: it is not in vault_hosts of this node"
+	case s.nodes && administers(s.mount):
+		s.fault = "config.mount: it is no key-value store: with the token of this node nothing else is read"
 	case s.nodes && !ours:
 		s.fault = "config.token: it has none of its own, and this node logs in to the server of vault_hcv_host alone"
-	case s.nodes && !s.kubernetes && n.Token.Len() == 0:
+	case s.nodes && !s.kubernetes && n.TokenFile == "" && n.Token.Len() == 0:
 		s.fault = "config.token: it has none, and neither has this node"
 	}
 }

@@ -117,12 +117,12 @@ func TestFiles(t *testing.T) {
 		"{vault://file/inside}": "k", "{vault://file/relative}": denied, "{vault://file/absolute}": denied, "{vault://file/absolute-inside}": denied,
 		"{vault://file/folder/key}": denied, "{vault://file/folder/key/}": denied, "{vault://file/pipe}": denied, "{vault://file/mount/tls.key}": "mounted",
 	} {
-		if value := got(t, files{folder: folder}, text); value != want {
+		if value := got(t, Files(folder, nil, nil), text); value != want {
 			t.Errorf("%s leads to %.80q, want %.80q", text, value, want)
 		}
 	}
-	theirs := files{folder: folder, below: []string{"w1"}}
-	team := files{folder: folder, below: []string{"w1", "team"}}
+	theirs := Files(folder, []string{"w1"}, nil)
+	team := Files(folder, []string{"w1", "team"}, nil)
 	for text, want := range map[string]string{"{vault://file/key}": "theirs", "{vault://file/up}": denied, "{vault://file/team/key}": "the team's", "{vault://file/db/url}": absent} {
 		if value := got(t, theirs, text); value != want {
 			t.Errorf("in a folder of its own %s leads to %.80q, want %q", text, value, want)
@@ -131,12 +131,12 @@ func TestFiles(t *testing.T) {
 	if value := got(t, team, "{vault://file/key}"); value != "the team's" {
 		t.Errorf("it leads to %q", value)
 	}
-	for name, b := range map[string]Backend{"no such folder": files{folder: folder, below: []string{"w2"}}, "no such folder within": files{folder: folder, below: []string{"folder"}}} {
+	for name, b := range map[string]Backend{"no such folder": Files(folder, []string{"w2"}, nil), "no such folder within": Files(folder, []string{"folder"}, nil)} {
 		if value := got(t, b, "{vault://file/key}"); value != absent && value != "!"+fault.Unavailable.String() {
 			t.Errorf("%s: %q", name, value)
 		}
 	}
-	if value := got(t, files{folder: filepath.Join(dir, "none")}, "{vault://file/key}"); value != "!"+fault.Unavailable.String() {
+	if value := got(t, Files(filepath.Join(dir, "none"), nil, nil), "{vault://file/key}"); value != "!"+fault.Unavailable.String() {
 		t.Errorf("without its folder it leads to %q", value)
 	}
 }

@@ -3,7 +3,10 @@ package settings
 import (
 	"bytes"
 	"context"
+	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/secret"
@@ -17,8 +20,11 @@ type Reference struct {
 	field       *field
 }
 
-// Source gives the newest value that is known of a secret, at once. An error beside it says why a newer one could not be had.
-type Source func() (secret.Bytes, error)
+// Source gives the value of a secret that may be replaced where it is kept. An error beside a value says why a newer one could not be had.
+type Source interface {
+	Known() (secret.Bytes, error)                     // the newest that is known, at once
+	Newest(ctx context.Context) (secret.Bytes, error) // the one that is there now
+}
 
 // Fetcher is a settings struct that knows where references lead. Fetch gives every one of [Loaded.References] its value, or none of them
 // one; its error is of kind fault.Invalid.
@@ -28,6 +34,40 @@ type Fetcher interface {
 
 // References are the settings that wait for their values.
 func (l *Loaded) References() []Reference { return l.references }
+
+// Private is where secrets of settings come from: what they refer to and the files that hold them, those of another program that is told
+// in the same place among them.
+func (l *Loaded) Private() (references []secretref.Reference, files []string) {
+	references, files = slices.Clone(l.others.references), slices.Clone(l.others.files)
+	for _, r := range l.references {
+		references = append(references, r.To)
+	}
+	return references, files
+}
+
+// others are secrets that settings of another program come from, and the files of this one's.
+type others struct {
+	references []secretref.Reference
+	files      []string
+}
+
+// note takes what a setting of another program says.
+func (o *others) note(name, text string) {
+	for part := range secretref.Cut(text) {
+		if part.IsReference() {
+			o.references = append(o.references, part.Reference)
+		}
+	}
+	if strings.HasSuffix(name, "_file") || strings.HasSuffix(name, "_key") {
+		o.file(text)
+	}
+}
+
+func (o *others) file(path string) {
+	if absolute, err := filepath.Abs(path); err == nil {
+		o.files = append(o.files, absolute)
+	}
+}
 
 // Wrong says why a value cannot be the setting's; "" when it can.
 func (r Reference) Wrong(value secret.Bytes) (why string) {
@@ -43,7 +83,7 @@ func (r Reference) Wrong(value secret.Bytes) (why string) {
 func (r Reference) Give(value secret.Bytes, next Source) {
 	r.field.value.Set(reflect.ValueOf(value))
 	if r.field.sourceInto.IsValid() {
-		r.field.sourceInto.Set(reflect.ValueOf(next))
+		r.field.sourceInto.Set(reflect.ValueOf(&next).Elem())
 	}
 }
 
@@ -59,6 +99,8 @@ func (l *loader) writeReference(f *field, one given) (problem, remedy string) {
 	}
 	to, err := secretref.Parse(one.text)
 	switch {
+	case !secretref.Within([]byte(one.text)):
+		return f.key + " looks like a reference and is none", "write " + form + ", or " + inFile
 	case !secretref.Meant(one.text): // in quotes that nobody took away, or in the middle of a URL
 		return f.key + " holds a reference and something else, which would be the secret as it stands", "write " + form + " alone, or " + inFile
 	case err != nil:

@@ -101,6 +101,9 @@ func TestReferencesRefused(t *testing.T) {
 		`PG_PASSWORD="{vault://hcv/canary/key}"`:                  alone,
 		"PG_PASSWORD=http://u:{vault://hcv/canary/key}@host":      alone,
 		"PG_PASSWORD=canary{kvm://map/key}":                       alone,
+		"PG_PASSWORD=vault://hcv/canary/key":                      "pg_password looks like a reference and is none" + form,
+		"PG_PASSWORD={VAULT://hcv/canary/key}":                    "pg_password looks like a reference and is none" + form,
+		"PG_PASSWORD={ vault://hcv/canary/key }":                  "pg_password looks like a reference and is none" + form,
 		"PG_PASSWORD_FILE={vault://file/canary}":                  "pg_password_file is a reference, where the path of a file belongs; give it as pg_password",
 		"KEYRING_VAULT_TOKEN_FILE={vault://file/canary}":          "where the path of a file belongs; give it as keyring_vault_token",
 		"KEYRING_PRIVATE_KEY={vault://canary}":                    "or give the value in a file with keyring_private_key_file",
@@ -190,12 +193,20 @@ func bound(t *testing.T, into any, text string) *settings.Flags {
 	return flags
 }
 
+// later is a source of nothing.
+type later struct{}
+
+func (later) Known() (secret.Bytes, error) { return secret.Bytes{}, errors.New("later") }
+func (later) Newest(context.Context) (secret.Bytes, error) {
+	return secret.Bytes{}, errors.New("later")
+}
+
 const twoReferences = "pg_password = {vault://hcv/db/password}\nkeyring_private_key = {vault://file/key.pem}\n"
 
 func TestLoadLooksReferencesUp(t *testing.T) {
 	t.Parallel()
 	values := map[string]string{"pg_password": "hunter2", "keyring_private_key": "-----BEGIN PRIVATE KEY-----"}
-	next := func() (secret.Bytes, error) { return secret.Bytes{}, errors.New("later") }
+	next := later{}
 	asked := 0
 	var into fetching
 	into.fetch = func(ctx context.Context, loaded *settings.Loaded) error {
@@ -216,7 +227,7 @@ func TestLoadLooksReferencesUp(t *testing.T) {
 	if err != nil || asked != 1 || reveal(into.Password) != values["pg_password"] || reveal(into.Key) != values["keyring_private_key"] {
 		t.Fatalf("Load = %v, asked %d times", err, asked)
 	}
-	if _, err := into.Next(); err == nil || err.Error() != "later" {
+	if _, err := into.Next.Known(); err == nil || err.Error() != "later" {
 		t.Errorf("the source of the next values gives %v", err)
 	}
 	if shown := fmt.Sprintf("%+v %+v %s", into.secrets, loaded, loaded.Effective()); strings.Contains(shown, "hunter2") {
@@ -299,11 +310,12 @@ func FuzzSecretText(f *testing.F) {
 	f.Fuzz(func(t *testing.T, before, after string) {
 		text := before + canary + after
 		refers := secretref.Within([]byte(text))
+		nearly := strings.Contains(strings.ToLower(text), "vault://") || strings.Contains(strings.ToLower(text), "kvm://")
 		var into secrets
 		loaded, err := settings.Load(&into, with("KEEPGATE_PG_PASSWORD="+text))
 		switch {
 		case err != nil:
-			if !refers || strings.Contains(err.Error(), canary) || into.Password.Len() != 0 {
+			if !refers && !nearly || strings.Contains(err.Error(), canary) || into.Password.Len() != 0 {
 				t.Fatalf("Load of %q = %v", text, err)
 			}
 		case refers:

@@ -19,7 +19,7 @@ const maxSecretFile = 64 << 10
 
 // writeSecret takes a secret as it stands, reads it from its file, or notes that it is a reference.
 func (l *loader) writeSecret(f *field, one given) (problem, remedy string) {
-	if secretref.Within([]byte(one.text)) {
+	if secretref.Within([]byte(one.text)) || nearlyReference(one.text) {
 		return l.writeReference(f, one)
 	}
 	if one.name != f.fileKey() {
@@ -29,6 +29,7 @@ func (l *loader) writeSecret(f *field, one given) (problem, remedy string) {
 		}
 		return "", ""
 	}
+	l.others.file(one.text)
 	if f.fileInto.IsValid() {
 		path, err := filepath.Abs(one.text)
 		if err != nil {
@@ -73,4 +74,10 @@ func readSecret(path string) (data []byte, notice string, err error) {
 func isFile(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular()
+}
+
+// nearlyReference says that a text was most likely meant as one: vault://… without its braces, or in upper case.
+func nearlyReference(text string) bool {
+	text = strings.TrimLeft(strings.ToLower(text), "{ \t\"'")
+	return strings.HasPrefix(text, "vault://") || strings.HasPrefix(text, "kvm://")
 }

@@ -64,6 +64,7 @@ type Loaded struct {
 	Warnings []string  // whole sentences
 
 	references []Reference
+	others     others
 }
 
 // Load fills into, a pointer to a struct, from the sources. Its error is a [*Faults] that lists all there is
@@ -82,7 +83,7 @@ func Load(into any, sources Sources) (*Loaded, error) {
 	l.readFile(sources)
 	l.readEnvironment(sources.Environ)
 	l.readFlags(sources.Flags)
-	loaded := &Loaded{File: l.file, Settings: l.decode(), Warnings: l.warnings, references: l.references}
+	loaded := &Loaded{File: l.file, Settings: l.decode(), Warnings: l.warnings, references: l.references, others: l.others}
 	if len(l.faults) > 0 {
 		return nil, &Faults{List: l.faults}
 	}

@@ -36,6 +36,7 @@ type loader struct {
 	faults     []Fault
 	warnings   []string
 	references []Reference
+	others     others
 }
 
 func (l *loader) fault(key, origin, problem, remedy string) {
@@ -70,6 +71,7 @@ func (l *loader) take(s *source, name, text string) {
 	case l.unavailable(s, name, text):
 	case name == "role" && l.isOwnRole(text):
 	case isOtherPlane(name): // one file and one environment may serve both binaries
+		l.others.note(name, text)
 	case s.kong || kongOnly(name):
 		l.warn("%s has no meaning here and is ignored (%s)", s.show(name), s.origin(name))
 	default:

@@ -12,7 +12,6 @@ import (
 	"github.com/keepgate/keepgate/controlplane/catalog"
 	"github.com/keepgate/keepgate/controlplane/fleet"
 	"github.com/keepgate/keepgate/controlplane/keyring"
-	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/memguard"
 	"github.com/keepgate/keepgate/shared/schema"
 )
@@ -146,7 +145,7 @@ func (a *API) status(r *rest.Request) (rest.Answer, error) {
 			"connections_accepted": c.Accepted, "connections_handled": c.Accepted, "connections_active": c.Active,
 			"connections_reading": 0, "connections_writing": 1, "connections_waiting": max(c.Active, 1) - 1, "total_requests": c.Requests,
 		},
-		"database": map[string]any{"reachable": fault.KindOf(err) != fault.Unavailable},
+		"database": map[string]any{"reachable": err == nil},
 	}
 	if a.deps.DatabaseWarnings != nil {
 		body["database"].(map[string]any)["warnings"] = append([]string{}, a.deps.DatabaseWarnings()...)

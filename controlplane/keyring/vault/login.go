@@ -29,7 +29,7 @@ func (k *Keeper) login(ctx context.Context, given secret.Bytes) (*vaultclient.Se
 	case k.options.TokenFile != "":
 		return k.loginByFile()
 	case k.options.TokenSource != nil:
-		token, _ := k.options.TokenSource() // where no newer one is to be had, what the server says of this one tells
+		token, _ := k.options.TokenSource(ctx) // where no newer one is to be had, what the server says of this one tells
 		return k.client.WithToken(token)
 	case k.options.Token.Len() == 0:
 		return nil, errNoToken

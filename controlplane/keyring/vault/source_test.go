@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -25,7 +26,7 @@ func (s *source) set(token string, err error) {
 	s.token, s.err = token, err
 }
 
-func (s *source) newest() (secret.Bytes, error) {
+func (s *source) newest(context.Context) (secret.Bytes, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked++

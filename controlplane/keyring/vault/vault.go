@@ -16,6 +16,7 @@
 package vault
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -43,8 +44,8 @@ type Options struct {
 	Mount, Path   string
 	Auth          string // AuthToken or AuthKubernetes
 	Token         secret.Bytes
-	TokenFile     string                       // read for each login, instead of Token
-	TokenSource   func() (secret.Bytes, error) // unless nil, the newest Token that is known
+	TokenFile     string                                      // read for each login, instead of Token
+	TokenSource   func(context.Context) (secret.Bytes, error) // unless nil, asked for each login instead of Token
 	KubeRole      string
 	KubeTokenFile string
 	Poll          time.Duration // 0: only at the start and when it is asked for

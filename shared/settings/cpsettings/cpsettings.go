@@ -48,7 +48,7 @@ type Admin struct {
 	SSLKey         string        `key:"admin_ssl_cert_key" path:"file" help:"The private key of admin_ssl_cert (PEM file)."`
 	SSLClientCA    string        `key:"admin_ssl_client_ca" path:"file" help:"The authorities (PEM file) one of which must have signed the certificate that a client of the ssl listeners shows. Empty asks for none. A token is asked for beside it."`
 	SSLClientCRL   string        `key:"admin_ssl_client_crl" path:"file" help:"Lists of revoked certificates (PEM file or one list in DER), one of every authority of admin_ssl_client_ca. A client whose authority has no list, or one out of date, is refused."`
-	TokenFile      string        `key:"admin_token_file" default:"admin.token" path:"prefix" help:"The token of this machine, made at the first start with mode 0600: revealing, exporting and recovering ask for it. With enforce_rbac it is for /rbac and /keyring, from this machine alone."`
+	TokenFile      string        `key:"admin_token_file" default:"admin.token" path:"prefix" help:"The token of this machine, made at the first start with mode 0600: revealing, exporting and recovering ask callers elsewhere for it. With enforce_rbac it is for /rbac and /keyring, from this machine alone."`
 	AllowedHosts   []string      `key:"admin_allowed_hosts" help:"Host names under which the Admin API may be called, beside the loopback names."`
 	AllowedOrigins []string      `key:"admin_allowed_origins" help:"Web origins whose pages may call the Admin API."`
 	EnforceRBAC    bool          `key:"enforce_rbac" default:"off" help:"Ask every caller for a token, and let each do what their roles say."`

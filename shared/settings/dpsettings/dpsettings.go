@@ -4,6 +4,7 @@ package dpsettings
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/keepgate/keepgate/shared/secret"
@@ -30,6 +31,15 @@ type DataPlane struct {
 func (s *DataPlane) Fetch(ctx context.Context, loaded *settings.Loaded) error {
 	return s.References.Fetch(ctx, loaded, s.Upstream.Roots)
 }
+
+// Private is what the settings keep their own secrets in: files, and folders with all that lies below.
+func (s DataPlane) Private() (files, folders []string) {
+	files = append([]string{s.Upstream.ClientSSLKey, s.Cluster.Key, s.Cluster.PreviousKey, s.Keys.File, s.References.KubeTokenFile}, s.Proxy.SSLKey...)
+	folders = []string{s.Process.Prefix, s.Cluster.Enrolment, s.Store.Folder, s.Keys.Folder}
+	return slices.DeleteFunc(files, isEmpty), slices.DeleteFunc(folders, isEmpty)
+}
+
+func isEmpty(path string) bool { return path == "" }
 
 // Upstream is the side that services see.
 type Upstream struct {

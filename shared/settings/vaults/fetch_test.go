@@ -123,7 +123,7 @@ func TestFetchRefuses(t *testing.T) {
 			}
 		}, db, "ssl_trusted_certificate: /ca.pem holds no PEM certificate; mend ssl_trusted_certificate"},
 		"in clear":         {func(w *world) { w.lines["vault_hcv_protocol"], w.lines["vault_hcv_host"] = "http", "vault.example" }, db, "would send the token and the keys over the network in clear"},
-		"denied":           {nil, "{vault://hcv/other/db/password}", "its vault hcv: the server denies it: the token is wrong or expired, or its policy does not allow it; let the policy of its token read the secret"},
+		"denied":           {nil, "{vault://hcv/other/db/password}", "its vault hcv: the server denies it: the token is wrong or expired, or its policy does not allow it; mend vault_hcv_kv or vault_hcv_mount, if the secret lies elsewhere there, or let the policy of its token read it"},
 		"a dead token":     {func(w *world) { w.server.Advance(2 * time.Hour) }, db, "its vault hcv: the server does not know the token, it has expired, or its policies allow neither this nor looking itself up; mend vault_hcv_token or vault_hcv_auth_method"},
 		"no token":         {func(w *world) { delete(w.lines, "vault_hcv_token") }, db, "vault_hcv_token is not set; set vault_hcv_token_file, or vault_hcv_auth_method = kubernetes"},
 		"what is no token": {func(w *world) { w.lines["vault_hcv_token"] = "canary token" }, db, "no token: it is empty, too long, or has signs that no token has; mend vault_hcv_token or vault_hcv_auth_method"},

@@ -59,12 +59,12 @@ func follow(takes time.Duration) (*vault, *following) {
 func (v *vault) want(t *testing.T, f *following, value, said string, asked int) {
 	t.Helper()
 	synctest.Wait()
-	got, err := f.newest()
+	got, err := f.Known()
 	synctest.Wait()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if text(got) != value || (said == "") != (err == nil) || err != nil && err.Error() != said || v.asked != asked {
-		t.Errorf("newest = %q, %v after %d questions; want %q, %q, %d", text(got), err, v.asked, value, said, asked)
+		t.Errorf("Known = %q, %v after %d questions; want %q, %q, %d", text(got), err, v.asked, value, said, asked)
 	}
 }
 
@@ -117,7 +117,7 @@ func TestAnErrorLeavesTheLastValue(t *testing.T) {
 		later := func(value, said string, asked int) {
 			t.Helper()
 			time.Sleep(restBetween)
-			_, _ = f.newest() // asks
+			_, _ = f.Known() // asks
 			v.want(t, f, value, said, asked)
 		}
 		v.set("", errors.New("it is sealed"))
@@ -149,12 +149,67 @@ func TestAVaultThatNeverAnswersIsGivenUp(t *testing.T) {
 	})
 }
 
+// Who logs in rarely waits for what is there now, and shares the look with others; a vault that is silent leaves it what is known.
+func TestWhoWaitsGetsTheNewest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v, f := follow(time.Second)
+		v.set("two", nil)
+		var waiting sync.WaitGroup
+		for range 3 {
+			waiting.Go(func() {
+				if value, err := f.Newest(t.Context()); err != nil || text(value) != "two" {
+					t.Errorf("Newest = %q, %v", text(value), err)
+				}
+			})
+		}
+		waiting.Wait()
+		v.want(t, f, "two", "", 1)
+		v.set("", errors.New("it is sealed"))
+		if value, err := f.Newest(t.Context()); err == nil || err.Error() != "it is sealed" || text(value) != "two" {
+			t.Errorf("Newest of a sealed vault = %q, %v", text(value), err)
+		}
+		v.takes = time.Hour
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if value, err := f.Newest(ctx); err != errSilent || text(value) != "two" {
+			t.Errorf("Newest of a silent vault = %q, %v", text(value), err)
+		}
+		time.Sleep(patience)
+	})
+}
+
+// A file system that hangs heeds no deadline: that is told, and nothing is asked beside it.
+func TestALookThatDoesNotEndIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hangs := make(chan struct{})
+		f := &following{value: secret.Take([]byte("one")), looked: time.Now(), ask: func(context.Context) (secret.Bytes, error) {
+			<-hangs
+			return secret.Take([]byte("two")), nil
+		}}
+		time.Sleep(restBetween)
+		if value, err := f.Known(); err != nil || text(value) != "one" {
+			t.Errorf("Known = %q, %v", text(value), err)
+		}
+		time.Sleep(2 * patience)
+		if value, err := f.Known(); err != errSilent || text(value) != "one" {
+			t.Errorf("Known while a look hangs = %q, %v", text(value), err)
+		}
+		close(hangs)
+		synctest.Wait()
+		if value, err := f.Known(); err != nil || text(value) != "two" {
+			t.Errorf("Known after it = %q, %v", text(value), err)
+		}
+	})
+}
+
 // What is taken stays whole, also where it is replaced later: a connection may be made with it at this moment. What is not needed is wiped.
 func TestOnlyWhatNobodyHasIsWiped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		v, f := follow(0)
-		first, _ := f.newest()
+		first, _ := f.Known()
 		for i, value := range []string{"one", "two", "two"} {
 			v.set(value, nil)
 			time.Sleep(restBetween)
@@ -175,8 +230,8 @@ func TestFollowingIsSafeForConcurrentUse(t *testing.T) {
 		for n := range 16 {
 			asking.Go(func() {
 				for i := range 40 {
-					if value, err := f.newest(); value.Len() != len("one") || err != nil && err.Error() != "it is down" {
-						t.Errorf("newest = %q, %v", text(value), err)
+					if value, err := f.Known(); value.Len() != len("one") || err != nil && err.Error() != "it is down" {
+						t.Errorf("Known = %q, %v", text(value), err)
 					}
 					if n == 0 {
 						v.set("two", map[bool]error{true: errors.New("it is down")}[i%3 == 0])

@@ -44,7 +44,7 @@ func (f *fetching) open(vault string) (secretbackend.Backend, problem) {
 		if s.Folder == "" {
 			return nil, problem{"vault_file_folder is empty, so that no file can be referred to", "set it to the folder of such files"}
 		}
-		return secretbackend.Files(s.Folder, nil), problem{}
+		return secretbackend.Files(s.Folder, nil, nil), problem{}
 	case kindHCV:
 		return f.server()
 	}
@@ -56,7 +56,7 @@ func (f *fetching) server() (secretbackend.Backend, problem) {
 	switch {
 	case s.Host == "":
 		return nil, problem{"vault_hcv_host is empty", "set it to where HashiCorp Vault or OpenBao is"}
-	case s.AuthMethod != Kubernetes && s.Token.Len() == 0:
+	case s.AuthMethod != Kubernetes && s.TokenFile == "" && s.Token.Len() == 0:
 		return nil, problem{"vault_hcv_token is not set", "set vault_hcv_token_file, or vault_hcv_auth_method = kubernetes"}
 	}
 	roots, err := f.roots()

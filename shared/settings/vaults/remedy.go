@@ -44,7 +44,7 @@ func (f *fetching) remedyOfServer(err error, kind fault.Kind) string {
 	case kind == fault.NotFound:
 		return form + ", or put the secret there"
 	case kind == fault.Denied:
-		return "let the policy of its token read the secret"
+		return "mend vault_hcv_kv or vault_hcv_mount, if the secret lies elsewhere there, or let the policy of its token read it"
 	}
 	return form
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/x509"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 
@@ -27,7 +26,7 @@ type Settings struct {
 	Mount         string       `key:"vault_hcv_mount" default:"secret" help:"The mount of its key-value store."`
 	KV            string       `key:"vault_hcv_kv" default:"v1" oneof:"v1|v2" help:"The version of its key-value store."`
 	AuthMethod    string       `key:"vault_hcv_auth_method" default:"token" oneof:"token|kubernetes" help:"How to log in."`
-	Token         secret.Bytes `key:"vault_hcv_token" literal:"true" file:"TokenFile" help:"The token for auth method token. Its file is read again for every login."`
+	Token         secret.Bytes `key:"vault_hcv_token" literal:"true" file:"TokenFile" late:"true" help:"The token for auth method token. Its file is read again for every login, and may be written after the start."`
 	TokenFile     string       `key:"-"`
 	KubeRole      string       `key:"vault_hcv_kube_role" default:"default" help:"The role to log in as with auth method kubernetes."`
 	KubeAuthPath  string       `key:"vault_hcv_kube_auth_path" default:"kubernetes" help:"Where that auth method is mounted."`
@@ -40,26 +39,13 @@ const Kubernetes = "kubernetes"
 
 // Check refuses what no reference could ever lead to. The fault is of kind fault.Invalid and names the setting.
 func (s Settings) Check() error {
-	if strings.ContainsAny(s.Host, "/@?# ") {
+	if _, _, err := net.SplitHostPort(s.Host); err == nil || strings.ContainsAny(s.Host, "/@?# ") {
 		return fault.Newf(fault.Invalid, "vaults.Check", "vault_hcv_host", "it is no host alone, as vault.example.com: the rest of the address is vault_hcv_protocol and vault_hcv_port")
 	}
 	if strings.HasPrefix(s.EnvPrefix, "KEEPGATE_") || strings.HasPrefix(s.EnvPrefix, "KONG_") {
 		return fault.Newf(fault.Invalid, "vaults.Check", "vault_env_prefix", "variables that begin with %q configure this program, and no reference leads to them: take another beginning, as GATE_", s.EnvPrefix)
 	}
 	return nil
-}
-
-// CheckFolder says why no file can be referred to as things are. A start does not ask: the folder may be mounted later, and each
-// reference says the same.
-func (s Settings) CheckFolder() error {
-	if s.Folder == "" {
-		return nil
-	}
-	root, err := os.OpenRoot(s.Folder)
-	if err != nil {
-		return fault.New(fault.Invalid, "vaults.CheckFolder", "vault_file_folder", err)
-	}
-	return root.Close()
 }
 
 // Client reaches the server of vault_hcv_host. roots are the authorities of its certificate; nil means the system's.
