@@ -259,6 +259,17 @@ func TestScopedKeysLeadToVaults(t *testing.T) {
 		out.does(t, dp, "keys explain "+of, "given by  encryption_key_"+class+"\n")
 	}
 	out.does(t, dp, "check", "encryption_key_contract = {vault://env/edge-contract}  # "+conf+":1", "encryption_key_kvm = {vault://file/edge/kvm}  # "+conf+":2")
+	guarded := map[string]string{"by-variable": "{vault://env/edge-contract}", "by-file": "{vault://file/edge/kvm}", "by-vault": "{vault://hcv/edge/keys/kms}"}
+	admin := cp.Admin()
+	for route, text := range guarded {
+		admin.Do(201, http.MethodPost, "/services/s/routes", harness.Document{"name": route, "paths": []string{"/" + route}})
+		admin.Do(201, http.MethodPost, "/routes/"+route+"/plugins", harness.Document{
+			"name": "request-transformer", "config": harness.Document{"add": harness.Document{"headers": []string{"x-got:" + text}}},
+		})
+	}
+	for route := range guarded { // whoever configures the gate is not told its own keys
+		dp.Await(503, "/"+route)
+	}
 
 	cp.Stop() // nothing comes anew: what is there is opened
 	if err := os.Rename(filepath.Join(folder, "edge", "kvm"), filepath.Join(folder, "away")); err != nil {

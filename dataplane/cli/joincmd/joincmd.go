@@ -168,6 +168,9 @@ func report(cmd *cobra.Command, s dpsettings.DataPlane, a arguments, r enrol.Res
 		fmt.Fprintln(out, "\nThis replaces the certificate from before.")
 	}
 	line := fmt.Sprintf("--prefix %s --cluster-control-plane %s", quoted(absolute(s.Process.Prefix)), quoted(strings.Join(a.nodes, ",")))
+	if conf := cmd.Flag("conf"); conf.Changed {
+		line = "--conf " + quoted(absolute(conf.Value.String())) + " " + line
+	}
 	problem, name := wrongName(s, r)
 	if problem != "" {
 		fmt.Fprintln(told, "warning:", problem)

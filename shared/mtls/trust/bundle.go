@@ -50,7 +50,9 @@ func (t *Trust) gatherLists(b Bundle) error {
 	for i, list := range t.given.Lists {
 		switch ca := signer(list.signed, t.cas); {
 		case ca != nil:
-			t.keepNewer(ca, list.revocations)
+			if err := t.keepNewer(ca, list.revocations); err != nil {
+				return fmt.Errorf("CRL %s: %w", t.given.CRLFile, err)
+			}
 		case signer(list.signed, b.Retired) == nil:
 			if strange == nil {
 				strange = fmt.Errorf("CRL %d, by %s: not signed by any of the CAs", i+1, identity.Quote(list.name))
@@ -64,18 +66,34 @@ func (t *Trust) gatherLists(b Bundle) error {
 			return err
 		}
 		if ca := signer(list.signed, t.cas); ca != nil {
-			t.keepNewer(ca, list.revocations)
+			if err := t.keepNewer(ca, list.revocations); err != nil {
+				return err
+			}
+		}
+	}
+	for _, ca := range t.cas {
+		if list := t.lists[issuerOf(ca)]; list != nil {
+			if err := list.scope.speaksOf(ca, t.cas); err != nil {
+				return fmt.Errorf("CRL by %s: %w", identity.Quote(list.name), err)
+			}
 		}
 	}
 	t.fallen = fallenCAs(t.cas, t.lists)
 	return t.wantLists(strange)
 }
 
-func (t *Trust) keepNewer(ca *x509.Certificate, list *revocations) {
+func (t *Trust) keepNewer(ca *x509.Certificate, list *revocations) error {
 	of := issuerOf(ca)
-	if known := t.lists[of]; known == nil || known.number.Cmp(list.number) < 0 {
+	known := t.lists[of]
+	if known != nil {
+		if err := list.scope.beside(known.scope); err != nil {
+			return fmt.Errorf("by %s: %w", identity.Quote(list.name), err)
+		}
+	}
+	if known == nil || known.number.Cmp(list.number) < 0 {
 		t.lists[of] = list
 	}
+	return nil
 }
 
 func (t *Trust) wantLists(strange error) error {

@@ -32,6 +32,7 @@ type revocations struct {
 	number     *big.Int
 	thisUpdate time.Time
 	nextUpdate time.Time
+	scope      scope
 	serials    map[string]time.Time // by SerialText: revoked when
 	lenient    map[string]bool      // those of them whose holder is not shut out for good
 }
@@ -65,12 +66,13 @@ func newList(parsed *x509.RevocationList) (*List, error) {
 	if parsed.Number == nil {
 		return nil, fmt.Errorf("by %s: it has no number", identity.Quote(parsed.Issuer.String()))
 	}
-	if err := CheckWhole(parsed); err != nil {
+	of, err := scopeOf(parsed)
+	if err != nil {
 		return nil, fmt.Errorf("by %s: %w", identity.Quote(parsed.Issuer.String()), err)
 	}
 	signed := *parsed
 	signed.RevokedCertificateEntries = nil
-	return &List{newRevocations(parsed), &signed}, nil
+	return &List{newRevocations(parsed, of), &signed}, nil
 }
 
 // splitCRLs takes PEM blocks, or the DER of a single CRL, as many CAs publish it.
@@ -105,10 +107,10 @@ func signer(list *x509.RevocationList, cas []*x509.Certificate) *x509.Certificat
 	return nil
 }
 
-func newRevocations(list *x509.RevocationList) *revocations {
+func newRevocations(list *x509.RevocationList, of scope) *revocations {
 	r := &revocations{
 		raw: list.Raw, name: list.Issuer.String(), rawIssuer: list.RawIssuer, number: list.Number,
-		thisUpdate: list.ThisUpdate, nextUpdate: list.NextUpdate,
+		thisUpdate: list.ThisUpdate, nextUpdate: list.NextUpdate, scope: of,
 		serials: make(map[string]time.Time, len(list.RevokedCertificateEntries)), lenient: map[string]bool{},
 	}
 	for _, entry := range list.RevokedCertificateEntries {
@@ -167,6 +169,11 @@ func (t *Trust) checkRevocation(chain []*x509.Certificate) error {
 			}
 			return verdict.Refuse(verdict.RevocationUnknown, chain[0],
 				"there is no CRL of its issuer %s: add that CA to the CA file and its CRL to the CRL file", identity.Quote(cert.Issuer.String()))
+		}
+		if list.scope.users && cert.IsCA {
+			return verdict.Refuse(verdict.RevocationUnknown, chain[0],
+				"the CRL of its issuer %s leaves out CAs (its issuing distribution point), as %s is one: a list of all that it issued is needed",
+				identity.Quote(cert.Issuer.String()), identity.Quote(cert.Subject.String()))
 		}
 		if at, revoked := list.serials[identity.SerialText(cert.SerialNumber)]; revoked {
 			return verdict.Refuse(verdict.Revoked, chain[0], "serial %s was revoked %s", identity.SerialText(cert.SerialNumber), verdict.Stamp(at))
