@@ -50,6 +50,7 @@ func (c *conn) parse(n int) *exchange.Exchange {
 	head := ex.Bytes(n)
 	copy(head, c.in.Buffered())
 	c.in.Discard(n)
+	c.in.Release() // an upstream may be waited for: meanwhile the next request is read into the same block, which the caches still hold
 	c.fault = 0
 	if err := wire.ParseRequest(ex, head, &c.head); err != nil {
 		c.fault, _ = err.(wire.Fault)

@@ -47,6 +47,7 @@ func (c *Conn) exchangeOnce(fd uintptr) bool {
 			return true
 		}
 		if len(o.out) == 0 {
+			c.written()
 			return false
 		}
 	}
@@ -63,6 +64,15 @@ func (c *Conn) exchangeOnce(fd uintptr) bool {
 		c.in.Filled(n)
 	}
 	return true
+}
+
+// written gives the block back before the response is waited for, unless it holds a body that may have to be sent again. Blocks that
+// wait with their connection are cold when they are next used: this and its like in the server are about 2.5 % of a request.
+func (c *Conn) written() {
+	if c.once.out = nil; c.body == nil {
+		c.pool.blocks.Give(c.block)
+		c.block = nil
+	}
 }
 
 // clean says whether an idle connection that is not a plain socket has nothing to read: neither in the socket

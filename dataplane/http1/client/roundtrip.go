@@ -110,6 +110,7 @@ func (c *Conn) send(ex *exchange.Exchange, streamed bool) error {
 		if err := c.write(out); err != nil {
 			return c.broken(err, true)
 		}
+		c.written()
 		ex.Mark(exchange.UpstreamSent)
 		return nil
 	}
@@ -121,7 +122,7 @@ func (c *Conn) send(ex *exchange.Exchange, streamed bool) error {
 		if err = c.write(c.once.out); err != nil {
 			return c.broken(err, true)
 		}
-		c.once.out = nil
+		c.written()
 		return nil // receive reads on
 	}
 	switch {
