@@ -37,6 +37,9 @@ func (a *Authorities) Trust(ctx context.Context, authorities []*x509.Certificate
 				return fault.New(fault.Invalid, op, what.subject, err)
 			}
 		}
+		if err := d.checkLists(); err != nil {
+			return fault.New(fault.Invalid, op, what.subject, err)
+		}
 		if listed && !d.allListed() {
 			return fault.Newf(fault.Invalid, op, what.subject, "the authorities that are believed have lists of what they revoked, and this one comes without: "+
 				"give its list too (--crl FILE), or everybody below it would be refused")
@@ -74,6 +77,7 @@ func (d *document) add(ca *x509.Certificate, now time.Time) error {
 
 // keep takes a list of what an authority has revoked, unless it has a newer one.
 func (d *document) keep(list *x509.RevocationList) error {
+	believed, _, _ := d.believed()
 	for i := range d.Roots {
 		r := &d.Roots[i]
 		if r.State == Retired || !bytes.Equal(list.RawIssuer, r.cert.RawSubject) || list.CheckSignatureFrom(r.cert) != nil {
@@ -82,7 +86,7 @@ func (d *document) keep(list *x509.RevocationList) error {
 		if list.Number == nil {
 			return fmt.Errorf("the list of what %s has revoked has no number", r.cert.Subject.CommonName)
 		}
-		if err := trust.CheckWhole(list); err != nil { // no node would take it
+		if err := trust.CheckBeside(list, r.list, r.cert, believed); err != nil { // no node would take it
 			return fmt.Errorf("the list of what %s has revoked: %w", r.cert.Subject.CommonName, err)
 		}
 		if len(list.Raw) > maxListBytes {
@@ -94,6 +98,20 @@ func (d *document) keep(list *x509.RevocationList) error {
 		return nil
 	}
 	return fmt.Errorf("a list of revoked certificates by %s, which is not believed", list.Issuer.String())
+}
+
+// checkLists refuses lists that leave out an authority which is believed now.
+func (d *document) checkLists() error {
+	believed, _, _ := d.believed()
+	for _, r := range d.Roots {
+		if r.State == Retired || r.list == nil {
+			continue
+		}
+		if err := trust.CheckBeside(r.list, nil, r.cert, believed); err != nil {
+			return fmt.Errorf("the list of what %s has revoked: %w", r.cert.Subject.CommonName, err)
+		}
+	}
+	return nil
 }
 
 // allListed says whether there is a list of every authority that is believed.

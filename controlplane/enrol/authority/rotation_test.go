@@ -275,12 +275,15 @@ func TestTrustRefuses(t *testing.T) {
 		lists       []*x509.RevocationList
 		says        string
 	}{
-		"a leaf":                    {parsed(t, leaf.CertPEM), nil, "no authority's certificate"},
-		"an edge authority":         {edge[:1], nil, "held to data-plane"},
-		"one that has ended":        {certificates(short), nil, "expired"},
-		"one without a list":        {certificates(foreign), nil, "--crl"},
-		"one with somebody's list":  {certificates(foreign), crlOf(t, other), "not believed"},
-		"one with a delta list":     {certificates(foreign), []*x509.RevocationList{delta(t, folder, foreign.Certificate())}, "delta CRL"},
+		"a leaf":                   {parsed(t, leaf.CertPEM), nil, "no authority's certificate"},
+		"an edge authority":        {edge[:1], nil, "held to data-plane"},
+		"one that has ended":       {certificates(short), nil, "expired"},
+		"one without a list":       {certificates(foreign), nil, "--crl"},
+		"one with somebody's list": {certificates(foreign), crlOf(t, other), "not believed"},
+		"one with a delta list":    {certificates(foreign), []*x509.RevocationList{partial(t, folder, foreign.Certificate(), 27, "\x02\x01\x01")}, "delta CRL"},
+		"one with a list in parts": {certificates(foreign), []*x509.RevocationList{
+			partial(t, folder, foreign.Certificate(), 28, "\x30\x07\xa0\x05\xa0\x03\x86\x01a"), partial(t, folder, foreign.Certificate(), 28, "\x30\x07\xa0\x05\xa0\x03\x86\x01b"),
+		}, "partitioned lists are not taken"},
 		"a list of nobody believed": {nil, crlOf(t, other), "not believed"},
 	} {
 		wantFault(t, n.Trust(t.Context(), test.authorities, test.lists), fault.Invalid, test.says)
@@ -296,8 +299,8 @@ func TestTrustRefuses(t *testing.T) {
 	}
 }
 
-// delta is a list of what changed since another one, by the authority of a folder.
-func delta(t *testing.T, folder string, ca *x509.Certificate) *x509.RevocationList {
+// partial is a list by the authority of a folder that an extension narrows (RFC 5280 §5.2: 27 of what changed, 28 of what is spoken of).
+func partial(t *testing.T, folder string, ca *x509.Certificate, extension int, value string) *x509.RevocationList {
 	t.Helper()
 	keys, err := filepath.Glob(filepath.Join(folder, "*.key"))
 	if err != nil {
@@ -313,7 +316,7 @@ func delta(t *testing.T, folder string, ca *x509.Certificate) *x509.RevocationLi
 		}
 		der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
 			Number: big.NewInt(1 << 40), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour),
-			ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 27}, Critical: true, Value: []byte{2, 1, 1}}},
+			ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, extension}, Critical: true, Value: []byte(value)}},
 		}, ca, key)
 		if err != nil {
 			t.Fatal(err)

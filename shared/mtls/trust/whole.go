@@ -16,16 +16,8 @@ var (
 	scopeOfList    = asn1.ObjectIdentifier{2, 5, 29, 28}
 )
 
-// CheckWhole refuses a list that is silent about certificates of its CA which were revoked: taken for a whole one it would bring them back,
-// the more surely since its number is higher than that of the whole one. A list with a critical extension that nobody here knows must
-// not be used at all (RFC 5280 §5.2).
-func CheckWhole(list *x509.RevocationList) error {
-	_, err := scopeOf(list)
-	return err
-}
-
-// CheckBeside refuses a list of ca that is whole for itself, and is not beside other CAs that are believed and the list of ca that is
-// held, if there is one.
+// CheckBeside refuses a list of ca that no node would take beside the CAs that are believed and the list of ca that is held, if there is
+// one.
 func CheckBeside(list, held *x509.RevocationList, ca *x509.Certificate, believed []*x509.Certificate) error {
 	of, err := scopeOf(list)
 	if err == nil && held != nil {
@@ -66,6 +58,9 @@ func (s scope) speaksOf(ca *x509.Certificate, believed []*x509.Certificate) erro
 	return nil
 }
 
+// scopeOf refuses a list that is silent about certificates of its CA which were revoked: taken for a whole one it would bring them back,
+// the more surely since its number is higher than that of the whole one. A list with a critical extension that nobody here knows must
+// not be used at all (RFC 5280 §5.2).
 func scopeOf(list *x509.RevocationList) (of scope, err error) {
 	for _, extension := range list.Extensions {
 		switch {
