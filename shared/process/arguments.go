@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 // may go without a value, so that cobra would leave off as an argument.
 func give(root *cobra.Command, arguments []string) {
 	tellArguments(root, arguments)
+	root.SetFlagErrorFunc(tellFlag)
 	command, _, err := root.Find(arguments)
 	if err != nil {
 		root.SetArgs(arguments)
@@ -65,6 +67,22 @@ func tellArguments(command *cobra.Command, all []string) {
 		path := strings.TrimPrefix(command.CommandPath(), command.Root().Name()+" ")
 		return fmt.Errorf("%s takes no arguments, but was given %d beside its flags%s", path, len(given), remedy(command, all))
 	}
+}
+
+// tellFlag says of a flag that stands before its command where it belongs: cobra looks for it above, the command having been its value.
+func tellFlag(command *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[interface {
+		error
+		GetSpecifiedName() string
+	}](err)
+	if !ok {
+		return err
+	}
+	name := unknown.GetSpecifiedName()
+	if !slices.ContainsFunc(command.Commands(), func(below *cobra.Command) bool { return below.Flags().Lookup(name) != nil }) {
+		return err
+	}
+	return fmt.Errorf("%w; flags stand behind the command: %s COMMAND --%s", err, command.CommandPath(), name)
 }
 
 // remedy is what to do where an argument may have been meant as the value of a flag that takes none apart.

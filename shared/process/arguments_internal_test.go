@@ -77,15 +77,18 @@ func TestASwitchNeedsNoValue(t *testing.T) {
 func TestArgumentsWhereThereAreNone(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ line, want string }{
-		"an argument":          {"check hidden", "check takes no arguments, but was given 1 beside its flags"},
-		"of a command below":   {"group below hidden hidden", "group below takes no arguments, but was given 2 beside its flags"},
-		"no boolean":           {"check --mode b --strict hidden", "check takes no arguments, but was given 1 beside its flags; if one is the value of --strict, write --strict=…"},
-		"no true":              {"group below --json hidden", "group below takes no arguments, but was given 1 beside its flags; if one is the value of --json, write --json=…"},
-		"one that has a value": {"check --strict=off hidden", "check takes no arguments, but was given 1 beside its flags"},
-		"behind another flag":  {"check --strict --mode b hidden", "check takes no arguments, but was given 1 beside its flags"},
-		"too many":             {"one a b", "accepts 1 arg(s), received 2"},
-		"too few":              {"one", "accepts 1 arg(s), received 0"},
-		"no command":           {"group nothing", `unknown command "nothing" for "sample group"`},
+		"an argument":           {"check hidden", "check takes no arguments, but was given 1 beside its flags"},
+		"of a command below":    {"group below hidden hidden", "group below takes no arguments, but was given 2 beside its flags"},
+		"no boolean":            {"check --mode b --strict hidden", "check takes no arguments, but was given 1 beside its flags; if one is the value of --strict, write --strict=…"},
+		"no true":               {"group below --json hidden", "group below takes no arguments, but was given 1 beside its flags; if one is the value of --json, write --json=…"},
+		"one that has a value":  {"check --strict=off hidden", "check takes no arguments, but was given 1 beside its flags"},
+		"behind another flag":   {"check --strict --mode b hidden", "check takes no arguments, but was given 1 beside its flags"},
+		"too many":              {"one a b", "accepts 1 arg(s), received 2"},
+		"too few":               {"one", "accepts 1 arg(s), received 0"},
+		"a flag before it":      {"--strict check", "unknown flag: --strict; flags stand behind the command: sample COMMAND --strict"},
+		"before one of several": {"group --json below", "unknown flag: --json; flags stand behind the command: sample group COMMAND --json"},
+		"a flag of none":        {"--hidden check", "unknown flag: --hidden"},
+		"no command":            {"group nothing", `unknown command "nothing" for "sample group"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
