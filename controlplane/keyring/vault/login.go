@@ -8,6 +8,7 @@ import (
 	"github.com/keepgate/keepgate/shared/fault"
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/secretfile"
+	"github.com/keepgate/keepgate/shared/secretref"
 	"github.com/keepgate/keepgate/shared/vaultclient"
 )
 
@@ -47,6 +48,10 @@ func (k *Keeper) loginByFile() (*vaultclient.Session, error) {
 	data, _, err := secretfile.Read(k.options.TokenFile, maxTokenFile) // the settings tell of its notice
 	if err != nil {
 		return nil, k.fileFailure(err)
+	}
+	if secretref.Within(data) {
+		clear(data)
+		return nil, k.fileFailure(errors.New(k.options.TokenFile + " holds a reference, which nobody would follow: write the token itself into it"))
 	}
 	token := secret.Take(data)
 	defer token.Wipe()

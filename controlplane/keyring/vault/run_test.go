@@ -199,6 +199,7 @@ func TestTokenFile(t *testing.T) {
 		"empty":         {func() error { return os.WriteFile(file, nil, 0o600) }, "no token"},
 		"too long":      {func() error { return os.WriteFile(file, bytes.Repeat([]byte("a"), 64<<10+1), 0o600) }, "larger than 65536 bytes"},
 		"no token's":    {func() error { return os.WriteFile(file, []byte("canary is it"), 0o600) }, "no token"},
+		"a reference":   {func() error { return os.WriteFile(file, []byte("{vault://env/canary}\n"), 0o600) }, "holds a reference, which nobody would follow"},
 		"one's own old": {func() error { return os.WriteFile(file, []byte(first), 0o600) }, "wrong or expired"},
 	} {
 		if err := test.breaks(); err != nil {

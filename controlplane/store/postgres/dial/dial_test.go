@@ -142,6 +142,16 @@ func TestBrokenFilesChangeNothing(t *testing.T) {
 	if got := password(); got != "one" || len(told) != 1 || len(dialer.Warnings()) != 1 || !strings.Contains(told[0], "going on with what was read before") {
 		t.Errorf("without the file the password is %q, told %q", got, told)
 	}
+	for _, reference := range []string{"{vault://env/canary}\n", "canary{kvm://map/key}"} {
+		if err := os.WriteFile(path, []byte(reference), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := password()
+		if warnings := strings.Join(dialer.Warnings(), "\n"); got != "one" || strings.Contains(warnings, "canary") || !strings.Contains(warnings, "pg_password_file: "+path+" holds a reference, which nobody would follow") {
+			t.Errorf("with a reference in the file the password is %q, warnings %q", got, warnings)
+		}
+	}
+	told = told[:1]
 	if err := os.WriteFile(path, []byte("one"), 0o600); err != nil {
 		t.Fatal(err)
 	}

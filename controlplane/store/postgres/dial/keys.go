@@ -14,6 +14,7 @@ import (
 	"github.com/keepgate/keepgate/shared/crl"
 	"github.com/keepgate/keepgate/shared/secret"
 	"github.com/keepgate/keepgate/shared/secretfile"
+	"github.com/keepgate/keepgate/shared/secretref"
 	"github.com/keepgate/keepgate/shared/serverchain"
 )
 
@@ -102,6 +103,10 @@ func (o Options) read(network bool) (m *material, stale, err error) {
 		data, err := note(readSecret(o.PasswordFile))
 		if err != nil {
 			return nil, nil, fmt.Errorf("pg_password_file: %w", err)
+		}
+		if secretref.Within(data) {
+			clear(data)
+			return nil, nil, fmt.Errorf("pg_password_file: %s holds a reference, which nobody would follow: write the password itself into it", o.PasswordFile)
 		}
 		m.password = secret.Take(bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r")))
 	}
