@@ -1,7 +1,9 @@
 package authority_test
 
 import (
+	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -281,6 +283,11 @@ func TestTrustRefuses(t *testing.T) {
 		"one without a list":       {certificates(foreign), nil, "--crl"},
 		"one with somebody's list": {certificates(foreign), crlOf(t, other), "not believed"},
 		"one with a delta list":    {certificates(foreign), []*x509.RevocationList{partial(t, folder, foreign.Certificate(), 27, "\x02\x01\x01")}, "delta CRL"},
+		"one below a list of users": {
+			append(certificates(foreign), below(t, folder, foreign.Certificate())),
+			[]*x509.RevocationList{partial(t, folder, foreign.Certificate(), 28, "\x30\x03\x81\x01\xff")},
+			`"CN=below" is one of its CA's`,
+		},
 		"one with a list in parts": {certificates(foreign), []*x509.RevocationList{
 			partial(t, folder, foreign.Certificate(), 28, "\x30\x07\xa0\x05\xa0\x03\x86\x01a"), partial(t, folder, foreign.Certificate(), 28, "\x30\x07\xa0\x05\xa0\x03\x86\x01b"),
 		}, "partitioned lists are not taken"},
@@ -297,10 +304,50 @@ func TestTrustRefuses(t *testing.T) {
 	if n.Sequence() != sequence {
 		t.Error("what is believed already is a change")
 	}
+	e.must(n.Trust(t.Context(), certificates(foreign), []*x509.RevocationList{partial(t, folder, foreign.Certificate(), 28, "\x30\x03\x81\x01\xff")}))
+	wantFault(t, n.Trust(t.Context(), []*x509.Certificate{below(t, folder, foreign.Certificate())}, nil), fault.Invalid, `"CN=below" is one of its CA's`)
 }
 
 // partial is a list by the authority of a folder that an extension narrows (RFC 5280 §5.2: 27 of what changed, 28 of what is spoken of).
 func partial(t *testing.T, folder string, ca *x509.Certificate, extension int, value string) *x509.RevocationList {
+	t.Helper()
+	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+		Number: big.NewInt(1 << 40), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour),
+		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, extension}, Critical: true, Value: []byte(value)}},
+	}, ca, keyOf(t, folder, ca))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := x509.ParseRevocationList(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// below is an authority below that of a folder.
+func below(t *testing.T, folder string, ca *x509.Certificate) *x509.Certificate {
+	t.Helper()
+	public, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(77), Subject: pkix.Name{CommonName: "below"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca, public, keyOf(t, folder, ca))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+func keyOf(t *testing.T, folder string, ca *x509.Certificate) crypto.Signer {
 	t.Helper()
 	keys, err := filepath.Glob(filepath.Join(folder, "*.key"))
 	if err != nil {
@@ -311,21 +358,9 @@ func partial(t *testing.T, folder string, ca *x509.Certificate, extension int, v
 		if err != nil {
 			t.Fatal(err)
 		}
-		if public, ok := key.Public().(*ecdsa.PublicKey); !ok || !public.Equal(ca.PublicKey) {
-			continue
+		if public, ok := key.Public().(*ecdsa.PublicKey); ok && public.Equal(ca.PublicKey) {
+			return key
 		}
-		der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
-			Number: big.NewInt(1 << 40), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour),
-			ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, extension}, Critical: true, Value: []byte(value)}},
-		}, ca, key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		list, err := x509.ParseRevocationList(der)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return list
 	}
 	t.Fatal("no key of the authority is in its folder")
 	return nil
