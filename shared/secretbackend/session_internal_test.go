@@ -127,3 +127,27 @@ func TestALoginIsGivenUp(t *testing.T) {
 		}
 	})
 }
+
+// A session whose login was under way at the end is not left behind.
+func TestTheEndMeetsALogin(t *testing.T) {
+	t.Parallel()
+	begun := make(chan struct{})
+	h := logging(t, nowhere, func(ctx context.Context, c *vaultclient.Client) (*vaultclient.Session, error) {
+		close(begun)
+		<-ctx.Done()
+		return c.WithToken(secret.Take([]byte("token")))
+	})
+	over := make(chan error, 1)
+	go func() {
+		_, err := h.Read(t.Context(), "app", 0, []string{"k"})
+		over <- err
+	}()
+	<-begun
+	h.Close()
+	if err := <-over; fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("Read = %v", err)
+	}
+	if h.session != nil || h.attempt != nil {
+		t.Error("something is left")
+	}
+}
