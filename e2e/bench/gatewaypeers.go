@@ -18,14 +18,15 @@ func gatewayFigures(b *bench) {
 // gatewayPeers are the proxies that do a gateway's job, each as far as what it is shipped with goes: one of 10,000 routes by its path, one
 // of 1,001 keys that names the consumer, a rate limit for each consumer.
 func (b *bench) gatewayPeers(f *peersFixture) []peer {
-	return []peer{b.nginxGatewayPeer(f), b.keepgateGatewayPeer(f), b.haproxyGatewayPeer(f), b.caddyGatewayPeer(f), b.traefikGatewayPeer(f)}
+	return []peer{b.nginxGatewayPeer(f, "nginx", nginxHeaders), b.keepgateGatewayPeer(f), b.nginxGatewayPeer(f, "nginx-silent", ""), b.haproxyGatewayPeer(f), b.caddyGatewayPeer(f), b.traefikGatewayPeer(f)}
 }
 
-func (b *bench) nginxGatewayPeer(f *peersFixture) peer {
+// nginxGatewayPeer is nginx with the headers of a gateway, or silent but for the consumer's name.
+func (b *bench) nginxGatewayPeer(f *peersFixture, name, headers string) peer {
 	ports := b.freePorts(clear1)
-	p := b.nginx(f.c, "nginx", proxyCore, func(string) string {
+	p := b.nginx(f.c, name, proxyCore, func(string) string {
 		limit := "limit_req_zone $consumer zone=by_consumer:10m rate=1000000r/s; limit_req zone=by_consumer burst=1000000 nodelay;\n  "
-		return fmt.Sprintf(nginxProxy, f.service, limit+nginxGateway(ports[clear1], routes))
+		return fmt.Sprintf(nginxProxy, f.service, limit+nginxGateway(ports[clear1], routes, headers))
 	}, ports[clear1])
 	return p.with(ports)
 }
@@ -55,6 +56,21 @@ frontend clear
   http-request track-sc0 var(txn.user)
   http-request deny deny_status 429 if { sc_http_req_rate(0) gt 10000000 }
   http-request set-header X-Consumer-Username %%[var(txn.user)]
+  http-request set-header X-Consumer-ID %%[var(txn.user)]
+  http-request set-header X-Credential-Identifier %%[var(txn.user)]
+  option forwardfor
+  unique-id-format %%{+X}o\ %%ci:%%cp_%%fi:%%fp_%%Ts_%%rt:%%pid
+  unique-id-header X-Request-Id
+  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Host %%[req.hdr(host)]
+  http-request set-header X-Forwarded-Port %%[dst_port]
+  http-request set-header X-Forwarded-Path %%[path]
+  http-request set-header X-Real-IP %%[src]
+  http-request set-header Via "1.1 haproxy"
+  http-response set-header X-Request-Id %%[unique-id]
+  http-response set-header Via "1.1 haproxy"
+  http-response set-header X-Upstream-Latency %%Tr
+  http-response set-header X-Proxy-Latency %%Ta
   use_backend %%[path,map_beg(%s)]
 backend service
   http-reuse always

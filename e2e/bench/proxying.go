@@ -31,7 +31,7 @@ func proxyFigures(b *bench) {
 		return fmt.Sprintf(nginxProxy, upstream.address, fmt.Sprintf(nginxPlain, listen))
 	})
 	gateway := b.nginx(c, "nginx-gateway", proxyCore, func(listen string) string {
-		return fmt.Sprintf(nginxProxy, upstream.address, nginxGateway(listen, routes))
+		return fmt.Sprintf(nginxProxy, upstream.address, nginxGateway(listen, routes, nginxHeaders))
 	})
 	dp := b.gate(c, upstream.address)
 	ours := proxied{"keepgate", netip.MustParseAddrPort(dp.Proxy), dp.Pid()}
@@ -99,7 +99,7 @@ func (b *bench) compare(rounds map[string][]round) {
 	speed := func(r round) float64 { return r.throughput }
 	note := fmt.Sprintf("%d rounds; GET 1 KiB, %d connections", len(rounds["nginx"]), connections)
 	b.report.spread(figure{Name: "CPU per request, key-auth among 10,000 routes", Unit: "× nginx", Aim: 1.2, Note: note}, ratio("keepgate", "nginx", cost))
-	b.report.spread(figure{Name: "CPU per request, nginx doing the same", Unit: "× nginx", Note: "map of keys, 10,000 locations"}, ratio("nginx-gateway", "nginx", cost))
+	b.report.spread(figure{Name: "CPU per request, nginx doing the same", Unit: "× nginx", Note: "maps of keys, 10,000 locations, the same headers"}, ratio("nginx-gateway", "nginx", cost))
 	b.report.spread(figure{Name: "CPU per request against nginx doing the same", Unit: "× nginx"}, ratio("keepgate", "nginx-gateway", cost))
 	b.report.spread(figure{Name: "throughput", Unit: "× nginx", Note: "one core each"}, ratio("keepgate", "nginx", speed))
 	for _, name := range []string{"keepgate", "nginx", "nginx-gateway"} {

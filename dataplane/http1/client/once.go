@@ -67,7 +67,7 @@ func (c *Conn) exchangeOnce(fd uintptr) bool {
 }
 
 // written gives the block back before the response is waited for, unless it holds a body that may have to be sent again. Blocks that
-// wait with their connection are cold when they are next used: this and its like in the server are about 2.5 % of a request.
+// wait with their connection are cold when they are next used: this and its like in the server are some per cent of a request.
 func (c *Conn) written() {
 	if c.once.out = nil; c.body == nil {
 		c.pool.blocks.Give(c.block)
