@@ -165,7 +165,14 @@ func TestAgain(t *testing.T) {
 	if err := instance.Release(); err != nil {
 		t.Fatal(err)
 	}
-	if said, err := join("--again"); err != nil || !strings.Contains(said, "Start it:\n  keepgate-dp run") {
+	if said, err := join("--again"); err != nil || !strings.Contains(said, "Start it:\n  keepgate-dp run --prefix") {
+		t.Errorf("%s %v", said, err)
+	}
+	conf := filepath.Join(t.TempDir(), "its settings.conf")
+	if err := os.WriteFile(conf, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := join("--again", "--conf", conf); err != nil || !strings.Contains(said, "keepgate-dp run --conf '"+conf+"' --prefix") {
 		t.Errorf("%s %v", said, err)
 	}
 }
