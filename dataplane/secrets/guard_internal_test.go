@@ -113,6 +113,34 @@ func TestSecretsOfSettingsAreNobodyElses(t *testing.T) {
 	}
 }
 
+// However folders are written, the node's own one is its own, but for a folder in it that is meant for references.
+func TestTheFolderOfTheNode(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for _, name := range []string{"prefix/cluster/node.key", "prefix/secrets/key", "elsewhere/key"} {
+		write(t, filepath.Join(dir, name), "v")
+	}
+	for name, test := range map[string]struct {
+		folder, own, secret string
+		refused             bool
+	}{
+		"the prefix":                {folder: dir + "/prefix", own: dir + "/prefix", secret: "cluster/node.key", refused: true},
+		"the prefix, relative":      {folder: "prefix", own: dir + "/prefix", secret: "cluster/node.key", refused: true},
+		"relative, and above it":    {folder: ".", own: dir + "/prefix", secret: "prefix/cluster/node.key", refused: true},
+		"an own folder is relative": {folder: dir, own: "./prefix/", secret: "prefix/cluster/node.key", refused: true},
+		"a folder in the prefix":    {folder: dir + "/prefix/secrets", own: dir + "/prefix", secret: "key"},
+		"the same, relative":        {folder: "prefix/secrets", own: dir + "/prefix", secret: "key"},
+		"a name that begins alike":  {folder: dir, own: dir + "/else", secret: "elsewhere/key"},
+	} {
+		s := New(Options{Folder: test.folder, Own: Own{Folders: []string{test.own}}})
+		b, _ := s.open(place{home, kindFile}, s.options.own(kindFile))
+		found, err := b.Read(t.Context(), test.secret, 0, []string{""})
+		if (err != nil) != test.refused || err == nil && found[""].Value.Len() != 1 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // A file is replaced by renaming, as operators are told to: at no moment is it anybody else's.
 func TestAFileOfSettingsThatIsReplaced(t *testing.T) {
 	t.Parallel()

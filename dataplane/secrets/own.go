@@ -16,7 +16,7 @@ import (
 type Own struct {
 	References []secretref.Reference
 	Files      []string // private keys, tokens, passwords
-	Folders    []string // all that lies below them
+	Folders    []string // all that lies below them, but for the folder of files that can be referred to and what lies in it
 }
 
 func (o Own) of(kind string) (list []secretref.Reference) {
@@ -47,9 +47,17 @@ func (o Own) paths(n HCV) (list []string) {
 
 // below are the files of this node's own where references to files lead below a folder.
 func (o Own) below(folder string) *ownFiles {
-	f := &ownFiles{paths: slices.Clone(o.Files), folders: o.Folders, seen: map[string][]fs.FileInfo{}}
+	f := &ownFiles{seen: map[string][]fs.FileInfo{}}
+	for _, name := range o.Files {
+		f.paths = append(f.paths, absolute(name))
+	}
 	for _, r := range o.of(kindFile) {
-		f.paths = append(f.paths, filepath.Join(folder, r.Secret), filepath.Join(folder, r.Secret, r.Field))
+		f.paths = append(f.paths, absolute(filepath.Join(folder, r.Secret)), absolute(filepath.Join(folder, r.Secret, r.Field)))
+	}
+	for _, own := range o.Folders {
+		if !isBelow(target(folder), target(own)) {
+			f.folders = append(f.folders, own)
+		}
 	}
 	f.note()
 	return f

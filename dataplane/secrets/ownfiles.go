@@ -26,14 +26,30 @@ type ownFiles struct {
 
 // holds says whether a path leads to one of them, as far as that shows from the path.
 func (f *ownFiles) holds(path string) bool {
-	if slices.Contains(f.paths, path) {
+	if slices.Contains(f.paths, absolute(path)) {
 		return true
 	}
-	is, err := filepath.EvalSymlinks(path)
-	return err == nil && slices.ContainsFunc(f.folders, func(own string) bool {
-		real, err := filepath.EvalSymlinks(own)
-		return err == nil && strings.HasPrefix(is, strings.TrimSuffix(real, "/")+"/")
-	})
+	is := target(path)
+	return slices.ContainsFunc(f.folders, func(own string) bool { return isBelow(is, target(own)) })
+}
+
+// target is where a path leads, as far as it leads anywhere.
+func target(path string) string {
+	if is, err := filepath.EvalSymlinks(absolute(path)); err == nil {
+		return is
+	}
+	return absolute(path)
+}
+
+func absolute(path string) string {
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
+	}
+	return filepath.Clean(path)
+}
+
+func isBelow(path, folder string) bool {
+	return strings.HasPrefix(path, strings.TrimSuffix(folder, "/")+"/")
 }
 
 // look says of an open file whether it is one of them.
